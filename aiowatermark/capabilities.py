@@ -1,0 +1,120 @@
+"""What a provider takes, as a table, and the check of a job against it before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from .errors import InvalidInput, Unsupported
+from .jobs import Job
+from .media.base import Media
+from .media.looks import Looks, named_like_a_video
+from .media.memory import Link
+
+
+@frozen
+class Pictures:
+    """Limits of the pictures a provider documents; sizes in pixels and bytes. None: not documented."""
+
+    formats: frozenset[str] | None = None
+    shortest: int = 1
+    longest: int | None = None
+    aspect: float | None = None
+    max_bytes: int | None = None
+
+    def check(self, media: Media, looks: Looks, title: str) -> None:
+        """Raise InvalidInput where a picture is outside; what cannot be told is left to the provider."""
+        if looks.format is None:
+            msg = f"{media.name} is no picture: its first bytes are those of no known format"
+            raise InvalidInput(msg)
+        if problem := self._problem(media, looks):
+            msg = f"{media.name} {problem}: {title} would refuse it"
+            raise InvalidInput(msg)
+
+    def _problem(self, media: Media, looks: Looks) -> str | None:
+        width, height = looks.width, looks.height
+        if self.formats is not None and looks.format not in self.formats:
+            return f"is {looks.format}, not {' or '.join(sorted(self.formats))}"
+        if self.max_bytes is not None and media.size is not None and media.size > self.max_bytes:
+            return f"has {media.size / 1e6:.1f} MB, more than {self.max_bytes / 1e6:.0f} MB"
+        if not (width and height):
+            return None
+        if min(width, height) < self.shortest:
+            return f"has {width}x{height} pixels, fewer than {self.shortest} on one side"
+        if self.longest is not None and max(width, height) > self.longest:
+            return f"has {width}x{height} pixels, more than {self.longest} on one side"
+        if self.aspect is not None and max(width, height) > self.aspect * min(width, height):
+            return f"has {width}x{height} pixels, an aspect beyond {self.aspect:g}:1"
+        return None
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a provider takes: how pictures come in, masks, batches, videos, callbacks, refinement."""
+
+    pictures: Pictures = Pictures()
+    links: bool = True
+    files: bool = True
+    batch: int = 1
+    mask: Literal["none", "optional", "required"] = "none"
+    mask_links: bool = False
+    callbacks: bool = False
+    videos: bool = False
+    refines: bool = False
+
+    def kind(self, media: Media, looks: Looks | None) -> bool:
+        """Whether this is a video, by its looks or, for a link, by its name."""
+        return looks.video if looks is not None and looks.format else named_like_a_video(media)
+
+
+def check(takes: Capabilities, title: str, job: Job, looks: dict[int, Looks]) -> None:
+    """Raise InvalidInput or Unsupported where a job cannot be right; `looks` is by the media's id()."""
+    _check_counts(takes, title, job)
+    _check_mask(takes, title, job, looks)
+    for media in job.inputs:
+        if job.video and not takes.videos:
+            msg = f"{title} takes no videos: {media.name} is one"
+            raise Unsupported(msg)
+        if isinstance(media, Link) or job.video:
+            continue
+        if not takes.files:
+            msg = f"{title} takes links only: {media.name} is to be reachable by a link, or lent by a callback server"
+            raise Unsupported(msg)
+        if id(media) in looks:
+            takes.pictures.check(media, looks[id(media)], title)
+
+
+def _check_counts(takes: Capabilities, title: str, job: Job) -> None:
+    if not job.inputs and job.session is None:
+        msg = "there is nothing to do: give a picture or a video"
+        raise InvalidInput(msg)
+    if len(job.inputs) > takes.batch:
+        many = f"at most {takes.batch} pictures" if takes.batch > 1 else "one picture"
+        msg = f"{title} takes {many} a job, not {len(job.inputs)}: submit the others as jobs of their own"
+        raise InvalidInput(msg)
+
+
+def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, Looks]) -> None:
+    if job.mask is None:
+        if takes.mask == "required" and not job.session:
+            msg = f"{title} needs a mask: white where the mark is, black elsewhere"
+            raise InvalidInput(msg)
+        return
+    if takes.mask == "none":
+        msg = f"{title} takes no mask: it finds the mark itself"
+        raise Unsupported(msg)
+    mask = looks.get(id(job.mask))
+    if mask is None or job.video:
+        return
+    if mask.format is None or mask.video:
+        msg = f"the mask {job.mask.name} is no picture"
+        raise InvalidInput(msg)
+    for media in job.inputs:
+        picture = looks.get(id(media))
+        if picture and picture.width and mask.width and (picture.width, picture.height) != (mask.width, mask.height):
+            msg = (
+                f"the mask has {mask.width}x{mask.height} pixels and {media.name} {picture.width}x{picture.height}: "
+                "they are to be of one size"
+            )
+            raise InvalidInput(msg)

@@ -1,0 +1,271 @@
+"""The client: one provider, its limits, its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from ..errors import InvalidInput, Unsupported
+from ..jobs import SENT, Job, Record, Result, Snapshot, Status
+from ..media import Source, as_media
+from ..provider import Credits, Polling, Provider
+from ..stores import JobStore
+from ..stores.memory import MemoryStore
+from ..transport import Transport
+from ..transport.bodies import Progress
+from ..transport.http import HttpTransport
+from ..transport.limiter import Limiter
+from .conductor import Conductor
+from .handle import JobHandle
+from .intake import Intake
+from .limits import Limits
+from .outcomes import Outcome, Outcomes
+from .porter import ClientPorter
+from .talk import SUBMIT_ANSWER, Talker, Turn, now
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_MINUTE = 60.0
+
+Sources: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
+
+
+class Client:
+    """Submits jobs to a provider and brings their results home; used in `async with`, on one event loop.
+
+    `limits` bounds what happens at once. `deadline` is how many seconds a job may take from its turn on. `polling`
+    replaces the provider's schedule. `store` remembers jobs; without one they are remembered while the process lives.
+    `session` is an aiohttp session of yours for the API; it is never closed here. `drain` is how many seconds closing
+    waits for paid requests that are on their way. `resubmit=True` sends a submission that is in doubt once more:
+    it may be paid twice.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        limits: Limits | None = None,
+        deadline: float = 600.0,
+        polling: Polling | None = None,
+        callbacks: None = None,
+        store: JobStore | None = None,
+        session: aiohttp.ClientSession | None = None,
+        drain: float = 5.0,
+        transport: Transport | None = None,
+    ) -> None:
+        self.provider = provider
+        self.limits = limits or Limits()
+        self._deadline = _positive(deadline)
+        self._store: JobStore = store or MemoryStore()
+        self._drain = drain
+        self._polling = polling or provider.polling
+        self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, given=session)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._conductor: Conductor | None = None
+        self._intake = Intake(provider, self._transport)
+
+    def __repr__(self) -> str:
+        """The provider's name and whether it is open."""
+        return f"<Client {self.provider.name} {'open' if self._conductor else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        """Open the sessions and the store on the running loop."""
+        if self._conductor is not None:
+            msg = "this client is open already: one `async with` a client"
+            raise InvalidInput(msg)
+        await self._store.__aenter__()
+        await self._transport.__aenter__()
+        self._loop = asyncio.get_running_loop()
+        limits = self.limits
+        rate = limits.requests_per_second or self.provider.requests_per_second
+        transfers = asyncio.Semaphore(limits.transfers)
+        self._conductor = Conductor(
+            self.provider,
+            Talker(self.provider, self._transport, Limiter(rate)),
+            self._store,
+            self._polling,
+            asyncio.Semaphore(limits.submissions),
+            asyncio.Semaphore(limits.in_flight),
+            ClientPorter(self._transport, transfers, self._check, self._renewed),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Wait a moment for paid requests on their way, leave the jobs that go on, say their tokens, close."""
+        conductor, self._conductor = self._conductor, None
+        if conductor is None:
+            return
+        await conductor.close(self._drain)
+        await self._transport.__aexit__(*exc)
+        await self._store.__aexit__(*exc)
+
+    def _check(self) -> None:
+        _ = self._open
+
+    @property
+    def _open(self) -> Conductor:
+        if self._conductor is None:
+            msg = "the client is closed: use it inside `async with Client(…)`"
+            raise InvalidInput(msg)
+        if asyncio.get_running_loop() is not self._loop:
+            msg = "the client belongs to another event loop: open one client a loop"
+            raise InvalidInput(msg)
+        return self._conductor
+
+    async def submit(
+        self,
+        media: Sources,
+        *,
+        mask: Source | None = None,
+        key: str | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+        size: int | None = None,
+        **options: Any,
+    ) -> JobHandle:
+        """Have a job done; returns when the provider has it (a video: when its upload begins).
+
+        `media` is a path, bytes, a link, an open binary file or an async iterable (give its `size` in bytes if you
+        know it), or a list of them where the provider takes batches. `mask` is white where something is to go. `key`
+        is your idempotency key: a key that is known gives its job, and nothing is submitted again. `deadline` in
+        seconds; `progress(sent, total)` is called as the upload moves. `options` are the provider's own.
+
+        Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
+        RateLimited, Rejected or ProviderUnavailable where nothing was paid; SubmissionInDoubt where it may have been.
+        """
+        conductor = self._open
+        job = await self._intake.job(media, mask, size, options)
+        return await _accepted(self._begun(conductor, job, key, deadline, progress))
+
+    async def remove(
+        self,
+        media: Sources,
+        *,
+        mask: Source | None = None,
+        key: str | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+        size: int | None = None,
+        **options: Any,
+    ) -> Result:
+        """Submit and wait; parameters as for `submit`. Cancelling it while it waits leaves the job at the provider.
+
+        Raises what `submit` raises, JobFailed, and DeadlineExceeded.
+        """
+        return await (
+            await self.submit(media, mask=mask, key=key, deadline=deadline, progress=progress, size=size, **options)
+        )
+
+    async def refine(
+        self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None
+    ) -> Result:
+        """Take more away from a result: what is white in `brush`. The session travels inside the result.
+
+        Raises Unsupported where the provider has no sessions, else as `remove`. A refinement is paid like a job.
+        """
+        conductor = self._open
+        session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
+        if session is None or media is None or not self.provider.capabilities.refines:
+            msg = f"{self.provider.title} keeps no session of this result: submit it anew with a mask"
+            raise Unsupported(msg)
+        job = await self._intake.checked(self.provider.refinement(media, session, as_media(brush)))
+        return await (await _accepted(self._begun(conductor, job, key, deadline, None)))
+
+    async def stream(
+        self,
+        items: Iterable[Source] | AsyncIterable[Source],
+        *,
+        mask: Source | None = None,
+        deadline: float | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Outcome]:
+        """Many jobs: outcomes in completion order, items pulled as there is room (`limits.in_flight`).
+
+        Gives Done(media, result) or Failed(media, error); one failure never ends the stream.
+        """
+        conductor = self._open
+
+        async def begin(item: Source) -> JobHandle:
+            job = await self._intake.job(item, mask, None, options)
+            return self._begun(conductor, job, None, deadline, None)
+
+        outcomes = Outcomes(begin, self.limits.in_flight).over(items)
+        try:
+            async for outcome in outcomes:
+                yield outcome
+        finally:
+            await outcomes.aclose()  # type: ignore[attr-defined]
+
+    def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
+        """The handle of a job from its token: it is watched again, never submitted.
+
+        Raises InvalidInput for a text that is no token, or one of another provider.
+        """
+        conductor = self._open
+        record = Record.from_token(token)
+        if record.provider != self.provider.name:
+            msg = f"this token is of a job at {record.provider}: resume it with that provider's client"
+            raise InvalidInput(msg)
+        return conductor.begin(record, None, self._seconds(deadline))
+
+    async def credits(self) -> Credits:
+        """What the account holds; raises Unsupported where the provider documents no such call."""
+        conductor = self._open
+        return await conductor.talker.converse(self.provider.credits(), Turn(now() + _MINUTE))
+
+    # the inside
+
+    def _begun(
+        self, conductor: Conductor, job: Job, key: str | None, deadline: float | None, progress: Progress | None
+    ) -> JobHandle:
+        record = Record(
+            _checked_key(key),
+            self.provider.name,
+            Snapshot(None, Status.UPLOADING) if job.video else SENT,
+            job.fingerprint,
+            video=job.video,
+            inputs=tuple(media.identity for media in job.inputs),
+            created_at=time.time(),
+        )
+        return conductor.begin(record, job, self._seconds(deadline), progress)
+
+    def _seconds(self, deadline: float | None) -> float:
+        return self._deadline if deadline is None else _positive(deadline)
+
+    async def _renewed(self, result: Result) -> Snapshot:
+        """Where a finished job's outputs are now."""
+        record = Record(result.key, result.provider, result.snapshot, video=self.provider.capabilities.videos)
+        return await self._open.talker.converse(self.provider.query(record), Turn(now() + _MINUTE))
+
+
+async def _accepted(handle: JobHandle) -> JobHandle:
+    """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
+    try:
+        await handle.accepted()
+    except asyncio.CancelledError:
+        if handle.sent:
+            await handle.answered(SUBMIT_ANSWER)
+        elif handle.task is not None:
+            handle.task.cancel()
+        raise
+    return handle
+
+
+def _positive(deadline: float) -> float:
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+        msg = f"deadline is a number of seconds above 0, not {deadline!r}"
+        raise InvalidInput(msg)
+    return float(deadline)
+
+
+def _checked_key(key: str | None) -> str:
+    if key is None:
+        return uuid.uuid4().hex
+    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
+        msg = "key is a printable text of 1 to 200 characters: your own name for this job"
+        raise InvalidInput(msg)
+    return key

@@ -1,0 +1,152 @@
+"""What one holds of a job, and awaits as often as one likes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any
+
+from ..bells import Bell
+from ..errors import WatermarkError
+from ..jobs import Record, Result, Snapshot
+
+
+class JobHandle:
+    """A job on its way. Awaiting it gives its Result; cancelling an awaiter leaves the job.
+
+    `key` is the SDK's or your own name for it, `task_id` the provider's, `token` resumes it in another process.
+    """
+
+    __slots__ = ("__weakref__", "_accepted", "_done", "_news", "bell", "record", "sent", "task", "until")
+
+    def __init__(self, record: Record, *, sent: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        self.record = record
+        self.task: asyncio.Task[None] | None = None
+        self.until = 0.0
+        self.bell = Bell()
+        self.sent = sent
+        self._done: asyncio.Future[Result] = loop.create_future()
+        self._accepted: asyncio.Future[None] | None = loop.create_future()
+        self._news: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        """The key and where the job stands."""
+        return f"<JobHandle {self.record.provider} {self.key} {self.snapshot.status}>"
+
+    @property
+    def key(self) -> str:
+        """The job's name in the store."""
+        return self.record.key
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The latest observation."""
+        return self.record.snapshot
+
+    @property
+    def task_id(self) -> str | None:
+        """The provider's own id, once it gave one."""
+        return self.record.snapshot.task_id
+
+    @property
+    def token(self) -> str:
+        """A text that resumes the job in any process: `client.resume(token)`. It holds no secret."""
+        return self.record.token
+
+    def done(self) -> bool:
+        """Whether there is a result or an error."""
+        return self._done.done()
+
+    def when_done(self, told: Callable[[Result | BaseException], object]) -> None:
+        """Have `told` called with the result or the error, once, on the loop."""
+        self._done.add_done_callback(lambda done: told(done.exception() or done.result()))
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        """Wait for the result; see `result`."""
+        return self._wait().__await__()
+
+    async def result(self, timeout: float | None = None) -> Result:  # noqa: ASYNC109
+        """Wait for the result, at most `timeout` seconds: then TimeoutError, and the job goes on.
+
+        Raises JobFailed, DeadlineExceeded, or what else became of the job.
+        """
+        if timeout is None:
+            return await self._wait()
+        async with asyncio.timeout(timeout):
+            return await self._wait()
+
+    async def _wait(self) -> Result:
+        try:
+            return await asyncio.shield(self._done)
+        except WatermarkError as error:
+            raise error.with_traceback(None) from None
+
+    async def updates(self) -> AsyncIterator[Snapshot]:
+        """The snapshots as they come, the latest where several came at once; ends after the terminal one.
+
+        Raises what ended the job where no terminal snapshot did, as DeadlineExceeded.
+        """
+        seen: Snapshot | None = None
+        while True:
+            snapshot = self.snapshot
+            if snapshot is not seen:
+                seen = snapshot
+                yield snapshot
+            elif self._done.done():
+                await self._wait()
+                return
+            else:
+                await self._change()
+            if seen.status.terminal:
+                return
+
+    async def _change(self) -> None:
+        if self._news is None:
+            self._news = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._news)
+
+    def note(self, record: Record) -> None:
+        """Take a newer record over and tell who watches."""
+        self.record = record
+        self._tell()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
+
+    async def accepted(self) -> None:
+        """Wait until the provider has the job, or raise what came instead."""
+        if self._accepted is not None:
+            await asyncio.shield(self._accepted)
+
+    async def answered(self, seconds: float) -> None:
+        """Wait for the paid request's answer, but not longer than `seconds`; raises nothing of the job's."""
+        if self._accepted is not None:
+            await asyncio.wait([self._accepted], timeout=seconds)
+
+    def accept(self) -> None:
+        """The provider has the job: `submit` may return."""
+        if self._accepted is not None:
+            if not self._accepted.done():
+                self._accepted.set_result(None)
+            self._accepted = None
+
+    def finish(self, result: Result) -> None:
+        """There is a result."""
+        if not self._done.done():
+            self._done.set_result(result)
+        self.accept()
+        self._tell()
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no result here."""
+        if not self._done.done():
+            self._done.set_exception(error)
+            self._done.exception()  # nobody has to await it: it was logged
+        if self._accepted is not None and not self._accepted.done():
+            self._accepted.set_exception(error)
+            self._accepted.exception()
+        self._accepted = None
+        self._tell()

@@ -1,0 +1,83 @@
+"""From what a caller gives to a job that can be right: looked at, measured, checked; nothing is sent yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, evolve
+
+from ..capabilities import check
+from ..errors import InvalidInput, TransferFailed
+from ..jobs import Job
+from ..media import Source, as_media
+from ..media.base import Media, redacted
+from ..media.looks import Looks, look
+from ..media.memory import Bytes, Link
+from ..provider import Provider, loopback
+from ..transport import Transport
+
+_MASK_LIMIT = 64 << 20
+
+
+@define(eq=False)
+class Intake:
+    """Makes jobs for a provider; raises InvalidInput or Unsupported for those that cannot be right."""
+
+    provider: Provider
+    transport: Transport
+
+    async def job(
+        self,
+        media: Source | list[Source] | tuple[Source, ...] | None,
+        mask: Source | None,
+        size: int | None,
+        options: Mapping[str, Any],
+    ) -> Job:
+        """A job from a caller's words."""
+        given = [] if media is None else list(media) if isinstance(media, list | tuple) else [media]
+        chosen = self.provider.chosen(options)
+        inputs = tuple(as_media(source, size=size) for source in given)
+        return await self.checked(Job(inputs, None if mask is None else as_media(mask), chosen))
+
+    async def checked(self, job: Job) -> Job:
+        """The job, looked at and found possible."""
+        if isinstance(job.mask, Link) and not self.provider.capabilities.mask_links:
+            self._reachable(job.mask)
+            job = evolve(job, mask=await self._fetched(job.mask))
+        looks: dict[int, Looks] = {}
+        for media in (*job.inputs, job.mask, *job.options.values()):
+            if isinstance(media, Media):
+                await self._inspect(media, looks)
+        takes = self.provider.limits(job)
+        video = any(takes.kind(media, looks.get(id(media))) for media in job.inputs)
+        job = evolve(job, video=video) if video else job
+        check(takes, self.provider.title, job, looks)
+        return job
+
+    async def _inspect(self, media: Media, looks: dict[int, Looks]) -> None:
+        if isinstance(media, Link):
+            self._reachable(media)
+            return
+        await media.measure()
+        if head := await media.head():
+            looks[id(media)] = look(head)
+
+    def _reachable(self, link: Link) -> None:
+        parts = urlsplit(link.url)
+        here = loopback(parts.hostname)
+        if parts.scheme != "https" and not here:
+            msg = f"{redacted(link.url)} travels in clear text: use https, or give the file itself"
+            raise InvalidInput(msg)
+        if here and not loopback(urlsplit(self.provider.base_url).hostname):
+            msg = f"{redacted(link.url)} is on this machine, where {self.provider.title} cannot fetch it"
+            raise InvalidInput(msg)
+
+    async def _fetched(self, link: Link) -> Bytes:
+        """A mask that the provider does not fetch itself; masks are small."""
+        try:
+            return Bytes(await self.transport.read(link.url, _MASK_LIMIT), name=link.name)
+        except TransferFailed as error:
+            msg = f"the mask cannot be fetched: {error.message}"
+            raise InvalidInput(msg) from None

@@ -1,0 +1,25 @@
+"""How much a client does at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import Attribute, field, frozen
+
+from ..errors import InvalidInput
+
+
+def _positive(_: Any, attribute: Attribute[Any], value: float | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+        msg = f"{attribute.name} is a number above 0, not {value!r}"
+        raise InvalidInput(msg)
+
+
+@frozen
+class Limits:
+    """`submissions` and `transfers` at once, `in_flight` jobs alive; `requests_per_second` None: the provider's own."""
+
+    submissions: int = field(default=16, validator=_positive)
+    in_flight: int = field(default=1000, validator=_positive)
+    transfers: int = field(default=8, validator=_positive)
+    requests_per_second: float | None = field(default=None, validator=_positive)

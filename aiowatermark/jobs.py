@@ -1,0 +1,229 @@
+"""What is to be done, where it stands, what came of it: the only place that decides transitions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from enum import StrEnum
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import evolve, field, frozen
+
+from .errors import InvalidInput, JobFailed, WatermarkError
+from .media.base import Media
+from .media.memory import Link
+
+
+class Status(StrEnum):
+    """Where a job stands. IN_DOUBT: the paid request left and its answer is not known."""
+
+    UPLOADING = "uploading"
+    IN_DOUBT = "in_doubt"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can follow."""
+        return self is Status.SUCCEEDED or self is Status.FAILED
+
+
+_RANK = {
+    Status.UPLOADING: 0,
+    Status.IN_DOUBT: 1,
+    Status.QUEUED: 2,
+    Status.RUNNING: 3,
+    Status.SUCCEEDED: 4,
+    Status.FAILED: 4,
+}
+
+
+@frozen
+class Session:
+    """What a provider remembers between refinements: its id, the mask so far, and how many there were."""
+
+    id: str = field(repr=False)
+    mask: Media | None = field(default=None, repr=False)
+    refinements: int = 0
+
+
+@frozen
+class Job:
+    """What is to be done: one or more inputs, what to remove, and the provider's own options."""
+
+    inputs: tuple[Media, ...]
+    mask: Media | None = None
+    options: Mapping[str, Any] = field(factory=dict)
+    session: Session | None = None
+    video: bool = False
+
+    @property
+    def media(self) -> Media:
+        """The first input; most providers take one."""
+        return self.inputs[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this job from another, as a digest: no content, no secrets."""
+        parts = [*(media.identity for media in self.inputs), self.mask.identity if self.mask else ""]
+        parts += [f"{name}={_identity(value)}" for name, value in sorted(self.options.items())]
+        parts.append(self.session.id if self.session else "")
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _identity(value: Any) -> str:
+    return value.identity if isinstance(value, Media) else repr(value)
+
+
+@frozen
+class Output:
+    """What became of one input: `media` or `error`, exactly one of the two."""
+
+    media: Media | None = None
+    error: WatermarkError | None = None
+
+
+@frozen
+class Snapshot:
+    """One observation of a job. `progress` is 0..1; `retry_after` is the server's hint in seconds."""
+
+    task_id: str | None
+    status: Status
+    progress: float | None = None
+    outputs: tuple[Output, ...] = ()
+    reason: str | None = None
+    retry_after: float | None = field(default=None, eq=False)
+    session: Session | None = None
+    details: Mapping[str, Any] = field(factory=dict, eq=False)
+
+
+SENT = Snapshot(None, Status.IN_DOUBT)
+"""How a record opens: the next thing that happens may cost money."""
+
+
+@frozen
+class Record:
+    """What is remembered of a job: enough to find it again, no API key and no file content."""
+
+    key: str
+    provider: str
+    snapshot: Snapshot = SENT
+    fingerprint: str = ""
+    video: bool = False
+    inputs: tuple[str, ...] = ()
+    callback: str | None = None
+    created_at: float = 0.0
+    version: int = 0
+
+    def advance(self, snapshot: Snapshot) -> Record:
+        """The record after an observation: never back, never out of a terminal status; itself if nothing is new."""
+        mine = self.snapshot
+        if mine.status.terminal or _RANK[snapshot.status] < _RANK[mine.status]:
+            return self
+        if snapshot.status is mine.status:
+            snapshot = _merged(mine, snapshot)
+            if snapshot == mine:
+                return self
+        if snapshot.task_id is None and mine.task_id is not None:
+            snapshot = evolve(snapshot, task_id=mine.task_id)
+        return evolve(self, snapshot=snapshot, version=self.version + 1)
+
+    @property
+    def token(self) -> str:
+        """A text that resumes this job in any process with the same account; it holds no secret."""
+        parts = [self.provider, self.key, self.snapshot.task_id, int(self.video), list(self.inputs)]
+        text = json.dumps(parts, separators=(",", ":"))
+        return _PREFIX + urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def from_token(cls, token: str) -> Record:
+        """The record a token speaks of; raises InvalidInput for a text that is no token."""
+        try:
+            provider, key, task_id, video, inputs = _opened(token)
+            if not all(isinstance(text, str) for text in (provider, key, *inputs)):
+                raise TypeError  # noqa: TRY301 - one way out for every kind of damage
+            if not (task_id is None or isinstance(task_id, str)):
+                raise TypeError  # noqa: TRY301
+        except (ValueError, TypeError, AttributeError):
+            msg = "this is no token of a job: give the text of handle.token or error.token as it was"
+            raise InvalidInput(msg) from None
+        snapshot = Snapshot(task_id, Status.QUEUED if task_id else Status.IN_DOUBT)
+        return cls(key, provider, snapshot, video=bool(video), inputs=tuple(inputs))
+
+
+_PREFIX = "aw1."
+
+
+def _opened(token: str) -> tuple[Any, Any, Any, Any, Any]:
+    if not token.startswith(_PREFIX):
+        raise ValueError
+    text = token.removeprefix(_PREFIX)
+    provider, key, task_id, video, inputs = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return provider, key, task_id, video, inputs
+
+
+def _merged(mine: Snapshot, other: Snapshot) -> Snapshot:
+    if mine.progress is not None and (other.progress is None or other.progress < mine.progress):
+        return evolve(other, progress=mine.progress)
+    return other
+
+
+class Porter(Protocol):
+    """Brings a result's bytes home."""
+
+    async def save(self, result: Result, media: Media, path: Path, max_bytes: int | None) -> Path:
+        """Stream it into a file that appears when it is whole."""
+
+    async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
+        """Fetch it into memory."""
+
+
+@frozen(eq=False)
+class Result:
+    """What came of a job: its `outputs`, one per input in order, and the ways to bring them home."""
+
+    key: str
+    provider: str
+    snapshot: Snapshot
+    _porter: Porter = field(repr=False)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """One per input, in the inputs' order; each has `media` or `error`."""
+        return self.snapshot.outputs
+
+    @property
+    def url(self) -> str | None:
+        """The first successful output's link; None where the provider answers with bytes."""
+        media = self._media(None)
+        return media.url if isinstance(media, Link) else None
+
+    async def save(self, path: str | PathLike[str], *, index: int | None = None, max_bytes: int | None = None) -> Path:
+        """Write an output (the first successful one, or number `index`) to `path`; gives the path.
+
+        It is streamed beside its target and moved into place when its length is right. A cut download resumes,
+        an expired link is asked for anew once. Raises InvalidInput for a path that cannot be written,
+        TransferFailed, ResultExpired.
+        """
+        return await self._porter.save(self, self._media(index), Path(path), max_bytes)
+
+    async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
+        """An output's bytes, whole, in memory; raises as `save` does."""
+        return await self._porter.read(self, self._media(index), max_bytes)
+
+    def _media(self, index: int | None) -> Media:
+        chosen = self.outputs if index is None else self.outputs[index : index + 1 or None]
+        for output in chosen:
+            if output.media is not None:
+                return output.media
+        for output in chosen:
+            if output.error is not None:
+                raise output.error
+        msg = "the result has no such output"
+        raise JobFailed(msg)

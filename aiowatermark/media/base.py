@@ -1,0 +1,61 @@
+"""What media is: bytes from somewhere, with a name, a size if it is known, and one way to read them."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+BLOCK = 1 << 20
+"""Bytes read from a file at once: one hop to a worker thread a block."""
+SLICE = 3 << 16
+"""Bytes handed on at once: small enough to keep the loop responsive, and whole groups of base64."""
+HEAD = 1 << 16
+"""Bytes that are looked at to tell what media is."""
+
+_UNSAFE = re.compile(r"[^\w.() +-]+")
+
+
+class Media(ABC):
+    """Bytes from somewhere: `size` in bytes if it is known, `reopenable` if they can be read twice."""
+
+    name: str
+    size: int | None
+    reopenable: bool = True
+
+    @abstractmethod
+    def blocks(self) -> AsyncIterator[bytes]:
+        """Read from the start, block by block, never blocking the event loop."""
+
+    async def head(self) -> bytes:
+        """The first bytes (at most 64 KiB), without using the media up."""
+        async for block in self.blocks():
+            return block[:HEAD]
+        return b""
+
+    async def measure(self) -> None:  # noqa: B027 - most media know all about themselves
+        """Look that it is there and how large it is; raises InvalidInput with what to do about it."""
+
+    def rename(self, name: str) -> None:
+        """Give it another name, made safe."""
+        self.name = safe_name(name)
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """What tells this media from another, without secrets: kept in stores."""
+
+
+def safe_name(name: str) -> str:
+    """A file name that is only a name: no folders, no control characters, at most 100 characters."""
+    base = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
+    stem, dot, ending = base.rpartition(".")
+    return f"{stem[: 99 - len(ending)]}.{ending}" if dot and len(ending) < 16 else base[:100] or "media"
+
+
+def redacted(url: str) -> str:
+    """A link fit for texts: no credentials, no query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"

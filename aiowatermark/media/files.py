@@ -1,0 +1,142 @@
+"""Media on disk: paths, opened anew for each reading, and files that are open already."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import define, field
+
+from ..errors import InvalidInput
+from .base import BLOCK, HEAD, Media, safe_name
+from .stream import once
+
+
+@define(eq=False)
+class File(Media):
+    """A file on disk, opened anew for each reading."""
+
+    path: Path
+    size: int | None = None
+    reopenable = True
+    name: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Name it after the file."""
+        self.name = safe_name(self.path.name)
+
+    @property
+    def identity(self) -> str:
+        """The file's name and size: the same file may stand elsewhere on another machine."""
+        return f"{self.path.name}:{self.size}"
+
+    async def measure(self) -> None:
+        """Stat the file in a worker thread."""
+        self.size = await asyncio.to_thread(_file_size, self.path)
+
+    async def head(self) -> bytes:
+        """The first bytes, in one hop to a worker thread."""
+        return await asyncio.to_thread(_file_head, self.path)
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """Blocks of 1 MiB, read in a worker thread; a small file costs one hop."""
+        opened, block = await asyncio.to_thread(_open_and_read, self.path)
+        try:
+            while block:
+                yield block
+                block = await asyncio.to_thread(opened.read, BLOCK) if len(block) == BLOCK else b""
+        finally:
+            opened.close()
+
+
+def _file_size(path: Path) -> int:
+    try:
+        if path.is_dir():
+            msg = f"{path} is a folder: give the files in it"
+            raise InvalidInput(msg)
+        size = path.stat().st_size
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}"
+        raise InvalidInput(msg) from None
+    if not size:
+        msg = f"{path} is an empty file"
+        raise InvalidInput(msg)
+    return size
+
+
+def _file_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as opened:
+            return opened.read(HEAD)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}"
+        raise InvalidInput(msg) from None
+
+
+def _open_and_read(path: Path) -> tuple[BinaryIO, bytes]:
+    opened = path.open("rb", buffering=0)
+    try:
+        return opened, opened.read(BLOCK)
+    except BaseException:
+        opened.close()
+        raise
+
+
+@define(eq=False)
+class OpenFile(Media):
+    """An open binary file, read from where it stands; reopenable if it can seek."""
+
+    opened: BinaryIO = field(repr=False)
+    size: int | None = None
+    start: int = 0
+    reopenable: bool = False
+    name: str = field(init=False)
+    _spent: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Name it after the file it was opened from, if it was."""
+        name = getattr(self.opened, "name", None)
+        self.name = safe_name(name) if isinstance(name, str) else "media"
+
+    @property
+    def identity(self) -> str:
+        """The file's name and size."""
+        return f"{self.name}:{self.size}"
+
+    async def measure(self) -> None:
+        """Find where the file stands and how much follows."""
+        if self.size is None and not self._spent:
+            await asyncio.to_thread(self._measure)
+
+    def _measure(self) -> None:
+        if not self.opened.readable() or isinstance(self.opened, io.TextIOBase):
+            msg = "the open file is not open for reading bytes: use open(path, 'rb')"
+            raise InvalidInput(msg)
+        self.reopenable = self.opened.seekable()
+        if self.reopenable:
+            self.start = self.opened.tell()
+            self.size = self.opened.seek(0, os.SEEK_END) - self.start
+            self.opened.seek(self.start)
+            if not self.size:
+                msg = f"{self.name} is empty from where the open file stands"
+                raise InvalidInput(msg)
+
+    async def head(self) -> bytes:
+        """The first bytes of a file that can seek; nothing of one that cannot."""
+        if not self.reopenable:
+            return b""
+        await asyncio.to_thread(self.opened.seek, self.start)
+        return await asyncio.to_thread(self.opened.read, HEAD)
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """Blocks of 1 MiB, read in a worker thread."""
+        once(self.name, spent=self._spent and not self.reopenable)
+        self._spent = True
+        if self.reopenable:
+            await asyncio.to_thread(self.opened.seek, self.start)
+        while block := await asyncio.to_thread(self.opened.read, BLOCK):
+            yield block

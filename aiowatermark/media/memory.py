@@ -1,0 +1,97 @@
+"""Media in memory, and links."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from urllib.parse import unquote, urlsplit
+
+from attrs import define, field
+
+from ..errors import InvalidInput, TransferFailed
+from .base import SLICE, Media, redacted, safe_name
+
+
+@define(eq=False)
+class Bytes(Media):
+    """Bytes already in memory."""
+
+    data: bytes = field(repr=lambda data: f"<{len(data)} bytes>")
+    name: str = "picture.jpg"
+    reopenable = True
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Length in bytes."""
+        return len(self.data)
+
+    @property
+    def identity(self) -> str:
+        """A digest of the content."""
+        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The bytes, in slices."""
+        for start in range(0, len(self.data), SLICE):
+            yield self.data[start : start + SLICE]
+
+    async def measure(self) -> None:
+        """Refuse nothing at all."""
+        if not self.data:
+            msg = "the media is empty: 0 bytes were given"
+            raise InvalidInput(msg)
+
+
+@define(eq=False)
+class Encoded(Media):
+    """Base64 text as an API gave it, decoded block by block when it is read."""
+
+    text: str = field(repr=lambda text: f"<base64, {len(text)} characters>")
+    name: str = "picture.jpg"
+    reopenable = True
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Length in bytes once decoded."""
+        return len(self.text) * 3 // 4 - self.text[-2:].count("=")
+
+    @property
+    def identity(self) -> str:
+        """A digest of the text."""
+        return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The decoded bytes; raises TransferFailed where the text is not base64."""
+        for start in range(0, len(self.text), SLICE * 4 // 3):
+            try:
+                yield b64decode(self.text[start : start + SLICE * 4 // 3], validate=True)
+            except ValueError:
+                msg = "the provider's picture is not valid base64"
+                raise TransferFailed(msg) from None
+            await asyncio.sleep(0)
+
+
+@define(eq=False)
+class Link(Media):
+    """A picture or video somewhere on the web; opened by the transport, not here."""
+
+    url: str = field(repr=redacted)
+    size: int | None = None
+    reopenable = True
+    name: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Name it after its path."""
+        self.name = safe_name(unquote(urlsplit(self.url).path)) or "media"
+
+    @property
+    def identity(self) -> str:
+        """A digest of the link without its query, which signed links change."""
+        return hashlib.blake2b(self.url.partition("?")[0].encode(), digest_size=16).hexdigest()
+
+    def blocks(self) -> AsyncIterator[bytes]:
+        """Raise TransferFailed: only a transport opens links."""
+        msg = f"{redacted(self.url)} is a link: a client's transport opens it"
+        raise TransferFailed(msg)

@@ -1,0 +1,59 @@
+"""Media that can be read once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+
+from attrs import define, field
+
+from ..errors import InvalidInput, TransferFailed
+from .base import HEAD, Media
+
+
+@define(eq=False)
+class Stream(Media):
+    """An async iterable of bytes; it can be read once."""
+
+    source: AsyncIterable[bytes] = field(repr=False)
+    size: int | None = None
+    name: str = "media"
+    reopenable: bool = False
+    _first: bytes | None = field(default=None, init=False, repr=False)
+    _rest: AsyncIterator[bytes] | None = field(default=None, init=False, repr=False)
+    _spent: bool = field(default=False, init=False)
+
+    @property
+    def identity(self) -> str:
+        """The stream's name and declared size: all that can be known beforehand."""
+        return f"{self.name}:{self.size}"
+
+    async def measure(self) -> None:
+        """Look at the first block; raises InvalidInput where there is none."""
+        if not self._spent and not await self.head():
+            msg = f"{self.name} is an empty stream"
+            raise InvalidInput(msg)
+
+    async def head(self) -> bytes:
+        """The first block, kept for the reading that follows."""
+        if self._first is None and not self._spent:
+            self._rest = aiter(self.source)
+            self._first = await anext(self._rest, b"")
+        return (self._first or b"")[:HEAD]
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The stream's own blocks, once."""
+        once(self.name, spent=self._spent)
+        first = await self.head()
+        self._spent, self._first = True, None
+        if first:
+            yield first
+        if self._rest is not None:
+            async for block in self._rest:
+                yield block
+
+
+def once(name: str, *, spent: bool) -> None:
+    """Refuse a second reading of what can be read once."""
+    if spent:
+        msg = f"{name} was read already and cannot be read again: give a path, bytes or a file that can seek"
+        raise TransferFailed(msg)

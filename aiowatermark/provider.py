@@ -1,0 +1,234 @@
+"""What a provider is: a dialogue of requests, a table of what it takes, and a table of what its answers mean."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping
+from functools import cached_property
+from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from attrs import Attribute, asdict, field, fields, frozen
+
+from .capabilities import Capabilities
+from .environment import required
+from .errors import (
+    AuthenticationError,
+    InsufficientCredits,
+    InvalidInput,
+    ProviderUnavailable,
+    RateLimited,
+    Rejected,
+    UnexpectedAnswer,
+    Unsupported,
+    WatermarkError,
+)
+from .jobs import Job, Record, Session, Snapshot
+from .media.base import Media
+from .wire import Delivery, Request, Response, names
+
+T = TypeVar("T")
+Dialogue: TypeAlias = Generator[Request | Snapshot, Response, T]
+"""Yields requests and is sent their answers; may yield snapshots on the way; returns what it is about."""
+Flow: TypeAlias = Dialogue[Snapshot]
+
+
+@frozen
+class Polling:
+    """When to look again, in seconds: first after `first`, then `factor` times longer each time, up to `ceiling`."""
+
+    first: float = 1.0
+    factor: float = 1.2
+    ceiling: float = 15.0
+
+    def after(self, delay: float) -> float:
+        """The pause that follows a pause of `delay`."""
+        return min(delay * self.factor, self.ceiling)
+
+
+@frozen
+class Credits:
+    """What an account holds: `available`, and `used` and `limit` where the provider tells, in its own credits."""
+
+    available: float
+    used: float | None = None
+    limit: float | None = None
+
+
+@frozen
+class NoOptions:
+    """A provider without options of its own."""
+
+
+STATUSES: Mapping[int, type[WatermarkError]] = {
+    401: AuthenticationError,
+    402: InsufficientCredits,
+    403: AuthenticationError,
+    408: ProviderUnavailable,
+    429: RateLimited,
+}
+_MONEY = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额")
+_HASTE = ("rate", "too many", "qps", "frequen", "slow down", "per second", "per minute")
+
+
+def about_money(text: str) -> bool:
+    """Whether a refusal speaks of money and not of haste."""
+    text = text.lower()
+    return any(word in text for word in _MONEY) and not any(word in text for word in _HASTE)
+
+
+def _present(_: Any, attribute: Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
+        msg = f"{attribute.name} is empty or no API key: give the text the provider shows in its console"
+        raise InvalidInput(msg)
+
+
+def secret() -> Any:
+    """A field for a key: required, never shown."""
+    return field(repr=False, validator=_present)
+
+
+def loopback(host: str | None) -> bool:
+    """Whether a host name is this machine's own loopback."""
+    return host in {"localhost", "::1"} or (host or "").startswith("127.")
+
+
+def _origin(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+        msg = f"base_url is to be like https://host, not {base_url.partition('?')[0]!r}"
+        raise InvalidInput(msg)
+    if parts.scheme == "http" and not loopback(parts.hostname):
+        msg = f"base_url http://{parts.hostname} would send the API key in clear text: use https://"
+        raise InvalidInput(msg)
+    return base_url.rstrip("/")
+
+
+@frozen(kw_only=True, slots=False)
+class Provider(ABC):
+    """One vendor's API: its account, its dialogues and its tables. Knows no I/O, no clock, no environment.
+
+    `polling` is when to look at a job, by the provider's usual duration; `requests_per_second` bounds submits and
+    polls together (None: no bound is documented).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    home: ClassVar[str]
+    env: ClassVar[Mapping[str, str]]
+    capabilities: ClassVar[Capabilities]
+    Options: ClassVar[type[Any]] = NoOptions
+
+    base_url: str = field(converter=_origin)
+    polling: Polling = Polling()
+    requests_per_second: float | None = None
+
+    @base_url.default
+    def _home(self) -> str:
+        return self.home
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """The provider with its keys from the environment; raises InvalidInput that names what is missing."""
+        purpose = f"your {cls.title} key"
+        keys: dict[str, Any] = {name: required(variable, purpose=purpose) for name, variable in cls.env.items()}
+        return cls(**{**keys, **settings})
+
+    @property
+    @abstractmethod
+    def headers(self) -> Mapping[str, str]:
+        """What identifies the account: sent to `base_url` and to nobody else."""
+
+    @abstractmethod
+    def submit(self, job: Job, callback_url: str | None) -> Flow:
+        """Have a job done. The request that is not `repeatable` is the one that costs."""
+
+    def query(self, record: Record) -> Flow:  # noqa: ARG002 - for those who can
+        """Look where a job stands."""
+        msg = f"{self.title} has no call to ask for a job: its answer to the submit is the result"
+        raise Unsupported(msg)
+        yield
+
+    def credits(self) -> Dialogue[Credits]:
+        """Ask what the account holds."""
+        msg = f"{self.title} documents no call for its credits"
+        raise Unsupported(msg)
+        yield
+
+    def delivered(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
+        """What a callback says of this very job, or None; believed only where the user chose to."""
+        return None
+
+    def refinement(self, media: Media, session: Session, brush: Media) -> Job:  # noqa: ARG002
+        """The job that takes more away from a result."""
+        msg = f"{self.title} cannot refine a result: submit it anew with a mask where it takes one"
+        raise Unsupported(msg)
+
+    def limits(self, job: Job) -> Capabilities:  # noqa: ARG002
+        """What this very job may be like."""
+        return self.capabilities
+
+    @cached_property
+    def account(self) -> str:
+        """What tells this account from others, without showing its key."""
+        text = "\0".join((self.name, self.base_url, *self.headers.values()))
+        return f"{self.name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+    def chosen(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The provider's options with their defaults; raises InvalidInput for one it has not or a wrong value."""
+        known = {attribute.name for attribute in fields(self.Options)}
+        if unknown := options.keys() - known:
+            takes = f"it takes {names(known)}" if known else "it takes none"
+            msg = f"{self.title} has no option {names(unknown)}: {takes}"
+            raise InvalidInput(msg)
+        return asdict(self.Options(**options), recurse=False)
+
+    def check(self, reply: Response) -> dict[str, Any]:
+        """The answer's JSON object; raises what the answer means where it is a refusal."""
+        if (error := self.problem(reply)) is not None:
+            raise error
+        return reply.json()
+
+    def problem(self, reply: Response) -> WatermarkError | None:
+        """What is wrong with an answer by its HTTP status, or None."""
+        if reply.status in range(200, 300):
+            return None
+        return refusal(self._kind(reply), f"{self.title} {_MEANING.get(reply.status, 'refused')}", reply)
+
+    def _kind(self, reply: Response) -> type[WatermarkError]:
+        if reply.status in {402, 403, 429} and about_money(reply.excerpt):
+            return InsufficientCredits
+        if reply.status in STATUSES:
+            return STATUSES[reply.status]
+        if reply.status in range(400, 500):
+            return Rejected
+        return ProviderUnavailable if reply.status >= 500 else UnexpectedAnswer
+
+
+_MEANING = {
+    400: "refused the parameters",
+    401: "does not accept the API key",
+    403: "forbids this",
+    404: "knows no such task or address",
+    405: "knows no such call",
+    413: "finds the file too large",
+    429: "wants fewer requests",
+    500: "has an internal error",
+    502: "is out of order",
+    503: "is out of order",
+    504: "is out of order",
+}
+
+
+def refusal(kind: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
+    """An error of a kind about an answer, with the redacted answer and the server's hint."""
+    error = kind(message, answer=reply.excerpt)
+    if isinstance(error, RateLimited | ProviderUnavailable):
+        error.retry_after = reply.retry_after
+    return error
+
+
+def unexpected(message: str, reply: Response) -> NoReturn:
+    """Raise UnexpectedAnswer about an answer."""
+    raise UnexpectedAnswer(message, answer=reply.excerpt)

@@ -1,0 +1,28 @@
+"""The providers, found by looking: one module each, strangers to one another; a shared dialect starts with `_`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..errors import InvalidInput
+from ..provider import Provider
+from ..wire import names
+
+
+def known() -> tuple[str, ...]:
+    """The providers' names, sorted."""
+    return tuple(sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_")))
+
+
+def named(name: str) -> type[Provider]:
+    """The provider of that name; raises InvalidInput that lists what there is."""
+    if name not in known():
+        msg = f"there is no provider {name!r}: choose one of {names(known())}"
+        raise InvalidInput(msg)
+    module = import_module(f"{__name__}.{name}")
+    return next(
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, Provider) and item.__module__ == module.__name__
+    )

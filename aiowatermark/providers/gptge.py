@@ -1,0 +1,33 @@
+"""gpt.ge: pictures by file or link, done at once or by callback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from attrs import field, frozen
+
+from ..capabilities import Capabilities
+from ..provider import Polling, secret
+from ._visual import VisualProvider
+
+
+@frozen(slots=False)
+class GptGe(VisualProvider):
+    """The gpt.ge account of `api_key`. Options: `sync`. Source: «Remove Watermark - Automatic»."""
+
+    name = "gptge"
+    title = "gpt.ge"
+    home = "https://api.gpt.ge"
+    env = {"api_key": "GPTGE_API_KEY"}
+    capabilities = Capabilities(callbacks=True)
+    submit_path = "/task/pic/watermark_auto"
+    query_path = "/task"
+
+    api_key: str = secret()
+    polling: Polling = field(default=Polling(first=1.5), kw_only=True)
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The bearer token."""
+        return {"Authorization": f"Bearer {self.api_key}"}

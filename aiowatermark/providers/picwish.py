@@ -1,0 +1,43 @@
+"""PicWish: pictures by file or link, at its global or its Chinese host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from ..capabilities import Capabilities, Pictures
+from ..provider import Polling, secret
+from ._visual import VisualProvider
+
+
+@frozen(slots=False)
+class PicWish(VisualProvider):
+    """The PicWish account of `api_key`; `base_url=PicWish.CHINA` is the host for China. Options: `sync`.
+
+    2 requests a second by default, submits and polls together. Source: «Image Watermark Removal API».
+    """
+
+    CHINA: ClassVar[str] = "https://techsz.aoscdn.com"
+    name = "picwish"
+    title = "PicWish"
+    home = "https://techhk.aoscdn.com"
+    env = {"api_key": "PICWISH_API_KEY"}
+    # «Guidelines and Limits» 5; callback_url stands in older documents
+    capabilities = Capabilities(
+        pictures=Pictures(frozenset({"jpeg", "png", "bmp"}), shortest=20, longest=10_000, max_bytes=50_000_000),
+        callbacks=True,
+    )
+    submit_path = "/api/tasks/visual/external/watermark-remove"
+    query_path = submit_path
+
+    api_key: str = secret()
+    polling: Polling = field(default=Polling(first=1.5), kw_only=True)
+    requests_per_second: float | None = field(default=2.0, kw_only=True)
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The key."""
+        return {"X-API-KEY": self.api_key}

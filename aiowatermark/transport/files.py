@@ -1,0 +1,86 @@
+"""Whole files only: written beside their target in a worker thread, and moved into place when they are right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import frozen
+
+from ..errors import InvalidInput, TransferFailed
+
+BATCH = 4 << 20
+"""Bytes written in one hop to a worker thread."""
+
+
+@frozen
+class Part:
+    """A file that is being written, and where."""
+
+    file: BinaryIO
+    path: Path
+
+
+async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes]) -> int:
+    """Write blocks in batches, off the loop; gives how many bytes there were."""
+    batch: list[bytes] = []
+    held = written = 0
+    try:
+        async for block in blocks:
+            batch.append(block)
+            held += len(block)
+            if held >= BATCH:
+                full, batch = batch, []
+                written, held = written + held, 0
+                await asyncio.to_thread(file.writelines, full)
+    finally:  # what came before a cut counts: the rest is asked for from there
+        await asyncio.to_thread(file.writelines, batch)
+    return written + held
+
+
+@asynccontextmanager
+async def whole(target: Path) -> AsyncIterator[Part]:
+    """A part beside the target that takes its place at the end, and is gone if anything goes wrong.
+
+    Raises InvalidInput where the target cannot be written, TransferFailed where the disk is full.
+    """
+    part = await asyncio.to_thread(_begin, target)
+    try:
+        yield part
+        await asyncio.to_thread(_finish, part, target)
+    except OSError as error:
+        msg = f"{target} could not be written: {error.strerror or error}"
+        raise TransferFailed(msg) from None
+    finally:
+        await asyncio.to_thread(_discard, part)
+
+
+def _begin(target: Path) -> Part:
+    path = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    if target.is_dir():
+        msg = f"{target} is a folder: give the name of a file in it"
+        raise InvalidInput(msg)
+    try:
+        return Part(path.open("xb"), path)
+    except OSError as error:
+        msg = f"{target} cannot be written: {error.strerror or error}"
+        raise InvalidInput(msg) from None
+
+
+def _discard(part: Part) -> None:
+    with suppress(OSError):
+        part.file.close()
+    with suppress(OSError):
+        part.path.unlink()
+
+
+def _finish(part: Part, target: Path) -> None:
+    part.file.flush()
+    os.fsync(part.file.fileno())
+    part.file.close()
+    part.path.replace(target)

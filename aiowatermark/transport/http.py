@@ -1,0 +1,211 @@
+"""Performs requests with aiohttp: one session for the API with its key, one bare session for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFingerprintMismatch
+from attrs import define, field
+from yarl import URL
+
+from ..errors import InvalidInput, ProviderUnavailable, TransferFailed
+from ..media.base import Media, redacted
+from ..media.memory import Link
+from ..media.stream import Stream
+from ..provider import Provider, loopback
+from ..wire import Request, Response
+from .bodies import Plan, Progress, Sending, plan
+from .download import Download, FileSink, MemorySink
+from .files import whole
+from .guard import ForbiddenAddress, Refused, check_link, public_socket
+from .spool import spooled
+
+ANSWER_LIMIT = 256 << 20
+_PARSE_ELSEWHERE = 1 << 18
+_CONNECT = 15.0
+_NO_HEADERS: Mapping[str, str] = {}
+_READ_LINK = {"Accept-Encoding": "identity"}
+# below the idle time after which common servers hang up: a paid POST is never written to a dead connection
+_KEEPALIVE = 4.0
+# provably before the first byte of a request
+_NEVER_LEFT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    ClientHttpProxyError,
+    InvalidURL,
+    ServerFingerprintMismatch,
+)
+
+
+@define(eq=False)
+class HttpTransport:
+    """The real transport. A session that is passed in serves the API and is never closed."""
+
+    provider: Provider
+    transfers: int = 8
+    stall: float = 30.0
+    given: aiohttp.ClientSession | None = None
+    _api: aiohttp.ClientSession = field(init=False, repr=False)
+    _bare: aiohttp.ClientSession = field(init=False, repr=False)
+    _base: str = field(init=False, repr=False)
+    _headers: Mapping[str, str] = field(init=False, repr=False)
+    local: bool = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        """Open both sessions, on the running loop."""
+        self._base = self.provider.base_url
+        self.local = loopback(urlsplit(self._base).hostname)
+        self._headers = {"User-Agent": "aiowatermark", **self.provider.headers}
+        self._api = self.given or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=_KEEPALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=True,
+        )
+        self._bare = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self.transfers * 2, socket_factory=None if self.local else public_socket
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=self._api.trust_env,
+            headers={"User-Agent": "aiowatermark"},
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close what was opened here."""
+        await self._bare.close()
+        if self.given is None:
+            await self._api.close()
+
+    async def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Response:  # noqa: ASYNC109
+        """Do one request, once; `timeout` is how long the answer may take in seconds.
+
+        Raises ProviderUnavailable, with `sent` False where no byte left, TransferFailed where the media broke.
+        """
+        if request.body is None:
+            return await self._exchange(request, None, timeout, None)
+        async with AsyncExitStack() as stack:
+            body = await plan(request.body, lambda media: self._sized(media, stack))
+            return await self._exchange(request, body, timeout, progress)
+
+    async def _exchange(self, request: Request, body: Plan | None, wait: float, progress: Progress | None) -> Response:
+        sending = None if body is None or body.small is not None else Sending(body, progress)
+        try:
+            if sending is None:
+                return await self._ask(request, body, body.small if body else None, wait)
+            async with asyncio.timeout(self.stall) as watch:
+                sending.watch(lambda: watch.reschedule(self._patience(sending, wait)))
+                return await self._ask(request, body, sending.blocks(), wait)
+        except _NEVER_LEFT as error:
+            raise self._unavailable(error, sent=False) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if sending is not None and sending.error is not None:
+                raise sending.error from None
+            raise self._unavailable(error, sent=sending is None or sending.sent > 0) from None
+
+    def _patience(self, sending: Sending, wait: float) -> float:
+        """A body that moves may stand still for `stall`; once it is whole, the answer has its own time."""
+        patience = wait + self.stall if sending.sent == sending.body.length else self.stall
+        return asyncio.get_running_loop().time() + patience
+
+    async def _ask(self, request: Request, body: Plan | None, data: Any, wait: float) -> Response:
+        headers = _NO_HEADERS if request.signed else self._headers
+        if body is not None:
+            headers = {**headers, "Content-Type": body.content_type, "Content-Length": str(body.length)}
+        session = self._bare if request.signed else self._api
+        url = URL(request.target if request.signed else self._base + request.target, encoded=True)
+        if request.signed:
+            check_link(request.target, local=self.local)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=wait)
+        async with session.request(
+            request.method,
+            url,
+            data=data,
+            headers=headers,
+            timeout=limits,
+            allow_redirects=False,
+            raise_for_status=False,
+        ) as answer:
+            reply = Response(answer.status, answer.headers, await _read(answer))
+        if len(reply.body) > _PARSE_ELSEWHERE:
+            await asyncio.to_thread(reply.preload)
+        return reply
+
+    async def _sized(self, media: Media, stack: AsyncExitStack) -> Media:
+        if isinstance(media, Link):
+            media = await stack.enter_async_context(self.opened(media))
+        await media.measure()
+        return media if media.size is not None else await stack.enter_async_context(spooled(media))
+
+    @asynccontextmanager
+    async def opened(self, link: Link) -> AsyncIterator[Stream]:
+        """A link's bytes as a stream; raises TransferFailed for a link that gives none."""
+        async with self.fetch(link.url, {}) as answer:
+            if answer.status != 200:
+                msg = f"{redacted(link.url)} cannot be fetched: HTTP {answer.status}"
+                raise InvalidInput(msg)
+            chunks = answer.content.iter_chunked(1 << 18)
+            yield Stream(chunks, size=answer.content_length, name=link.name)
+
+    @asynccontextmanager
+    async def fetch(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """GET a link on the bare session, byte for byte; raises TransferFailed for a forbidden or unreachable host."""
+        check_link(url, local=self.local)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self.stall)
+        try:
+            async with self._bare.get(
+                URL(url, encoded=True), headers={**_READ_LINK, **headers}, timeout=limits, max_redirects=5
+            ) as answer:
+                check_link(str(answer.url), local=self.local)
+                yield answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if _forbidden(error):
+                raise Refused(f"{redacted(url)} leads to an address that is not public: it is not fetched") from None
+            raise TransferFailed(f"{redacted(url)} cannot be fetched: {_named(error)}") from None
+
+    async def download(self, url: str, target: Path, max_bytes: int | None) -> None:
+        """A link's bytes into a file that appears when it is whole."""
+        async with whole(target) as part:
+            await Download(self.fetch, url, max_bytes).into(FileSink(part))
+
+    async def read(self, url: str, max_bytes: int | None) -> bytes:
+        """A link's bytes, in memory."""
+        sink = MemorySink()
+        await Download(self.fetch, url, max_bytes).into(sink)
+        return bytes(sink.data)
+
+    def _unavailable(self, error: BaseException, *, sent: bool) -> ProviderUnavailable:
+        what = "no answer came" if sent else "it could not be reached"
+        failure = ProviderUnavailable(f"{self.provider.title}: {what}: {_named(error)}")
+        failure.sent = sent
+        return failure
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    if answer.content_length is not None and answer.content_length <= ANSWER_LIMIT:
+        return await answer.read()
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(1 << 18):
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            msg = "the answer has no end"
+            raise TransferFailed(msg)
+    return bytes(body)
+
+
+def _forbidden(error: BaseException) -> bool:
+    return isinstance(error, ForbiddenAddress) or isinstance(getattr(error, "os_error", None), ForbiddenAddress)
+
+
+def _named(error: BaseException) -> str:
+    """An aiohttp error's name and cause; never its text, which may hold the whole link."""
+    cause = getattr(error, "os_error", None) or (error if isinstance(error, OSError) else None)
+    reason = getattr(cause, "strerror", None)
+    return f"{type(error).__name__}{f' ({reason})' if reason else ''}"

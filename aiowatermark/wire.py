@@ -1,0 +1,166 @@
+"""HTTP described, never done: requests, their bodies, answers and deliveries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+
+from attrs import define, field, frozen
+
+from .errors import UnexpectedAnswer
+from .media.base import Media
+
+Value: TypeAlias = str | Media
+"""A form field: text, or a file."""
+
+
+@frozen
+class Base64:
+    """Media that travels as base64 text inside JSON, encoded while it is sent; without a `data:` header."""
+
+    media: Media
+
+
+@frozen
+class Json:
+    """A JSON object; values may be Base64."""
+
+    value: Mapping[str, Any]
+
+
+@frozen
+class Multipart:
+    """A multipart/form-data body. `types` gives a file field's Content-Type where it matters."""
+
+    fields: Mapping[str, Value]
+    types: Mapping[str, str] = field(factory=dict)
+
+
+Body: TypeAlias = Json | Multipart | Media | None
+
+
+@frozen
+class Request:
+    """One request. `target` is a path at the provider's origin, or a whole signed link.
+
+    `signed`: the link carries its own credentials: it travels byte for byte, without the API key.
+    `repeatable`: sending it twice costs nothing. Everything else is paid, and sent once.
+    """
+
+    method: str
+    target: str = field(repr=lambda target: target.partition("?")[0])
+    body: Body = field(default=None, repr=False)
+    signed: bool = False
+    repeatable: bool = False
+
+
+@define
+class Response:
+    """An answer, read whole; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+    _payload: Any = field(default=None, init=False, repr=False)
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object in the body, parsed once; raises UnexpectedAnswer for anything else."""
+        if self._payload is None:
+            self._payload = parsed(self.body)
+        if not isinstance(self._payload, dict):
+            msg = "the answer is no JSON object"
+            raise UnexpectedAnswer(msg, answer=self.excerpt)
+        return self._payload
+
+    def preload(self) -> None:
+        """Parse a large body beforehand, in a worker thread."""
+        self._payload = parsed(self.body)
+
+    @property
+    def excerpt(self) -> str:
+        """The answer, fit for an error text."""
+        return f"HTTP {self.status} {excerpt(self.body)}".rstrip()
+
+    @property
+    def retry_after(self) -> float | None:
+        """The Retry-After header in seconds; a date counts from the answer's own Date."""
+        return _seconds(self.headers.get("retry-after"), self.headers.get("date"))
+
+
+@frozen
+class Delivery:
+    """One POST to a callback address, as it came."""
+
+    body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+    content_type: str = ""
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON value in `body`, or None where it holds none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+_SECRET = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")
+
+
+def excerpt(body: bytes, limit: int = 300) -> str:
+    """An answer's text without links' queries, pictures or other long or secret values, shortened."""
+    payload = parsed(body) if len(body) < 1 << 16 else None
+    text = (
+        json.dumps(_redacted(payload), ensure_ascii=False)
+        if payload is not None
+        else body[:limit].decode(errors="replace")
+    )
+    return _without_queries(" ".join(text.split()))[:limit]
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: "…" if _hidden(key, item) else _redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item) for item in value[:20]]
+    return value
+
+
+def _hidden(key: str, item: Any) -> bool:
+    return (
+        isinstance(item, str)
+        and (len(item) > 200 or any(word in key.lower() for word in _SECRET))
+        and "://" not in item
+    )
+
+
+def _without_queries(text: str) -> str:
+    head, *rest = text.split("?")
+    return "".join((head, *("?…" + _after_query(part) for part in rest)))
+
+
+def _after_query(part: str) -> str:
+    end = next((at for at, letter in enumerate(part) if letter in "\"' <>),"), len(part))
+    return part[end:]
+
+
+def _seconds(text: str | None, date: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return _until(text, date)
+
+
+def _until(text: str, date: str | None) -> float | None:
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(date or "")).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def names(fields: Iterable[str]) -> str:
+    """Words in a row, for error texts."""
+    return ", ".join(sorted(fields))
