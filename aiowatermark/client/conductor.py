@@ -100,6 +100,8 @@ class Conductor:
         if (known := await self.store.open(handle.record)) is not None:
             self.same(known, handle.record)
             handle.note(known)
+            if _unsettled(known):
+                raise _in_doubt(handle, None)
             if known.snapshot.status is not Status.UPLOADING:
                 return
         turn = Turn(
@@ -148,7 +150,7 @@ class Conductor:
 
     async def watch(self, handle: JobHandle) -> None:
         """Look until the job ends or its deadline passes; a failed look is only a reason for another."""
-        if handle.snapshot.status is Status.IN_DOUBT and handle.task_id is None:
+        if _unsettled(handle.record):
             raise _in_doubt(handle, None)
         delay, problem = self.polling.first, None
         while not handle.snapshot.status.terminal:
@@ -192,6 +194,11 @@ class Conductor:
         error = JobFailed(f"the job failed: {snapshot.reason or 'no reason was given'}")
         error.snapshot = snapshot
         handle.fail(error.about(provider=self.provider.name, key=handle.key, token=handle.token))
+
+
+def _unsettled(record: Record) -> bool:
+    """Whether nobody knows if the provider has this job, and nothing can be asked."""
+    return record.snapshot.status is Status.IN_DOUBT and record.snapshot.task_id is None
 
 
 def _in_doubt(handle: JobHandle, cause: WatermarkError | None) -> SubmissionInDoubt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 BLOCK = 1 << 20
@@ -25,7 +25,7 @@ class Media(ABC):
     reopenable: bool = True
 
     @abstractmethod
-    def blocks(self) -> AsyncIterator[bytes]:
+    def blocks(self) -> AsyncGenerator[bytes, None]:
         """Read from the start, block by block, never blocking the event loop."""
 
     async def head(self) -> bytes:

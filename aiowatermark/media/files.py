@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +42,7 @@ class File(Media):
         """The first bytes, in one hop to a worker thread."""
         return await asyncio.to_thread(_file_head, self.path)
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Blocks of 1 MiB, read in a worker thread; a small file costs one hop."""
         opened, block = await asyncio.to_thread(_open_and_read, self.path)
         try:
@@ -132,7 +132,7 @@ class OpenFile(Media):
         await asyncio.to_thread(self.opened.seek, self.start)
         return await asyncio.to_thread(self.opened.read, HEAD)
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Blocks of 1 MiB, read in a worker thread."""
         once(self.name, spent=self._spent and not self.reopenable)
         self._spent = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import unquote, urlsplit
 
 from attrs import define, field
@@ -32,7 +32,7 @@ class Bytes(Media):
         """A digest of the content."""
         return hashlib.blake2b(self.data, digest_size=16).hexdigest()
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The bytes, in slices."""
         for start in range(0, len(self.data), SLICE):
             yield self.data[start : start + SLICE]
@@ -62,7 +62,7 @@ class Encoded(Media):
         """A digest of the text."""
         return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The decoded bytes; raises TransferFailed where the text is not base64."""
         for start in range(0, len(self.text), SLICE * 4 // 3):
             try:
@@ -91,7 +91,7 @@ class Link(Media):
         """A digest of the link without its query, which signed links change."""
         return hashlib.blake2b(self.url.partition("?")[0].encode(), digest_size=16).hexdigest()
 
-    def blocks(self) -> AsyncIterator[bytes]:
+    def blocks(self) -> AsyncGenerator[bytes, None]:
         """Raise TransferFailed: only a transport opens links."""
         msg = f"{redacted(self.url)} is a link: a client's transport opens it"
         raise TransferFailed(msg)

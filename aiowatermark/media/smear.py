@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from attrs import define, field
 from PIL import Image
@@ -40,7 +40,7 @@ class Smear(Media):
             data = b"".join([block async for block in self.mask.blocks()])
             self._painted = Bytes(await asyncio.to_thread(paint, data), name=self.name)
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The painted mask."""
         await self.measure()
         if self._painted is not None:

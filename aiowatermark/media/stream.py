@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 
 from attrs import define, field
 
@@ -40,11 +40,11 @@ class Stream(Media):
             self._first = await anext(self._rest, b"")
         return (self._first or b"")[:HEAD]
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The stream's own blocks, once."""
         once(self.name, spent=self._spent)
-        first = await self.head()
-        self._spent, self._first = True, None
+        await self.head()
+        first, self._first, self._spent = self._first, None, True
         if first:
             yield first
         if self._rest is not None:

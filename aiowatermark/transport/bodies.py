@@ -7,7 +7,8 @@ import json
 import mimetypes
 import secrets
 from binascii import b2a_base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, suppress
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -120,26 +121,31 @@ class Sending:
         self.error: WatermarkError | None = None
         self._progress = progress
         self._moved: Callable[[], object] = lambda: None
+        self.blocks = self._counted()
 
     def watch(self, moved: Callable[[], object]) -> None:
         """Have `moved` called after every block the socket took."""
         self._moved = moved
 
-    async def blocks(self) -> AsyncIterator[bytes | memoryview]:
-        """The body, in slices, giving the loop its turn between them; never more or fewer bytes than declared."""
+    async def close(self) -> None:
+        """Close what was being read, where the body did not leave whole."""
+        await asyncio.sleep(0)  # aiohttp has called its writing task off, which may be inside a read
+        with suppress(RuntimeError):
+            await self.blocks.aclose()
+
+    async def _counted(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """The body, giving the loop its turn between slices; never more or fewer bytes than declared."""
         try:
-            total = self.body.length
-            async for block in self._blocks():
-                self.sent += len(block)
-                if self.sent > total:
-                    self._changed()
-                yield block
-                self._moved()
-                if self._progress is not None:
-                    self._progress(self.sent, total)
-                await asyncio.sleep(0)
-            if self.sent != total:
-                self._changed()
+            async with aclosing(_slices(self.body.parts)) as slices:
+                async for block in slices:
+                    self._count(len(block))
+                    yield block
+                    self._moved()
+                    if self._progress is not None:
+                        self._progress(self.sent, self.body.length)
+                    await asyncio.sleep(0)
+            if self.sent != self.body.length:
+                raise self._changed()
         except WatermarkError as error:
             self.error = error
             raise
@@ -148,34 +154,57 @@ class Sending:
             self.error = TransferFailed(f"the media could not be read to its end: {reason}")
             raise
 
-    def _changed(self) -> None:
-        msg = f"the media changed its size while it was being sent: {self.body.length} bytes were declared"
-        raise TransferFailed(msg)
+    def _count(self, more: int) -> None:
+        self.sent += more
+        if self.sent > self.body.length:
+            raise self._changed()
 
-    async def _blocks(self) -> AsyncIterator[bytes | memoryview]:
-        for part in self.body.parts:
-            if isinstance(part, bytes):
-                yield part
-            elif isinstance(part, Base64):
-                async for block in _base64(part.media):
-                    yield block
-            else:
-                async for block in _slices(part):
-                    yield block
+    def _changed(self) -> TransferFailed:
+        return TransferFailed(f"the media changed its size while it was sent: {self.body.length} bytes were declared")
 
 
-async def _slices(media: Media) -> AsyncIterator[memoryview]:
-    async for block in media.blocks():
+async def _slices(parts: Iterable[Part]) -> AsyncGenerator[bytes | memoryview, None]:
+    """All parts in slices; a reading is closed when nobody goes on with it."""
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+            continue
+        media, cut = (part.media, Base64Slices()) if isinstance(part, Base64) else (part, RawSlices())
+        async with aclosing(media.blocks()) as blocks:
+            async for block in blocks:
+                for piece in cut.of(block):
+                    yield piece
+        for piece in cut.rest():
+            yield piece
+
+
+class RawSlices:
+    """Blocks cut into slices, without a copy."""
+
+    def of(self, block: bytes) -> Iterator[bytes | memoryview]:
+        """The slices of one block."""
         view = memoryview(block)
-        for start in range(0, len(view), SLICE):
-            yield view[start : start + SLICE]
+        return (view[start : start + SLICE] for start in range(0, len(view), SLICE))
+
+    def rest(self) -> Iterable[bytes]:
+        """Nothing is held back."""
+        return ()
 
 
-async def _base64(media: Media) -> AsyncIterator[bytes]:
-    rest = b""
-    async for view in _slices(media):
-        data = memoryview(rest + view.tobytes()) if rest else view
+class Base64Slices(RawSlices):
+    """Blocks as base64 text, in slices; what does not fill a group of three waits for the next block."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def of(self, block: bytes) -> Iterator[bytes]:
+        """The encoded slices of one block."""
+        data = self._held + block if self._held else block
         whole = len(data) - len(data) % 3
-        rest = bytes(data[whole:])
-        yield b2a_base64(data[:whole], newline=False)
-    yield b2a_base64(rest, newline=False)
+        self._held = data[whole:]
+        view = memoryview(data)[:whole]
+        return (b2a_base64(view[start : start + SLICE], newline=False) for start in range(0, whole, SLICE))
+
+    def rest(self) -> Iterable[bytes]:
+        """The last group, padded."""
+        return (b2a_base64(self._held, newline=False),) if self._held else ()

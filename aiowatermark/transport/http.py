@@ -102,13 +102,16 @@ class HttpTransport:
                 return await self._ask(request, body, body.small if body else None, wait)
             async with asyncio.timeout(self.stall) as watch:
                 sending.watch(lambda: watch.reschedule(self._patience(sending, wait)))
-                return await self._ask(request, body, sending.blocks(), wait)
+                return await self._ask(request, body, sending.blocks, wait)
         except _NEVER_LEFT as error:
             raise self._unavailable(error, sent=False) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if sending is not None and sending.error is not None:
                 raise sending.error from None
             raise self._unavailable(error, sent=sending is None or sending.sent > 0) from None
+        finally:
+            if sending is not None:
+                await sending.close()
 
     def _patience(self, sending: Sending, wait: float) -> float:
         """A body that moves may stand still for `stall`; once it is whole, the answer has its own time."""
