@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from .callbacks.receiver import CallbackReceiver
+from .callbacks.server import CallbackServer
 from .client.client import Client
 from .client.handle import JobHandle
 from .client.limits import Limits
@@ -36,12 +38,16 @@ from .providers.photoeraser import PhotoEraser
 from .providers.picwish import PicWish
 from .stores import JobStore
 from .stores.memory import MemoryStore
+from .wire import Delivery
 
 __all__ = [
     "AuthenticationError",
+    "CallbackReceiver",
+    "CallbackServer",
     "Client",
     "Credits",
     "DeadlineExceeded",
+    "Delivery",
     "Dewatermark",
     "Done",
     "Failed",

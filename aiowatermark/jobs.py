@@ -91,7 +91,10 @@ class Output:
 
 @frozen
 class Snapshot:
-    """One observation of a job. `progress` is 0..1; `retry_after` is the server's hint in seconds."""
+    """One observation of a job. `progress` is 0..1; `retry_after` is the server's hint in seconds.
+
+    `details` are the provider's own facts; `key` names the job where snapshots of many come together.
+    """
 
     task_id: str | None
     status: Status
@@ -101,6 +104,7 @@ class Snapshot:
     retry_after: float | None = field(default=None, eq=False)
     session: Session | None = None
     details: Mapping[str, Any] = field(factory=dict, eq=False)
+    key: str | None = field(default=None, eq=False)
 
 
 SENT = Snapshot(None, Status.IN_DOUBT)

@@ -47,6 +47,10 @@ class Polling:
         return min(delay * self.factor, self.ceiling)
 
 
+STRETCHED = Polling(30.0, 1.5, 120.0)
+"""The safety net while a callback is awaited: it never stops entirely."""
+
+
 @frozen
 class Credits:
     """What an account holds: `available`, and `used` and `limit` where the provider tells, in its own credits."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput, Unsupported
-from ..jobs import SENT, Job, Record, Result, Snapshot, Status
+from ..jobs import Job, Record, Result, Snapshot
 from ..media import Source, as_media
-from ..provider import Credits, Polling, Provider
+from ..provider import STRETCHED, Credits, Polling, Provider
 from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
@@ -22,9 +21,10 @@ from .conductor import Conductor
 from .handle import JobHandle
 from .intake import Intake
 from .limits import Limits
+from .orders import Orders, checked_key
 from .outcomes import Outcome, Outcomes
 from .porter import ClientPorter
-from .talk import SUBMIT_ANSWER, Talker, Turn, now
+from .talk import Talker, Turn, now
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,6 +39,7 @@ class Client:
 
     `limits` bounds what happens at once. `deadline` is how many seconds a job may take from its turn on. `polling`
     replaces the provider's schedule. `store` remembers jobs; without one they are remembered while the process lives.
+    `callbacks` is a receiver: providers that call back are given a URL of it, and polling becomes the safety net.
     `session` is an aiohttp session of yours for the API; it is never closed here. `drain` is how many seconds closing
     waits for paid requests that are on their way. `resubmit=True` sends a submission that is in doubt once more:
     it may be paid twice.
@@ -51,10 +52,11 @@ class Client:
         limits: Limits | None = None,
         deadline: float = 600.0,
         polling: Polling | None = None,
-        callbacks: None = None,
+        callbacks: CallbackReceiver | None = None,
         store: JobStore | None = None,
         session: aiohttp.ClientSession | None = None,
         drain: float = 5.0,
+        resubmit: bool = False,
         transport: Transport | None = None,
     ) -> None:
         self.provider = provider
@@ -62,11 +64,14 @@ class Client:
         self._deadline = _positive(deadline)
         self._store: JobStore = store or MemoryStore()
         self._drain = drain
-        self._polling = polling or provider.polling
+        self._polling = polling
+        self._callbacks = callbacks
+        self._orders = Orders(provider, callbacks)
+        self._resubmit = resubmit
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, given=session)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conductor: Conductor | None = None
-        self._intake = Intake(provider, self._transport)
+        self._intake = Intake(provider, self._transport, lends=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether it is open."""
@@ -87,10 +92,13 @@ class Client:
             self.provider,
             Talker(self.provider, self._transport, Limiter(rate)),
             self._store,
-            self._polling,
+            self._polling or self.provider.polling,
+            self._polling or STRETCHED,
             asyncio.Semaphore(limits.submissions),
             asyncio.Semaphore(limits.in_flight),
             ClientPorter(self._transport, transfers, self._check, self._renewed),
+            self._callbacks,
+            self._resubmit,
         )
         return self
 
@@ -139,7 +147,7 @@ class Client:
         """
         conductor = self._open
         job = await self._intake.job(media, mask, size, options)
-        return await _accepted(self._begun(conductor, job, key, deadline, progress))
+        return await self._accepted(self._begun(conductor, job, key, deadline, progress))
 
     async def remove(
         self,
@@ -173,7 +181,7 @@ class Client:
             msg = f"{self.provider.title} keeps no session of this result: submit it anew with a mask"
             raise Unsupported(msg)
         job = await self._intake.checked(self.provider.refinement(media, session, as_media(brush)))
-        return await (await _accepted(self._begun(conductor, job, key, deadline, None)))
+        return await (await self._accepted(self._begun(conductor, job, key, deadline, None)))
 
     async def stream(
         self,
@@ -210,7 +218,7 @@ class Client:
         if record.provider != self.provider.name:
             msg = f"this token is of a job at {record.provider}: resume it with that provider's client"
             raise InvalidInput(msg)
-        return conductor.begin(record, None, self._seconds(deadline))
+        return conductor.begin(record, None, self._deadline if deadline is None else _positive(deadline))
 
     async def credits(self) -> Credits:
         """What the account holds; raises Unsupported where the provider documents no such call."""
@@ -222,19 +230,20 @@ class Client:
     def _begun(
         self, conductor: Conductor, job: Job, key: str | None, deadline: float | None, progress: Progress | None
     ) -> JobHandle:
-        record = Record(
-            _checked_key(key),
-            self.provider.name,
-            Snapshot(None, Status.UPLOADING) if job.video else SENT,
-            job.fingerprint,
-            video=job.video,
-            inputs=tuple(media.identity for media in job.inputs),
-            created_at=time.time(),
-        )
-        return conductor.begin(record, job, self._seconds(deadline), progress)
+        seconds = self._deadline if deadline is None else _positive(deadline)
+        return self._orders.begun(conductor, job, checked_key(key), seconds, progress)
 
-    def _seconds(self, deadline: float | None) -> float:
-        return self._deadline if deadline is None else _positive(deadline)
+    async def _accepted(self, handle: JobHandle) -> JobHandle:
+        """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
+        try:
+            await handle.accepted()
+        except asyncio.CancelledError:
+            if handle.sent:
+                await handle.answered(self._drain)
+            elif handle.task is not None:
+                handle.task.cancel()
+            raise
+        return handle
 
     async def _renewed(self, result: Result) -> Snapshot:
         """Where a finished job's outputs are now."""
@@ -242,30 +251,8 @@ class Client:
         return await self._open.talker.converse(self.provider.query(record), Turn(now() + _MINUTE))
 
 
-async def _accepted(handle: JobHandle) -> JobHandle:
-    """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
-    try:
-        await handle.accepted()
-    except asyncio.CancelledError:
-        if handle.sent:
-            await handle.answered(SUBMIT_ANSWER)
-        elif handle.task is not None:
-            handle.task.cancel()
-        raise
-    return handle
-
-
 def _positive(deadline: float) -> float:
     if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
         msg = f"deadline is a number of seconds above 0, not {deadline!r}"
         raise InvalidInput(msg)
     return float(deadline)
-
-
-def _checked_key(key: str | None) -> str:
-    if key is None:
-        return uuid.uuid4().hex
-    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
-        msg = "key is a printable text of 1 to 200 characters: your own name for this job"
-        raise InvalidInput(msg)
-    return key

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from ..callbacks.receiver import CallbackReceiver
 from ..errors import (
     AuthenticationError,
-    DeadlineExceeded,
     InsufficientCredits,
     InvalidInput,
-    JobFailed,
-    ProviderUnavailable,
     Rejected,
     SubmissionInDoubt,
-    UnexpectedAnswer,
     Unsupported,
     WatermarkError,
 )
@@ -24,6 +21,7 @@ from ..jobs import Job, Porter, Record, Result, Snapshot, Status
 from ..provider import Polling, Provider
 from ..stores import JobStore
 from ..transport.bodies import Progress
+from .endings import failed, hint, in_doubt, late, left, refused, unsettled
 from .handle import JobHandle
 from .talk import SUBMIT_ANSWER, Talker, Turn, now
 
@@ -31,6 +29,16 @@ log = logging.getLogger("aiowatermark")
 
 # a look that says one of these twice in a row ends the wait: no patience mends them
 _FINAL = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
+_COALESCED = 1.0
+
+
+@frozen(eq=False)
+class Order:
+    """What a job needs until the provider has it: kept no longer, so that a waiting job holds no media."""
+
+    job: Job
+    progress: Progress | None = None
+    callback_url: str | None = None
 
 
 @define(eq=False)
@@ -41,18 +49,25 @@ class Conductor:
     talker: Talker
     store: JobStore
     polling: Polling
+    stretched: Polling
     submissions: asyncio.Semaphore
     in_flight: asyncio.Semaphore
     porter: Porter
+    receiver: CallbackReceiver | None = None
+    resubmit: bool = False
     alive: dict[str, JobHandle] = field(factory=dict)
 
-    def begin(self, record: Record, job: Job | None, deadline: float, progress: Progress | None = None) -> JobHandle:
-        """Start a job's life, or join the one its key has already; without a job it is only watched."""
+    def begin(self, record: Record, order: Order | None, deadline: float) -> JobHandle:
+        """Start a job's life, or join the one its key has already; without an order it is only watched."""
         if (alive := self.alive.get(record.key)) is not None:
-            self.same(alive.record, record)
-            return alive
-        handle = self.alive[record.key] = JobHandle(record, sent=job is None)
-        handle.task = asyncio.create_task(self.live(handle, job, deadline, progress))
+            return self.joined(alive, record.fingerprint)
+        handle = self.alive[record.key] = JobHandle(record, sent=order is None)
+        handle.task = asyncio.create_task(self.live(handle, order, deadline))
+        return handle
+
+    def joined(self, handle: JobHandle, fingerprint: str) -> JobHandle:
+        """The handle a key has already; raises InvalidInput where the key is to name another job."""
+        _same(handle.record, fingerprint)
         return handle
 
     async def close(self, drain: float) -> None:
@@ -67,17 +82,17 @@ class Conductor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for handle in handles:
-            handle.fail(_left(handle))  # a task that never ran told nobody
+            handle.fail(left(handle))  # a task that never ran told nobody
 
-    async def live(self, handle: JobHandle, job: Job | None, deadline: float, progress: Progress | None) -> None:
+    async def live(self, handle: JobHandle, order: Order | None, deadline: float) -> None:
         """A job from its turn to its end; whatever happens, the handle learns it."""
         try:
             async with self.in_flight:
-                if job is not None:
+                if order is not None:
                     async with self.submissions:
                         handle.until = now() + deadline
-                        await self.submit(handle, job, progress)
-                        job = progress = None  # a waiting job holds no media
+                        await self.submit(handle, order)
+                        order = None
                 else:
                     handle.until = now() + deadline
                 handle.accept()
@@ -85,40 +100,53 @@ class Conductor:
         except WatermarkError as error:
             handle.fail(error.about(provider=self.provider.name, key=handle.key, token=None))
         except asyncio.CancelledError:
-            handle.fail(_left(handle))
+            handle.fail(left(handle))
             raise
         except Exception as error:
             log.exception("job %s broke", handle.key)
             handle.fail(error)
         finally:
-            self.alive.pop(handle.key, None)
+            self._end(handle)
+
+    def _end(self, handle: JobHandle) -> None:
+        self.alive.pop(handle.key, None)
+        if self.receiver is not None and handle.record.callback is not None:
+            self.receiver.release(handle.record.callback)
 
     # submitting
 
-    async def submit(self, handle: JobHandle, job: Job, progress: Progress | None) -> None:
+    async def submit(self, handle: JobHandle, order: Order) -> None:
         """Write the job down, then send it; raises one of the three outcomes' errors, or returns accepted."""
         if (known := await self.store.open(handle.record)) is not None:
-            self.same(known, handle.record)
+            _same(known, handle.record.fingerprint)
             handle.note(known)
-            if _unsettled(known):
-                raise _in_doubt(handle, None)
+            if unsettled(known):
+                raise in_doubt(handle, None)
             if known.snapshot.status is not Status.UPLOADING:
                 return
+        if self.receiver is not None and handle.record.callback is not None:
+            self.receiver.expect(handle.record.callback, handle.delivered)
+        try:
+            await self._send(handle, order)
+        except SubmissionInDoubt:
+            if not self.resubmit:
+                raise
+            log.warning("job %s is in doubt and, as was asked for, submitted once more", handle.key)
+            await self._send(handle, order)
+
+    async def _send(self, handle: JobHandle, order: Order) -> None:
         turn = Turn(
             handle.until,
             answer=SUBMIT_ANSWER,
             before_paid=lambda: self._pay(handle),
             noted=lambda snapshot: self.note(handle, snapshot),
-            progress=progress,
+            progress=order.progress,
         )
         try:
-            snapshot = await self.talker.converse(self.provider.submit(job, None), turn)
-        except (ProviderUnavailable, UnexpectedAnswer) as error:
-            if turn.paid and getattr(error, "sent", True):
-                raise _in_doubt(handle, error) from None
-            await self.store.forget(handle.key)
-            raise
-        except Exception:
+            snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
+        except Exception as error:
+            if turn.paid and not refused(error):
+                raise in_doubt(handle, error) from None
             await self.store.forget(handle.key)
             raise
         await self.note(handle, snapshot)
@@ -126,12 +154,6 @@ class Conductor:
     async def _pay(self, handle: JobHandle) -> None:
         handle.sent = True
         await self.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT))
-
-    def same(self, known: Record, record: Record) -> None:
-        """Raise InvalidInput where a used key is to name another job."""
-        if known.fingerprint and known.fingerprint != record.fingerprint:
-            msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
-            raise InvalidInput(msg)
 
     async def note(self, handle: JobHandle, snapshot: Snapshot) -> None:
         """The gate: a snapshot becomes the handle's and, where it matters after a crash, the store's."""
@@ -149,27 +171,33 @@ class Conductor:
     # waiting
 
     async def watch(self, handle: JobHandle) -> None:
-        """Look until the job ends or its deadline passes; a failed look is only a reason for another."""
-        if _unsettled(handle.record):
-            raise _in_doubt(handle, None)
-        delay, problem = self.polling.first, None
+        """Look when the time has come or the bell rings, until the job ends or its deadline passes."""
+        if unsettled(handle.record):
+            raise in_doubt(handle, None)
+        polling = self.polling if handle.record.callback is None else self.stretched
+        delay, problem, looked = polling.first, None, 0.0
+        due = now() + delay
         while not handle.snapshot.status.terminal:
-            left = handle.until - now()
-            if left <= 0:
-                raise _late(handle, problem)
-            pause = self._pause(handle, delay, problem)
-            await handle.bell.wait(min(pause, left))
+            remaining = handle.until - now()
+            if remaining <= 0:
+                raise late(handle, problem)
+            if await handle.bell.wait(min(due - now(), remaining)):
+                # however many deliveries come, one look a second answers them
+                await asyncio.sleep(max(0.0, looked + _COALESCED - now()))
+            looked = now()
             problem = await self.look(handle, problem)
-            delay = self.polling.after(delay)
+            if now() >= due:
+                delay = polling.after(delay)
+                due = now() + delay
+            if (asked := hint(handle, problem)) is not None:
+                due = now() + asked
         self.settle(handle)
-
-    def _pause(self, handle: JobHandle, delay: float, problem: WatermarkError | None) -> float:
-        hint = getattr(problem, "retry_after", None) if problem is not None else handle.snapshot.retry_after
-        return delay if hint is None else hint
 
     async def look(self, handle: JobHandle, before: WatermarkError | None) -> WatermarkError | None:
         """Ask once where the job stands; gives the problem of a look that told nothing."""
         handle.bell.take()
+        if self.believed(handle):
+            return None
         turn = Turn(max(handle.until, now() + 1.0), tries=1)
         try:
             snapshot = await self.talker.converse(self.provider.query(handle.record), turn)
@@ -185,42 +213,33 @@ class Conductor:
         log.info("a look at job %s told nothing: %s", handle.key, problem)
         return problem
 
+    def believed(self, handle: JobHandle) -> bool:
+        """Whether a callback that the user chose to believe has ended the job."""
+        mail, handle.mail = handle.mail, None
+        if mail is None or self.receiver is None or self.receiver.verify:
+            return False
+        try:
+            told = self.provider.delivered(mail, handle.record)
+        except WatermarkError as error:
+            log.info("a callback of job %s told nothing: %s", handle.key, error)
+            return False
+        if told is not None and told.task_id == handle.task_id:
+            handle.note(handle.record.advance(told))
+        return handle.snapshot.status.terminal
+
     def settle(self, handle: JobHandle) -> None:
         """Give the handle what its terminal snapshot means."""
         snapshot = handle.snapshot
+        result = Result(handle.key, self.provider.name, snapshot, self.porter)
+        if self.receiver is not None:
+            self.receiver.announce(result)
         if snapshot.status is Status.SUCCEEDED:
-            handle.finish(Result(handle.key, self.provider.name, snapshot, self.porter))
+            handle.finish(result)
             return
-        error = JobFailed(f"the job failed: {snapshot.reason or 'no reason was given'}")
-        error.snapshot = snapshot
-        handle.fail(error.about(provider=self.provider.name, key=handle.key, token=handle.token))
+        handle.fail(failed(handle))
 
 
-def _unsettled(record: Record) -> bool:
-    """Whether nobody knows if the provider has this job, and nothing can be asked."""
-    return record.snapshot.status is Status.IN_DOUBT and record.snapshot.task_id is None
-
-
-def _in_doubt(handle: JobHandle, cause: WatermarkError | None) -> SubmissionInDoubt:
-    why = f" ({cause.message})" if cause is not None else ""
-    error = SubmissionInDoubt(
-        f"the paid request left and no usable answer came back{why}: it may have been taken, and is not sent again",
-        answer=cause.answer if cause is not None else None,
-    )
-    return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
-
-
-def _late(handle: JobHandle, problem: WatermarkError | None) -> DeadlineExceeded:
-    last = f"; the last look said: {problem}" if problem is not None else ""
-    error = DeadlineExceeded(f"the job did not end in time; resume it with its token{last}")
-    return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
-
-
-def _left(handle: JobHandle) -> WatermarkError:
-    """What the awaiters of a job learn when its client goes first."""
-    if not handle.sent:
-        error = WatermarkError("the submission was called off before anything was sent")
-    else:
-        error = WatermarkError("the client was closed while the job went on: resume it with its token")
-        error.token = handle.token
-    return error.about(provider=handle.record.provider, key=handle.key, token=None)
+def _same(known: Record, fingerprint: str) -> None:
+    if known.fingerprint and fingerprint and known.fingerprint != fingerprint:
+        msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
+        raise InvalidInput(msg)

@@ -9,6 +9,7 @@ from typing import Any
 from ..bells import Bell
 from ..errors import WatermarkError
 from ..jobs import Record, Result, Snapshot
+from ..wire import Delivery
 
 
 class JobHandle:
@@ -17,7 +18,7 @@ class JobHandle:
     `key` is the SDK's or your own name for it, `task_id` the provider's, `token` resumes it in another process.
     """
 
-    __slots__ = ("__weakref__", "_accepted", "_done", "_news", "bell", "record", "sent", "task", "until")
+    __slots__ = ("__weakref__", "_accepted", "_done", "_news", "bell", "mail", "record", "sent", "task", "until")
 
     def __init__(self, record: Record, *, sent: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -25,6 +26,7 @@ class JobHandle:
         self.task: asyncio.Task[None] | None = None
         self.until = 0.0
         self.bell = Bell()
+        self.mail: Delivery | None = None
         self.sent = sent
         self._done: asyncio.Future[Result] = loop.create_future()
         self._accepted: asyncio.Future[None] | None = loop.create_future()
@@ -105,6 +107,11 @@ class JobHandle:
         if self._news is None:
             self._news = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._news)
+
+    def delivered(self, delivery: Delivery) -> None:
+        """The provider called back: look now."""
+        self.mail = delivery
+        self.bell.ring()
 
     def note(self, record: Record) -> None:
         """Take a newer record over and tell who watches."""

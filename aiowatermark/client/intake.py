@@ -27,6 +27,7 @@ class Intake:
 
     provider: Provider
     transport: Transport
+    lends: bool = False
 
     async def job(
         self,
@@ -51,6 +52,8 @@ class Intake:
             if isinstance(media, Media):
                 await self._inspect(media, looks)
         takes = self.provider.limits(job)
+        if self.lends and not takes.files:
+            takes = evolve(takes, files=True)
         video = any(takes.kind(media, looks.get(id(media))) for media in job.inputs)
         job = evolve(job, video=video) if video else job
         check(takes, self.provider.title, job, looks)

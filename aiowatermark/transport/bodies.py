@@ -134,18 +134,29 @@ class Sending:
             await self.blocks.aclose()
 
     async def _counted(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """The body, giving the loop its turn between slices; never more or fewer bytes than declared."""
+        """The body, giving the loop its turn between slices.
+
+        The last slice leaves only when it is known to be the last: a body of a wrong length is never whole, so the
+        other side cannot have taken it.
+        """
+        held: bytes | memoryview = b""
+        read = 0
         try:
             async with aclosing(_slices(self.body.parts)) as slices:
                 async for block in slices:
-                    self._count(len(block))
-                    yield block
-                    self._moved()
-                    if self._progress is not None:
-                        self._progress(self.sent, self.body.length)
-                    await asyncio.sleep(0)
-            if self.sent != self.body.length:
+                    read += len(block)
+                    if read > self.body.length:
+                        raise self._changed()
+                    if held:
+                        self.sent += len(held)
+                        yield held
+                        await self._left()
+                    held = block
+            if read != self.body.length:
                 raise self._changed()
+            self.sent += len(held)
+            yield held
+            await self._left()
         except WatermarkError as error:
             self.error = error
             raise
@@ -154,10 +165,11 @@ class Sending:
             self.error = TransferFailed(f"the media could not be read to its end: {reason}")
             raise
 
-    def _count(self, more: int) -> None:
-        self.sent += more
-        if self.sent > self.body.length:
-            raise self._changed()
+    async def _left(self) -> None:
+        self._moved()
+        if self._progress is not None:
+            self._progress(self.sent, self.body.length)
+        await asyncio.sleep(0)
 
     def _changed(self) -> TransferFailed:
         return TransferFailed(f"the media changed its size while it was sent: {self.body.length} bytes were declared")

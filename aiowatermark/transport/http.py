@@ -14,7 +14,7 @@ from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFi
 from attrs import define, field
 from yarl import URL
 
-from ..errors import InvalidInput, ProviderUnavailable, TransferFailed
+from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, UnexpectedAnswer
 from ..media.base import Media, redacted
 from ..media.memory import Link
 from ..media.stream import Stream
@@ -199,7 +199,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         body += chunk
         if len(body) > ANSWER_LIMIT:
             msg = "the answer has no end"
-            raise TransferFailed(msg)
+            raise UnexpectedAnswer(msg)
     return bytes(body)
 
 

@@ -1,0 +1,78 @@
+"""The receiver's door to ASGI: a plain application, with lifespan or without, no framework imported."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..wire import Delivery
+from .paths import key_of, plain_headers
+
+if TYPE_CHECKING:
+    from .receiver import CallbackReceiver
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_BODY_TIME = 5.0
+_DRAIN = 5.0
+
+
+def asgi_app(receiver: CallbackReceiver) -> AsgiApp:
+    """The application; it answers POST with the receiver's word and GET with what was lent."""
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receiver, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "http":
+            await _http(receiver, scope, receive, send)
+
+    return app
+
+
+async def _lifespan(receiver: CallbackReceiver, receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            await receiver.audience.drained(_DRAIN)
+            receiver.audience.end()
+            return
+
+
+async def _http(receiver: CallbackReceiver, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    key = key_of(scope["path"])
+    media = receiver.borrowed(key)
+    if scope["method"] in {"GET", "HEAD"} and media is not None:
+        await send({"type": "http.response.start", "status": 200, "headers": plain_headers(media)})
+        if scope["method"] == "GET":
+            async for block in media.blocks():
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    status = 404 if scope["method"] in {"GET", "HEAD"} else 405
+    if scope["method"] == "POST":
+        status = await _delivered(receiver, key, dict(scope["headers"]), receive)
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _delivered(receiver: CallbackReceiver, key: str, headers: dict[bytes, bytes], receive: Receive) -> int:
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_TIME):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return 400
+                body += message.get("body", b"")
+                if len(body) > receiver.body_limit or not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        return 408
+    return await receiver.receive(key, Delivery(body, headers.get(b"content-type", b"").decode("latin-1")))

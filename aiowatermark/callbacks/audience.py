@@ -1,0 +1,80 @@
+"""Who wants to know when jobs end: handlers in the background, and streams of snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from attrs import evolve
+
+from ..jobs import Result, Snapshot
+
+log = logging.getLogger("aiowatermark")
+
+Handler: TypeAlias = Callable[[Result], Awaitable[object]]
+_ROOM = 10_000
+
+
+class Audience:
+    """Tells handlers and listeners of results; a slow listener loses the oldest news, never the process's memory."""
+
+    def __init__(self) -> None:
+        self._handlers: list[Handler] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._listeners: set[asyncio.Queue[Snapshot | None]] = set()
+
+    def add(self, handler: Handler) -> Handler:
+        """One more handler."""
+        self._handlers.append(handler)
+        return handler
+
+    def tell(self, result: Result) -> None:
+        """Start the handlers, feed the listeners."""
+        for handler in self._handlers:
+            task = asyncio.create_task(_run(handler, result))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if self._listeners:
+            snapshot = evolve(result.snapshot, key=result.key)
+            for queue in self._listeners:
+                _put(queue, snapshot)
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        """What is told from now on, until the end."""
+        queue: asyncio.Queue[Snapshot | None] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            while (snapshot := await queue.get()) is not None:
+                yield snapshot
+        finally:
+            self._listeners.discard(queue)
+
+    async def drained(self, seconds: float) -> None:
+        """Let handlers finish; who takes longer goes on alone, and the log says so."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=seconds)
+            for task in late:
+                log.warning("a result's handler still runs after %.0f s and is called off", seconds)
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def end(self) -> None:
+        """Nothing more will be told."""
+        for queue in self._listeners:
+            _put(queue, None)
+
+
+def _put(queue: asyncio.Queue[Snapshot | None], item: Snapshot | None) -> None:
+    if queue.qsize() >= _ROOM:
+        queue.get_nowait()
+        log.warning("a listener of deliveries is too slow: the oldest of %d snapshots was dropped", _ROOM)
+    queue.put_nowait(item)
+
+
+async def _run(handler: Handler, result: Result) -> None:
+    try:
+        await handler(result)
+    except Exception:
+        log.exception("the handler of job %s's result raised", result.key)
