@@ -113,7 +113,11 @@ SENT = Snapshot(None, Status.IN_DOUBT)
 
 @frozen
 class Record:
-    """What is remembered of a job: enough to find it again, no API key and no file content."""
+    """What is remembered of a job: enough to find it again, no API key and no file content.
+
+    `account` tells accounts of one provider apart without their keys; `owner` is the client that opened the record;
+    `callback` is the hash of its callback key; `created_at` is in seconds since 1970.
+    """
 
     key: str
     provider: str
@@ -122,6 +126,8 @@ class Record:
     video: bool = False
     inputs: tuple[str, ...] = ()
     callback: str | None = None
+    account: str = ""
+    owner: str = ""
     created_at: float = 0.0
     version: int = 0
 

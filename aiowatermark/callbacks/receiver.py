@@ -9,7 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..errors import InvalidInput, Unsupported
 from ..jobs import Result, Snapshot
@@ -86,7 +86,7 @@ class CallbackReceiver:
             raise Unsupported(msg)
         key = secrets.token_urlsafe(24)
         self._lent[hashed(key)] = media
-        return Link(f"{self.public_url}/{key}/{media.name}"), hashed(key)
+        return Link(f"{self.public_url}/{key}/{quote(media.name)}"), hashed(key)
 
     def take_back(self, lent: str) -> None:
         """The link leads nowhere from now on."""

@@ -9,16 +9,30 @@ import ssl as tls
 from typing import Any, Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
 from .aiohttp_door import handler
 from .receiver import CallbackReceiver
 
-log = logging.getLogger("aiowatermark")
+
+class _Unspoken(logging.Filter):
+    """aiohttp logs what it cannot parse as it came; a path may hold a key, so only the fact is kept."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+            record.msg, record.args, record.exc_info = "a request that is no HTTP was refused", (), None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+log = logging.getLogger("aiowatermark.callbacks")
+log.addFilter(_Unspoken())
 
 _CONNECTIONS = 512
 _AGE = 10.0
 _IDLE = 5.0
+_LINGER = 0.5
 _DRAIN = 5.0
 
 
@@ -74,6 +88,8 @@ class CallbackServer:
             handler(self.receiver),
             connections_cap=self._cap,
             access_log=None,
+            logger=log,
+            lingering_time=_LINGER,
             keepalive_timeout=_IDLE,
             auto_decompress=False,
         )

@@ -21,7 +21,7 @@ from ..jobs import Job, Porter, Record, Result, Snapshot, Status
 from ..provider import Polling, Provider
 from ..stores import JobStore
 from ..transport.bodies import Progress
-from .endings import failed, hint, in_doubt, late, left, refused, unsettled
+from .endings import Overtaken, failed, hint, in_doubt, late, left, refused, unsettled
 from .handle import JobHandle
 from .talk import SUBMIT_ANSWER, Talker, Turn, now
 
@@ -30,6 +30,7 @@ log = logging.getLogger("aiowatermark")
 # a look that says one of these twice in a row ends the wait: no patience mends them
 _FINAL = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
 _COALESCED = 1.0
+_GLANCE = 0.05
 
 
 @frozen(eq=False)
@@ -117,22 +118,36 @@ class Conductor:
 
     async def submit(self, handle: JobHandle, order: Order) -> None:
         """Write the job down, then send it; raises one of the three outcomes' errors, or returns accepted."""
-        if (known := await self.store.open(handle.record)) is not None:
-            _same(known, handle.record.fingerprint)
-            handle.note(known)
-            if unsettled(known):
+        mine = handle.record
+        if (known := await self.store.open(mine)) is not None:
+            _same(known, mine.fingerprint)
+            handle.note(await self._answered(known, mine))
+            if unsettled(handle.record):
                 raise in_doubt(handle, None)
-            if known.snapshot.status is not Status.UPLOADING:
+            if handle.snapshot.status is not Status.UPLOADING:
                 return
         if self.receiver is not None and handle.record.callback is not None:
             self.receiver.expect(handle.record.callback, handle.delivered)
         try:
             await self._send(handle, order)
-        except SubmissionInDoubt:
+        except Overtaken as error:
+            handle.note(error.record)
+        except SubmissionInDoubt as error:
+            await self.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT, reason=error.message))
             if not self.resubmit:
                 raise
             log.warning("job %s is in doubt and, as was asked for, submitted once more", handle.key)
             await self._send(handle, order)
+
+    async def _answered(self, known: Record, mine: Record) -> Record:
+        """A record that another client opened, once that client's paid request had the time to be answered."""
+        until = now() + SUBMIT_ANSWER - max(0.0, mine.created_at - known.created_at)
+        pause = _GLANCE
+        while unsettled(known) and known.snapshot.reason is None and known.owner != mine.owner and now() < until:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 1.0)
+            known = await self.store.get(known.key) or known
+        return known
 
     async def _send(self, handle: JobHandle, order: Order) -> None:
         turn = Turn(
@@ -145,6 +160,8 @@ class Conductor:
         try:
             snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
         except Exception as error:
+            if isinstance(error, Overtaken):
+                raise
             if turn.paid and not refused(error):
                 raise in_doubt(handle, error) from None
             await self.store.forget(handle.key)
@@ -152,8 +169,12 @@ class Conductor:
         await self.note(handle, snapshot)
 
     async def _pay(self, handle: JobHandle) -> None:
+        """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""
         handle.sent = True
-        await self.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT))
+        record = handle.record.advance(Snapshot(handle.task_id, Status.IN_DOUBT))
+        if record is not handle.record and (stored := await self.store.put(record)) is not record:
+            raise Overtaken(stored)
+        handle.note(record)
 
     async def note(self, handle: JobHandle, snapshot: Snapshot) -> None:
         """The gate: a snapshot becomes the handle's and, where it matters after a crash, the store's."""
@@ -161,7 +182,7 @@ class Conductor:
         record = before.advance(snapshot)
         if record is before:
             return
-        if record.snapshot.status is not before.snapshot.status or record.snapshot.task_id != before.snapshot.task_id:
+        if _durable(record.snapshot) != _durable(before.snapshot):
             stored = await self.store.put(record)
             record = stored if stored is record else stored.advance(snapshot)
         handle.note(record)
@@ -243,3 +264,8 @@ def _same(known: Record, fingerprint: str) -> None:
     if known.fingerprint and fingerprint and known.fingerprint != fingerprint:
         msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
         raise InvalidInput(msg)
+
+
+def _durable(snapshot: Snapshot) -> tuple[object, ...]:
+    """What of a snapshot matters after a crash."""
+    return snapshot.status, snapshot.task_id, snapshot.reason

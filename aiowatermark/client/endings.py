@@ -31,6 +31,14 @@ _UNPAID = (
 )
 
 
+class Overtaken(Exception):
+    """Another client has sent this very job; `record` is its."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.key)
+        self.record = record
+
+
 def refused(error: Exception) -> bool:
     """Whether a submission ended with nothing paid: refused in so many words, or never whole on the other side."""
     return isinstance(error, _UNPAID) or (isinstance(error, ProviderUnavailable) and not error.sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput
@@ -23,6 +23,7 @@ class Orders:
 
     provider: Provider
     receiver: CallbackReceiver | None
+    owner: str = field(factory=lambda: uuid.uuid4().hex, init=False)
 
     def begun(self, conductor: Conductor, job: Job, key: str, deadline: float, progress: Progress | None) -> JobHandle:
         """A job's handle, its life started."""
@@ -38,6 +39,8 @@ class Orders:
             video=job.video,
             inputs=tuple(media.identity for media in order.inputs),
             callback=callback,
+            account=self.provider.account,
+            owner=self.owner,
             created_at=time.time(),
         )
         handle = conductor.begin(record, Order(order, progress, callback_url), deadline)

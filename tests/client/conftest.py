@@ -32,7 +32,9 @@ class ScriptedTransport:
 
     def __init__(self) -> None:
         self.submits: list[Any] = [answer(status=200, data={"task_id": "task-1"})]
-        self.looks: list[Any] = [answer(status=200, data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"})]
+        self.looks: list[Any] = [
+            answer(status=200, data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"})
+        ]
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.gate: asyncio.Event | None = None

@@ -109,7 +109,13 @@ async def test_too_many_requests_that_are_about_money_are_not_repeated(wire: Any
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, aw.Rejected), (401, aw.AuthenticationError), (402, aw.InsufficientCredits), (404, aw.Rejected), (413, aw.Rejected)],
+    [
+        (400, aw.Rejected),
+        (401, aw.AuthenticationError),
+        (402, aw.InsufficientCredits),
+        (404, aw.Rejected),
+        (413, aw.Rejected),
+    ],
 )
 async def test_a_refused_submission_was_not_paid_and_its_key_is_free_again(
     wire: Any, answer: Make, status: int, kind: type[aw.WatermarkError]

@@ -52,7 +52,9 @@ async def test_a_deadline_names_what_the_last_look_said(wire: Any, answer: Make)
             await running.remove(LINK)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, aw.AuthenticationError), (403, aw.AuthenticationError), (404, aw.Rejected)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, aw.AuthenticationError), (403, aw.AuthenticationError), (404, aw.Rejected)]
+)
 async def test_a_refusal_ends_a_wait_only_when_it_is_said_twice(
     wire: Any, answer: Make, status: int, kind: type[Exception]
 ) -> None:
