@@ -10,6 +10,7 @@ from .client.client import Client
 from .client.handle import JobHandle
 from .client.limits import Limits
 from .client.outcomes import Done, Failed, Outcome
+from .client.recovery import Recovery
 from .errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -69,6 +70,7 @@ __all__ = [
     "Provider",
     "ProviderUnavailable",
     "RateLimited",
+    "Recovery",
     "Rejected",
     "Result",
     "ResultExpired",

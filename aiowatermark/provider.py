@@ -161,7 +161,10 @@ class Provider(ABC):
         yield
 
     def delivered(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
-        """What a callback says of this very job, or None; believed only where the user chose to."""
+        """What a callback says of this very job, or of the task it names where the job's id is not known yet.
+
+        None where it says nothing. Believed only where the user chose to.
+        """
         return None
 
     def refinement(self, media: Media, session: Session, brush: Media) -> Job:  # noqa: ARG002

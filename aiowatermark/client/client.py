@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput, Unsupported
-from ..jobs import Job, Record, Result, Snapshot
+from ..jobs import Job, Record, Result
 from ..media import Source, as_media
 from ..provider import STRETCHED, Credits, Polling, Provider
 from ..stores import JobStore
@@ -18,12 +18,14 @@ from ..transport.bodies import Progress
 from ..transport.http import HttpTransport
 from ..transport.limiter import Limiter
 from .conductor import Conductor
+from .doubt import Doubt
 from .handle import JobHandle
 from .intake import Intake
-from .limits import Limits
+from .limits import Limits, seconds
 from .orders import Orders, checked_key
 from .outcomes import Outcome, Outcomes
 from .porter import ClientPorter
+from .recovery import Recovery, recovered
 from .talk import Talker, Turn, now
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Client:
     ) -> None:
         self.provider = provider
         self.limits = limits or Limits()
-        self._deadline = _positive(deadline)
+        self._deadline = seconds(deadline)
         self._store: JobStore = store or MemoryStore()
         self._drain = drain
         self._polling = polling
@@ -85,22 +87,27 @@ class Client:
         await self._store.__aenter__()
         await self._transport.__aenter__()
         self._loop = asyncio.get_running_loop()
-        limits = self.limits
-        rate = limits.requests_per_second or self.provider.requests_per_second
+        self._conductor = self._opened()
+        return self
+
+    def _opened(self) -> Conductor:
+        limits, provider, receiver = self.limits, self.provider, self._callbacks
+        talker = Talker(provider, self._transport, Limiter(limits.requests_per_second or provider.requests_per_second))
         transfers = asyncio.Semaphore(limits.transfers)
-        self._conductor = Conductor(
-            self.provider,
-            Talker(self.provider, self._transport, Limiter(rate)),
+        return Conductor(
+            provider,
+            talker,
             self._store,
-            self._polling or self.provider.polling,
+            self._polling or provider.polling,
             self._polling or STRETCHED,
             asyncio.Semaphore(limits.submissions),
             asyncio.Semaphore(limits.in_flight),
-            ClientPorter(self._transport, transfers, self._check, self._renewed),
-            self._callbacks,
+            limits.in_flight,
+            ClientPorter(self._transport, transfers, self._check, provider, talker),
+            Doubt(provider, talker, self._store, receiver),
+            receiver,
             self._resubmit,
         )
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Wait a moment for paid requests on their way, leave the jobs that go on, say their tokens, close."""
@@ -188,18 +195,20 @@ class Client:
         items: Iterable[Source] | AsyncIterable[Source],
         *,
         mask: Source | None = None,
+        key: Callable[[Source], str] | None = None,
         deadline: float | None = None,
         **options: Any,
     ) -> AsyncIterator[Outcome]:
         """Many jobs: outcomes in completion order, items pulled as there is room (`limits.in_flight`).
 
-        Gives Done(media, result) or Failed(media, error); one failure never ends the stream.
+        Gives Done(media, result) or Failed(media, error); one failure never ends the stream. `key` names each item's
+        job: with a store, a run that is repeated pays nothing twice.
         """
         conductor = self._open
 
         async def begin(item: Source) -> JobHandle:
             job = await self._intake.job(item, mask, None, options)
-            return self._begun(conductor, job, None, deadline, None)
+            return self._begun(conductor, job, None if key is None else key(item), deadline, None)
 
         outcomes = Outcomes(begin, self.limits.in_flight).over(items)
         try:
@@ -218,7 +227,14 @@ class Client:
         if record.provider != self.provider.name:
             msg = f"this token is of a job at {record.provider}: resume it with that provider's client"
             raise InvalidInput(msg)
-        return conductor.begin(record, None, self._deadline if deadline is None else _positive(deadline))
+        return conductor.begin(record, None, self._seconds(deadline))
+
+    async def recover(self, *, deadline: float | None = None) -> Recovery:
+        """Look what the store knows of unfinished jobs of this account, and watch those at the provider again.
+
+        Nothing is submitted: what is in doubt is listed, for you to decide.
+        """
+        return await recovered(self._store, self.provider, self._open, self._seconds(deadline))
 
     async def credits(self) -> Credits:
         """What the account holds; raises Unsupported where the provider documents no such call."""
@@ -230,8 +246,10 @@ class Client:
     def _begun(
         self, conductor: Conductor, job: Job, key: str | None, deadline: float | None, progress: Progress | None
     ) -> JobHandle:
-        seconds = self._deadline if deadline is None else _positive(deadline)
-        return self._orders.begun(conductor, job, checked_key(key), seconds, progress)
+        return self._orders.begun(conductor, job, checked_key(key), self._seconds(deadline), progress)
+
+    def _seconds(self, deadline: float | None) -> float:
+        return self._deadline if deadline is None else seconds(deadline)
 
     async def _accepted(self, handle: JobHandle) -> JobHandle:
         """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
@@ -244,15 +262,3 @@ class Client:
                 handle.task.cancel()
             raise
         return handle
-
-    async def _renewed(self, result: Result) -> Snapshot:
-        """Where a finished job's outputs are now."""
-        record = Record(result.key, result.provider, result.snapshot, video=self.provider.capabilities.videos)
-        return await self._open.talker.converse(self.provider.query(record), Turn(now() + _MINUTE))
-
-
-def _positive(deadline: float) -> float:
-    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
-        msg = f"deadline is a number of seconds above 0, not {deadline!r}"
-        raise InvalidInput(msg)
-    return float(deadline)

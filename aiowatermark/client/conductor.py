@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ..callbacks.receiver import CallbackReceiver
 from ..errors import (
     AuthenticationError,
     InsufficientCredits,
-    InvalidInput,
     Rejected,
-    SubmissionInDoubt,
     Unsupported,
     WatermarkError,
 )
-from ..jobs import Job, Porter, Record, Result, Snapshot, Status
+from ..jobs import Porter, Record, Result, Snapshot, Status
 from ..provider import Polling, Provider
 from ..stores import JobStore
-from ..transport.bodies import Progress
-from .endings import Overtaken, failed, hint, in_doubt, late, left, refused, unsettled
+from .doubt import Doubt
+from .endings import failed, hint, in_doubt, late, left, unsettled
 from .handle import JobHandle
-from .talk import SUBMIT_ANSWER, Talker, Turn, now
+from .submission import Order, Submission, same
+from .talk import Talker, Turn, now
 
 log = logging.getLogger("aiowatermark")
 
 # a look that says one of these twice in a row ends the wait: no patience mends them
 _FINAL = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
 _COALESCED = 1.0
-_GLANCE = 0.05
-
-
-@frozen(eq=False)
-class Order:
-    """What a job needs until the provider has it: kept no longer, so that a waiting job holds no media."""
-
-    job: Job
-    progress: Progress | None = None
-    callback_url: str | None = None
 
 
 @define(eq=False)
@@ -53,10 +43,19 @@ class Conductor:
     stretched: Polling
     submissions: asyncio.Semaphore
     in_flight: asyncio.Semaphore
+    room: int
     porter: Porter
+    doubt: Doubt
     receiver: CallbackReceiver | None = None
     resubmit: bool = False
     alive: dict[str, JobHandle] = field(factory=dict)
+    submission: Submission = field(init=False)
+    feeders: set[asyncio.Task[None]] = field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        """Prepare for submissions."""
+        parts = (self.provider, self.talker, self.store, self.doubt, self.note, self.receiver, self.resubmit)
+        self.submission = Submission(*parts)
 
     def begin(self, record: Record, order: Order | None, deadline: float) -> JobHandle:
         """Start a job's life, or join the one its key has already; without an order it is only watched."""
@@ -66,9 +65,30 @@ class Conductor:
         handle.task = asyncio.create_task(self.live(handle, order, deadline))
         return handle
 
+    def watched(self, records: list[Record], deadline: float) -> list[JobHandle]:
+        """Handles of jobs that are at the provider: watched as there is room, by no more tasks than that."""
+        handles = [JobHandle(record, sent=True) for record in records]
+        self.alive.update({handle.key: handle for handle in handles})
+        queue = iter(handles)
+        for _ in range(min(len(handles), self.room)):
+            task = asyncio.create_task(self._feed(queue, deadline))
+            self.feeders.add(task)
+            task.add_done_callback(self.feeders.discard)
+        for handle in handles:
+            self._expect(handle)
+        return handles
+
+    async def _feed(self, queue: Iterator[JobHandle], deadline: float) -> None:
+        for handle in queue:
+            await self.live(handle, None, deadline)
+
+    def _expect(self, handle: JobHandle) -> None:
+        if self.receiver is not None and handle.record.callback is not None:
+            self.receiver.expect(handle.record.callback, handle.delivered)
+
     def joined(self, handle: JobHandle, fingerprint: str) -> JobHandle:
         """The handle a key has already; raises InvalidInput where the key is to name another job."""
-        _same(handle.record, fingerprint)
+        same(handle.record, fingerprint)
         return handle
 
     async def close(self, drain: float) -> None:
@@ -78,10 +98,11 @@ class Conductor:
         for handle in handles:
             if handle.sent and not handle.done():
                 log.warning("job %s goes on without this client; resume it with %s", handle.key, handle.token)
-        tasks = [handle.task for handle in handles if handle.task is not None]
+        tasks = [handle.task for handle in handles if handle.task is not None] + list(self.feeders)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.doubt.close()
         for handle in handles:
             handle.fail(left(handle))  # a task that never ran told nobody
 
@@ -92,10 +113,11 @@ class Conductor:
                 if order is not None:
                     async with self.submissions:
                         handle.until = now() + deadline
-                        await self.submit(handle, order)
+                        await self.submission.submit(handle, order)
                         order = None
                 else:
                     handle.until = now() + deadline
+                    await self._remembered(handle)
                 handle.accept()
                 await self.watch(handle)
         except WatermarkError as error:
@@ -109,72 +131,17 @@ class Conductor:
         finally:
             self._end(handle)
 
+    async def _remembered(self, handle: JobHandle) -> None:
+        """What the store knows of a job that is resumed; it is remembered from here on if it was not."""
+        known = await self.store.open(handle.record)
+        if known is not None and known.provider == self.provider.name:
+            handle.note(known)
+        self._expect(handle)
+
     def _end(self, handle: JobHandle) -> None:
         self.alive.pop(handle.key, None)
-        if self.receiver is not None and handle.record.callback is not None:
+        if self.receiver is not None and handle.record.callback is not None and not unsettled(handle.record):
             self.receiver.release(handle.record.callback)
-
-    # submitting
-
-    async def submit(self, handle: JobHandle, order: Order) -> None:
-        """Write the job down, then send it; raises one of the three outcomes' errors, or returns accepted."""
-        mine = handle.record
-        if (known := await self.store.open(mine)) is not None:
-            _same(known, mine.fingerprint)
-            handle.note(await self._answered(known, mine))
-            if unsettled(handle.record):
-                raise in_doubt(handle, None)
-            if handle.snapshot.status is not Status.UPLOADING:
-                return
-        if self.receiver is not None and handle.record.callback is not None:
-            self.receiver.expect(handle.record.callback, handle.delivered)
-        try:
-            await self._send(handle, order)
-        except Overtaken as error:
-            handle.note(error.record)
-        except SubmissionInDoubt as error:
-            await self.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT, reason=error.message))
-            if not self.resubmit:
-                raise
-            log.warning("job %s is in doubt and, as was asked for, submitted once more", handle.key)
-            await self._send(handle, order)
-
-    async def _answered(self, known: Record, mine: Record) -> Record:
-        """A record that another client opened, once that client's paid request had the time to be answered."""
-        until = now() + SUBMIT_ANSWER - max(0.0, mine.created_at - known.created_at)
-        pause = _GLANCE
-        while unsettled(known) and known.snapshot.reason is None and known.owner != mine.owner and now() < until:
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 1.0)
-            known = await self.store.get(known.key) or known
-        return known
-
-    async def _send(self, handle: JobHandle, order: Order) -> None:
-        turn = Turn(
-            handle.until,
-            answer=SUBMIT_ANSWER,
-            before_paid=lambda: self._pay(handle),
-            noted=lambda snapshot: self.note(handle, snapshot),
-            progress=order.progress,
-        )
-        try:
-            snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
-        except Exception as error:
-            if isinstance(error, Overtaken):
-                raise
-            if turn.paid and not refused(error):
-                raise in_doubt(handle, error) from None
-            await self.store.forget(handle.key)
-            raise
-        await self.note(handle, snapshot)
-
-    async def _pay(self, handle: JobHandle) -> None:
-        """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""
-        handle.sent = True
-        record = handle.record.advance(Snapshot(handle.task_id, Status.IN_DOUBT))
-        if record is not handle.record and (stored := await self.store.put(record)) is not record:
-            raise Overtaken(stored)
-        handle.note(record)
 
     async def note(self, handle: JobHandle, snapshot: Snapshot) -> None:
         """The gate: a snapshot becomes the handle's and, where it matters after a crash, the store's."""
@@ -258,12 +225,6 @@ class Conductor:
             handle.finish(result)
             return
         handle.fail(failed(handle))
-
-
-def _same(known: Record, fingerprint: str) -> None:
-    if known.fingerprint and fingerprint and known.fingerprint != fingerprint:
-        msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
-        raise InvalidInput(msg)
 
 
 def _durable(snapshot: Snapshot) -> tuple[object, ...]:

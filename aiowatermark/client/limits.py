@@ -23,3 +23,11 @@ class Limits:
     in_flight: int = field(default=1000, validator=_positive)
     transfers: int = field(default=8, validator=_positive)
     requests_per_second: float | None = field(default=None, validator=_positive)
+
+
+def seconds(deadline: float) -> float:
+    """A deadline; raises InvalidInput for what is no time."""
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+        msg = f"deadline is a number of seconds above 0, not {deadline!r}"
+        raise InvalidInput(msg)
+    return float(deadline)

@@ -13,8 +13,9 @@ from ..jobs import SENT, Job, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Provider
 from ..transport.bodies import Progress
-from .conductor import Conductor, Order
+from .conductor import Conductor
 from .handle import JobHandle
+from .submission import Order
 
 
 @define(eq=False)

@@ -11,24 +11,29 @@ from typing import TypeVar
 from attrs import define
 
 from ..errors import ResultExpired, WatermarkError
-from ..jobs import Result, Snapshot
+from ..jobs import Record, Result
 from ..media.base import Media
 from ..media.memory import Link
+from ..provider import Provider
 from ..transport import Transport
 from ..transport.files import whole, write_blocks
+from .talk import Talker, Turn, now
 
 T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
 
+_ASKING = 60.0
+
 
 @define(eq=False)
 class ClientPorter:
-    """The porter of a client; `renewed` asks the provider where a result is now."""
+    """The porter of a client; `check` raises where that is closed."""
 
     transport: Transport
     transfers: asyncio.Semaphore
     check: Callable[[], None]
-    renewed: Callable[[Result], Awaitable[Snapshot]]
+    provider: Provider
+    talker: Talker
 
     async def save(self, result: Result, media: Media, path: Path, max_bytes: int | None) -> Path:
         """Stream it into a file that appears when it is whole."""
@@ -61,7 +66,8 @@ class ClientPorter:
     async def _fresh(self, result: Result, link: Link) -> Link:
         """The same output's link, as the provider gives it now."""
         at = next(index for index, output in enumerate(result.outputs) if output.media is link)
-        snapshot = await self.renewed(result)
+        record = Record(result.key, result.provider, result.snapshot, video=self.provider.capabilities.videos)
+        snapshot = await self.talker.converse(self.provider.query(record), Turn(now() + _ASKING))
         if at < len(snapshot.outputs) and isinstance(fresh := snapshot.outputs[at].media, Link):
             return fresh
         msg = "the result's link has expired and the provider gives no new one"

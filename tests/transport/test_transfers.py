@@ -117,7 +117,7 @@ async def test_an_answer_lost_after_the_work_is_paid_once_and_in_doubt(
 async def test_nothing_that_breaks_after_bytes_left_is_sent_again(
     emulator: Emulator, picture: Picture, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.client.conductor.SUBMIT_ANSWER", 0.2)
+    monkeypatch.setattr("aiowatermark.client.submission.SUBMIT_ANSWER", 0.2)
     emulator.inject(fault, provider="picwish", step="submit")
     async with aw.Client(emulator.provider("picwish")) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:

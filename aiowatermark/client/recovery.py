@@ -1,0 +1,43 @@
+"""What a store says after a crash."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from ..jobs import Record, Status
+from ..provider import Provider
+from ..stores import JobStore
+from .conductor import Conductor
+from .endings import unsettled
+from .handle import JobHandle
+
+
+@frozen
+class Recovery:
+    """`resumed`: jobs at the provider, watched again. `in_doubt`: records whose paid request left and whose answer
+    is not known; look at the account before submitting them anew. `unsent`: records of jobs that were never paid,
+    to be submitted again.
+    """  # noqa: D205
+
+    resumed: list[JobHandle] = field(factory=list)
+    in_doubt: list[Record] = field(factory=list)
+    unsent: list[Record] = field(factory=list)
+
+
+async def recovered(store: JobStore, provider: Provider, conductor: Conductor, deadline: float) -> Recovery:
+    """Everything unfinished of this account that is not alive here; nothing is submitted."""
+    recovery, waiting = Recovery(), []
+    async for record in store.unfinished():
+        if record.provider != provider.name or record.account not in {"", provider.account}:
+            continue
+        if record.key in conductor.alive:
+            continue
+        if unsettled(record):
+            recovery.in_doubt.append(record)
+            conductor.doubt.listen(record)
+        elif record.snapshot.status is Status.UPLOADING:
+            recovery.unsent.append(record)
+        else:
+            waiting.append(record)
+    recovery.resumed.extend(conductor.watched(waiting, deadline))
+    return recovery

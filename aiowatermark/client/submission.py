@@ -1,0 +1,120 @@
+"""A submission: written down before a byte leaves, sent once, and ended as accepted, rejected or in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from attrs import define, frozen
+
+from ..callbacks.receiver import CallbackReceiver
+from ..errors import InvalidInput, SubmissionInDoubt
+from ..jobs import Job, Record, Snapshot, Status
+from ..provider import Provider
+from ..stores import JobStore
+from ..transport.bodies import Progress
+from .doubt import Doubt
+from .endings import Overtaken, in_doubt, refused, unsettled
+from .handle import JobHandle
+from .talk import SUBMIT_ANSWER, Talker, Turn, now
+
+log = logging.getLogger("aiowatermark")
+
+_GLANCE = 0.05
+
+
+@frozen(eq=False)
+class Order:
+    """What a job needs until the provider has it: kept no longer, so that a waiting job holds no media."""
+
+    job: Job
+    progress: Progress | None = None
+    callback_url: str | None = None
+
+
+@define(eq=False)
+class Submission:
+    """Sends jobs, each at most once."""
+
+    provider: Provider
+    talker: Talker
+    store: JobStore
+    doubt: Doubt
+    note: Callable[[JobHandle, Snapshot], Awaitable[None]]
+    receiver: CallbackReceiver | None = None
+    resubmit: bool = False
+
+    async def submit(self, handle: JobHandle, order: Order) -> None:
+        """Write the job down, then send it; raises one of the three outcomes' errors, or returns accepted."""
+        mine = handle.record
+        if (known := await self.store.open(mine)) is not None:
+            same(known, mine.fingerprint)
+            handle.note(await self._answered(known, mine))
+            if unsettled(handle.record):
+                raise in_doubt(handle, None)
+            if handle.snapshot.status is not Status.UPLOADING:
+                return
+        if self.receiver is not None and handle.record.callback is not None:
+            self.receiver.expect(handle.record.callback, handle.delivered)
+        try:
+            await self._send(handle, order)
+        except Overtaken as error:
+            handle.note(error.record)
+        except SubmissionInDoubt as error:
+            await self._doubted(handle, order, error)
+
+    async def _doubted(self, handle: JobHandle, order: Order, error: SubmissionInDoubt) -> None:
+        """What is done about a doubt: a callback may have settled it; else it is remembered and raised."""
+        if await self.doubt.settled(handle):
+            return
+        await self.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT, reason=error.message))
+        if not self.resubmit:
+            self.doubt.keep(handle)
+            raise error
+        log.warning("job %s is in doubt and, as was asked for, submitted once more", handle.key)
+        await self._send(handle, order)
+
+    async def _answered(self, known: Record, mine: Record) -> Record:
+        """A record that another client opened, once that client's paid request had the time to be answered."""
+        until = now() + SUBMIT_ANSWER - max(0.0, mine.created_at - known.created_at)
+        pause = _GLANCE
+        while unsettled(known) and known.snapshot.reason is None and known.owner != mine.owner and now() < until:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 1.0)
+            known = await self.store.get(known.key) or known
+        return known
+
+    async def _send(self, handle: JobHandle, order: Order) -> None:
+        turn = Turn(
+            handle.until,
+            answer=SUBMIT_ANSWER,
+            before_paid=lambda: self._pay(handle),
+            noted=lambda snapshot: self.note(handle, snapshot),
+            progress=order.progress,
+        )
+        try:
+            snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
+        except Exception as error:
+            if isinstance(error, Overtaken):
+                raise
+            if turn.paid and not refused(error):
+                raise in_doubt(handle, error) from None
+            await self.store.forget(handle.key)
+            raise
+        await self.note(handle, snapshot)
+
+    async def _pay(self, handle: JobHandle) -> None:
+        """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""
+        handle.sent = True
+        record = handle.record.advance(Snapshot(handle.task_id, Status.IN_DOUBT))
+        if record is not handle.record and (stored := await self.store.put(record)) is not record:
+            raise Overtaken(stored)
+        handle.note(record)
+
+
+def same(known: Record, fingerprint: str) -> None:
+    """Raise InvalidInput where a used key is to name another job."""
+    if known.fingerprint and fingerprint and known.fingerprint != fingerprint:
+        msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
+        raise InvalidInput(msg)
