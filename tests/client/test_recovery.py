@@ -124,7 +124,7 @@ async def test_a_callback_that_came_first_settles_a_lost_answer(wire: Any, broke
 
     def lost_but_called_back() -> Exception:
         (ring,) = receiver._expected.values()
-        ring(delivery(status=200, data={"task_id": "task-1", "state": 1}))
+        ring(delivery(status=200, data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
         error: Exception = broken(sent=True)
         return error
 
@@ -143,7 +143,7 @@ async def test_a_callback_that_comes_later_settles_a_job_in_doubt_in_the_store(w
             await running.remove(LINK, key="mine")
         (ring,) = receiver._expected.values()
         ring(delivery(data={"nothing": 1}))
-        ring(delivery(data={"task_id": "task-1", "state": 1}))
+        ring(delivery(data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
         await asyncio.sleep(1)
         record = await store.get("mine")
         assert record is not None
