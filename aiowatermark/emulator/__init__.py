@@ -1,0 +1,14 @@
+"""The five APIs on loopback, for tests and for a first try without an account.
+
+They are strict about what the documents require, really restore pictures and videos (or with `restore=False` hand
+them back as they came), count what they would have charged, and go wrong on demand.
+"""
+
+from __future__ import annotations
+
+from .callbacks import CallbackAttempt, CallbackScript
+from .emulator import Emulator
+from .faults import Fault
+from .tasks import Task
+
+__all__ = ["CallbackAttempt", "CallbackScript", "Emulator", "Fault", "Task"]

@@ -1,0 +1,20 @@
+"""Plain PNG pictures made without OpenCV, for an emulator that does not restore."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from functools import lru_cache
+
+
+@lru_cache(maxsize=64)
+def plain_png(width: int, height: int, grey: int = 0) -> bytes:
+    """A grey picture of that size (PNG, 8 bits a pixel)."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = (b"\0" + bytes([grey]) * width) * height
+    pixels = zlib.compress(rows, 1)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

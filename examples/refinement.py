@@ -1,0 +1,22 @@
+"""Taking more away: the provider's session travels inside the result."""
+
+import asyncio
+from pathlib import Path
+
+import aiowatermark as aw
+from aiowatermark.emulator import Emulator, pictures
+
+
+async def main() -> None:
+    photo, brush = pictures.stamp(pictures.sample_photo(), pictures.sample_mark())
+    Path("brush.png").write_bytes(brush)  # white where something is to go
+
+    async with Emulator() as emulator, aw.Client(emulator.provider("dewatermark")) as client:
+        first = await client.remove(photo)
+        better = await client.refine(first, brush="brush.png")
+        await better.save("refined.jpg")
+        print("credits left:", (await client.credits()).available)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,7 @@
+# An example from the documents of Kaze (using raw content), as it stands; the test replaces host and key.
+curl --location --request POST 'https://backend.kaze.ai/api/ext/v1/submit_watermark_removal' \
+--header 'Authorization: Bearer ' \
+--header 'Content-Type: application/json' \
+--data-raw '{
+"image_base64": "xxxxxxxxxxxxxxx"
+}'
