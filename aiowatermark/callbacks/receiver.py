@@ -7,11 +7,11 @@ import logging
 import re
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from ..errors import InvalidInput, Unsupported
+from ..errors import InvalidInput, Unsupported, WatermarkError
 from ..jobs import Result, Snapshot
 from ..media.base import Media
 from ..media.memory import Link
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("aiowatermark")
 
 Ring: TypeAlias = Callable[[Delivery], object]
+Elsewhere: TypeAlias = Callable[[str, Delivery], Awaitable[bool]]
+"""Rings a key's hash in other processes; whether anybody there has it."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 _REMEMBERED = 10_000
@@ -50,6 +52,7 @@ class CallbackReceiver:
         self.body_limit = body_limit
         self.counts: Counter[str] = Counter()
         self.audience = Audience()
+        self.elsewhere: Elsewhere | None = None
         self._expected: dict[str, Ring] = {}
         self._ended: dict[str, None] = {}
         self._lent: dict[str, Media] = {}
@@ -110,7 +113,22 @@ class CallbackReceiver:
             return self._counted("expected", 200)
         if callback in self._ended:
             return self._counted("late", 200)
-        return self._counted("unknown", 404)
+        return (
+            self._counted("elsewhere", 200) if await self._rung(callback, delivery) else self._counted("unknown", 404)
+        )
+
+    async def _rung(self, callback: str, delivery: Delivery) -> bool:
+        try:
+            return self.elsewhere is not None and await self.elsewhere(callback, delivery)
+        except WatermarkError as error:
+            log.warning("a delivery cannot be passed on to other replicas: %s", error)
+            return False
+
+    def rung(self, callback: str, delivery: Delivery) -> None:
+        """Another process got a delivery: wake whoever waits for it here."""
+        if (ring := self._expected.get(callback)) is not None:
+            ring(delivery)
+            self.counts["from elsewhere"] += 1
 
     def borrowed(self, key: str) -> Media | None:
         """The media lent under a key."""

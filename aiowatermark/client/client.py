@@ -10,23 +10,22 @@ from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput, Unsupported
 from ..jobs import Job, Record, Result
 from ..media import Source, as_media
-from ..provider import STRETCHED, Credits, Polling, Provider
+from ..provider import Credits, Polling, Provider
 from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.bodies import Progress
 from ..transport.http import HttpTransport
-from ..transport.limiter import Limiter
+from .assembly import assembled
 from .conductor import Conductor
-from .doubt import Doubt
 from .handle import JobHandle
 from .intake import Intake
 from .limits import Limits, seconds
 from .orders import Orders, checked_key
 from .outcomes import Outcome, Outcomes
-from .porter import ClientPorter
 from .recovery import Recovery, recovered
-from .talk import Talker, Turn, now
+from .shares import Replica
+from .talk import Turn, now
 
 if TYPE_CHECKING:
     import aiohttp
@@ -73,6 +72,7 @@ class Client:
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, given=session)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conductor: Conductor | None = None
+        self._replica: Replica | None = None
         self._intake = Intake(provider, self._transport, lends=callbacks is not None)
 
     def __repr__(self) -> str:
@@ -87,33 +87,29 @@ class Client:
         await self._store.__aenter__()
         await self._transport.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._conductor = self._opened()
-        return self
-
-    def _opened(self) -> Conductor:
-        limits, provider, receiver = self.limits, self.provider, self._callbacks
-        talker = Talker(provider, self._transport, Limiter(limits.requests_per_second or provider.requests_per_second))
-        transfers = asyncio.Semaphore(limits.transfers)
-        return Conductor(
-            provider,
-            talker,
+        self._conductor = conductor = assembled(
+            self.provider,
+            self._transport,
             self._store,
-            self._polling or provider.polling,
-            self._polling or STRETCHED,
-            asyncio.Semaphore(limits.submissions),
-            asyncio.Semaphore(limits.in_flight),
-            limits.in_flight,
-            ClientPorter(self._transport, transfers, self._check, provider, talker),
-            Doubt(provider, talker, self._store, receiver),
-            receiver,
-            self._resubmit,
+            self._callbacks,
+            limits=self.limits,
+            deadline=self._deadline,
+            polling=self._polling,
+            resubmit=self._resubmit,
+            check=self._check,
         )
+        if (commons := self._store.commons) is not None:
+            self._replica = Replica(commons, self.provider.account, self._callbacks, conductor.adopt)
+            self._replica.start()
+        return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Wait a moment for paid requests on their way, leave the jobs that go on, say their tokens, close."""
         conductor, self._conductor = self._conductor, None
         if conductor is None:
             return
+        if self._replica is not None:
+            await self._replica.stop()
         await conductor.close(self._drain)
         await self._transport.__aexit__(*exc)
         await self._store.__aexit__(*exc)

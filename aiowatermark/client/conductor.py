@@ -22,6 +22,7 @@ from ..stores import JobStore
 from .doubt import Doubt
 from .endings import failed, hint, in_doubt, late, left, unsettled
 from .handle import JobHandle
+from .shares import Permits
 from .submission import Order, Submission, same
 from .talk import Talker, Turn, now
 
@@ -41,9 +42,10 @@ class Conductor:
     store: JobStore
     polling: Polling
     stretched: Polling
-    submissions: asyncio.Semaphore
+    permits: Permits
     in_flight: asyncio.Semaphore
     room: int
+    deadline: float
     porter: Porter
     doubt: Doubt
     receiver: CallbackReceiver | None = None
@@ -64,6 +66,13 @@ class Conductor:
         handle = self.alive[record.key] = JobHandle(record, sent=order is None)
         handle.task = asyncio.create_task(self.live(handle, order, deadline))
         return handle
+
+    async def adopt(self, record: Record) -> None:
+        """Watch a job whose replica is gone; what nobody can ask for is only listened for."""
+        if unsettled(record):
+            self.doubt.listen(record)
+        elif record.snapshot.status is not Status.UPLOADING and record.key not in self.alive:
+            self.watched([record], self.deadline)
 
     def watched(self, records: list[Record], deadline: float) -> list[JobHandle]:
         """Handles of jobs that are at the provider: watched as there is room, by no more tasks than that."""
@@ -111,7 +120,7 @@ class Conductor:
         try:
             async with self.in_flight:
                 if order is not None:
-                    async with self.submissions:
+                    async with self.permits.permit():
                         handle.until = now() + deadline
                         await self.submission.submit(handle, order)
                         order = None
@@ -122,6 +131,7 @@ class Conductor:
                 await self.watch(handle)
         except WatermarkError as error:
             handle.fail(error.about(provider=self.provider.name, key=handle.key, token=None))
+            await self._released(handle)
         except asyncio.CancelledError:
             handle.fail(left(handle))
             raise
@@ -137,6 +147,11 @@ class Conductor:
         if known is not None and known.provider == self.provider.name:
             handle.note(known)
         self._expect(handle)
+
+    async def _released(self, handle: JobHandle) -> None:
+        """Nobody watches an unfinished job any more; a finished one gave its lease up with its last word."""
+        if self.store.commons is not None and not handle.snapshot.status.terminal:
+            await self.store.commons.release(handle.record)
 
     def _end(self, handle: JobHandle) -> None:
         self.alive.pop(handle.key, None)

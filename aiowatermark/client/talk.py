@@ -15,8 +15,8 @@ from ..provider import Dialogue, Provider, refusal
 from ..transport import Transport
 from ..transport.bodies import Progress
 from ..transport.delays import delays, obeyed
-from ..transport.limiter import Limiter
 from ..wire import Request, Response
+from .shares import Pace
 
 T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
@@ -45,7 +45,7 @@ class Talker:
 
     provider: Provider
     transport: Transport
-    limiter: Limiter
+    pace: Pace
 
     async def converse(self, flow: Dialogue[T], turn: Turn) -> T:
         """Drive a provider's dialogue: perform what it asks for, note what it says on the way."""
@@ -71,13 +71,13 @@ class Talker:
         pauses = delays(turn.tries)
         while True:
             if not request.signed:
-                await self.limiter.turn()
+                await self.pace.turn(new=not request.repeatable)
             turn.paid = not request.repeatable
             reply: Response | None = None
             try:
                 wait = min(turn.answer, max(turn.until - now(), 1.0))
                 reply = await self.transport.perform(request, timeout=wait, progress=turn.progress)
-                problem = self._passing(request, reply)
+                problem = await self._passing(request, reply)
             except ProviderUnavailable as error:
                 if error.sent and not request.repeatable:
                     raise
@@ -89,12 +89,12 @@ class Talker:
                     raise problem
                 return cast("Response", reply)  # the flow says what it means
 
-    def _passing(self, request: Request, reply: Response) -> WatermarkError | None:
+    async def _passing(self, request: Request, reply: Response) -> WatermarkError | None:
         """What is wrong with an answer that the same request may not meet again: haste, or for free calls a fault."""
         if reply.status == 429:
             problem = self.provider.problem(reply)
             if isinstance(problem, RateLimited):
-                self.limiter.hold(problem.retry_after or 0.0)
+                await self.pace.hold(problem.retry_after or 0.0)
                 return problem
         if reply.status >= 500 and request.repeatable:
             return refusal(ProviderUnavailable, f"{self.provider.title} is out of order", reply)

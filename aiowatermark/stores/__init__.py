@@ -6,10 +6,18 @@ from collections.abc import AsyncIterator
 from typing import Protocol, Self
 
 from ..jobs import Record
+from .commons import Commons
 
 
 class JobStore(Protocol):
-    """Remembers records by key. One suite of tests runs over every store."""
+    """Remembers records by key. One suite of tests runs over every store.
+
+    `commons` is what the replicas on one store share besides records; None where there is nothing to share.
+    """
+
+    @property
+    def commons(self) -> Commons | None:
+        """Limits, leases and bells of all replicas."""
 
     async def __aenter__(self) -> Self:
         """Open it on the running loop; opening it again is allowed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import ClassVar, Self
 
 from attrs import define, field
 
@@ -17,6 +17,7 @@ class MemoryStore:
     It can be shared by several clients of one process.
     """
 
+    commons: ClassVar[None] = None
     finished: int = 10_000
     content: int = 64 << 20
     _records: dict[str, Record] = field(factory=dict, init=False, repr=False)

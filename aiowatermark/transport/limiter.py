@@ -15,7 +15,7 @@ class Limiter:
         self._pause = 1 / rate if rate else 0.0
         self._next = 0.0
 
-    async def turn(self) -> None:
+    async def turn(self, *, new: bool) -> None:  # noqa: ARG002 - all are equal here
         """Wait for one's turn."""
         now = asyncio.get_running_loop().time()
         begin = max(now, self._next)
@@ -23,6 +23,6 @@ class Limiter:
         if begin > now:
             await asyncio.sleep(begin - now)
 
-    def hold(self, seconds: float) -> None:
+    async def hold(self, seconds: float) -> None:
         """Let nobody begin for so long."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)

@@ -198,7 +198,7 @@ class Jobs(RuleBasedStateMachine):
         assert conductor is not None
         assert conductor.alive == {}
         assert conductor.in_flight._value == self.client.limits.in_flight
-        assert conductor.submission_permits == self.client.limits.submissions
+        assert conductor.permits.local._value == self.client.limits.submissions
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return None
 

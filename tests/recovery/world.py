@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from attrs import define, field
 
@@ -68,6 +68,7 @@ class Process:
     """One process of a user's: its transport and its view of the store, both dead once it crashed."""
 
     world: World
+    commons: ClassVar[None] = None
     receiver: aw.CallbackReceiver | None = None
     dead: bool = False
     fault: str = "none"
