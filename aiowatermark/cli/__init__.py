@@ -1,0 +1,21 @@
+"""The command line, the extra `[cli]`: every command is imported when it is called, and not before."""
+
+from __future__ import annotations
+
+import sys
+
+from .extras import sentence
+
+
+def main() -> None:
+    """Run the command line; where click is not installed, say how to install it and exit with 2."""
+    try:
+        from .commands import aiowatermark  # noqa: PLC0415 - click is an optional extra
+    except ModuleNotFoundError as error:
+        sys.exit(_missing(error))
+    aiowatermark(prog_name="aiowatermark")
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    print(sentence(error), file=sys.stderr)
+    return 2

@@ -1,0 +1,119 @@
+"""What is said of jobs that have ended, one by one and in the end: for people, or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from attrs import define
+
+from .. import DeadlineExceeded, SubmissionInDoubt
+from .crew import CALLED_OFF, DONE, FAILED, UNFINISHED, Crew, Item
+from .running import printable, told
+
+
+@define
+class Errand:
+    """What the user asked for, as far as a report has to repeat it."""
+
+    provider: str
+    title: str
+    folder: Path
+    base_url: str | None
+    as_json: bool
+
+    def resuming(self, tokens: Sequence[str]) -> str:
+        """The command that takes these jobs up again."""
+        words = ["aiowatermark", "resume", "--provider", self.provider, "-o", str(self.folder)]
+        if self.base_url:
+            words += ["--base-url", self.base_url]
+        return shlex.join([*words, *tokens])
+
+
+def line(item: Item) -> str:
+    """One item for people: what became of it, and where it is or why it is not."""
+    if item.status == DONE:
+        return f"done        {item.source} -> {item.output}  {item.seconds:.1f} s"
+    return f"{item.status:<10}  {item.source}: {_why(item)}"
+
+
+def _why(item: Item) -> str:
+    """The reason, not naming the file again."""
+    text = told(item.error) if item.error is not None else "stopped"
+    return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
+
+
+def json_line(item: Item) -> str:
+    """One item for programs; `error` is null where there is none, `token` where there is no job."""
+    return json.dumps(
+        {
+            "media": item.source,
+            "output": str(item.output) if item.output else None,
+            "status": item.status,
+            "error": told(item.error) if item.error is not None else None,
+            "key": item.handle.key if item.handle else item.key,
+            "token": item.token,
+            "seconds": round(item.seconds, 3),
+        }
+    )
+
+
+def teller(errand: Errand) -> Callable[[Item], str]:
+    """Says an item's end: to programs at once, on stdout; to people through the board."""
+
+    def tell(item: Item) -> str:
+        if errand.as_json:
+            click.echo(json_line(item))
+        return line(item)
+
+    return tell
+
+
+def summary(errand: Errand, crew: Crew, total: int | None) -> None:
+    """How it all ended: what failed and why, what goes on at the provider, and how to take it up again."""
+    counts = crew.counts
+    _say(errand, _headline(errand, crew), bold=True)
+    _listed(errand, "", [item for item in crew.unhappy if item.status == FAILED])
+    going = [item for item in crew.unhappy if item.status == UNFINISHED]
+    _listed(errand, f"Submitted and not finished, {len(going)}; they go on at {errand.title}:", going)
+    if crew.stop.is_set():
+        left = counts[CALLED_OFF] if total is None else total - sum(counts.values()) + counts[CALLED_OFF]
+        _say(errand, f"Not submitted: {left}" if total is not None or left else "The rest was not submitted.")
+    _how_to_resume(errand, [item.token for item in crew.unhappy if item.token and _resumes(item)])
+
+
+def _headline(errand: Errand, crew: Crew) -> str:
+    done, failed = crew.counts[DONE], crew.counts[FAILED]
+    text = f"{'Stopped: ' if crew.stop.is_set() else ''}{done} done, {failed} failed in {crew.board.seconds:.1f} s"
+    return f"{text}, in {errand.folder}" if done else text
+
+
+def _listed(errand: Errand, heading: str, items: Sequence[Item]) -> None:
+    if items and heading:
+        _say(errand, heading)
+    for item in items:
+        _say(errand, f"  {item.source}: {_why(item)}" if item.status == FAILED else f"  {item.source}")
+        if item.token and isinstance(item.error, SubmissionInDoubt):
+            _say(errand, f"    look at your account before you send it again; its token: {item.token}")
+        elif item.status == UNFINISHED and item.token is None:
+            _say(errand, "    it was being submitted: look at your account before you send it again")
+
+
+def _resumes(item: Item) -> bool:
+    """Whether asking again may bring something: a job that goes on, or one whose result could not be saved."""
+    if item.status == UNFINISHED or isinstance(item.error, DeadlineExceeded):
+        return True
+    return item.handle is not None and item.handle.snapshot.status.value == "succeeded"
+
+
+def _how_to_resume(errand: Errand, tokens: Sequence[str]) -> None:
+    if tokens:
+        _say(errand, "To fetch these, at no further cost:")
+        _say(errand, f"  {errand.resuming(tokens)}")
+
+
+def _say(errand: Errand, text: str, *, bold: bool = False) -> None:
+    click.echo(click.style(printable(text), bold=bold), err=errand.as_json)
