@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..callbacks.receiver import CallbackReceiver
@@ -72,7 +73,7 @@ class Client:
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, given=session)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conductor: Conductor | None = None
-        self._replica: Replica | None = None
+        self._stack = AsyncExitStack()
         self._intake = Intake(provider, self._transport, lends=callbacks is not None)
 
     def __repr__(self) -> str:
@@ -84,10 +85,16 @@ class Client:
         if self._conductor is not None:
             msg = "this client is open already: one `async with` a client"
             raise InvalidInput(msg)
-        await self._store.__aenter__()
-        await self._transport.__aenter__()
-        self._loop = asyncio.get_running_loop()
-        self._conductor = conductor = assembled(
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._store)
+            await stack.enter_async_context(self._transport)
+            self._loop = asyncio.get_running_loop()
+            self._conductor = self._assembled(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _assembled(self, stack: AsyncExitStack) -> Conductor:
+        conductor = assembled(
             self.provider,
             self._transport,
             self._store,
@@ -98,21 +105,17 @@ class Client:
             resubmit=self._resubmit,
             check=self._check,
         )
+        stack.push_async_callback(conductor.close, self._drain)
         if (commons := self._store.commons) is not None:
-            self._replica = Replica(commons, self.provider.account, self._callbacks, conductor.adopt)
-            self._replica.start()
-        return self
+            replica = Replica(commons, self.provider.account, self._callbacks, conductor.adopt)
+            stack.push_async_callback(replica.stop)
+            replica.start()
+        return conductor
 
     async def __aexit__(self, *exc: object) -> None:
         """Wait a moment for paid requests on their way, leave the jobs that go on, say their tokens, close."""
-        conductor, self._conductor = self._conductor, None
-        if conductor is None:
-            return
-        if self._replica is not None:
-            await self._replica.stop()
-        await conductor.close(self._drain)
-        await self._transport.__aexit__(*exc)
-        await self._store.__aexit__(*exc)
+        self._conductor = None
+        await self._stack.aclose()
 
     def _check(self) -> None:
         _ = self._open
@@ -148,9 +151,9 @@ class Client:
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
         RateLimited, Rejected or ProviderUnavailable where nothing was paid; SubmissionInDoubt where it may have been.
         """
-        conductor = self._open
+        _ = self._open
         job = await self._intake.job(media, mask, size, options)
-        return await self._accepted(self._begun(conductor, job, key, deadline, progress))
+        return await self._accepted(self._begun(job, key, deadline, progress))
 
     async def remove(
         self,
@@ -178,13 +181,13 @@ class Client:
 
         Raises Unsupported where the provider has no sessions, else as `remove`. A refinement is paid like a job.
         """
-        conductor = self._open
+        _ = self._open
         session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
         if session is None or media is None or not self.provider.capabilities.refines:
             msg = f"{self.provider.title} keeps no session of this result: submit it anew with a mask"
             raise Unsupported(msg)
         job = await self._intake.checked(self.provider.refinement(media, session, as_media(brush)))
-        return await (await self._accepted(self._begun(conductor, job, key, deadline, None)))
+        return await (await self._accepted(self._begun(job, key, deadline, None)))
 
     async def stream(
         self,
@@ -200,11 +203,11 @@ class Client:
         Gives Done(media, result) or Failed(media, error); one failure never ends the stream. `key` names each item's
         job: with a store, a run that is repeated pays nothing twice.
         """
-        conductor = self._open
+        _ = self._open
 
         async def begin(item: Source) -> JobHandle:
             job = await self._intake.job(item, mask, None, options)
-            return self._begun(conductor, job, None if key is None else key(item), deadline, None)
+            return self._begun(job, None if key is None else key(item), deadline, None)
 
         outcomes = Outcomes(begin, self.limits.in_flight).over(items)
         try:
@@ -239,10 +242,9 @@ class Client:
 
     # the inside
 
-    def _begun(
-        self, conductor: Conductor, job: Job, key: str | None, deadline: float | None, progress: Progress | None
-    ) -> JobHandle:
-        return self._orders.begun(conductor, job, checked_key(key), self._seconds(deadline), progress)
+    def _begun(self, job: Job, key: str | None, deadline: float | None, progress: Progress | None) -> JobHandle:
+        # asked for again: the client may have been closed while the job was looked at
+        return self._orders.begun(self._open, job, checked_key(key), self._seconds(deadline), progress)
 
     def _seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else seconds(deadline)
