@@ -17,6 +17,7 @@ from ..transport.bodies import Progress
 from .doubt import Doubt
 from .endings import Overtaken, in_doubt, refused, unsettled
 from .handle import JobHandle
+from .progress import Told
 from .talk import SUBMIT_ANSWER, Talker, Turn, now
 
 log = logging.getLogger("aiowatermark")
@@ -91,7 +92,7 @@ class Submission:
             answer=SUBMIT_ANSWER,
             before_paid=lambda: self._pay(handle),
             noted=lambda snapshot: self.note(handle, snapshot),
-            progress=order.progress,
+            progress=_told(handle, order),
         )
         try:
             snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
@@ -111,6 +112,11 @@ class Submission:
         if record is not handle.record and (stored := await self.store.put(record)) is not record:
             raise Overtaken(stored)
         handle.note(record)
+
+
+def _told(handle: JobHandle, order: Order) -> Progress | None:
+    """Who wants to know how far the upload is: a picture's is over before anybody holds its handle."""
+    return Told(handle, order.progress) if order.job.video or order.progress is not None else None
 
 
 def same(known: Record, fingerprint: str) -> None:

@@ -1,0 +1,36 @@
+"""How far an upload is: told to the handle and to the caller, whose own mistakes cost no job."""
+
+from __future__ import annotations
+
+import logging
+
+from attrs import define
+
+from ..jobs import Snapshot, Status
+from ..transport.bodies import Progress
+from .handle import JobHandle
+
+log = logging.getLogger("aiowatermark")
+
+
+@define(eq=False)
+class Told:
+    """Called as bytes leave; a callback that raises is logged once and called no more."""
+
+    handle: JobHandle
+    caller: Progress | None
+
+    def __call__(self, sent: int, total: int | None) -> None:
+        """So many bytes of so many have left."""
+        record = self.handle.record
+        if record.snapshot.status is Status.UPLOADING and total:
+            self.handle.note(record.advance(Snapshot(record.snapshot.task_id, Status.UPLOADING, sent / total)))
+        if self.caller is not None:
+            self._call(self.caller, sent, total)
+
+    def _call(self, caller: Progress, sent: int, total: int | None) -> None:
+        try:
+            caller(sent, total)
+        except Exception:
+            self.caller = None
+            log.exception("progress of job %s raised and is told no more; the job goes on", self.handle.key)
