@@ -57,6 +57,7 @@ class Capabilities:
     links: bool = True
     files: bool = True
     batch: int = 1
+    needs_media: bool = True
     mask: Literal["none", "optional", "required"] = "none"
     mask_links: bool = False
     callbacks: bool = False
@@ -86,7 +87,7 @@ def check(takes: Capabilities, title: str, job: Job, looks: dict[int, Looks]) ->
 
 
 def _check_counts(takes: Capabilities, title: str, job: Job) -> None:
-    if not job.inputs and job.session is None:
+    if not job.inputs and takes.needs_media:
         msg = "there is nothing to do: give a picture or a video"
         raise InvalidInput(msg)
     if len(job.inputs) > takes.batch:
@@ -100,16 +101,26 @@ def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, Look
         if takes.mask == "required" and not job.session:
             msg = f"{title} needs a mask: white where the mark is, black elsewhere"
             raise InvalidInput(msg)
-        return
-    if takes.mask == "none":
+    elif takes.mask == "none":
         msg = f"{title} takes no mask: it finds the mark itself"
         raise Unsupported(msg)
-    mask = looks.get(id(job.mask))
-    if mask is None or job.video:
+    _check_mask_looks(job, looks)
+
+
+def _check_mask_looks(job: Job, looks: dict[int, Looks]) -> None:
+    """Masks, those given as options too, are pictures of their pictures' size."""
+    if job.video:
         return
-    if mask.format is None or mask.video:
-        msg = f"the mask {job.mask.name} is no picture"
-        raise InvalidInput(msg)
+    for media in (job.mask, *job.options.values()):
+        mask = looks.get(id(media)) if isinstance(media, Media) else None
+        if mask is not None and isinstance(media, Media):
+            if mask.format is None or mask.video:
+                msg = f"the mask {media.name} is no picture"
+                raise InvalidInput(msg)
+            _check_size(mask, job, looks)
+
+
+def _check_size(mask: Looks, job: Job, looks: dict[int, Looks]) -> None:
     for media in job.inputs:
         picture = looks.get(id(media))
         if picture and picture.width and mask.width and (picture.width, picture.height) != (mask.width, mask.height):

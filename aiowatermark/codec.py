@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, NewType, TypeVar
 
 import cattrs
@@ -24,7 +25,11 @@ def _number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         msg = f"{type(value).__name__} is no number"
         raise TypeError(msg)
-    return float(value)
+    number = float(value)
+    if not isfinite(number):
+        msg = "it is not finite"
+        raise ValueError(msg)
+    return number
 
 
 def _text(value: Any, _: Any) -> str:

@@ -1,4 +1,4 @@
-"""What is to be done, where it stands, what came of it: the only place that decides transitions."""
+"""What is to be done and where it stands: the only place that decides transitions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from enum import StrEnum
-from os import PathLike
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import evolve, field, frozen
 
-from .errors import InvalidInput, JobFailed, WatermarkError
+from .errors import InvalidInput, WatermarkError
 from .media.base import Media
-from .media.memory import Link
 
 
 class Status(StrEnum):
@@ -101,7 +98,7 @@ class Snapshot:
     progress: float | None = None
     outputs: tuple[Output, ...] = ()
     reason: str | None = None
-    retry_after: float | None = field(default=None, eq=False)
+    retry_after: float | None = None
     session: Session | None = None
     details: Mapping[str, Any] = field(factory=dict, eq=False)
     key: str | None = field(default=None, eq=False)
@@ -136,12 +133,12 @@ class Record:
         mine = self.snapshot
         if mine.status.terminal or _RANK[snapshot.status] < _RANK[mine.status]:
             return self
+        if snapshot.task_id is None and mine.task_id is not None:
+            snapshot = evolve(snapshot, task_id=mine.task_id)
         if snapshot.status is mine.status:
             snapshot = _merged(mine, snapshot)
             if snapshot == mine:
                 return self
-        if snapshot.task_id is None and mine.task_id is not None:
-            snapshot = evolve(snapshot, task_id=mine.task_id)
         return evolve(self, snapshot=snapshot, version=self.version + 1)
 
     @property
@@ -156,11 +153,11 @@ class Record:
         """The record a token speaks of; raises InvalidInput for a text that is no token."""
         try:
             provider, key, task_id, video, inputs = _opened(token)
-            if not all(isinstance(text, str) for text in (provider, key, *inputs)):
+            if not isinstance(inputs, list) or not all(isinstance(text, str) for text in (provider, key, *inputs)):
                 raise TypeError  # noqa: TRY301 - one way out for every kind of damage
             if not (task_id is None or isinstance(task_id, str)):
                 raise TypeError  # noqa: TRY301
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             msg = "this is no token of a job: give the text of handle.token or error.token as it was"
             raise InvalidInput(msg) from None
         snapshot = Snapshot(task_id, Status.QUEUED if task_id else Status.IN_DOUBT)
@@ -182,58 +179,3 @@ def _merged(mine: Snapshot, other: Snapshot) -> Snapshot:
     if mine.progress is not None and (other.progress is None or other.progress < mine.progress):
         return evolve(other, progress=mine.progress)
     return other
-
-
-class Porter(Protocol):
-    """Brings a result's bytes home."""
-
-    async def save(self, result: Result, media: Media, path: Path, max_bytes: int | None) -> Path:
-        """Stream it into a file that appears when it is whole."""
-
-    async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
-        """Fetch it into memory."""
-
-
-@frozen(eq=False)
-class Result:
-    """What came of a job: its `outputs`, one per input in order, and the ways to bring them home."""
-
-    key: str
-    provider: str
-    snapshot: Snapshot
-    _porter: Porter = field(repr=False)
-
-    @property
-    def outputs(self) -> tuple[Output, ...]:
-        """One per input, in the inputs' order; each has `media` or `error`."""
-        return self.snapshot.outputs
-
-    @property
-    def url(self) -> str | None:
-        """The first successful output's link; None where the provider answers with bytes."""
-        media = self._media(None)
-        return media.url if isinstance(media, Link) else None
-
-    async def save(self, path: str | PathLike[str], *, index: int | None = None, max_bytes: int | None = None) -> Path:
-        """Write an output (the first successful one, or number `index`) to `path`; gives the path.
-
-        It is streamed beside its target and moved into place when its length is right. A cut download resumes,
-        an expired link is asked for anew once. Raises InvalidInput for a path that cannot be written,
-        TransferFailed, ResultExpired.
-        """
-        return await self._porter.save(self, self._media(index), Path(path), max_bytes)
-
-    async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
-        """An output's bytes, whole, in memory; raises as `save` does."""
-        return await self._porter.read(self, self._media(index), max_bytes)
-
-    def _media(self, index: int | None) -> Media:
-        chosen = self.outputs if index is None else self.outputs[index : index + 1 or None]
-        for output in chosen:
-            if output.media is not None:
-                return output.media
-        for output in chosen:
-            if output.error is not None:
-                raise output.error
-        msg = "the result has no such output"
-        raise JobFailed(msg)

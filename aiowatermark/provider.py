@@ -6,10 +6,11 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import Attribute, asdict, field, fields, frozen
+from attrs import Attribute, Factory, asdict, field, fields, frozen
 
 from .capabilities import Capabilities
 from .environment import required
@@ -25,7 +26,7 @@ from .errors import (
     WatermarkError,
 )
 from .jobs import Job, Record, Session, Snapshot
-from .media.base import Media
+from .media.base import Media, redacted
 from .wire import Delivery, Request, Response, names
 
 T = TypeVar("T")
@@ -72,8 +73,8 @@ STATUSES: Mapping[int, type[WatermarkError]] = {
     408: ProviderUnavailable,
     429: RateLimited,
 }
-_MONEY = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额")
-_HASTE = ("rate", "too many", "qps", "frequen", "slow down", "per second", "per minute")
+_MONEY = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额", "额度")
+_HASTE = ("rate limit", "rate_limit", "request rate", "too many", "qps", "frequen", "slow down", "per sec", "per min")
 
 
 def about_money(text: str) -> bool:
@@ -95,13 +96,21 @@ def secret() -> Any:
 
 def loopback(host: str | None) -> bool:
     """Whether a host name is this machine's own loopback."""
-    return host in {"localhost", "::1"} or (host or "").startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _origin(base_url: str) -> str:
-    parts = urlsplit(base_url)
+    try:
+        parts = urlsplit(base_url)
+    except ValueError:
+        raise InvalidInput("base_url is to be like https://host, and this is no link") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-        msg = f"base_url is to be like https://host, not {base_url.partition('?')[0]!r}"
+        msg = f"base_url is to be like https://host, without user or query, not {redacted(base_url)}"
         raise InvalidInput(msg)
     if parts.scheme == "http" and not loopback(parts.hostname):
         msg = f"base_url http://{parts.hostname} would send the API key in clear text: use https://"
@@ -124,13 +133,10 @@ class Provider(ABC):
     capabilities: ClassVar[Capabilities]
     Options: ClassVar[type[Any]] = NoOptions
 
-    base_url: str = field(converter=_origin)
+    # spelt so that type checkers see the default
+    base_url: str = field(default=Factory(lambda self: self.home, takes_self=True), converter=_origin)
     polling: Polling = Polling()
     requests_per_second: float | None = None
-
-    @base_url.default
-    def _home(self) -> str:
-        return self.home
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -167,7 +173,7 @@ class Provider(ABC):
         """
         return None
 
-    def refinement(self, media: Media, session: Session, brush: Media) -> Job:  # noqa: ARG002
+    def refinement(self, media: Media, session: Session, brush: Media, options: Mapping[str, Any]) -> Job:  # noqa: ARG002
         """The job that takes more away from a result."""
         msg = f"{self.title} cannot refine a result: submit it anew with a mask where it takes one"
         raise Unsupported(msg)

@@ -24,7 +24,7 @@ async def watermark_emulator() -> AsyncIterator[Emulator]:
     For one that really restores, use `async with Emulator() as emulator:` with the extra `[emulator]`.
     """
     pytest.importorskip("aiowatermark.emulator")
-    from .emulator import Emulator  # the extra is wanted only by who uses the fixture
+    from .emulator import Emulator  # noqa: PLC0415 - the extra is wanted only by who uses the fixture
 
     async with Emulator(restore=False, processing=0.0) as emulator:
         yield emulator

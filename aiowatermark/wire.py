@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, TypeAlias
 
 from attrs import define, field, frozen
@@ -98,60 +100,65 @@ class Delivery:
 
 
 def parsed(body: bytes) -> Any:
-    """The JSON value in `body`, or None where it holds none."""
+    """The JSON value in `body`, or None where it holds none; NaN and Infinity are none."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
 _SECRET = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")
+_LARGE = 1 << 16
+_QUERY = re.compile(r'(://[^\s"<>?]*)\?[^\s"<>]*|\?[^\s"<>]*=[^\s"<>]*')
+_USER = re.compile(r'://[^\s/"<>?]*@')
+# longer than any word: a picture or a key; a line of wrapped base64 has 76
+_BLOB = re.compile(r"[\w+/=-]{72,}", re.ASCII)
 
 
 def excerpt(body: bytes, limit: int = 300) -> str:
-    """An answer's text without links' queries, pictures or other long or secret values, shortened."""
-    payload = parsed(body) if len(body) < 1 << 16 else None
-    text = (
-        json.dumps(_redacted(payload), ensure_ascii=False)
-        if payload is not None
-        else body[:limit].decode(errors="replace")
-    )
-    return _without_queries(" ".join(text.split()))[:limit]
+    """An answer's text without links' queries, pictures or other long or secret values, shortened, on one line."""
+    text = " ".join(_text(body).split())
+    text = _USER.sub("://", _QUERY.sub(r"\1?…", text))
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in _BLOB.sub("…", text))
+    return text[:limit]
 
 
-def _redacted(value: Any) -> Any:
+def _text(body: bytes) -> str:
+    """Readable text of an answer; of JSON that is too large, too deep or cut only its length."""
+    try:
+        if (payload := parsed(body) if len(body) < _LARGE else None) is not None:
+            return json.dumps(_redacted(payload), ensure_ascii=False)
+    except RecursionError:
+        pass
+    if body.lstrip()[:1] in {b"{", b"[", b'"'}:
+        return f"<{len(body)} bytes>"
+    return body[:2000].decode(errors="replace")
+
+
+def _redacted(value: Any, *, hidden: bool = False) -> Any:
     if isinstance(value, dict):
-        return {key: "…" if _hidden(key, item) else _redacted(item) for key, item in value.items()}
+        return {key: _redacted(item, hidden=hidden or _secret(key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_redacted(item) for item in value[:20]]
-    return value
+        return [_redacted(item, hidden=hidden) for item in value[:20]]
+    return "…" if hidden and isinstance(value, str) and "://" not in value else value
 
 
-def _hidden(key: str, item: Any) -> bool:
-    return (
-        isinstance(item, str)
-        and (len(item) > 200 or any(word in key.lower() for word in _SECRET))
-        and "://" not in item
-    )
-
-
-def _without_queries(text: str) -> str:
-    head, *rest = text.split("?")
-    return "".join((head, *("?…" + _after_query(part) for part in rest)))
-
-
-def _after_query(part: str) -> str:
-    end = next((at for at, letter in enumerate(part) if letter in "\"' <>),"), len(part))
-    return part[end:]
+def _secret(key: str) -> bool:
+    return any(word in key.lower() for word in _SECRET)
 
 
 def _seconds(text: str | None, date: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
         return _until(text, date)
+    return max(0.0, seconds) if isfinite(seconds) else None
 
 
 def _until(text: str, date: str | None) -> float | None:

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from attrs import evolve
 
-from ..jobs import Result, Snapshot
+from ..jobs import Snapshot
+from ..results import Result
 
 log = logging.getLogger("aiowatermark")
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from ..errors import InvalidInput, Unsupported, WatermarkError
-from ..jobs import Result, Snapshot
+from ..jobs import Snapshot
 from ..media.base import Media
 from ..media.memory import Link
+from ..results import Result
 from ..wire import Delivery
 from . import aiohttp_door
 from .asgi import AsgiApp, asgi_app

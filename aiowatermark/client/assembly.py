@@ -28,7 +28,7 @@ def assembled(
     deadline: float,
     polling: Polling | None,
     resubmit: bool,
-    check: Callable[[], None],
+    check: Callable[[], object],
 ) -> Conductor:
     """A conductor on the running loop; what replicas share is shared where the store offers it."""
     account, commons = provider.account, store.commons

@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..callbacks.receiver import CallbackReceiver
-from ..errors import InvalidInput, Unsupported
-from ..jobs import Job, Record, Result
+from ..errors import InvalidInput
+from ..jobs import Job, Record
 from ..media import Source, as_media
 from ..provider import Credits, Polling, Provider
+from ..results import Result
 from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
@@ -83,8 +84,7 @@ class Client:
     async def __aenter__(self) -> Self:
         """Open the sessions and the store on the running loop."""
         if self._conductor is not None:
-            msg = "this client is open already: one `async with` a client"
-            raise InvalidInput(msg)
+            raise InvalidInput("this client is open already: one `async with` a client")
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._store)
             await stack.enter_async_context(self._transport)
@@ -103,7 +103,7 @@ class Client:
             deadline=self._deadline,
             polling=self._polling,
             resubmit=self._resubmit,
-            check=self._check,
+            check=lambda: self._open,
         )
         stack.push_async_callback(conductor.close, self._drain)
         if (commons := self._store.commons) is not None:
@@ -117,17 +117,12 @@ class Client:
         self._conductor = None
         await self._stack.aclose()
 
-    def _check(self) -> None:
-        _ = self._open
-
     @property
     def _open(self) -> Conductor:
         if self._conductor is None:
-            msg = "the client is closed: use it inside `async with Client(…)`"
-            raise InvalidInput(msg)
+            raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
         if asyncio.get_running_loop() is not self._loop:
-            msg = "the client belongs to another event loop: open one client a loop"
-            raise InvalidInput(msg)
+            raise InvalidInput("the client belongs to another event loop: open one client a loop")
         return self._conductor
 
     async def submit(
@@ -170,23 +165,18 @@ class Client:
 
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
-        return await (
-            await self.submit(media, mask=mask, key=key, deadline=deadline, progress=progress, size=size, **options)
-        )
+        settings = {"mask": mask, "key": key, "deadline": deadline, "progress": progress, "size": size, **options}
+        return await (await self.submit(media, **settings))
 
     async def refine(
-        self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None
+        self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None, **options: Any
     ) -> Result:
         """Take more away from a result: what is white in `brush`. The session travels inside the result.
 
         Raises Unsupported where the provider has no sessions, else as `remove`. A refinement is paid like a job.
         """
         _ = self._open
-        session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
-        if session is None or media is None or not self.provider.capabilities.refines:
-            msg = f"{self.provider.title} keeps no session of this result: submit it anew with a mask"
-            raise Unsupported(msg)
-        job = await self._intake.checked(self.provider.refinement(media, session, as_media(brush)))
+        job = await self._intake.refinement(result, as_media(brush), options)
         return await (await self._accepted(self._begun(job, key, deadline, None)))
 
     async def stream(
@@ -229,10 +219,7 @@ class Client:
         return conductor.begin(record, None, self._seconds(deadline))
 
     async def recover(self, *, deadline: float | None = None) -> Recovery:
-        """Look what the store knows of unfinished jobs of this account, and watch those at the provider again.
-
-        Nothing is submitted: what is in doubt is listed, for you to decide.
-        """
+        """Watch all unfinished jobs of this account again; what is in doubt is listed, and nothing is submitted."""
         return await recovered(self._store, self.provider, self._open, self._seconds(deadline))
 
     async def credits(self) -> Credits:

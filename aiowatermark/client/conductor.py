@@ -16,8 +16,9 @@ from ..errors import (
     Unsupported,
     WatermarkError,
 )
-from ..jobs import Porter, Record, Result, Snapshot, Status
+from ..jobs import Record, Snapshot, Status
 from ..provider import Polling, Provider
+from ..results import Porter, Result
 from ..stores import JobStore
 from .doubt import Doubt
 from .endings import failed, hint, in_doubt, late, left, unsettled
@@ -233,7 +234,7 @@ class Conductor:
     def settle(self, handle: JobHandle) -> None:
         """Give the handle what its terminal snapshot means."""
         snapshot = handle.snapshot
-        result = Result(handle.key, self.provider.name, snapshot, self.porter)
+        result = Result(handle.record, self.porter)
         if self.receiver is not None:
             self.receiver.announce(result)
         if snapshot.status is Status.SUCCEEDED:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..bells import Bell
 from ..errors import WatermarkError
-from ..jobs import Record, Result, Snapshot
+from ..jobs import Record, Snapshot
+from ..results import Result
 from ..wire import Delivery
 
 

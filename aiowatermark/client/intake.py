@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 from attrs import define, evolve
 
 from ..capabilities import check
-from ..errors import InvalidInput, TransferFailed
+from ..errors import InvalidInput, TransferFailed, Unsupported
 from ..jobs import Job
 from ..media import Source, as_media
 from ..media.base import Media, redacted
 from ..media.looks import Looks, look
 from ..media.memory import Bytes, Link
 from ..provider import Provider, loopback
+from ..results import Result
 from ..transport import Transport
 
 _MASK_LIMIT = 64 << 20
@@ -41,6 +42,14 @@ class Intake:
         chosen = self.provider.chosen(options)
         inputs = tuple(as_media(source, size=size) for source in given)
         return await self.checked(Job(inputs, None if mask is None else as_media(mask), chosen))
+
+    async def refinement(self, result: Result, brush: Media, options: Mapping[str, Any]) -> Job:
+        """A job that takes more away from a result."""
+        session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
+        if session is None or media is None or not self.provider.capabilities.refines:
+            msg = f"{self.provider.title} keeps no session of this result: submit it anew with a mask"
+            raise Unsupported(msg)
+        return await self.checked(self.provider.refinement(media, session, brush, options))
 
     async def checked(self, job: Job) -> Job:
         """The job, looked at and found possible."""

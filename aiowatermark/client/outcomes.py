@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from ..errors import WatermarkError
-from ..jobs import Result
+from ..results import Result
 from .handle import JobHandle
 
 

@@ -11,10 +11,10 @@ from typing import TypeVar
 from attrs import define
 
 from ..errors import ResultExpired, WatermarkError
-from ..jobs import Record, Result
 from ..media.base import Media
 from ..media.memory import Link
 from ..provider import Provider
+from ..results import Result
 from ..transport import Transport
 from ..transport.files import whole, write_blocks
 from .talk import Talker, Turn, now
@@ -31,7 +31,7 @@ class ClientPorter:
 
     transport: Transport
     transfers: asyncio.Semaphore
-    check: Callable[[], None]
+    check: Callable[[], object]
     provider: Provider
     talker: Talker
 
@@ -66,8 +66,7 @@ class ClientPorter:
     async def _fresh(self, result: Result, link: Link) -> Link:
         """The same output's link, as the provider gives it now."""
         at = next(index for index, output in enumerate(result.outputs) if output.media is link)
-        record = Record(result.key, result.provider, result.snapshot, video=self.provider.capabilities.videos)
-        snapshot = await self.talker.converse(self.provider.query(record), Turn(now() + _ASKING))
+        snapshot = await self.talker.converse(self.provider.query(result.record), Turn(now() + _ASKING))
         if at < len(snapshot.outputs) and isinstance(fresh := snapshot.outputs[at].media, Link):
             return fresh
         msg = "the result's link has expired and the provider gives no new one"

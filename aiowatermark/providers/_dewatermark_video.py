@@ -3,53 +3,67 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from attrs import frozen
 
-from ..codec import Numeric, Text, parse
+from ..codec import Text, parse
 from ..errors import TransferFailed
 from ..jobs import Job, Output, Record, Snapshot, Status
-from ..media.memory import Link
-from ..provider import Flow, Provider, unexpected
+from ..provider import Dialogue, Flow, Provider, unexpected
 from ..wire import Multipart, Request, Response, Value
+from ._reading import link, number, share, ticket
 
 _TICKETS = 3
 _LINK_DAYS = 2 * 86_400
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 
 
-@frozen
-class _Ticket:
-    task_id: Text
-    upload_signed_url: str
+_FAILURES: Mapping[str, str] = {
+    "FAILED": "the video failed; the provider refunds its credits",
+    "TIMEOUT": "the video timed out; the provider refunds its credits",
+}
 
 
 @frozen
 class _Task:
-    status: str
-    progress: Numeric | None = None
-    has_watermark: bool | None = None
-    duration: Numeric | None = None
-    completed_at: Numeric | None = None
-    download_signed_url: str | None = None
+    status: Text
+    progress: Any = None
+    has_watermark: Any = None
+    duration: Any = None
+    completed_at: Any = None
+    download_signed_url: Any = None
 
 
 def submit_video(provider: Provider, job: Job) -> Flow:
     """Ticket and upload, anew where the link has expired, then the paid request, once."""
-    for attempt in range(_TICKETS):
-        reply = yield Request("POST", "/api/video/v1/upload", repeatable=True)
-        ticket = parse(provider.check(reply), _Ticket, reply)
-        yield Snapshot(ticket.task_id, Status.UPLOADING)
-        put = Request("PUT", ticket.upload_signed_url, job.media, signed=True, repeatable=True)
-        if _stored((yield put), last=attempt == _TICKETS - 1):
+    task_id = None
+    for left in reversed(range(_TICKETS)):
+        task_id = yield from _uploaded(provider, job, last=not left)
+        if task_id is not None:
             break
-    form: dict[str, Value] = {"task_id": ticket.task_id}
+    form: dict[str, Value] = {"task_id": task_id or ""}
     if job.mask is not None:
         form["mask_brush"] = job.mask
     reply = yield Request("POST", "/api/video/v1/tasks", Multipart(form))
-    provider.check(reply)
-    return Snapshot(ticket.task_id, Status.QUEUED)
+    # what a good answer holds is not documented: its status is enough
+    if (error := provider.problem(reply)) is not None:
+        raise error
+    return Snapshot(task_id, Status.QUEUED)
+
+
+def _uploaded(provider: Provider, job: Job, *, last: bool) -> Dialogue[str | None]:
+    """The id of the task whose video the storage host has; None where its link has expired."""
+    reply = yield Request("POST", "/api/video/v1/upload", repeatable=True)
+    payload = provider.check(reply)
+    task_id, upload = ticket(payload, reply), link(payload.get("upload_signed_url"))
+    if upload is None:
+        unexpected("the ticket holds no link to upload to", reply)
+    yield Snapshot(task_id, Status.UPLOADING)
+    reply = yield Request("PUT", upload.url, job.media, signed=True, repeatable=True)
+    return task_id if _stored(reply, last=last) else None
 
 
 def query_video(provider: Provider, record: Record, price: float) -> Flow:
@@ -57,33 +71,36 @@ def query_video(provider: Provider, record: Record, price: float) -> Flow:
     task_id = record.snapshot.task_id or ""
     reply = yield Request("GET", f"/api/video/v1/tasks/{quote(task_id, safe='')}", repeatable=True)
     task = parse(provider.check(reply), _Task, reply)
-    if task.status == "FAILED":
-        return Snapshot(task_id, Status.FAILED, reason="the video failed; the provider refunds its credits")
-    if task.status != "COMPLETED":
-        status = Status.QUEUED if task.status == "CREATED" else Status.RUNNING
-        return Snapshot(task_id, status, task.progress)
-    if not task.download_signed_url:
+    status = task.status.upper()
+    if status in _FAILURES:
+        return Snapshot(task_id, Status.FAILED, reason=_FAILURES[status])
+    if status != "COMPLETED":
+        return Snapshot(task_id, Status.QUEUED if status == "CREATED" else Status.RUNNING, share(task.progress))
+    result = link(task.download_signed_url)
+    if result is None:
         unexpected("the video is done and has no link", reply)
-    return Snapshot(
-        task_id, Status.SUCCEEDED, 1.0, (Output(Link(task.download_signed_url)),), details=_details(task, price)
-    )
+    return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),), details=_details(task, price))
 
 
 def _details(task: _Task, price: float) -> dict[str, float | bool]:
-    expires = task.completed_at + _LINK_DAYS if task.completed_at is not None else None
-    cost = round(task.duration * price, 6) if task.duration is not None else None
-    facts = {"has_watermark": task.has_watermark, "duration": task.duration, "cost": cost, "expires_at": expires}
+    duration, completed = number(task.duration), number(task.completed_at)
+    facts = {
+        "has_watermark": task.has_watermark if isinstance(task.has_watermark, bool) else None,
+        "duration": duration,
+        "cost": None if duration is None else round(duration * price, 6),
+        "expires_at": None if completed is None else completed + _LINK_DAYS,
+    }
     return {name: value for name, value in facts.items() if value is not None}
 
 
 def _stored(reply: Response, *, last: bool) -> bool:
     """Whether the storage host has the file; False where the link has expired and another may be asked for."""
-    if reply.status in {200, 201}:
+    if reply.status in range(200, 300):
         return True
     found = _CODE.search(reply.body)
-    code = found[1].decode() if found else f"HTTP {reply.status}"
+    code = found[1].decode() if found else ""
     expired = code == "ExpiredToken" or (reply.status == 403 and code != "SignatureDoesNotMatch")
     if expired and not last:
         return False
-    msg = f"the storage host refused the upload: {code}"
+    msg = f"the storage host refused the upload: HTTP {reply.status} {code}".rstrip()
     raise TransferFailed(msg)

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-from urllib.parse import parse_qsl, quote
+from typing import ClassVar
+from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from ..codec import Numeric, Text, parse
-from ..errors import WatermarkError
-from ..jobs import Job, Output, Record, Snapshot, Status
+from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
+from ..jobs import Job, Record, Snapshot, Status
 from ..media.memory import Link
-from ..provider import Flow, Provider, refusal, unexpected
-from ..wire import Delivery, Multipart, Request, Response, Value, parsed
-
-# state < 0, from the vendor's status code page; unknown negatives fail too
-REASONS: Mapping[int, str] = {
-    -1: "the task failed",
-    -2: "the result could not be stored",
-    -3: "the link could not be downloaded by the provider",
-    -5: "the picture is too large",
-    -7: "the picture file is invalid",
-    -8: "the task timed out at the provider",
-    -9: "the provider has an internal error",
-    -10: "the content was refused",
-    -11: "the result is empty",
-    -13: "the task was cancelled",
-    -14: "the input was refused",
-    -15: "the provider has no resources left",
-    -16: "the content was refused",
-}
+from ..provider import Flow, Provider, about_money, refusal
+from ..wire import Delivery, Multipart, Request, Response, Value
+from ._reading import switch, ticket, whole
+from ._visual_task import delivered, snapshot_of
 
 
 @frozen
 class SyncOptions:
     """`sync=True`: the provider answers the submit with the result, where it is quick enough."""
 
-    sync: bool = field(default=False, converter=bool)
-
-
-@frozen
-class _Task:
-    task_id: Text | None = None
-    state: Numeric | None = None
-    progress: Numeric | None = None
-    file: str | None = None
-    image: str | None = None
-    state_detail: str | None = None
+    sync: bool = field(default=False, converter=switch)
 
 
 @frozen(kw_only=True, slots=False)
@@ -59,59 +32,47 @@ class VisualProvider(Provider):
     Options = SyncOptions
 
     def submit(self, job: Job, callback_url: str | None) -> Flow:
-        """POST the form; with `sync=1` its answer is the finished task."""
+        """POST the form; with `sync=1` its answer is the task as it stands when the provider stops waiting."""
         form: dict[str, Value] = {"url": job.media.url} if isinstance(job.media, Link) else {"file": job.media}
         if job.options["sync"]:
             form["sync"] = "1"
         if callback_url is not None:
             form["callback_url"] = callback_url
         reply = yield Request("POST", self.submit_path, Multipart(form))
-        snapshot = snapshot_of(self.check(reply).get("data"), reply)
-        if snapshot.task_id is None and not snapshot.status.terminal:
-            unexpected("the answer names no task", reply)
-        return snapshot
+        data = self.check(reply).get("data")
+        try:
+            snapshot = snapshot_of(data, reply)
+        except UnexpectedAnswer:
+            # a paid task that has a name is asked for again, whatever else its answer lacks
+            return Snapshot(ticket(data, reply), Status.QUEUED)
+        return snapshot if snapshot.status.terminal else evolve(snapshot, task_id=ticket(data, reply))
 
     def query(self, record: Record) -> Flow:
-        """GET the task."""
+        """GET the task; it keeps the name it was asked by."""
         task_id = record.snapshot.task_id or ""
         reply = yield Request("GET", f"{self.query_path}/{quote(task_id, safe='')}", repeatable=True)
-        return snapshot_of(self.check(reply).get("data"), reply)
+        return evolve(snapshot_of(self.check(reply).get("data"), reply), task_id=task_id)
 
     def problem(self, reply: Response) -> WatermarkError | None:
-        """The HTTP status, then the body's own: both must be 200."""
+        """The HTTP status, then the body's own: both must be 200. A gateway's `error` may stand in its place."""
         if (error := super().problem(reply)) is not None:
             return error
-        status = reply.json().get("status", 200)
-        if status in {200, "200"}:
+        payload = reply.json()
+        status = payload.get("status")
+        if whole(status) == 200 or (status is None and not payload.get("error")):
             return None
-        code = int(status) if str(status).isdecimal() else 0
-        inner = Response(code, reply.headers, reply.body)
-        return super().problem(inner) or refusal(self._kind(inner), f"{self.title} refused", reply)
+        kind: type[WatermarkError] = UnexpectedAnswer
+        if status is not None:
+            kind = self._kind(Response(whole(status) or 0, reply.headers, reply.body))
+        elif about_money(reply.excerpt):
+            kind = InsufficientCredits
+        return refusal(kind, f"{self.title} refused", reply)
 
     def delivered(self, delivery: Delivery, record: Record) -> Snapshot | None:
-        """The payload of a callback: the envelope, the bare data object, or a form of either; undocumented."""
-        payload = parsed(delivery.body)
-        if payload is None:
-            payload = dict(parse_qsl(delivery.body.decode(errors="replace"), max_num_fields=64))
-        if isinstance(payload, dict):
-            data = payload.get("data", payload)
-            data = parsed(data.encode()) if isinstance(data, str) else data
-            snapshot = snapshot_of(data, Response(200, {}, delivery.body))
-            return snapshot if snapshot.task_id == record.snapshot.task_id else None
-        return None
-
-
-def snapshot_of(data: Any, reply: Response) -> Snapshot:
-    """What a `data` object says: 1 is success, below 0 failure, everything else pending."""
-    task = parse(data, _Task, reply)
-    state = int(task.state) if task.state is not None else 0
-    if state < 0:
-        reason = REASONS.get(state, f"the provider gave up with state {state}")
-        return Snapshot(task.task_id, Status.FAILED, reason=reason, details={"state": state})
-    if state != 1:
-        progress = min(task.progress / 100, 1.0) if task.progress is not None else None
-        return Snapshot(task.task_id, Status.RUNNING if task.progress else Status.QUEUED, progress)
-    link = task.file or task.image
-    if not link:
-        unexpected("the task is done and names no file", reply)
-    return Snapshot(task.task_id, Status.SUCCEEDED, 1.0, (Output(Link(link)),))
+        """The task in a callback, where it is this very job's, or the job's own id is not known yet."""
+        try:
+            snapshot = snapshot_of(delivered(delivery.body), Response(200, {}, delivery.body))
+        except (UnexpectedAnswer, ValueError):
+            return None
+        mine = record.snapshot.task_id
+        return snapshot if snapshot.task_id is not None and mine in {None, snapshot.task_id} else None

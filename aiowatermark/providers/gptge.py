@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from attrs import field, frozen
 
@@ -27,7 +26,7 @@ class GptGe(VisualProvider):
     api_key: str = secret()
     polling: Polling = field(default=Polling(first=1.5), kw_only=True)
 
-    @cached_property
+    @property
     def headers(self) -> Mapping[str, str]:
         """The bearer token."""
         return {"Authorization": f"Bearer {self.api_key}"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import ClassVar
 
 from attrs import field, frozen
@@ -37,7 +36,7 @@ class PicWish(VisualProvider):
     polling: Polling = field(default=Polling(first=1.5), kw_only=True)
     requests_per_second: float | None = field(default=2.0, kw_only=True)
 
-    @cached_property
+    @property
     def headers(self) -> Mapping[str, str]:
         """The key."""
         return {"X-API-KEY": self.api_key}

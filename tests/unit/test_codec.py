@@ -1,0 +1,125 @@
+"""The strict converter: what is there is taken as it is, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from aiowatermark.codec import Numeric, Text, parse
+from aiowatermark.errors import UnexpectedAnswer
+from aiowatermark.wire import Response
+
+
+@frozen
+class Inner:
+    url: str
+
+
+@frozen
+class Answer:
+    name: str
+    count: int | None = None
+    ratio: float | None = None
+    on: bool | None = None
+    number: Numeric | None = None
+    text: Text | None = None
+    inner: Inner | None = None
+    many: list[Inner] | None = None
+
+
+def test_what_is_as_documented_is_taken_as_it_is() -> None:
+    payload = {
+        "name": "n",
+        "count": 1,
+        "ratio": 1,
+        "on": True,
+        "inner": {"url": "u"},
+        "many": [{"url": "a"}, {"url": "b"}],
+    }
+    assert parse(payload, Answer) == Answer("n", 1, 1.0, True, inner=Inner("u"), many=[Inner("a"), Inner("b")])
+
+
+def test_unknown_keys_are_ignored_and_missing_ones_have_their_defaults() -> None:
+    assert parse({"name": "n", "new": {"deep": [1]}, "count": None}, Answer) == Answer("n")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        [],
+        "name",
+        7,
+        {},
+        {"name": None},
+        {"name": 7},
+        {"name": ["n"]},
+        {"name": "n", "count": "7"},
+        {"name": "n", "count": True},
+        {"name": "n", "count": 1.5},
+        {"name": "n", "ratio": "1"},
+        {"name": "n", "ratio": False},
+        {"name": "n", "on": 1},
+        {"name": "n", "on": "true"},
+        {"name": "n", "inner": "u"},
+        {"name": "n", "inner": []},
+        {"name": "n", "inner": {}},
+        {"name": "n", "many": [{"url": "a"}, "b"]},
+        {"name": "n", "many": [None]},
+    ],
+)
+def test_anything_else_is_refused(payload: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="not as documented"):
+        parse(payload, Answer)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [(7, 7.0), (7.5, 7.5), ("7", 7.0), (" 7.5 ", 7.5), ("-1", -1.0), (None, None)]
+)
+def test_a_number_may_come_as_text(given: Any, taken: float | None) -> None:
+    assert parse({"name": "n", "number": given}, Answer).number == taken
+
+
+def test_a_number_has_to_be_one_that_can_be_counted_with() -> None:
+    strange: list[Any] = [True, "", "seven", [], {}, "nan", "inf", float("nan"), float("-inf"), 10**400, "1e999"]
+    for given in strange:
+        with pytest.raises(UnexpectedAnswer):
+            parse({"name": "n", "number": given}, Answer)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [("a", "a"), ("", ""), (7, "7"), (12345678901234567890, "12345678901234567890")]
+)
+def test_a_text_may_come_as_a_number(given: Any, taken: str) -> None:
+    assert parse({"name": "n", "text": given}, Answer).text == taken
+
+
+@pytest.mark.parametrize("given", [True, [], {}])
+def test_a_text_is_nothing_else(given: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        parse({"name": "n", "text": given}, Answer)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"name": 7, "number": "canary"}, {"name": {"canary": 1}}, {"name": "n", "text": ["canary"]}, "canary", ["canary"]],
+)
+def test_a_refusal_shows_no_value_of_the_answer_but_its_redacted_text(payload: Any) -> None:
+    reply = Response(200, {}, b'{"token": "canary", "what": "visible"}')
+    with pytest.raises(UnexpectedAnswer) as caught:
+        parse(payload, Answer, reply)
+    assert "canary" not in str(caught.value)
+    assert caught.value.answer == 'HTTP 200 {"token": "…", "what": "visible"}'
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 200_000])
+@pytest.mark.parametrize("nest", [lambda inner: {"name": inner}, lambda inner: [inner]], ids=["objects", "lists"])
+def test_depth_ends_in_a_refusal(depth: int, nest: Callable[[Any], Any]) -> None:
+    payload: Any = "n"
+    for _ in range(depth):
+        payload = nest(payload)
+    with pytest.raises(UnexpectedAnswer):
+        parse({"name": payload}, Answer)

@@ -1,0 +1,250 @@
+"""Where a job stands: every pair of statuses, tokens there and back, hostile tokens, fingerprints."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from itertools import permutations, product
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowatermark.errors import InvalidInput, JobFailed
+from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
+from aiowatermark.media.memory import Bytes, Link
+from aiowatermark.results import Result
+
+# what may follow what, written out: U D Q R S F
+FOLLOWS = {
+    Status.UPLOADING: "UDQRSF",
+    Status.IN_DOUBT: "DQRSF",
+    Status.QUEUED: "QRSF",
+    Status.RUNNING: "RSF",
+    Status.SUCCEEDED: "S",
+    Status.FAILED: "F",
+}
+LETTER = dict(zip(Status, "UDQRSF", strict=True))
+statuses = st.sampled_from(Status)
+snapshots = st.builds(
+    Snapshot,
+    st.sampled_from([None, "a", "b"]),
+    statuses,
+    st.sampled_from([None, 0.0, 0.3, 0.7, 1.0]),
+    reason=st.sampled_from([None, "why"]),
+    retry_after=st.sampled_from([None, 1.0, 5.0]),
+)
+
+
+def record(status: Status = Status.QUEUED, **words: Any) -> Record:
+    return Record("key", "kaze", Snapshot("t-1", status, **words))
+
+
+@pytest.mark.parametrize(("mine", "other"), list(product(Status, Status)), ids=lambda status: status.value)
+def test_what_may_follow_what(mine: Status, other: Status) -> None:
+    before = record(mine)
+    after = before.advance(Snapshot("t-1", other))
+    if mine is other:
+        assert after is before
+    elif LETTER[other] in FOLLOWS[mine]:
+        assert (after.snapshot.status, after.version) == (other, before.version + 1)
+    else:
+        assert after is before
+
+
+@pytest.mark.parametrize("status", Status)
+def test_only_success_and_failure_are_terminal(status: Status) -> None:
+    assert status.terminal is (status in {Status.SUCCEEDED, Status.FAILED})
+
+
+@pytest.mark.parametrize("end", [Status.SUCCEEDED, Status.FAILED])
+@pytest.mark.parametrize("news", [{"progress": 0.1}, {"reason": "changed"}, {"task_id": "other"}, {"retry_after": 9.0}])
+def test_nothing_changes_a_terminal_record(end: Status, news: dict[str, Any]) -> None:
+    before = record(end)
+    assert before.advance(evolve(before.snapshot, **news)) is before
+
+
+@given(st.lists(snapshots, max_size=8))
+def test_a_record_never_goes_back_whatever_is_told_and_in_whatever_order(told: list[Snapshot]) -> None:
+    before = Record("key", "kaze")
+    for snapshot in told:
+        after = before.advance(snapshot)
+        assert LETTER[after.snapshot.status] in FOLLOWS[before.snapshot.status]
+        assert after is before or after.version == before.version + 1
+        assert after.advance(snapshot) is after
+        assert before.snapshot.task_id is None or after.snapshot.task_id is not None
+        if before.snapshot.status is after.snapshot.status:
+            assert (after.snapshot.progress or 0.0) >= (before.snapshot.progress or 0.0)
+        before = after
+
+
+def test_duplicates_and_overtakers_end_the_same_way() -> None:
+    told = [
+        Snapshot("t-1", Status.QUEUED),
+        Snapshot("t-1", Status.RUNNING, 0.5),
+        Snapshot("t-1", Status.SUCCEEDED, 1.0),
+    ]
+    for order in permutations(told * 2, 6):
+        after = Record("key", "kaze")
+        for snapshot in order:
+            after = after.advance(snapshot)
+        assert after.snapshot == told[-1]
+
+
+def test_an_id_once_known_is_never_forgotten_and_a_new_ticket_replaces_it() -> None:
+    assert record(Status.QUEUED).advance(Snapshot(None, Status.RUNNING)).snapshot.task_id == "t-1"
+    assert record(Status.UPLOADING).advance(Snapshot("t-2", Status.UPLOADING)).snapshot.task_id == "t-2"
+
+
+def test_progress_never_goes_back_and_news_of_one_status_are_taken() -> None:
+    half = record(Status.RUNNING, progress=0.5)
+    assert half.advance(Snapshot("t-1", Status.RUNNING, 0.2)) is half
+    assert half.advance(Snapshot("t-1", Status.RUNNING)) is half
+    assert half.advance(Snapshot("t-1", Status.RUNNING, 0.6)).snapshot.progress == 0.6
+
+
+def test_the_servers_latest_hint_is_the_one_that_counts() -> None:
+    waiting = record(Status.QUEUED).advance(Snapshot("t-1", Status.QUEUED, retry_after=30.0))
+    assert waiting.snapshot.retry_after == 30.0
+    assert waiting.advance(Snapshot("t-1", Status.QUEUED, retry_after=2.0)).snapshot.retry_after == 2.0
+    assert waiting.advance(Snapshot("t-1", Status.QUEUED)).snapshot.retry_after is None
+
+
+# tokens
+
+
+@given(
+    st.text(max_size=40),
+    st.text(min_size=1, max_size=40),
+    st.none() | st.text(min_size=1, max_size=40),
+    st.booleans(),
+    st.lists(st.text(max_size=20), max_size=3),
+)
+def test_a_token_gives_the_job_back(
+    provider: str, key: str, task_id: str | None, video: bool, inputs: list[str]
+) -> None:
+    before = Record(key, provider, Snapshot(task_id, Status.RUNNING), video=video, inputs=tuple(inputs))
+    after = Record.from_token(before.token)
+    assert (after.key, after.provider, after.snapshot.task_id) == (key, provider, task_id)
+    assert (after.video, after.inputs) == (video, tuple(inputs))
+    assert after.snapshot.status is (Status.QUEUED if task_id else Status.IN_DOUBT)
+    assert after.token == before.token
+    assert before.token.isascii()
+    assert before.token.isprintable()
+
+
+def packed(value: Any) -> str:
+    return "aw1." + urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+HOSTILE = [
+    "",
+    "aw1.",
+    "aw1",
+    "aw2." + packed(["kaze", "k", "t", 0, []])[4:],
+    "aw1.é",
+    "aw1.!!!",
+    "aw1.A",
+    "aw1.\x00",
+    packed({}),
+    packed([]),
+    packed("kaze"),
+    packed(None),
+    packed(["kaze", "k", "t", 0]),
+    packed(["kaze", "k", "t", 0, [], 1]),
+    packed([1, "k", "t", 0, []]),
+    packed(["kaze", None, "t", 0, []]),
+    packed(["kaze", "k", 7, 0, []]),
+    packed(["kaze", "k", {"a": 1}, 0, []]),
+    packed(["kaze", "k", "t", 0, None]),
+    packed(["kaze", "k", "t", 0, [7]]),
+    packed(["kaze", "k", "t", 0, "links"]),
+    packed(["kaze", "k", "t", 0, {"a": "b"}]),
+    "aw1." + urlsafe_b64encode(b"[" * 100_000).decode(),
+    "aw1." + urlsafe_b64encode(b"\xff\xfe\x00").decode(),
+    packed(["kaze", "k", "t", 0, []])[:-4],
+]
+
+
+@pytest.mark.parametrize("token", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_text_that_is_no_token_is_refused_in_one_way(token: str) -> None:
+    with pytest.raises(InvalidInput, match="no token of a job") as caught:
+        Record.from_token(token)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("token", [None, 7, b"aw1.", ["aw1."]])
+def test_a_token_is_text(token: Any) -> None:
+    with pytest.raises(InvalidInput, match="no token of a job"):
+        Record.from_token(token)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_token_or_refused(text: str) -> None:
+    for token in (text, "aw1." + text):
+        try:
+            Record.from_token(token)
+        except InvalidInput:
+            continue
+        pytest.fail("a token out of nothing")
+
+
+def test_a_token_holds_no_secret_of_its_inputs() -> None:
+    inputs = (Link("https://user:canary@example.com/a.png?sig=canary").identity, Bytes(b"canary").identity)
+    before = Record("key", "kaze", Snapshot("t-1", Status.QUEUED), inputs=inputs)
+    assert "canary" not in before.token
+    assert all("canary" not in text for text in Record.from_token(before.token).inputs)
+
+
+# fingerprints
+
+
+def test_the_same_job_has_the_same_fingerprint_and_every_difference_another() -> None:
+    a, b = Bytes(b"a"), Bytes(b"b")
+    jobs = [
+        Job((a,)),
+        Job((b,)),
+        Job((a, b)),
+        Job((b, a)),
+        Job((a,), b),
+        Job((a,), None, {"sync": True}),
+        Job((a,), None, {"sync": False}),
+        Job((a,), None, {"priority": 1}),
+        Job((a,), None, {"priority": "1"}),
+        Job((a,), None, {"mask_base": b}),
+        Job((a,), None, {}, Session("s-1")),
+        Job((a,), None, {}, Session("s-2")),
+        Job((), a),
+    ]
+    assert len({job.fingerprint for job in jobs}) == len(jobs)
+    assert Job((Bytes(b"a"),), None, {"x": 1, "y": 2}).fingerprint == Job((a,), None, {"y": 2, "x": 1}).fingerprint
+
+
+def test_a_link_signed_anew_is_the_same_job() -> None:
+    old, new = (Job((Link(f"https://example.com/a.png?sig={sig}"),)).fingerprint for sig in ("old", "new"))
+    assert old == new
+
+
+def test_a_fingerprint_holds_no_secret() -> None:
+    job = Job((Link("https://example.com/canary?canary"),), None, {"session_id": "canary"}, Session("canary"))
+    assert "canary" not in job.fingerprint
+    assert "canary" not in repr(job.session)
+
+
+# results
+
+
+def result(*outputs: Output) -> Result:
+    return Result(Record("key", "kaze", Snapshot("t-1", Status.SUCCEEDED, 1.0, outputs)), None)  # type: ignore[arg-type]
+
+
+def test_the_short_forms_are_about_the_first_output_that_succeeded() -> None:
+    error, link = JobFailed("too dark"), Link("https://example.com/b.png")
+    assert result(Output(error=error), Output(link)).url == "https://example.com/b.png"
+    assert result(Output(Bytes(b"x"))).url is None
+    with pytest.raises(JobFailed, match="too dark"):
+        _ = result(Output(error=error)).url
+    with pytest.raises(JobFailed, match="no such output"):
+        _ = result().url

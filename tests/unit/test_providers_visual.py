@@ -1,0 +1,344 @@
+"""The traps of gpt.ge and PicWish, which share a dialect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from aiowatermark.errors import (
+    AuthenticationError,
+    InsufficientCredits,
+    InvalidInput,
+    ProviderUnavailable,
+    RateLimited,
+    Rejected,
+    UnexpectedAnswer,
+    WatermarkError,
+)
+from aiowatermark.jobs import Job, Record, Snapshot, Status
+from aiowatermark.media.memory import Bytes, Link
+from aiowatermark.provider import Dialogue, Provider
+from aiowatermark.providers.gptge import GptGe
+from aiowatermark.providers.picwish import PicWish
+from aiowatermark.wire import Delivery, Multipart, Request, Response
+
+PROVIDERS = (GptGe("canary-1"), PicWish("canary-2"))
+RECORD = Record("key", "any", Snapshot("t-1", Status.QUEUED))
+FILE = "https://results.example.com/out.jpg?Signature=a%2Bb"
+
+
+def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return Response(status, headers or {}, body)
+
+
+def talked(flow: Dialogue[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
+    """Drive a flow with answers; gives its end and all it said on the way."""
+    said: list[Request | Snapshot] = []
+    left = list(replies)
+    try:
+        said.append(next(flow))
+        while True:
+            said.append(next(flow) if isinstance(said[-1], Snapshot) else flow.send(left.pop(0)))
+    except StopIteration as end:
+        assert not left
+        return end.value, said
+
+
+def submitted(provider: Provider, reply: Response, **options: Any) -> Snapshot:
+    end, _ = talked(provider.submit(Job((Bytes(b"x"),), None, provider.chosen(options)), None), reply)
+    assert isinstance(end, Snapshot)
+    return end
+
+
+def looked(provider: Provider, data: Any) -> Snapshot:
+    end, _ = talked(provider.query(RECORD), answer({"status": 200, "data": data}))
+    assert isinstance(end, Snapshot)
+    return end
+
+
+both = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+
+
+@both
+@pytest.mark.parametrize("state", [0, 2, 3, 4, 5, 99, "4", None])
+def test_everything_but_success_and_failure_is_pending(provider: Provider, state: Any) -> None:
+    snapshot = looked(provider, {"task_id": "t-1", "state": state, "progress": 30})
+    assert snapshot == Snapshot("t-1", Status.RUNNING, 0.3)
+
+
+@both
+def test_a_queued_task_is_queued_and_a_processing_one_runs(provider: Provider) -> None:
+    assert looked(provider, {"state": 0, "progress": 0}).status is Status.QUEUED
+    assert looked(provider, {"state": 2, "progress": 0}).status is Status.RUNNING
+
+
+@both
+@pytest.mark.parametrize("state", [-1, -2, -3, -5, -7, -8, -9, -10, -11, -13, -14, -15, -16, -99, "-7"])
+def test_every_negative_state_is_a_failure_with_a_reason(provider: Provider, state: Any) -> None:
+    snapshot = looked(provider, {"task_id": "t-1", "state": state})
+    assert snapshot.status is Status.FAILED
+    assert snapshot.reason
+    assert snapshot.details == {"state": int(state)}
+
+
+@both
+@pytest.mark.parametrize("progress", ["50", 50, 50.0])
+def test_progress_may_be_text(provider: Provider, progress: Any) -> None:
+    assert looked(provider, {"state": 4, "progress": progress}).progress == 0.5
+
+
+@both
+@pytest.mark.parametrize(
+    ("progress", "taken"), [("50%", None), ([], None), (True, None), ("nan", None), (250, 1.0), (-3, 0.0)]
+)
+def test_a_strange_progress_costs_no_observation(provider: Provider, progress: Any, taken: float | None) -> None:
+    snapshot = looked(provider, {"state": 4, "progress": progress})
+    assert (snapshot.status, snapshot.progress) == (Status.RUNNING, taken)
+
+
+@both
+def test_times_may_be_text_and_unknown_keys_are_ignored(provider: Provider) -> None:
+    data = {
+        "state": 1,
+        "file": FILE,
+        "created_at": "1746948961",
+        "completed_at": 1746948962,
+        "state_detail": 7,
+        "new": {},
+    }
+    assert looked(provider, data).status is Status.SUCCEEDED
+
+
+@both
+@pytest.mark.parametrize(
+    "data", [{"file": FILE}, {"image": FILE}, {"file": "", "image": FILE}, {"file": None, "image": FILE}]
+)
+def test_the_result_may_stand_in_image_and_travels_byte_for_byte(provider: Provider, data: Mapping[str, Any]) -> None:
+    media = looked(provider, {"state": "1", **data}).outputs[0].media
+    assert isinstance(media, Link)
+    assert media.url == FILE
+    assert "Signature" not in repr(media)
+
+
+@both
+@pytest.mark.parametrize("file", [None, "", "out.jpg", "http://[", "file:///etc/passwd", ["x"], 7])
+def test_a_finished_task_without_a_link_is_no_result(provider: Provider, file: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="names no file"):
+        looked(provider, {"state": 1, "file": file})
+
+
+@both
+def test_a_look_keeps_the_name_the_task_was_asked_by(provider: Provider) -> None:
+    assert looked(provider, {"task_id": "the reseller's own", "state": 4}).task_id == "t-1"
+
+
+@both
+def test_a_task_id_is_escaped_in_the_path(provider: Provider) -> None:
+    request = next(provider.query(Record("key", "any", Snapshot("../a?b/c", Status.QUEUED))))
+    assert isinstance(request, Request)
+    assert request.target.endswith("/..%2Fa%3Fb%2Fc")
+
+
+@both
+def test_a_waiting_submit_that_gives_up_waiting_goes_on_as_a_task(provider: Provider) -> None:
+    reply = answer({"status": 200, "data": {"task_id": "t-9", "state": 4, "progress": 60}})
+    assert submitted(provider, reply, sync=True) == Snapshot("t-9", Status.RUNNING, 0.6)
+
+
+@both
+@pytest.mark.parametrize("data", [{"state": 1, "file": ""}, {"state": "done"}, {"state": [], "file": FILE}])
+def test_a_paid_task_with_a_name_is_never_lost_to_a_strange_answer(provider: Provider, data: Mapping[str, Any]) -> None:
+    reply = answer({"status": 200, "data": {"task_id": 91, **data}})
+    assert submitted(provider, reply, sync=True) == Snapshot("91", Status.QUEUED)
+
+
+@both
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"task_id": ""}, {"task_id": None, "state": 4}])
+def test_an_answer_that_names_no_task_leaves_the_submit_in_doubt(provider: Provider, data: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        submitted(provider, answer({"status": 200, "data": data}))
+
+
+@both
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"status": 200}', b"\xff\xfe", b'{"a":' * 9999])
+def test_an_answer_that_is_no_envelope_leaves_the_submit_in_doubt(provider: Provider, body: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        submitted(provider, answer(body))
+
+
+@both
+@pytest.mark.parametrize("status", [200, "200", 200.0, None])
+def test_the_bodys_status_may_be_text_or_missing(provider: Provider, status: Any) -> None:
+    assert submitted(provider, answer({"status": status, "data": {"task_id": "t-1"}})).task_id == "t-1"
+
+
+@both
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Rejected),
+        ("401", AuthenticationError),
+        (404, Rejected),
+        (413, Rejected),
+        (429, RateLimited),
+        (500, ProviderUnavailable),
+        ("error", UnexpectedAnswer),
+        (201, UnexpectedAnswer),
+        (True, UnexpectedAnswer),
+        ({}, UnexpectedAnswer),
+        ([], UnexpectedAnswer),
+    ],
+)
+def test_the_bodys_own_status_must_be_200_too(provider: Provider, status: Any, kind: type[WatermarkError]) -> None:
+    with pytest.raises(WatermarkError) as caught:
+        submitted(provider, answer({"status": status, "message": "no", "data": {"task_id": "t-1"}}))
+    assert type(caught.value) is kind
+
+
+@both
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, UnexpectedAnswer),
+        (400, Rejected),
+        (401, AuthenticationError),
+        (402, InsufficientCredits),
+        (404, Rejected),
+        (413, Rejected),
+        (429, RateLimited),
+        (500, ProviderUnavailable),
+        (502, ProviderUnavailable),
+    ],
+)
+@pytest.mark.parametrize("body", [{"status": 200, "data": {"task_id": "t-1"}}, b"<html>"], ids=["json", "html"])
+def test_the_http_status_alone_refuses(provider: Provider, status: int, kind: type[WatermarkError], body: Any) -> None:
+    with pytest.raises(WatermarkError) as caught:
+        submitted(provider, answer(body, status))
+    assert type(caught.value) is kind
+
+
+@both
+def test_a_refusal_keeps_the_servers_hint(provider: Provider) -> None:
+    with pytest.raises(RateLimited) as caught:
+        submitted(provider, answer({"status": 429}, 429, {"retry-after": "7"}))
+    assert caught.value.retry_after == 7.0
+
+
+def gateway(code: str, message: str = "no") -> dict[str, Any]:
+    return {"error": {"message": message, "type": "new_api_error", "code": code}}
+
+
+@both
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "invalid_token", AuthenticationError),
+        (403, "insufficient_user_quota", InsufficientCredits),
+        (429, "insufficient_quota", InsufficientCredits),
+        (429, "rate_limit_exceeded", RateLimited),
+        (503, "model_not_found", ProviderUnavailable),
+        (200, "insufficient_user_quota", InsufficientCredits),
+        (200, "bad_response_body", UnexpectedAnswer),
+    ],
+)
+def test_the_gateways_own_errors_are_understood(
+    provider: Provider, status: int, code: str, kind: type[WatermarkError]
+) -> None:
+    with pytest.raises(WatermarkError) as caught:
+        submitted(provider, answer(gateway(code), status))
+    assert type(caught.value) is kind
+    assert caught.value.answer is not None
+    assert code in caught.value.answer
+
+
+@both
+def test_exactly_the_fields_file_or_url_are_sent(provider: Provider) -> None:
+    for media, field in ((Bytes(b"x"), "file"), (Link("https://example.com/a.png"), "url")):
+        request = next(provider.submit(Job((media,), None, provider.chosen({})), None))
+        assert isinstance(request, Request)
+        assert isinstance(request.body, Multipart)
+        assert list(request.body.fields) == [field]
+        assert not request.repeatable
+
+
+@both
+@pytest.mark.parametrize(
+    ("given", "sent"), [(True, True), ("1", True), (1, True), ("0", False), ("false", False), (0, False)]
+)
+def test_sync_is_what_it_says(provider: Provider, given: Any, sent: bool) -> None:
+    request = next(provider.submit(Job((Bytes(b"x"),), None, provider.chosen({"sync": given})), None))
+    assert isinstance(request, Request)
+    assert isinstance(request.body, Multipart)
+    assert ("sync" in request.body.fields) is sent
+
+
+@both
+@pytest.mark.parametrize("given", ["yes please", None, 2, []])
+def test_sync_is_on_or_off(provider: Provider, given: Any) -> None:
+    with pytest.raises(InvalidInput, match="True or False"):
+        provider.chosen({"sync": given})
+
+
+ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
+
+
+@both
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(ENVELOPE).encode(),
+        json.dumps(ENVELOPE["data"]).encode(),
+        b"task_id=t-1&state=1&progress=100&file=https%3A%2F%2Fresults.example.com%2Fout.jpg%3FSignature%3Da%252Bb",
+        b"status=200&data=" + json.dumps(ENVELOPE["data"]).replace("%", "%25").encode(),
+        b"status=200&data[task_id]=t-1&data[state]=1&data%5Bfile%5D=https://results.example.com/out.jpg?Signature%3Da%252Bb",
+    ],
+    ids=["envelope", "bare", "form", "form with json", "nested form"],
+)
+def test_a_callback_is_understood_in_every_plausible_shape(provider: Provider, body: bytes) -> None:
+    snapshot = provider.delivered(Delivery(body), RECORD)
+    assert snapshot is not None
+    assert snapshot.status is Status.SUCCEEDED
+    assert isinstance(snapshot.outputs[0].media, Link)
+    assert snapshot.outputs[0].media.url == FILE
+
+
+@both
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"7",
+        b'{"data": null}',
+        b'{"data": "\\ud800"}',
+        b'{"data": {"task_id": "t-1", "state": 1}}',
+        b'{"data": {"task_id": "t-1", "state": "won"}}',
+        b'{"data": {"state": 1, "file": "https://evil.example.com/x"}}',
+        b'{"task_id": "another", "state": 1, "file": "https://evil.example.com/x"}',
+        b"&".join(b"a=1" for _ in range(100)),
+        b'{"a":' * 9999,
+        b"\xff\x00",
+    ],
+)
+def test_a_callback_that_says_nothing_of_this_job_is_nothing(provider: Provider, body: bytes) -> None:
+    assert provider.delivered(Delivery(body), RECORD) is None
+
+
+@both
+def test_a_callback_that_overtakes_the_submits_answer_counts_only_where_it_names_its_task(provider: Provider) -> None:
+    nameless = Record("key", "any")
+    assert provider.delivered(Delivery(b'{"state": 1, "file": "https://evil.example.com/x"}'), nameless) is None
+    told = provider.delivered(Delivery(json.dumps(ENVELOPE).encode()), nameless)
+    assert told is not None
+    assert told.task_id == "t-1"
+
+
+def test_picwish_keeps_its_two_requests_a_second_and_has_a_host_for_china() -> None:
+    assert PicWish("key").requests_per_second == 2.0
+    assert PicWish("key", base_url=PicWish.CHINA).base_url == "https://techsz.aoscdn.com"
+    assert PicWish.home == "https://techhk.aoscdn.com"

@@ -1,0 +1,198 @@
+"""HTTP described: answers, hints of when to come back, and what of an answer may be shown."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowatermark.errors import UnexpectedAnswer
+from aiowatermark.media.memory import Bytes
+from aiowatermark.wire import Base64, Delivery, Json, Multipart, Request, Response, excerpt, names, parsed
+
+PICTURE = b64encode(b"\xff\xd8\xff\xe0" * 40_000).decode()
+DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
+def reply(body: bytes = b"", status: int = 200, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        ("1.5", 1.5),
+        (" 3 ", 3.0),
+        ("-5", 0.0),
+        ("Wed, 21 Oct 2026 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
+        ("Wed, 21 Oct 2026 09:28:30 +0200", 30.0),
+        ("soon", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+    ],
+)
+def test_the_servers_hint_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
+    assert reply(retry_after=text, date=DATE).retry_after == seconds
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Oct 2026 07:28:00 GMT"])
+def test_a_date_without_the_servers_own_clock_is_no_hint(date: str | None) -> None:
+    headers = {"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"} | ({"date": date} if date is not None else {})
+    assert Response(503, headers, b"").retry_after is None
+
+
+def test_no_hint_is_no_hint() -> None:
+    assert reply(date=DATE).retry_after is None
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"7", b'"text"', b"[]", b"<html>", b"\xff\xfe\xff", b"{", b'{"a":' * 100_000]
+)
+def test_what_is_no_object_is_unexpected(body: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer, match="no JSON object"):
+        reply(body).json()
+
+
+def test_an_object_is_parsed_once_and_may_be_parsed_elsewhere() -> None:
+    answer = reply(b'{"a": 1}')
+    answer.preload()
+    assert answer.json() == {"a": 1}
+    assert answer.json() is answer.json()
+
+
+@pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": Infinity}', b"[-Infinity]"])
+def test_numbers_that_json_does_not_have_are_no_json(body: bytes) -> None:
+    assert parsed(body) is None
+
+
+@pytest.mark.parametrize("depth", [100, 900, 2_000, 4_000, 8_000, 100_000])
+def test_a_deep_answer_breaks_nothing(depth: int) -> None:
+    answer = reply(b'{"token":' * depth + b'"canary"' + b"}" * depth)
+    assert answer.excerpt.startswith("HTTP 200")
+    assert "canary" not in answer.excerpt
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_have_an_excerpt(body: bytes) -> None:
+    text = reply(body).excerpt
+    assert len(text) <= 320
+    assert text.isprintable()
+
+
+# what may be shown
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "token",
+        "api_key",
+        "X-API-KEY",
+        "app_secret",
+        "session_id",
+        "upload_signed_url",
+        "image_base64",
+        "mask",
+        "accessToken",
+    ],
+)
+def test_what_is_called_a_secret_is_hidden_at_any_depth(key: str) -> None:
+    for payload in (
+        {key: "canary"},
+        {"data": {key: "canary"}},
+        {"data": [{key: "canary"}]},
+        {key: ["canary"]},
+        {key: {"a": "canary"}},
+    ):
+        assert "canary" not in excerpt(json.dumps(payload).encode())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"edited_image": {"image": PICTURE}},
+        {"images": [PICTURE]},
+        {"data": PICTURE},
+        {"data": [[PICTURE]]},
+        [PICTURE],
+        PICTURE,
+        {"anything": "data:image/jpeg;base64," + PICTURE},
+        {"file": "x" + PICTURE[:150_000]},
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("size", [300, 3_000, None])
+def test_no_picture_is_ever_shown(payload: Any, size: int | None) -> None:
+    text = json.dumps(payload).replace(PICTURE, PICTURE[:size])
+    assert PICTURE[:40] not in excerpt(text.encode())
+
+
+def test_a_picture_that_is_no_json_is_not_shown_either() -> None:
+    assert PICTURE[:40] not in excerpt(PICTURE.encode())
+    assert "canary" not in excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode() + b'"}')
+    assert "canary" not in excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode())
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://example.com/a.png?Signature=canary",
+        "https://example.com/a.png?x=1,2&Signature=canary",
+        "https://example.com/a.png?x=(1)&Signature=canary",
+        "https://example.com/a.png?x='&Signature=canary",
+        "https://example.com/a.png?next=https://other.example.com/?s=canary",
+        "https://user:canary@example.com/a.png",
+    ],
+)
+def test_of_a_link_neither_query_nor_password_is_shown(link: str) -> None:
+    for body in (json.dumps({"file": link}), f"see {link} for more", f"<a href={link}>", link, json.dumps([link])):
+        text = excerpt(body.encode())
+        assert "canary" not in text
+        assert "example.com/a.png" in text
+
+
+@pytest.mark.parametrize(
+    "message", ["The link could not be fetched", "is that all? yes", "余额不足", "word and another " * 12]
+)
+def test_a_message_stays_readable(message: str) -> None:
+    assert message[:100].strip() in excerpt(json.dumps({"status": 400, "message": message}).encode())
+
+
+def test_an_excerpt_is_short_and_on_one_line() -> None:
+    text = reply(("<p>line</p>\n\n" * 500).encode(), 502).excerpt
+    assert text.startswith("HTTP 502 <p>line</p> <p>line</p>")
+    assert "\n" not in text
+    assert len(text) < 330
+
+
+def test_no_repr_shows_a_body_or_a_query() -> None:
+    link = "https://storage.example.com/b?sig=canary"
+    media = Bytes(b"canary")
+    things = [
+        Request("PUT", link, media, signed=True),
+        Request("POST", "/x", Json({"image": Base64(media), "key": "canary"})),
+        Request("POST", "/x", Multipart({"url": link})),
+        reply(b'"canary"'),
+        Delivery(b"canary"),
+        Base64(media),
+    ]
+    assert "canary" not in repr(things)
+
+
+def test_names_are_sorted_words() -> None:
+    assert names({"b", "a"}) == "a, b"
