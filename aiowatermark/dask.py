@@ -41,7 +41,7 @@ class Lost:
     error: WatermarkError
 
 
-class Clients(WorkerPlugin):  # type: ignore[misc]
+class Clients(WorkerPlugin):
     """Gives a worker its client when its first batch comes, and closes it with the worker."""
 
     name = "aiowatermark"

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import uvicorn
 from fastapi import FastAPI
 
@@ -31,8 +32,6 @@ def service(provider: aw.Provider, receiver: aw.CallbackReceiver) -> FastAPI:
 
 
 async def main() -> None:
-    import aiohttp
-
     listening = socket.create_server(("127.0.0.1", 0))
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
     receiver = aw.CallbackReceiver(public_url=f"{base}/wm")

@@ -54,7 +54,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def pytest_asyncio_loop_factories(
-    config: pytest.Config,  # noqa: ARG001
+    config: pytest.Config,
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Modules that say VIRTUAL_CLOCK = True run on the loop whose time jumps."""
@@ -115,7 +115,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 def picture(width: int = 32, height: int = 24, padding: int = 0) -> bytes:
     """A JPEG header with as many bytes behind it as are wanted; enough for whoever only looks at it."""
     start = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-    frame = b"\xff\xc0\x00\x11\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x03" + b"\x01\x11\x00" * 3
+    frame = (
+        b"\xff\xc0\x00\x11\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x03" + b"\x01\x11\x00" * 3
+    )
     return start + frame + b"\x00" * padding + b"\xff\xd9"
 
 

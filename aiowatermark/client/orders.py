@@ -15,6 +15,7 @@ from ..provider import Provider
 from ..transport.bodies import Progress
 from .conductor import Conductor
 from .handle import JobHandle
+from .owner import new_owner
 from .submission import Order
 
 
@@ -24,7 +25,7 @@ class Orders:
 
     provider: Provider
     receiver: CallbackReceiver | None
-    owner: str = field(factory=lambda: uuid.uuid4().hex, init=False)
+    owner: str = field(factory=new_owner, init=False)
 
     def begun(self, conductor: Conductor, job: Job, key: str, deadline: float, progress: Progress | None) -> JobHandle:
         """A job's handle, its life started."""

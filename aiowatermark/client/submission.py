@@ -17,6 +17,7 @@ from ..transport.bodies import Progress
 from .doubt import Doubt
 from .endings import Overtaken, in_doubt, refused, unsettled
 from .handle import JobHandle
+from .owner import gone
 from .progress import Told
 from .talk import SUBMIT_ANSWER, Talker, Turn, now
 
@@ -80,11 +81,16 @@ class Submission:
         """A record that another client opened, once that client's paid request had the time to be answered."""
         until = now() + SUBMIT_ANSWER - max(0.0, mine.created_at - known.created_at)
         pause = _GLANCE
-        while unsettled(known) and known.snapshot.reason is None and known.owner != mine.owner and now() < until:
+        while _under_way(known, mine) and now() < until and not await self._abandoned(known):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
             known = await self.store.get(known.key) or known
         return known
+
+    async def _abandoned(self, known: Record) -> bool:
+        """Whether whoever sent it is certainly gone, so that no answer will be written down any more."""
+        commons = self.store.commons
+        return gone(known.owner) or (commons is not None and await commons.claim(known))
 
     async def _send(self, handle: JobHandle, order: Order) -> None:
         turn = Turn(
@@ -112,6 +118,11 @@ class Submission:
         if record is not handle.record and (stored := await self.store.put(record)) is not record:
             raise Overtaken(stored)
         handle.note(record)
+
+
+def _under_way(known: Record, mine: Record) -> bool:
+    """Whether another client may be waiting for the answer right now."""
+    return unsettled(known) and known.snapshot.reason is None and known.owner != mine.owner
 
 
 def _told(handle: JobHandle, order: Order) -> Progress | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -29,12 +28,10 @@ async def test_a_callback_that_raises_is_called_once_and_the_job_goes_on(
 
 async def test_a_videos_handle_shows_the_upload_moving(emulator: Emulator) -> None:
     video = b"\0\0\0\x18ftypmp42" + bytes(3_000_000)
-    seen: list[Any] = []
     async with aw.Client(emulator.provider("dewatermark")) as client:
         handle = await client.submit(video)
         assert handle.task_id is not None
-        async for snapshot in handle.updates():
-            seen.append((snapshot.status, snapshot.progress))
+        seen = [(snapshot.status, snapshot.progress) async for snapshot in handle.updates()]
         await handle
     uploads = [progress for status, progress in seen if status is aw.Status.UPLOADING and progress]
     assert uploads == sorted(uploads)

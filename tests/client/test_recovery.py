@@ -171,3 +171,20 @@ async def test_a_repeated_stream_pays_nothing_twice(wire: Any) -> None:
             outcomes = [outcome async for outcome in running.stream(items, key=str)]
         assert all(isinstance(outcome, aw.Done) for outcome in outcomes)
     assert wire.submitted == 5
+
+
+def test_an_owner_is_gone_only_when_its_process_certainly_is() -> None:
+    import os
+    import subprocess
+    import sys
+
+    from aiowatermark.client.owner import gone, new_owner
+
+    mine = new_owner()
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert not gone(mine)
+    assert gone(mine.replace(f":{os.getpid()}", f":{process.pid}"))
+    assert not gone("someone@another-machine:1")
+    assert not gone("")
+    assert not gone("a@b:c")

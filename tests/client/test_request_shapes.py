@@ -33,7 +33,7 @@ def _reader(*_: object, **__: object) -> StreamReader:
 
 @pytest.fixture
 async def wire() -> AsyncIterator[aioresponses]:
-    import aioresponses.core as core
+    from aioresponses import core
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(core, "stream_reader_factory", _reader)
@@ -72,7 +72,10 @@ async def test_a_kaze_submit_is_json_with_a_bearer_token(wire: aioresponses) -> 
     wire.add(f"{base}/get_task_result", "POST", payload=done)
     async with aw.Client(aw.Kaze("canary-1"), polling=aw.Polling(first=0.01)) as client:
         await client.remove(LINK)
-    submit, query = asked(wire, "POST", f"{base}/submit_watermark_removal"), asked(wire, "POST", f"{base}/get_task_result")
+    submit, query = (
+        asked(wire, "POST", f"{base}/submit_watermark_removal"),
+        asked(wire, "POST", f"{base}/get_task_result"),
+    )
     assert json.loads(submit["data"]) == {"image_url": LINK}
     assert json.loads(query["data"]) == {"task_id": "t"}
     assert submit["headers"]["Authorization"] == "Bearer canary-1"

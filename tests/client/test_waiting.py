@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ async def test_the_looks_follow_the_schedule(wire: Any, pending: Any) -> None:
     wire.looks = [pending, pending, pending, pending, done]
     async with client(wire, polling=aw.Polling(first=2, factor=2, ceiling=10)) as running:
         await running.remove(LINK)
-    gaps = [round(later - sooner, 6) for sooner, later in zip(wire.times, wire.times[1:], strict=False)]
+    gaps = [round(later - sooner, 6) for sooner, later in pairwise(wire.times)]
     assert gaps == [2, 4, 8, 10, 10]
 
 
@@ -84,7 +85,7 @@ async def test_a_servers_hint_replaces_one_step(wire: Any, answer: Make) -> None
     provider = aw.PhotoEraser("canary-1", "canary-2", polling=aw.Polling(3, 2, 60))
     async with client(wire, provider=provider) as running:
         await running.remove(LINK, mask="https://pictures.example/m.png")
-    gaps = [round(later - sooner, 6) for sooner, later in zip(wire.times, wire.times[1:], strict=False)]
+    gaps = [round(later - sooner, 6) for sooner, later in pairwise(wire.times)]
     assert gaps == [3, 7, 7]
 
 
@@ -93,7 +94,7 @@ async def test_submits_and_looks_share_one_rate(wire: Any) -> None:
         await asyncio.gather(*(running.remove(f"{LINK}?{n}") for n in range(5)))
     times = sorted(wire.times)
     assert len(times) == 10
-    assert all(later - sooner >= 0.5 - 1e-6 for sooner, later in zip(times, times[1:], strict=False))
+    assert all(later - sooner >= 0.5 - 1e-6 for sooner, later in pairwise(times))
 
 
 async def test_updates_end_after_the_terminal_snapshot(wire: Any, answer: Make, pending: Any) -> None:
@@ -204,10 +205,14 @@ async def test_a_stream_takes_an_async_source_and_raises_what_that_raises(wire: 
         raise ConnectionResetError("the queue is gone")
 
     async with client(wire) as running:
-        outcomes = []
-        with pytest.raises(ConnectionResetError, match="queue"):
+        outcomes: list[aw.Outcome] = []
+
+        async def run() -> None:
             async for outcome in running.stream(items()):
-                outcomes.append(outcome)
+                outcomes.append(outcome)  # noqa: PERF401 - what came before the end is wanted
+
+        with pytest.raises(ConnectionResetError, match="queue"):
+            await run()
     assert len(outcomes) == 1
 
 

@@ -1,4 +1,4 @@
-"""Processes killed with SIGKILL at every store transition and at random moments: nothing is paid twice, none is lost."""
+"""Processes killed at every store transition and at random moments: nothing is paid twice, nothing is lost."""
 
 from __future__ import annotations
 

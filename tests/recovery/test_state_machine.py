@@ -121,7 +121,7 @@ class Jobs(RuleBasedStateMachine):
         deadline=st.sampled_from([1.0, 40.0, 400.0]),
         wait=st.sampled_from([0.0, 0.005, 0.015, 0.5]),
     )
-    def submit(self, number: int, fault: str, early: bool, deadline: float, wait: float) -> None:  # noqa: FBT001
+    def submit(self, number: int, fault: str, early: bool, deadline: float, wait: float) -> None:
         """Ask for a job, perhaps again, perhaps with an answer that is lost or a callback that overtakes it."""
         self.process.fault, self.process.early = fault, early
         self.waiting.append(self.loop.create_task(self._remove(number, deadline)))
@@ -134,7 +134,7 @@ class Jobs(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.tasks)
     @rule(data=st.data(), failed=st.booleans(), calls=st.integers(0, 2), late=st.booleans())
-    def finish(self, data: st.DataObject, failed: bool, calls: int, late: bool) -> None:  # noqa: FBT001
+    def finish(self, data: st.DataObject, failed: bool, calls: int, late: bool) -> None:
         """The provider ends a job and calls back never, once or twice, at once or later."""
         task = self.world.tasks[data.draw(st.sampled_from(sorted(self.world.tasks)))]
         task.state = task.state or (-1 if failed else 1)

@@ -17,7 +17,6 @@ from aiohttp import web
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, Fault
-from aiowatermark.transport import delays
 from aiowatermark.transport.guard import public
 
 Picture = Callable[..., bytes]
@@ -27,7 +26,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr(delays.backoff, "full_jitter", lambda _: 0.0)
+    monkeypatch.setattr("aiowatermark.transport.delays.backoff.full_jitter", lambda _: 0.0)
 
 
 @asynccontextmanager

@@ -1,0 +1,106 @@
+"""A cluster of real workers: items are spread lazily, and a worker killed in the middle pays nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aiowatermark as aw
+from aiowatermark.emulator import Emulator
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # distributed's own, in processes it starts
+
+
+def opener(base_url: str, key: str, store: str) -> Any:
+    """What makes a worker's client, on the worker."""
+
+    def open_client() -> Any:
+        import aiowatermark
+        from aiowatermark.stores.sqlite import SQLiteStore
+
+        provider = aiowatermark.GptGe(key, base_url=base_url, polling=aiowatermark.Polling(0.02, 1.2, 0.2))
+        return aiowatermark.Client(provider, store=SQLiteStore(store), deadline=60)
+
+    return open_client
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Any]:
+    """Two worker processes under a real scheduler."""
+    from distributed import Client as Cluster
+    from distributed import LocalCluster
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        async with (
+            LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=2, threads_per_worker=1, processes=True, asynchronous=True, dashboard_address=None
+            ) as local,
+            Cluster(local, asynchronous=True) as client,  # type: ignore[no-untyped-call]
+        ):
+            yield client
+
+
+def pictures(folder: Path, count: int, pulled: list[int]) -> Iterator[Path]:
+    """Files made when they are asked for."""
+    for number in range(count):
+        pulled.append(number)
+        path = folder / f"{number}.jpg"
+        path.write_bytes(b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x18\x00\x20\x03" + b"\x01\x11\x00" * 3 + b"\0" * number)
+        yield path
+
+
+def spread(cluster: Any, emulator: Emulator, folder: Path) -> Any:
+    from aiowatermark.dask import Spread
+
+    key = emulator.keys["gptge"]
+    assert isinstance(key, str)
+    (folder / "clean").mkdir()
+    opened = opener(emulator.base_url, key, str(folder / "jobs.db"))
+    return Spread(cluster, opened, folder / "clean", key=lambda path: Path(str(path)).stem, batch=8, ahead=3)
+
+
+async def test_items_are_read_as_there_is_room_and_all_are_saved(cluster: Any, tmp_path: Path) -> None:
+    from aiowatermark.dask import Saved
+
+    pulled: list[int] = []
+    async with Emulator(restore=False, processing=0.0, credits=10**6) as emulator:
+        outcomes = []
+        async for outcome in spread(cluster, emulator, tmp_path).over(pictures(tmp_path, 100, pulled)):
+            outcomes.append(outcome)
+            assert len(pulled) <= len(outcomes) + 8 * 5
+        assert emulator.charged["gptge"] == 100
+    assert all(isinstance(outcome, Saved) for outcome in outcomes)
+    assert len(list((tmp_path / "clean").iterdir())) == 100
+
+
+async def test_a_worker_killed_in_the_middle_pays_nothing_twice(cluster: Any, tmp_path: Path) -> None:
+    from aiowatermark.dask import Lost
+
+    async with Emulator(restore=False, processing=0.2, credits=10**6) as emulator:
+        outcomes: list[Any] = []
+
+        async def run() -> None:
+            async for outcome in spread(cluster, emulator, tmp_path).over(pictures(tmp_path, 60, [])):
+                outcomes.append(outcome)  # noqa: PERF401
+
+        running = asyncio.create_task(run())
+        async with asyncio.timeout(60):
+            while len(emulator.tasks) < 16:  # noqa: ASYNC110 - the emulator tells nobody
+                await asyncio.sleep(0.02)
+        pids = await cluster.run(os.getpid)
+        os.kill(next(iter(pids.values())), signal.SIGKILL)
+        async with asyncio.timeout(120):
+            await running
+        assert all(task.charges <= 1 for task in emulator.tasks)
+        assert len({task.made[0].stored.size for task in emulator.tasks if task.made[0].stored}) == len(emulator.tasks)
+    lost = [outcome for outcome in outcomes if isinstance(outcome, Lost)]
+    assert len(outcomes) == 60
+    assert all(isinstance(outcome.error, aw.SubmissionInDoubt) for outcome in lost)
