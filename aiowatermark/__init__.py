@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .callbacks.receiver import CallbackReceiver
-from .callbacks.server import CallbackServer
-from .client.client import Client
-from .client.handle import JobHandle
-from .client.limits import Limits
-from .client.outcomes import Done, Failed, Outcome
-from .client.recovery import Recovery
-from .errors import (
-    AuthenticationError,
-    DeadlineExceeded,
-    InsufficientCredits,
-    InvalidInput,
-    JobFailed,
-    ProviderUnavailable,
-    RateLimited,
-    Rejected,
-    ResultExpired,
-    SubmissionInDoubt,
-    TransferFailed,
-    UnexpectedAnswer,
-    Unsupported,
-    WatermarkError,
-)
-from .jobs import Output, Result, Snapshot, Status
-from .media import Source, as_media
-from .media.base import Media
-from .provider import Credits, Polling, Provider
-from .providers import known, named
-from .providers.dewatermark import Dewatermark
-from .providers.gptge import GptGe
-from .providers.kaze import Kaze
-from .providers.photoeraser import PhotoEraser
-from .providers.picwish import PicWish
-from .stores import JobStore
-from .stores.memory import MemoryStore
-from .wire import Delivery
+if TYPE_CHECKING:
+    from .callbacks.receiver import CallbackReceiver
+    from .callbacks.server import CallbackServer
+    from .client.client import Client
+    from .client.handle import JobHandle
+    from .client.limits import Limits
+    from .client.outcomes import Done, Failed, Outcome
+    from .client.recovery import Recovery
+    from .errors import (
+        AuthenticationError,
+        DeadlineExceeded,
+        InsufficientCredits,
+        InvalidInput,
+        JobFailed,
+        ProviderUnavailable,
+        RateLimited,
+        Rejected,
+        ResultExpired,
+        StoreError,
+        SubmissionInDoubt,
+        TransferFailed,
+        UnexpectedAnswer,
+        Unsupported,
+        WatermarkError,
+    )
+    from .jobs import Output, Snapshot, Status
+    from .media import Source, as_media
+    from .media.base import Media
+    from .provider import Credits, Polling, Provider
+    from .providers import known, named
+    from .providers.dewatermark import Dewatermark
+    from .providers.gptge import GptGe
+    from .providers.kaze import Kaze
+    from .providers.photoeraser import PhotoEraser
+    from .providers.picwish import PicWish
+    from .results import Result
+    from .stores import JobStore
+    from .stores.memory import MemoryStore
+    from .stores.redis import RedisStore
+    from .stores.sqlite import SQLiteStore
+    from .wire import Delivery
 
 __all__ = [
     "AuthenticationError",
@@ -71,12 +78,15 @@ __all__ = [
     "ProviderUnavailable",
     "RateLimited",
     "Recovery",
+    "RedisStore",
     "Rejected",
     "Result",
     "ResultExpired",
+    "SQLiteStore",
     "Snapshot",
     "Source",
     "Status",
+    "StoreError",
     "SubmissionInDoubt",
     "TransferFailed",
     "UnexpectedAnswer",
@@ -86,5 +96,64 @@ __all__ = [
     "known",
     "named",
 ]
+
+# where each name lives: loaded when it is first asked for, so that `--help` or one provider does not pay for all
+_HOMES = {
+    "callbacks.receiver": ("CallbackReceiver",),
+    "callbacks.server": ("CallbackServer",),
+    "client.client": ("Client",),
+    "client.handle": ("JobHandle",),
+    "client.limits": ("Limits",),
+    "client.outcomes": ("Done", "Failed", "Outcome"),
+    "client.recovery": ("Recovery",),
+    "errors": (
+        "AuthenticationError",
+        "DeadlineExceeded",
+        "InsufficientCredits",
+        "InvalidInput",
+        "JobFailed",
+        "ProviderUnavailable",
+        "RateLimited",
+        "Rejected",
+        "ResultExpired",
+        "StoreError",
+        "SubmissionInDoubt",
+        "TransferFailed",
+        "UnexpectedAnswer",
+        "Unsupported",
+        "WatermarkError",
+    ),
+    "jobs": ("Output", "Snapshot", "Status"),
+    "media": ("Source", "as_media"),
+    "media.base": ("Media",),
+    "provider": ("Credits", "Polling", "Provider"),
+    "providers": ("known", "named"),
+    "providers.dewatermark": ("Dewatermark",),
+    "providers.gptge": ("GptGe",),
+    "providers.kaze": ("Kaze",),
+    "providers.photoeraser": ("PhotoEraser",),
+    "providers.picwish": ("PicWish",),
+    "results": ("Result",),
+    "stores": ("JobStore",),
+    "stores.memory": ("MemoryStore",),
+    "stores.redis": ("RedisStore",),
+    "stores.sqlite": ("SQLiteStore",),
+    "wire": ("Delivery",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, from the module that has it."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """What there is, loaded or not."""
+    return sorted({*globals(), *__all__})
+
 
 logging.getLogger("aiowatermark").addHandler(logging.NullHandler())

@@ -15,7 +15,8 @@
     ├── ProviderUnavailable              try later; nothing was lost
     ├── UnexpectedAnswer                 the provider said something no document explains; see `.answer`
     ├── TransferFailed                   bytes could not be moved; try the transfer again
-    └── ResultExpired                    the result is gone at the provider
+    ├── ResultExpired                    the result is gone at the provider
+    └── StoreError                       the store cannot be used; nothing new is paid
 """
 
 from __future__ import annotations
@@ -119,3 +120,10 @@ class TransferFailed(WatermarkError):
 
 class ResultExpired(WatermarkError):
     """The result's link has expired and the provider gives no new one."""
+
+
+class StoreError(WatermarkError):
+    """The store cannot be used: it is damaged, full, newer than this version, or away; nothing new is paid.
+
+    A job that was submitted before goes on at the provider.
+    """

@@ -7,26 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import Attribute, Factory, asdict, field, fields, frozen
 
 from .capabilities import Capabilities
 from .environment import required
-from .errors import (
-    AuthenticationError,
-    InsufficientCredits,
-    InvalidInput,
-    ProviderUnavailable,
-    RateLimited,
-    Rejected,
-    UnexpectedAnswer,
-    Unsupported,
-    WatermarkError,
-)
+from .errors import InvalidInput, Unsupported, WatermarkError
 from .jobs import Job, Record, Session, Snapshot
 from .media.base import Media, redacted
+from .refusals import MEANING, kind_of, refusal
 from .wire import Delivery, Request, Response, names
 
 T = TypeVar("T")
@@ -64,23 +56,6 @@ class Credits:
 @frozen
 class NoOptions:
     """A provider without options of its own."""
-
-
-STATUSES: Mapping[int, type[WatermarkError]] = {
-    401: AuthenticationError,
-    402: InsufficientCredits,
-    403: AuthenticationError,
-    408: ProviderUnavailable,
-    429: RateLimited,
-}
-_MONEY = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额", "额度")
-_HASTE = ("rate limit", "rate_limit", "request rate", "too many", "qps", "frequen", "slow down", "per sec", "per min")
-
-
-def about_money(text: str) -> bool:
-    """Whether a refusal speaks of money and not of haste."""
-    text = text.lower()
-    return any(word in text for word in _MONEY) and not any(word in text for word in _HASTE)
 
 
 def _present(_: Any, attribute: Attribute[str], value: str) -> None:
@@ -190,12 +165,18 @@ class Provider(ABC):
 
     def chosen(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The provider's options with their defaults; raises InvalidInput for one it has not or a wrong value."""
+        if not options:
+            return self._defaults
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
             takes = f"it takes {names(known)}" if known else "it takes none"
             msg = f"{self.title} has no option {names(unknown)}: {takes}"
             raise InvalidInput(msg)
         return asdict(self.Options(**options), recurse=False)
+
+    @cached_property
+    def _defaults(self) -> Mapping[str, Any]:
+        return MappingProxyType(asdict(self.Options(), recurse=False))
 
     def check(self, reply: Response) -> dict[str, Any]:
         """The answer's JSON object; raises what the answer means where it is a refusal."""
@@ -207,41 +188,7 @@ class Provider(ABC):
         """What is wrong with an answer by its HTTP status, or None."""
         if reply.status in range(200, 300):
             return None
-        return refusal(self._kind(reply), f"{self.title} {_MEANING.get(reply.status, 'refused')}", reply)
+        return refusal(self._kind(reply), f"{self.title} {MEANING.get(reply.status, 'refused')}", reply)
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
-        if reply.status in {402, 403, 429} and about_money(reply.excerpt):
-            return InsufficientCredits
-        if reply.status in STATUSES:
-            return STATUSES[reply.status]
-        if reply.status in range(400, 500):
-            return Rejected
-        return ProviderUnavailable if reply.status >= 500 else UnexpectedAnswer
-
-
-_MEANING = {
-    400: "refused the parameters",
-    401: "does not accept the API key",
-    403: "forbids this",
-    404: "knows no such task or address",
-    405: "knows no such call",
-    413: "finds the file too large",
-    429: "wants fewer requests",
-    500: "has an internal error",
-    502: "is out of order",
-    503: "is out of order",
-    504: "is out of order",
-}
-
-
-def refusal(kind: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
-    """An error of a kind about an answer, with the redacted answer and the server's hint."""
-    error = kind(message, answer=reply.excerpt)
-    if isinstance(error, RateLimited | ProviderUnavailable):
-        error.retry_after = reply.retry_after
-    return error
-
-
-def unexpected(message: str, reply: Response) -> NoReturn:
-    """Raise UnexpectedAnswer about an answer."""
-    raise UnexpectedAnswer(message, answer=reply.excerpt)
+        return kind_of(reply)

@@ -50,7 +50,8 @@ class Depot:
                 head, _, held = held.partition(b"\r\n\r\n")
                 lines = head.decode("latin-1").split("\r\n")
                 method, target, _ = lines[0].split(" ")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+                pairs = (line.partition(":") for line in lines[1:])
+                headers = {name.lower(): value.strip() for name, _, value in pairs}
                 left = int(headers.get("content-length", 0)) - len(held)
                 if headers.get("expect"):
                     connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -101,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     depot = Depot(options.storage, options.size, options.answer)
     threading.Thread(target=depot.serve, daemon=True).start()
-    end = threading.Timer(_LIFE, lambda: sys.stdin.close())
+    end = threading.Timer(_LIFE, sys.stdin.close)
     end.daemon = True
     end.start()
     print(depot.origin, flush=True)

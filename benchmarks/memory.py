@@ -51,7 +51,8 @@ async def waiting(origin: str, jobs: int, *, traced: bool) -> float:
     provider = aw.PicWish(KEY, base_url=origin, requests_per_second=None)
     limits = aw.Limits(submissions=64, in_flight=jobs)
     handles: list[aw.JobHandle] = []
-    async with aw.Client(provider, limits=limits, polling=aw.Polling(first=HOUR), deadline=2 * HOUR, drain=0.1) as client:
+    polling = aw.Polling(first=HOUR)
+    async with aw.Client(provider, limits=limits, polling=polling, deadline=2 * HOUR, drain=0.1) as client:
         await _more(client, handles, BASE)
         before = _held(traced=traced)
         await _more(client, handles, jobs)

@@ -1,6 +1,6 @@
 """CPU per job, ours against aiohttp by hand: one submit and the same looks a job, both in one run.
 
-    python benchmarks/overhead.py [--jobs 2000] [--rounds 5] [--check]
+python benchmarks/overhead.py [--jobs 2000] [--rounds 5] [--check]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a public URL leads to a receiver of this process: one delivery sent the long way round, and what became of it."""
+"""Whether a public URL leads to a receiver of this process: one delivery, sent the long way round."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ async def probe(receiver: CallbackReceiver, patience: float = _PATIENCE) -> Find
     if any(delivery.body == body for delivery in arrived):
         return _arrived(status, server)
     if receiver.counts["unknown"] > strangers:
-        sentence = "a request came here with another path: whatever stands before keeps the last part of the path as it is"
+        sentence = (
+            "a request came here with another path: whatever stands before keeps the last part of the path as it is"
+        )
         return Finding(Verdict.CHANGED, sentence, status, server)
     return _astray(status, server)
 
@@ -92,8 +94,9 @@ async def _asked(method: str, url: str, body: bytes | None, patience: float) -> 
 
 def _unanswered(error: Exception, patience: float) -> Finding:
     """Why nobody answered; never the error's own text, which may hold the key."""
-    cause = getattr(error, "os_error", None) or (error if isinstance(error, OSError) else None)
-    reason = f" ({cause.strerror})" if getattr(cause, "strerror", None) else ""
+    cause = getattr(error, "os_error", error)
+    words = getattr(cause, "strerror", None)
+    reason = f" ({words})" if words else ""
     match error:
         case aiohttp.ClientConnectorDNSError():
             return Finding(Verdict.NO_NAME, f"the name leads nowhere{reason}: DNS knows no such host")
@@ -122,9 +125,13 @@ def _astray(status: int, server: str) -> Finding:
     """Something answered, and it was not this receiver."""
     who = f"{server} " if server else "something "
     if 300 <= status < 400:
-        return Finding(Verdict.REDIRECTED, f"{who}answers HTTP {status}, a redirect: providers may not follow", status, server)
+        return Finding(
+            Verdict.REDIRECTED, f"{who}answers HTTP {status}, a redirect: providers may not follow", status, server
+        )
     if status in {502, 503, 504}:
-        return Finding(Verdict.GATEWAY, f"{who}answers HTTP {status}: it cannot reach the port behind it", status, server)
+        return Finding(
+            Verdict.GATEWAY, f"{who}answers HTTP {status}: it cannot reach the port behind it", status, server
+        )
     if status == 404:
         return Finding(Verdict.ELSEWHERE, f"{who}answers HTTP 404, and it is not this receiver", status, server)
     return Finding(Verdict.ELSEWHERE, f"{who}answered HTTP {status}, but nothing arrived here", status, server)

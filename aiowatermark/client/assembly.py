@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..callbacks.receiver import CallbackReceiver
 from ..provider import STRETCHED, Polling, Provider
 from ..stores import JobStore
 from ..transport import Transport
@@ -16,6 +16,9 @@ from .limits import Limits
 from .porter import ClientPorter
 from .shares import Permits, SharedPace
 from .talk import Talker
+
+if TYPE_CHECKING:
+    from ..callbacks.receiver import CallbackReceiver
 
 
 def assembled(

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
@@ -31,6 +30,8 @@ from .talk import Turn, now
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from ..callbacks.receiver import CallbackReceiver
 
 _MINUTE = 60.0
 

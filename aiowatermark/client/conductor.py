@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from ..callbacks.receiver import CallbackReceiver
 from ..errors import (
     AuthenticationError,
     InsufficientCredits,
@@ -16,16 +16,20 @@ from ..errors import (
     Unsupported,
     WatermarkError,
 )
-from ..jobs import Record, Snapshot, Status
+from ..jobs import Record, Status
 from ..provider import Polling, Provider
 from ..results import Porter, Result
 from ..stores import JobStore
 from .doubt import Doubt
 from .endings import failed, hint, in_doubt, late, left, unsettled
+from .gate import Gate
 from .handle import JobHandle
 from .shares import Permits
 from .submission import Order, Submission, same
 from .talk import Talker, Turn, now
+
+if TYPE_CHECKING:
+    from ..callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 
@@ -52,12 +56,14 @@ class Conductor:
     receiver: CallbackReceiver | None = None
     resubmit: bool = False
     alive: dict[str, JobHandle] = field(factory=dict)
+    gate: Gate = field(init=False)
     submission: Submission = field(init=False)
     feeders: set[asyncio.Task[None]] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         """Prepare for submissions."""
-        parts = (self.provider, self.talker, self.store, self.doubt, self.note, self.receiver, self.resubmit)
+        self.gate = Gate(self.store)
+        parts = (self.provider, self.talker, self.store, self.doubt, self.gate, self.receiver, self.resubmit)
         self.submission = Submission(*parts)
 
     def begin(self, record: Record, order: Order | None, deadline: float) -> JobHandle:
@@ -159,19 +165,6 @@ class Conductor:
         if self.receiver is not None and handle.record.callback is not None and not unsettled(handle.record):
             self.receiver.release(handle.record.callback)
 
-    async def note(self, handle: JobHandle, snapshot: Snapshot) -> None:
-        """The gate: a snapshot becomes the handle's and, where it matters after a crash, the store's."""
-        before = handle.record
-        record = before.advance(snapshot)
-        if record is before:
-            return
-        if _durable(record.snapshot) != _durable(before.snapshot):
-            stored = await self.store.put(record)
-            record = stored if stored is record else stored.advance(snapshot)
-        handle.note(record)
-        if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
-            handle.accept()
-
     # waiting
 
     async def watch(self, handle: JobHandle) -> None:
@@ -212,7 +205,7 @@ class Conductor:
         except WatermarkError as error:
             problem = error
         else:
-            await self.note(handle, snapshot)
+            await self.gate.note(handle, snapshot)
             return None
         log.info("a look at job %s told nothing: %s", handle.key, problem)
         return problem
@@ -239,10 +232,5 @@ class Conductor:
             self.receiver.announce(result)
         if snapshot.status is Status.SUCCEEDED:
             handle.finish(result)
-            return
-        handle.fail(failed(handle))
-
-
-def _durable(snapshot: Snapshot) -> tuple[object, ...]:
-    """What of a snapshot matters after a crash."""
-    return snapshot.status, snapshot.task_id, snapshot.reason
+        else:
+            handle.fail(failed(handle))

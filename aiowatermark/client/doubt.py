@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from ..callbacks.receiver import CallbackReceiver
 from ..errors import WatermarkError
 from ..jobs import Record, Snapshot, Status
 from ..provider import Provider
@@ -16,6 +16,9 @@ from ..wire import Delivery
 from .endings import unsettled
 from .handle import JobHandle
 from .talk import Talker, Turn, now
+
+if TYPE_CHECKING:
+    from ..callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 

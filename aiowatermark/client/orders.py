@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
-from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput
 from ..jobs import SENT, Job, Record, Snapshot, Status
 from ..media.memory import Link
@@ -17,6 +17,9 @@ from .conductor import Conductor
 from .handle import JobHandle
 from .owner import new_owner
 from .submission import Order
+
+if TYPE_CHECKING:
+    from ..callbacks.receiver import CallbackReceiver
 
 
 @define(eq=False)

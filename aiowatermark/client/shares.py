@@ -6,14 +6,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
 
-from ..callbacks.receiver import CallbackReceiver
 from ..errors import WatermarkError
 from ..jobs import Record
 from ..stores.commons import Commons
+
+if TYPE_CHECKING:
+    from ..callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 

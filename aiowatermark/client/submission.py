@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
-from ..callbacks.receiver import CallbackReceiver
 from ..errors import InvalidInput, SubmissionInDoubt
 from ..jobs import Job, Record, Snapshot, Status
 from ..provider import Provider
@@ -16,10 +15,14 @@ from ..stores import JobStore
 from ..transport.bodies import Progress
 from .doubt import Doubt
 from .endings import Overtaken, in_doubt, refused, unsettled
+from .gate import Gate
 from .handle import JobHandle
 from .owner import gone
 from .progress import Told
 from .talk import SUBMIT_ANSWER, Talker, Turn, now
+
+if TYPE_CHECKING:
+    from ..callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 
@@ -43,14 +46,14 @@ class Submission:
     talker: Talker
     store: JobStore
     doubt: Doubt
-    note: Callable[[JobHandle, Snapshot], Awaitable[None]]
+    gate: Gate
     receiver: CallbackReceiver | None = None
     resubmit: bool = False
 
     async def submit(self, handle: JobHandle, order: Order) -> None:
         """Write the job down, then send it; raises one of the three outcomes' errors, or returns accepted."""
         mine = handle.record
-        if (known := await self.store.open(mine)) is not None:
+        if (known := await self._opened(mine)) is not None:
             same(known, mine.fingerprint)
             handle.note(await self._answered(known, mine))
             if unsettled(handle.record):
@@ -66,11 +69,21 @@ class Submission:
         except SubmissionInDoubt as error:
             await self._doubted(handle, order, error)
 
+    async def _opened(self, mine: Record) -> Record | None:
+        """Write it down before a byte leaves. Called off in the middle: nothing was sent, so nothing stays written."""
+        try:
+            return await self.store.open(mine)
+        except asyncio.CancelledError:
+            known = await self.store.get(mine.key)
+            if known is not None and known.owner == mine.owner:
+                await self.store.forget(mine.key)
+            raise
+
     async def _doubted(self, handle: JobHandle, order: Order, error: SubmissionInDoubt) -> None:
         """What is done about a doubt: a callback may have settled it; else it is remembered and raised."""
         if await self.doubt.settled(handle):
             return
-        await self.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT, reason=error.message))
+        await self.gate.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT, reason=error.message))
         if not self.resubmit:
             self.doubt.keep(handle)
             raise error
@@ -97,7 +110,7 @@ class Submission:
             handle.until,
             answer=SUBMIT_ANSWER,
             before_paid=lambda: self._pay(handle),
-            noted=lambda snapshot: self.note(handle, snapshot),
+            noted=lambda snapshot: self.gate.note(handle, snapshot),
             progress=_told(handle, order),
         )
         try:
@@ -109,7 +122,7 @@ class Submission:
                 raise in_doubt(handle, error) from None
             await self.store.forget(handle.key)
             raise
-        await self.note(handle, snapshot)
+        await self.gate.note(handle, snapshot)
 
     async def _pay(self, handle: JobHandle) -> None:
         """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""

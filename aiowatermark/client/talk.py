@@ -11,7 +11,8 @@ from attrs import define
 
 from ..errors import ProviderUnavailable, RateLimited, WatermarkError
 from ..jobs import Snapshot
-from ..provider import Dialogue, Provider, refusal
+from ..provider import Dialogue, Provider
+from ..refusals import refusal
 from ..transport import Transport
 from ..transport.bodies import Progress
 from ..transport.delays import delays, obeyed

@@ -13,7 +13,7 @@ from ..jobs import Job, Output, Session, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
 from ..media.memory import Encoded
-from ..provider import unexpected
+from ..refusals import unexpected
 from ..wire import Multipart, Response, Value
 from ._reading import switch, words
 

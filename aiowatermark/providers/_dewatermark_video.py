@@ -12,7 +12,8 @@ from attrs import frozen
 from ..codec import Text, parse
 from ..errors import TransferFailed
 from ..jobs import Job, Output, Record, Snapshot, Status
-from ..provider import Dialogue, Flow, Provider, unexpected
+from ..provider import Dialogue, Flow, Provider
+from ..refusals import unexpected
 from ..wire import Multipart, Request, Response, Value
 from ._reading import link, number, share, ticket
 

@@ -9,7 +9,8 @@ from attrs import frozen
 
 from ..codec import Numeric, parse
 from ..jobs import Output, Snapshot, Status
-from ..provider import Credits, unexpected
+from ..provider import Credits
+from ..refusals import unexpected
 from ..wire import Response
 from ._reading import link, number, words
 

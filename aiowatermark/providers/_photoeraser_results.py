@@ -11,7 +11,7 @@ from ..codec import parse
 from ..errors import JobFailed
 from ..jobs import Output, Snapshot, Status
 from ..media.base import redacted
-from ..provider import unexpected
+from ..refusals import unexpected
 from ..wire import Response
 from ._reading import link, number, whole, words
 

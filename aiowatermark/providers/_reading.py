@@ -12,7 +12,7 @@ from attrs import frozen
 from ..codec import Text, parse
 from ..errors import InvalidInput, UnexpectedAnswer
 from ..media.memory import Link
-from ..provider import unexpected
+from ..refusals import unexpected
 from ..wire import Response
 
 

@@ -10,7 +10,8 @@ from attrs import evolve, field, frozen
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
 from ..jobs import Job, Record, Snapshot, Status
 from ..media.memory import Link
-from ..provider import Flow, Provider, about_money, refusal
+from ..provider import Flow, Provider
+from ..refusals import about_money, refusal
 from ..wire import Delivery, Multipart, Request, Response, Value
 from ._reading import switch, ticket, whole
 from ._visual_task import delivered, snapshot_of

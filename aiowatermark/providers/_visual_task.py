@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ..codec import Text, parse
 from ..jobs import Output, Snapshot, Status
-from ..provider import unexpected
+from ..refusals import unexpected
 from ..wire import Response, parsed
 from ._reading import link, share, whole
 

@@ -22,7 +22,8 @@ from ..media import optional_media
 from ..media.base import Media
 from ..media.memory import Link
 from ..media.smear import Smear
-from ..provider import Credits, Dialogue, Flow, Polling, Provider, refusal, secret
+from ..provider import Credits, Dialogue, Flow, Polling, Provider, secret
+from ..refusals import refusal
 from ..wire import Base64, Json, Request, Response
 from ._kaze_answers import credits_of, snapshot_of
 from ._reading import ticket, told, whole

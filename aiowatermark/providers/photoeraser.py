@@ -22,7 +22,8 @@ from ..errors import (
 from ..jobs import Job, Record, Snapshot, Status
 from ..media.base import Media
 from ..media.memory import Link
-from ..provider import Flow, Polling, Provider, refusal, secret
+from ..provider import Flow, Polling, Provider, secret
+from ..refusals import refusal
 from ..wire import Base64, Json, Request, Response
 from ._photoeraser_results import snapshot_of
 from ._reading import ticket, told, whole

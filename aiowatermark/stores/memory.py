@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import ClassVar, Self
+from typing import Self
 
 from attrs import define, field
 
@@ -17,13 +17,17 @@ class MemoryStore:
     It can be shared by several clients of one process.
     """
 
-    commons: ClassVar[None] = None
     finished: int = 10_000
     content: int = 64 << 20
     _records: dict[str, Record] = field(factory=dict, init=False, repr=False)
     _ended: dict[str, int] = field(factory=dict, init=False, repr=False)
     _held: int = field(default=0, init=False, repr=False)
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
+
+    @property
+    def commons(self) -> None:
+        """Nothing is shared with other processes."""
+        return None
 
     async def __aenter__(self) -> Self:
         """Nothing to open."""

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from attrs import define, field
 
@@ -68,12 +68,15 @@ class Process:
     """One process of a user's: its transport and its view of the store, both dead once it crashed."""
 
     world: World
-    commons: ClassVar[None] = None
     receiver: aw.CallbackReceiver | None = None
     dead: bool = False
     fault: str = "none"
     early: bool = False
     crash_at: int | None = None
+
+    @property
+    def commons(self) -> None:
+        return None
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
@@ -28,8 +28,6 @@ def picture(size: int) -> bytes:
 class MortalStore:
     """A store whose process dies at its n-th transition: before it is written, or right after."""
 
-    commons: ClassVar[None] = None
-
     def __init__(self, inner: aw.JobStore, die_at: int | None) -> None:
         self.inner = inner
         self.left = die_at
@@ -39,6 +37,10 @@ class MortalStore:
             self.left -= 1
             if self.left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    @property
+    def commons(self) -> None:
+        return None
 
     async def __aenter__(self) -> Self:
         await self.inner.__aenter__()

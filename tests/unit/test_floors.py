@@ -21,6 +21,7 @@ FLOORS = (
     ("results",),
     ("codec",),
     ("environment", "capabilities", "records"),
+    ("refusals",),
     ("provider",),
     ("bells",),
     ("providers", "transport", "stores", "callbacks"),
@@ -185,11 +186,12 @@ def test_the_root_names_what_it_imports_and_nothing_else() -> None:
     tree = tree_of(ROOT / "__init__.py")
     taken = {
         alias.asname or alias.name
-        for node in tree.body
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
-    assert taken == set(aiowatermark.__all__)
+    assert taken == set(aiowatermark.__all__) == set(aiowatermark._HOME)
+    assert all(getattr(aiowatermark, name) for name in aiowatermark.__all__)
 
 
 @each

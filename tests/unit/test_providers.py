@@ -12,8 +12,9 @@ import pytest
 from aiowatermark.errors import InvalidInput
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.provider import Provider, about_money
+from aiowatermark.provider import Provider
 from aiowatermark.providers import known, named
+from aiowatermark.refusals import about_money
 from aiowatermark.wire import Request
 
 CANARY = "canary-7f3a"

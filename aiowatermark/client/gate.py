@@ -1,0 +1,47 @@
+"""The one gate for snapshots: what is news becomes the handle's and, where it matters after a crash, the store's."""
+
+from __future__ import annotations
+
+import logging
+
+from attrs import define
+
+from ..errors import StoreError
+from ..jobs import Record, Snapshot, Status
+from ..stores import JobStore
+from .handle import JobHandle
+
+log = logging.getLogger("aiowatermark")
+
+
+@define(eq=False)
+class Gate:
+    """Where the submit's answer, a look and a callback's follow-up pass."""
+
+    store: JobStore
+
+    async def note(self, handle: JobHandle, snapshot: Snapshot) -> None:
+        """Advance the handle's record; a store that fails now costs no job: the money was spent."""
+        before = handle.record
+        record = before.advance(snapshot)
+        if record is before:
+            return
+        if _durable(record.snapshot) != _durable(before.snapshot):
+            record = await self._stored(record, snapshot)
+        handle.note(record)
+        if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
+            handle.accept()
+
+    async def _stored(self, record: Record, snapshot: Snapshot) -> Record:
+        try:
+            stored = await self.store.put(record)
+        except StoreError as error:
+            log.error("job %s goes on without its store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
+            return record
+        return stored if stored is record else stored.advance(snapshot)
+
+
+def _durable(snapshot: Snapshot) -> tuple[object, ...]:
+    """What of a snapshot matters after a crash: whether it runs already does not."""
+    status = Status.QUEUED if snapshot.status is Status.RUNNING else snapshot.status
+    return status, snapshot.task_id, snapshot.reason
