@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ..errors import (
     AuthenticationError,
@@ -114,6 +114,7 @@ class Conductor:
         for handle in handles:
             if handle.sent and not handle.done():
                 log.warning("job %s goes on without this client; resume it with %s", handle.key, handle.token)
+            await self._left_to_others(handle)
         tasks = [handle.task for handle in handles if handle.task is not None] + list(self.feeders)
         for task in tasks:
             task.cancel()
@@ -121,6 +122,10 @@ class Conductor:
         await self.doubt.close()
         for handle in handles:
             handle.fail(left(handle))  # a task that never ran told nobody
+
+    async def _left_to_others(self, handle: JobHandle) -> None:
+        if self.store.commons is not None and not handle.snapshot.status.terminal:
+            await self.store.commons.leave(handle.record)
 
     async def live(self, handle: JobHandle, order: Order | None, deadline: float) -> None:
         """A job from its turn to its end; whatever happens, the handle learns it."""
@@ -150,7 +155,9 @@ class Conductor:
 
     async def _remembered(self, handle: JobHandle) -> None:
         """What the store knows of a job that is resumed; it is remembered from here on if it was not."""
-        known = await self.store.open(handle.record)
+        known = await self.store.get(handle.key)
+        if known is None:
+            known = await self.store.open(evolve(handle.record, account=self.provider.account))
         if known is not None and known.provider == self.provider.name:
             handle.note(known)
         self._expect(handle)

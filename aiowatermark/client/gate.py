@@ -33,12 +33,15 @@ class Gate:
             handle.accept()
 
     async def _stored(self, record: Record, snapshot: Snapshot) -> Record:
+        """What is remembered now; where another watcher was quicker, the news on top of its."""
         try:
-            stored = await self.store.put(record)
+            while (stored := await self.store.put(record)) is not record:
+                record = stored.advance(snapshot)
+                if record is stored:
+                    break
         except StoreError as error:
             log.error("job %s goes on without its store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
-            return record
-        return stored if stored is record else stored.advance(snapshot)
+        return record
 
 
 def _durable(snapshot: Snapshot) -> tuple[object, ...]:

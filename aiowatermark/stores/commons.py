@@ -17,7 +17,10 @@ class Commons(Protocol):
     `store.put` and `store.forget` give it up. A replica that dies loses its leases and permits after `lease` seconds.
     """
 
-    lease: float
+    @property
+    def lease(self) -> float:
+        """Seconds after which a replica that says nothing counts as dead."""
+        ...
 
     async def turn(self, account: str, rate: float | None, *, new: bool) -> None:
         """Wait for one's turn among all replicas; `new`: it is for a submission.
@@ -30,12 +33,14 @@ class Commons(Protocol):
 
     def permit(self, account: str, limit: int) -> AbstractAsyncContextManager[None]:
         """One of `limit` permits to submit; raises StoreError when the store is out of reach."""
+        ...
 
     async def claim(self, record: Record) -> bool:
         """Take the lease of a job that is to be watched here; False while another living replica has it.
 
         Raises StoreError when the store is out of reach.
         """
+        ...
 
     async def release(self, record: Record) -> None:
         """Nobody has to watch this job any more (its deadline has passed, it is in doubt); raises nothing."""
@@ -48,12 +53,15 @@ class Commons(Protocol):
 
         Ends early, without an error, when the store is out of reach; ask again every `lease` seconds or so.
         """
+        ...
 
     async def ring(self, callback: str, delivery: Delivery) -> bool:
         """Tell all other replicas of a delivery; False where no job has that callback.
 
         A body over 64 KiB is left out: it rings all the same. Raises StoreError when the store is out of reach.
         """
+        ...
 
     def listen(self, rung: Callable[[str, Delivery], object]) -> Callable[[], None]:
         """Have `rung(callback, delivery)` called for what other replicas ring; gives what ends it."""
+        ...

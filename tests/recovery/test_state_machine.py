@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -15,42 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import aiowatermark as aw
 
+from ..conftest import VirtualLoop
+from . import world
 
-def _beside(name: str) -> Any:
-    """A module next to this one, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"recovery_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-world_module = _beside("world")
 FAULTS = ["none", "none", "lost after", "lost before", "broken after", "never left", "refused"]
 RANK = {status: rank for rank, status in enumerate(["uploading", "in_doubt", "queued", "running", "succeeded"])}
 RANK["failed"] = RANK["succeeded"]
-
-
-class VirtualSelectorLoop:
-    """Made where the test runs, so that importing costs no loop."""
-
-    @staticmethod
-    def make() -> asyncio.AbstractEventLoop:
-        conftest = sys.modules.get("tests.conftest") or _conftest()
-        loop: asyncio.AbstractEventLoop = conftest.VirtualLoop()
-        return loop
-
-
-def _conftest() -> Any:
-    path = Path(__file__).parent.parent / "conftest.py"
-    spec = importlib.util.spec_from_file_location("recovery_conftest", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Jobs(RuleBasedStateMachine):
@@ -58,16 +25,16 @@ class Jobs(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = VirtualSelectorLoop.make()
+        self.loop = VirtualLoop()
         self.problems: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self._problem(context))
-        self.world = world_module.World()
+        self.world = world.World()
         self.waiting: list[asyncio.Task[Any]] = []
         self.tokens: dict[str, str] = {}
         self.reported: set[str] = set()
 
     def _problem(self, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), world_module.Died):
+        if not isinstance(context.get("exception"), world.Died):
             self.problems.append(context)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -80,7 +47,7 @@ class Jobs(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         self.receiver = aw.CallbackReceiver("https://hooks.example/wm")
-        self.process = world_module.Process(self.world, self.receiver)
+        self.process = world.Process(self.world, self.receiver)
         provider = aw.PicWish("canary-1", requests_per_second=None)
         self.client = aw.Client(
             provider, transport=self.process, store=self.process, callbacks=self.receiver, deadline=500, drain=1.0
@@ -216,7 +183,7 @@ class Jobs(RuleBasedStateMachine):
     @invariant()
     def nothing_paid_is_forgotten(self) -> None:
         known = {key for key, statuses in self.world.history.items() if statuses}
-        assert {f"k{world_module.number(link)}" for link in self.world.charges} <= known
+        assert {f"k{world.number(link)}" for link in self.world.charges} <= known
 
     def teardown(self) -> None:
         """In the end every paid job is finished, watched again, or reported in doubt."""
@@ -233,7 +200,7 @@ class Jobs(RuleBasedStateMachine):
 
     def _judge(self) -> None:
         for link in self.world.charges:
-            key = f"k{world_module.number(link)}"
+            key = f"k{world.number(link)}"
             status = self.world.history[key][-1]
             assert status.terminal or key in self.reported, (key, status)
         assert self.problems == []
