@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from .emulator import Emulator
 
-if find_spec("pytest_asyncio"):
-    from pytest_asyncio import fixture
-else:  # anyio's plugin runs plain async fixtures
-    from pytest import fixture  # noqa: PT013
+# anyio's plugin runs plain async fixtures; pytest-asyncio in its strict mode wants its own
+_fixture: Any = import_module("pytest_asyncio").fixture if find_spec("pytest_asyncio") else pytest.fixture
 
 
-@fixture
+@_fixture
 async def watermark_emulator() -> AsyncIterator[Emulator]:
     """An emulator that hands pictures back as they came, at once: `aw.Client(watermark_emulator.provider("kaze"))`.
 

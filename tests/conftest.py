@@ -47,7 +47,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._clock = self._selector = _Clock(self._selector)  # type: ignore[has-type]
+        selector: Any = self._selector  # type: ignore[has-type]
+        self._clock = self._selector = _Clock(selector)
 
     def time(self) -> float:
         return self._clock.now

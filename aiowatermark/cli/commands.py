@@ -13,7 +13,9 @@ from .extras import sentence
 _COMMANDS = {
     "remove": "Remove marks from pictures and videos with a provider's account.",
     "resume": "Fetch what was submitted before and not finished.",
+    "jobs": "List the jobs a store knows as unfinished, or forget some.",
     "credits": "Show what an account holds.",
+    "doctor": "Check this machine: packages, keys, callbacks, store.",
     "demo": "See it work, on this machine, without an account.",
     "emulator": "Serve the five APIs on this machine.",
 }

@@ -20,14 +20,15 @@ def credits(name: str, base_url: str | None) -> None:  # noqa: A001 - the comman
 
     async def work(_: asyncio.Event) -> int:
         async with Client(provider) as client:
-            click.echo(f"{provider.title}: {_told(await client.credits())}")
+            click.echo(f"{provider.title}: {held(await client.credits())}")
         return DONE
 
     run(work)
 
 
-def _told(held: Credits) -> str:
-    text = f"{held.available:g} credits available"
-    if held.used is not None and held.limit is not None:
-        return f"{text}, {held.used:g} of {held.limit:g} used"
+def held(balance: Credits) -> str:
+    """A balance in words."""
+    text = f"{balance.available:g} credits available"
+    if balance.used is not None and balance.limit is not None:
+        return f"{text}, {balance.used:g} of {balance.limit:g} used"
     return text

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 
-from .. import InvalidInput, JobHandle, Result, TransferFailed, WatermarkError
+from .. import InvalidInput, JobHandle, Result, Status, TransferFailed, WatermarkError
 from .outputs import Outputs
 from .progress import Board, Row
 from .running import all_ended
@@ -32,7 +33,9 @@ class Item:
     source: str
     stem: str
     suffix: str
-    key: str
+    key: str = ""
+    begun: bool = False
+    already: bool = False
     handle: JobHandle | None = None
     output: Path | None = None
     error: Exception | None = None
@@ -42,30 +45,56 @@ class Item:
 
     @property
     def token(self) -> str | None:
-        """What resumes the job, if there may be one."""
-        return self.handle.token if self.handle is not None else getattr(self.error, "token", None)
+        """What resumes the job, if there may be one: what was not sent to its end is none."""
+        if self.handle is None:
+            return getattr(self.error, "token", None)
+        return None if self.unsent else self.handle.token
+
+    @property
+    def unsent(self) -> bool:
+        """Whether its upload was begun and never whole: nothing was paid."""
+        return self.handle is not None and self.handle.snapshot.status is Status.UPLOADING
+
+    @property
+    def left(self) -> str:
+        """What becomes of it when it is left as it is: it goes on at the provider, or was never sent."""
+        return UNFINISHED if self.begun and not self.unsent else CALLED_OFF
+
+
+class Task(Protocol):
+    """What is to be done to each item."""
+
+    @abstractmethod
+    async def name(self, item: Item) -> None:
+        """Find out the job's key, if it has one already."""
+
+    @abstractmethod
+    async def begin(self, item: Item, row: Row) -> JobHandle:
+        """Submit the job, or take it up again."""
 
 
 @define(eq=False)
 class Crew:
-    """Does items as they come; `begin` submits one, or takes one up again. `tell` hears of each that has ended.
+    """Does items as they come. `tell` hears of each that has ended.
 
     A failure is its item's own. When `stop` is set nothing more is pulled, waits and downloads are cut short, and
     paid requests on their way are left to the client's closing, which answers them or gives their tokens.
     """
 
-    begin: Callable[[Item], Awaitable[JobHandle]]
+    task: Task
     title: str
     outputs: Outputs
     board: Board
     tell: Callable[[Item], str]
     stop: asyncio.Event
     counts: Counter[str] = field(factory=Counter, init=False)
+    already: int = field(default=0, init=False)
     unhappy: list[Item] = field(factory=list, init=False)
     _cuttable: set[asyncio.Task[Any]] = field(factory=set, init=False)
     _pulling: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _busy: set[Item] = field(factory=set, init=False)
     _abandoned: bool = field(default=False, init=False)
+    _closed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _workers: list[asyncio.Task[None]] = field(factory=list, init=False)
 
     async def work(self, items: AsyncIterator[Item], workers: int) -> None:
@@ -78,13 +107,14 @@ class Crew:
 
     async def rest(self) -> None:
         """Wait for everybody, once the client is closed: what was left to it has been answered by then."""
+        self._closed.set()
         await asyncio.gather(*self._workers)
 
     def abandon(self) -> None:
         """Leave at once: what is still on its way, an answer or not, is written down as not finished."""
         self._abandoned = True
         for item in self._busy:
-            item.status = UNFINISHED
+            item.status = item.left
             self._count(item)
         for worker in self._workers:
             worker.cancel()
@@ -101,15 +131,23 @@ class Crew:
                 item.status = self._end_of(item, error)
             except asyncio.CancelledError:
                 self._cut()
-                item.status = UNFINISHED
+                await self._closed.wait()
+                item.status = item.left
             self._ended(item, row)
 
     async def _do(self, item: Item, row: Row) -> None:
-        row.stage = "submitting"
-        item.handle = await self.begin(item)
+        row.shows("reading")
+        await self._may_be_cut(self.task.name(item))
+        item.output = await self.outputs.kept(item.key)
+        if item.output is not None:
+            item.already = True
+            return
+        row.shows("submitting")
+        item.begun = True
+        item.handle = await self.task.begin(item, row)
         result = await self._result(item.handle, row)
-        row.stage = "saving"
-        saving = self.outputs.save(result, item.stem, item.suffix)
+        row.shows("saving")
+        saving = self.outputs.save(result, item.stem, item.suffix, moved=row.fetched)
         # what the submit's own answer brought can be asked for nowhere else: that is saved in any case
         item.output = await (saving if result.url is None else self._may_be_cut(saving))
 
@@ -150,7 +188,9 @@ class Crew:
         """Whether it failed, or its client was closed before it could."""
         if not self.stop.is_set() or type(error) not in _OF_CLOSING:
             return FAILED
-        return UNFINISHED if item.token else CALLED_OFF
+        if item.handle is None:
+            return UNFINISHED if item.token else CALLED_OFF
+        return item.left
 
     def _ended(self, item: Item, row: Row) -> None:
         self._busy.discard(item)
@@ -162,6 +202,7 @@ class Crew:
 
     def _count(self, item: Item) -> None:
         self.counts[item.status] += 1
+        self.already += item.already
         if item.status != DONE:
             self.unhappy.append(item)
 
@@ -169,6 +210,7 @@ class Crew:
 async def watched(handle: JobHandle, row: Row) -> Result:
     """The result, its row saying meanwhile where the job stands."""
     async for snapshot in handle.updates():
-        percent = f" {snapshot.progress:.0%}" if snapshot.progress and not snapshot.status.terminal else ""
-        row.stage = f"{snapshot.status.value}{percent}"
+        # while it is uploaded the row knows more than the snapshots
+        if snapshot.status is not Status.UPLOADING:
+            row.shows(snapshot.status.value, None if snapshot.status.terminal else snapshot.progress)
     return await handle

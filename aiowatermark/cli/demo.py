@@ -15,6 +15,7 @@ from attrs import define, field
 from .. import Client, InvalidInput, Source, WatermarkError, known
 from ..emulator import Emulator, Task
 from .crew import watched
+from .demo_callbacks import side_by_side
 from .demo_pieces import Piece, Plan, given, made, planned
 from .demo_report import Ended, report
 from .outputs import Outputs
@@ -43,7 +44,8 @@ def _processing() -> Callable[[Task], float]:
 )
 @click.option("--jobs", default=20, show_default=True, type=click.IntRange(1, 500), help="Jobs, over five providers.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Which photographs are made up.")
-def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int) -> None:
+@click.option("--callbacks", is_flag=True, help="Show instead what callbacks save: the same jobs with and without.")
+def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int, callbacks: bool) -> None:  # noqa: FBT001
     """Put a mark on PHOTOS, or on made-up ones, and have it taken off by all five APIs at once.
 
     The five APIs are emulated on this machine; everything else is real: client, HTTP, polls, downloads. It needs no
@@ -51,6 +53,8 @@ def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int) -> None:
     """
 
     async def work(stop: asyncio.Event) -> int:
+        if callbacks:
+            return await side_by_side(photos, jobs, seed, stop)
         await asyncio.to_thread(Outputs(folder).prepare)
         plan = await asyncio.to_thread(lambda: planned(given(photos) if photos else made(jobs, seed), jobs))
         return await _shown(plan, folder, stop)
@@ -87,10 +91,10 @@ class Stage:
         media: Source = piece.marked
         if not piece.provider.capabilities.files:  # it takes links only: the emulator lends one
             media = self.emulator.host(piece.marked, f"photo{piece.suffix}")
-        row.stage = "submitting"
+        row.shows("submitting")
         handle = await self.clients[piece.provider.name].submit(media, mask=piece.sent_mask)
         result = await watched(handle, row)
-        row.stage = "saving"
+        row.shows("saving")
         return await result.save(self.folder / f"{piece.stem}-after{piece.suffix}")
 
 

@@ -1,8 +1,9 @@
-"""What one sees meanwhile: a bar and at most eight rows on a terminal, plain lines anywhere else."""
+"""What one sees meanwhile: bars and at most eight rows on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -14,9 +15,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from .meter import Meter
 from .running import printable
 
 _ROWS = 8
+_WIDE = 100
 
 
 @define(eq=False)
@@ -27,6 +30,34 @@ class Row:
     title: str
     stage: str = "waiting"
     since: float = field(factory=time.monotonic)
+    meter: Meter | None = None
+
+    def shows(self, stage: str, share: float | None = None) -> None:
+        """It has come to this stage, and in it to a share from 0 to 1 where that is known."""
+        if stage != self.stage:
+            self.stage, self.meter = stage, None
+        if share:
+            self._metered(lambda: Meter(in_bytes=False, window=float("inf"))).moved(share, 1.0)
+
+    def uploaded(self, sent: int, total: int | None) -> None:
+        """So many bytes have left; when they all have, the provider's answer is waited for."""
+        if sent == total:
+            self.shows("sent")
+        else:
+            self._moved("uploading", sent, total)
+
+    def fetched(self, got: int, total: int | None) -> None:
+        """So many bytes have come."""
+        self._moved("saving", got, total)
+
+    def _moved(self, stage: str, done: int, total: int | None) -> None:
+        self.shows(stage)
+        self._metered(Meter).moved(done, total)
+
+    def _metered(self, made: Callable[[], Meter]) -> Meter:
+        if self.meter is None:
+            self.meter = made()
+        return self.meter
 
     @property
     def seconds(self) -> float:
@@ -96,12 +127,16 @@ class Board:
 
     def _picture(self) -> RenderableType:
         rows = list(self._rows.values())
+        wide = self._live is not None and self._live.console.width >= _WIDE
         table = Table.grid(padding=(0, 2), expand=False)
-        for _ in range(3):
-            table.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
+        for width in (40 if wide else 20, 14, 12):
+            table.add_column(no_wrap=True, overflow="ellipsis", max_width=width)
+        # as wide as they may become, so that nothing jumps
+        for width in (16, 41) if wide else (8, 0):
+            table.add_column(no_wrap=True, min_width=width if any(row.meter for row in rows) else 0)
         table.add_column(justify="right", no_wrap=True)
         for row in rows[:_ROWS]:
-            table.add_row(Text(row.label), Text(row.title, "dim"), Text(row.stage), Text(f"{row.seconds:.1f} s", "dim"))
+            table.add_row(*_cells(row, 16 if wide else 8))
         left = len(rows) - _ROWS
         more = Text(f"and {left} more" if left > 0 else "", "dim")
         return Group(table, more, self._bar())
@@ -117,3 +152,14 @@ class Board:
             count.append(f"  {self.failed} failed", "red")
         grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim"))
         return grid
+
+
+def _cells(row: Row, width: int) -> tuple[RenderableType, ...]:
+    """One job's line: its own bar only while something of it moves."""
+    meter = row.meter
+    begins = Text(row.label), Text(row.title, "dim"), Text(row.stage)
+    seconds = Text(f"{row.seconds:.1f} s", "dim")
+    if meter is None:
+        return *begins, "", "", seconds
+    bar = ProgressBar(meter.total, meter.done, width=width, complete_style="cyan", pulse=meter.total is None)
+    return *begins, bar, Text(meter.text), seconds

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from attrs import frozen
 
-from .. import Client, JobHandle, as_media
+from .. import JobHandle, as_media
 from .accounts import account, base_url_option, chosen, provider_option
-from .crew import Item
-from .errands import run_errand
+from .callbacks import Callbacks, callback_options
+from .crew import Item, Task
+from .errands import Means, Pace, run_errand
+from .keys import MADE_OF, identity, readable, stable_key
+from .memory import store_option
 from .outputs import stem_and_suffix
+from .progress import Row
 from .report import Errand
 from .running import run
 from .sources import sources
@@ -40,21 +44,36 @@ deadline_option = click.option(
 
 
 @frozen
-class _Task:
+class _Removal:
     """What is to be done to every item."""
 
+    means: Means
     mask: str | None
+    mask_identity: tuple[str, str] | None
     options: Mapping[str, Any]
 
-    async def begin(self, client: Client, item: Item) -> JobHandle:
-        return await client.submit(item.source, mask=self.mask, key=item.key, **self.options)
+    async def name(self, item: Item) -> None:
+        """With a store, the same name in every run; else one that nobody else has."""
+        item.key = f"{readable(item.stem)}-{uuid.uuid4().hex[:16]}"
+        if self.means.store is not None:
+            provider = self.means.client.provider
+            media = await identity(item.source)
+            item.key = stable_key(provider, item.stem, media, self.mask_identity, self.options)
+
+    async def begin(self, item: Item, row: Row) -> JobHandle:
+        """Submit it, unless an earlier run did: then its job is joined."""
+        await self.means.known(item.key)
+        submit = self.means.client.submit
+        return await submit(item.source, mask=self.mask, key=item.key, progress=row.uploaded, **self.options)
 
 
-@click.command()
+@click.command(epilog=MADE_OF)
 @click.argument("files", nargs=-1, required=True)
 @provider_option
 @folder_option
 @click.option("--mask", metavar="FILE", help="White where something is to go, black elsewhere; one for all files.")
+@store_option
+@callback_options
 @jobs_option
 @deadline_option
 @click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the provider's own.")
@@ -65,6 +84,8 @@ def remove(  # noqa: PLR0917 - click calls it by name
     name: str,
     folder: Path,
     mask: str | None,
+    store: str | None,
+    callbacks: Callbacks,
     jobs: int,
     deadline: float,
     given: Sequence[str],
@@ -75,40 +96,39 @@ def remove(  # noqa: PLR0917 - click calls it by name
 
     Results are written as NAME-clean into the folder; nothing is overwritten. A file that fails stops no other.
 
+    With --store a run that was killed is continued by the same command: what is done is not done again, what is under
+    way is joined, what may have been paid is listed and not sent again.
+
     Exits with 0 when all are done, 1 when some failed or Ctrl-C came, 2 when nothing could start.
     """
     provider = account(name, base_url)
-    task = _Task(mask, chosen(provider, given))
+    options = chosen(provider, given)
     total = None if "-" in files else len(dict.fromkeys(files))
-    errand = Errand(name, provider.title, folder, base_url, as_json)
+    errand = Errand(name, provider.title, folder, base_url, as_json, total=total, store=store)
 
     async def work(stop: asyncio.Event) -> int:
-        await _check_mask(mask)
-        return await run_errand(
-            errand, provider, task.begin, _items(files), stop, total=total, jobs=jobs, deadline=deadline
-        )
+        known = await _mask_identity(mask, store)
+
+        def begun(means: Means) -> tuple[Task, AsyncIterator[Item]]:
+            return _Removal(means, mask, known, options), _items(files)
+
+        return await run_errand(errand, provider, begun, stop, pace=Pace(jobs, deadline), callbacks=callbacks)
 
     run(work)
 
 
-async def _check_mask(mask: str | None) -> None:
+async def _mask_identity(mask: str | None, store: str | None) -> tuple[str, str] | None:
     """One mask for all: where it is missing, nothing starts."""
-    if mask is not None:
-        await as_media(mask).measure()
+    if mask is None:
+        return None
+    await as_media(mask).measure()
+    return await identity(mask) if store is not None else None
 
 
 async def _items(files: Sequence[str]) -> AsyncGenerator[Item, None]:
-    """Each file once, as there is room for it; its job's key begins with its name."""
+    """Each file once, as there is room for it."""
     seen: set[str] = set()
     async for source in sources(files):
         if source not in seen:
             seen.add(source)
-            stem, suffix = stem_and_suffix(source)
-            yield Item(source, stem, suffix, f"{_readable(stem)}-{uuid.uuid4().hex[:16]}")
-
-
-def _readable(stem: str) -> str:
-    """The part of a key that a person recognises, and `resume` names the result after."""
-    media = as_media(b"")
-    media.rename(stem[:80])
-    return media.name
+            yield Item(source, *stem_and_suffix(source))

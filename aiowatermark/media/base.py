@@ -18,15 +18,20 @@ _UNSAFE = re.compile(r"[^\w.() +-]+")
 
 
 class Media(ABC):
-    """Bytes from somewhere: `size` in bytes if it is known, `reopenable` if they can be read twice."""
+    """Bytes from somewhere: `size` in bytes if it is known, `reopenable` if they can be read twice, else `spent`."""
 
     name: str
     size: int | None
     reopenable: bool = True
+    spent: bool = False
 
     @abstractmethod
     def blocks(self) -> AsyncGenerator[bytes, None]:
         """Read from the start, block by block, never blocking the event loop."""
+
+    def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """As `blocks`, for readers that are content with any buffer: some media save a copy that way."""
+        return self.blocks()
 
     async def head(self) -> bytes:
         """The first bytes (at most 64 KiB), without using the media up."""
@@ -56,6 +61,9 @@ def safe_name(name: str) -> str:
 
 def redacted(url: str) -> str:
     """A link fit for texts: no credentials, no query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a broken link"
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ from attrs import define, field
 
 from ..errors import InvalidInput
 from .base import BLOCK, HEAD, Media, safe_name
+from .reading import begun
 from .stream import once
 
 
@@ -43,14 +45,22 @@ class File(Media):
         return await asyncio.to_thread(_file_head, self.path)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Blocks of 1 MiB, read in a worker thread; a small file costs one hop."""
-        opened, block = await asyncio.to_thread(_open_and_read, self.path)
+        """Blocks of at most 1 MiB, never waiting for the disk on the loop."""
+        async with aclosing(self.buffers()) as buffers:
+            async for block in buffers:
+                yield bytes(block)
+
+    async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """The same without a copy; a small file costs one hop to a worker thread."""
+        reading, first = await asyncio.to_thread(begun, self.path)
+        block: bytes | memoryview = first
         try:
             while block:
                 yield block
-                block = await asyncio.to_thread(opened.read, BLOCK) if len(block) == BLOCK else b""
+                found = reading.at_once()
+                block = await asyncio.to_thread(reading.block) if found is None else found
         finally:
-            opened.close()
+            reading.close()
 
 
 def _file_size(path: Path) -> int:
@@ -59,8 +69,8 @@ def _file_size(path: Path) -> int:
             msg = f"{path} is a folder: give the files in it"
             raise InvalidInput(msg)
         size = path.stat().st_size
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror or error}"
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise InvalidInput(msg) from None
     if not size:
         msg = f"{path} is an empty file"
@@ -77,15 +87,6 @@ def _file_head(path: Path) -> bytes:
         raise InvalidInput(msg) from None
 
 
-def _open_and_read(path: Path) -> tuple[BinaryIO, bytes]:
-    opened = path.open("rb", buffering=0)
-    try:
-        return opened, opened.read(BLOCK)
-    except BaseException:
-        opened.close()
-        raise
-
-
 @define(eq=False)
 class OpenFile(Media):
     """An open binary file, read from where it stands; reopenable if it can seek."""
@@ -95,7 +96,7 @@ class OpenFile(Media):
     start: int = 0
     reopenable: bool = False
     name: str = field(init=False)
-    _spent: bool = field(default=False, init=False)
+    spent: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Name it after the file it was opened from, if it was."""
@@ -109,11 +110,12 @@ class OpenFile(Media):
 
     async def measure(self) -> None:
         """Find where the file stands and how much follows."""
-        if self.size is None and not self._spent:
+        if self.size is None and not self.spent:
             await asyncio.to_thread(self._measure)
 
     def _measure(self) -> None:
-        if not self.opened.readable() or isinstance(self.opened, io.TextIOBase):
+        closed = getattr(self.opened, "closed", False)
+        if closed or not self.opened.readable() or isinstance(self.opened, io.TextIOBase):
             msg = "the open file is not open for reading bytes: use open(path, 'rb')"
             raise InvalidInput(msg)
         self.reopenable = self.opened.seekable()
@@ -134,8 +136,8 @@ class OpenFile(Media):
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Blocks of 1 MiB, read in a worker thread."""
-        once(self.name, spent=self._spent and not self.reopenable)
-        self._spent = True
+        once(self.name, spent=self.spent and not self.reopenable)
+        self.spent = True
         if self.reopenable:
             await asyncio.to_thread(self.opened.seek, self.start)
         while block := await asyncio.to_thread(self.opened.read, BLOCK):

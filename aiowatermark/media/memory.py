@@ -37,6 +37,10 @@ class Bytes(Media):
         for start in range(0, len(self.data), SLICE):
             yield self.data[start : start + SLICE]
 
+    async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """All of them at once: they are in memory already."""
+        yield self.data
+
     async def measure(self) -> None:
         """Refuse nothing at all."""
         if not self.data:
@@ -83,8 +87,15 @@ class Link(Media):
     name: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Name it after its path."""
-        self.name = safe_name(unquote(urlsplit(self.url).path)) or "media"
+        """Name it after its path; raises InvalidInput for a link that leads nowhere."""
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            parts = urlsplit("")
+        if not parts.hostname:
+            msg = f"{redacted(self.url)} is no link: it names no host"
+            raise InvalidInput(msg)
+        self.name = safe_name(unquote(parts.path))
 
     @property
     def identity(self) -> str:

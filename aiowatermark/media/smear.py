@@ -53,7 +53,7 @@ def paint(mask: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(mask)) as picture:
             grey = _flat(picture)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         msg = f"the mask is no picture that can be read: {error}"
         raise InvalidInput(msg) from None
     painted = grey.point([255 * (level > 127) for level in range(256)]).convert("P")

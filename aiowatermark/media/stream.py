@@ -20,7 +20,7 @@ class Stream(Media):
     reopenable: bool = False
     _first: bytes | None = field(default=None, init=False, repr=False)
     _rest: AsyncIterator[bytes] | None = field(default=None, init=False, repr=False)
-    _spent: bool = field(default=False, init=False)
+    spent: bool = field(default=False, init=False)
 
     @property
     def identity(self) -> str:
@@ -29,22 +29,26 @@ class Stream(Media):
 
     async def measure(self) -> None:
         """Look at the first block; raises InvalidInput where there is none."""
-        if not self._spent and not await self.head():
+        if not self.spent and not await self.head():
             msg = f"{self.name} is an empty stream"
             raise InvalidInput(msg)
 
     async def head(self) -> bytes:
         """The first block, kept for the reading that follows."""
-        if self._first is None and not self._spent:
+        if self._first is None and not self.spent:
             self._rest = aiter(self.source)
-            self._first = await anext(self._rest, b"")
+            self._first = b""
+            async for block in self._rest:
+                if block:
+                    self._first = block
+                    break
         return (self._first or b"")[:HEAD]
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The stream's own blocks, once."""
-        once(self.name, spent=self._spent)
+        once(self.name, spent=self.spent)
         await self.head()
-        first, self._first, self._spent = self._first, None, True
+        first, self._first, self.spent = self._first, None, True
         if first:
             yield first
         if self._rest is not None:

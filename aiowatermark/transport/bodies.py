@@ -1,21 +1,17 @@
-"""A described body as bytes to send: small ones whole, media in a stream of counted blocks."""
+"""A described body as a plan of what will be sent: its type, its parts, its length."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mimetypes
 import secrets
-from binascii import b2a_base64
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-import aiohttp
 from attrs import frozen
 
-from ..errors import TransferFailed, WatermarkError
-from ..media.base import SLICE, Media
+from ..errors import TransferFailed
+from ..media.base import Media
 from ..wire import Base64, Json, Multipart
 
 Part: TypeAlias = bytes | Media | Base64
@@ -39,8 +35,8 @@ class Plan:
     @property
     def small(self) -> bytes | None:
         """The whole body, where nothing in it needs to be read."""
-        plain = [part for part in self.parts if isinstance(part, bytes)]
-        return b"".join(plain) if len(plain) == len(self.parts) else None
+        part = self.parts[0]
+        return part if isinstance(part, bytes) and len(self.parts) == 1 else None
 
 
 def _length(part: Part) -> int:
@@ -58,17 +54,28 @@ def _known(media: Media) -> int:
     return media.size
 
 
-async def plan(body: Json | Multipart | Media, sized: Sized) -> Plan:
-    """How a body will be sent."""
+def plan(body: Json | Multipart | Media) -> Plan:
+    """How a body will be sent; its media are not measured yet."""
     match body:
         case Json(value):
-            return Plan("application/json", tuple([await _ready(part, sized) for part in json_parts(value)]))
+            return Plan("application/json", _joined(json_parts(value)))
         case Multipart():
             boundary = secrets.token_hex(16)
-            parts = [await _ready(part, sized) for part in multipart_parts(body, boundary)]
-            return Plan(f"multipart/form-data; boundary={boundary}", tuple(parts))
+            return Plan(f"multipart/form-data; boundary={boundary}", _joined(multipart_parts(body, boundary)))
         case Media() as media:
-            return Plan("application/octet-stream", (await sized(media),))
+            return Plan("application/octet-stream", (media,))
+
+
+def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The parts; a single one, where nothing in them needs to be read."""
+    given = tuple(parts)
+    plain = [part for part in given if isinstance(part, bytes)]
+    return (b"".join(plain),) if len(plain) == len(given) else given
+
+
+async def measured(body: Plan, sized: Sized) -> Plan:
+    """The plan with media whose sizes are known and that can be read here."""
+    return Plan(body.content_type, tuple([await _ready(part, sized) for part in body.parts]))
 
 
 async def _ready(part: Part, sized: Sized) -> Part:
@@ -110,113 +117,3 @@ def multipart_parts(form: Multipart, boundary: str) -> Iterator[Part]:
         yield f'{head}; filename="{file}"\r\nContent-Type: {kind}\r\n\r\n'.encode()
         yield value
     yield f"{lead}--{boundary}--\r\n".encode()
-
-
-class Sending:
-    """One attempt's body on its way: counts what leaves and remembers why it broke."""
-
-    def __init__(self, body: Plan, progress: Progress | None) -> None:
-        self.body = body
-        self.sent = 0
-        self.error: WatermarkError | None = None
-        self._progress = progress
-        self._moved: Callable[[], object] = lambda: None
-        self.blocks = self._counted()
-
-    def watch(self, moved: Callable[[], object]) -> None:
-        """Have `moved` called after every block the socket took."""
-        self._moved = moved
-
-    async def close(self) -> None:
-        """Close what was being read, where the body did not leave whole."""
-        await asyncio.sleep(0)  # aiohttp has called its writing task off, which may be inside a read
-        with suppress(RuntimeError):
-            await self.blocks.aclose()
-
-    async def _counted(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """The body, giving the loop its turn between slices.
-
-        The last slice leaves only when it is known to be the last: a body of a wrong length is never whole, so the
-        other side cannot have taken it.
-        """
-        held: bytes | memoryview = b""
-        read = 0
-        try:
-            async with aclosing(_slices(self.body.parts)) as slices:
-                async for block in slices:
-                    read += len(block)
-                    if read > self.body.length:
-                        raise self._changed()
-                    if held:
-                        self.sent += len(held)
-                        yield held
-                        await self._left()
-                    held = block
-            if read != self.body.length:
-                raise self._changed()
-            self.sent += len(held)
-            yield held
-            await self._left()
-        except WatermarkError as error:
-            self.error = error
-            raise
-        except (OSError, aiohttp.ClientError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            self.error = TransferFailed(f"the media could not be read to its end: {reason}")
-            raise
-
-    async def _left(self) -> None:
-        self._moved()
-        if self._progress is not None:
-            self._progress(self.sent, self.body.length)
-        await asyncio.sleep(0)
-
-    def _changed(self) -> TransferFailed:
-        return TransferFailed(f"the media changed its size while it was sent: {self.body.length} bytes were declared")
-
-
-async def _slices(parts: Iterable[Part]) -> AsyncGenerator[bytes | memoryview, None]:
-    """All parts in slices; a reading is closed when nobody goes on with it."""
-    for part in parts:
-        if isinstance(part, bytes):
-            yield part
-            continue
-        media, cut = (part.media, Base64Slices()) if isinstance(part, Base64) else (part, RawSlices())
-        async with aclosing(media.blocks()) as blocks:
-            async for block in blocks:
-                for piece in cut.of(block):
-                    yield piece
-        for piece in cut.rest():
-            yield piece
-
-
-class RawSlices:
-    """Blocks cut into slices, without a copy."""
-
-    def of(self, block: bytes) -> Iterator[bytes | memoryview]:
-        """The slices of one block."""
-        view = memoryview(block)
-        return (view[start : start + SLICE] for start in range(0, len(view), SLICE))
-
-    def rest(self) -> Iterable[bytes]:
-        """Nothing is held back."""
-        return ()
-
-
-class Base64Slices(RawSlices):
-    """Blocks as base64 text, in slices; what does not fill a group of three waits for the next block."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def of(self, block: bytes) -> Iterator[bytes]:
-        """The encoded slices of one block."""
-        data = self._held + block if self._held else block
-        whole = len(data) - len(data) % 3
-        self._held = data[whole:]
-        view = memoryview(data)[:whole]
-        return (b2a_base64(view[start : start + SLICE], newline=False) for start in range(0, whole, SLICE))
-
-    def rest(self) -> Iterable[bytes]:
-        """The last group, padded."""
-        return (b2a_base64(self._held, newline=False),) if self._held else ()

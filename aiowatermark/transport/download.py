@@ -18,7 +18,6 @@ from .delays import delays, obeyed
 from .files import Part, write_blocks
 from .guard import Refused
 
-_BLOCK = 1 << 20
 _PROGRESS = 1 << 16
 """Bytes after which a cut download has earned a full set of tries again."""
 _GONE = frozenset({401, 403, 404, 410})
@@ -63,7 +62,8 @@ class Download:
                     pauses, before = delays(), self.got
                 pause = next(pauses, None)
                 if pause is None:
-                    raise TransferFailed(f"{redacted(self.url)} could not be fetched whole: {again}") from None
+                    came = f"{self.got} of {'unknown' if self.total is None else self.total} bytes came"
+                    raise TransferFailed(f"{redacted(self.url)} could not be fetched whole, {came}: {again}") from None
                 log.info("the download of %s goes on at byte %d: %s", redacted(self.url), self.got, again)
                 await asyncio.sleep(obeyed(pause, again.hint))
 
@@ -79,9 +79,9 @@ class Download:
         except Refused:
             raise
         except TransferFailed as error:
-            raise _Again(error.message) from None
+            raise _Again(error.message.rpartition(": ")[2]) from None
         if self.total is not None and self.got < self.total:
-            msg = f"{self.got} of {self.total} bytes came"
+            msg = "the connection was closed"
             raise _Again(msg)
 
     async def _receive(self, answer: aiohttp.ClientResponse, sink: Sink) -> None:
@@ -119,7 +119,7 @@ class Download:
         self.total = int(found[2]) if found[2] != "*" else self.total
 
     async def _counted(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        async for block in answer.content.iter_chunked(_BLOCK):
+        async for block, _ in answer.content.iter_chunks():  # as they came: joining them would be a copy
             self.got += len(block)
             self._fits(self.got)
             yield block

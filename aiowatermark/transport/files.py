@@ -14,8 +14,8 @@ from attrs import frozen
 
 from ..errors import InvalidInput, TransferFailed
 
-BATCH = 4 << 20
-"""Bytes written in one hop to a worker thread."""
+_MOST, _ALL = 4 << 20, 8 << 20
+"""Bytes of one file, and of all files together, that are gathered for one hop to a worker thread."""
 
 
 @frozen
@@ -26,19 +26,39 @@ class Part:
     path: Path
 
 
+class _Writers:
+    """How many files are written now: alone, a file may gather more for one hop."""
+
+    now = 0
+
+    def batch(self) -> int:
+        """Bytes to gather; as few hops as the memory for all allows."""
+        return min(_MOST, _ALL // max(self.now, 1))
+
+
+_writers = _Writers()
+
+
 async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes]) -> int:
-    """Write blocks in batches, off the loop; gives how many bytes there were."""
+    """Write blocks in batches, off the loop, each while the next comes; gives how many bytes there were."""
+    loop = asyncio.get_running_loop()
     batch: list[bytes] = []
     held = written = 0
+    writing: asyncio.Future[None] | None = None
+    _writers.now += 1
     try:
         async for block in blocks:
             batch.append(block)
             held += len(block)
-            if held >= BATCH:
-                full, batch = batch, []
-                written, held = written + held, 0
-                await asyncio.to_thread(file.writelines, full)
+            if held >= _writers.batch():
+                if writing is not None:
+                    await writing
+                writing = loop.run_in_executor(None, file.writelines, batch)
+                batch, written, held = [], written + held, 0
     finally:  # what came before a cut counts: the rest is asked for from there
+        _writers.now -= 1
+        if writing is not None:
+            await writing
         await asyncio.to_thread(file.writelines, batch)
     return written + held
 
@@ -65,6 +85,7 @@ def _begin(target: Path) -> Part:
     if target.is_dir():
         msg = f"{target} is a folder: give the name of a file in it"
         raise InvalidInput(msg)
+    bytes(2 * _MOST)  # glibc learns from its freeing to keep so much at hand, and not to fetch every page anew
     try:
         return Part(path.open("xb"), path)
     except OSError as error:

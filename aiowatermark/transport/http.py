@@ -14,16 +14,17 @@ from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFi
 from attrs import define, field
 from yarl import URL
 
-from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, UnexpectedAnswer
+from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, UnexpectedAnswer, WatermarkError
 from ..media.base import Media, redacted
 from ..media.memory import Link
 from ..media.stream import Stream
 from ..provider import Provider, loopback
 from ..wire import Request, Response
-from .bodies import Plan, Progress, Sending, plan
+from .bodies import Plan, Progress, measured, plan
 from .download import Download, FileSink, MemorySink
 from .files import whole
 from .guard import ForbiddenAddress, Refused, check_link, public_socket
+from .sending import Sending
 from .spool import spooled
 
 ANSWER_LIMIT = 256 << 20
@@ -41,6 +42,9 @@ _NEVER_LEFT = (
     InvalidURL,
     ServerFingerprintMismatch,
 )
+_BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
+_BUFFER = 1 << 18
+"""Bytes of a download that wait to be taken; aiohttp holds twice as many before it stops reading."""
 
 
 @define(eq=False)
@@ -65,7 +69,6 @@ class HttpTransport:
         self._api = self.given or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=_KEEPALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
         )
         self._bare = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -73,7 +76,9 @@ class HttpTransport:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            trust_env=self._api.trust_env,
+            # a proxy is the user's to pass, with a session of theirs; looking for one costs every request
+            trust_env=self.given is not None and self.given.trust_env,
+            read_bufsize=_BUFFER,
             headers={"User-Agent": "aiowatermark"},
         )
         return self
@@ -91,32 +96,51 @@ class HttpTransport:
         """
         if request.body is None:
             return await self._exchange(request, None, timeout, None)
-        async with AsyncExitStack() as stack:
-            body = await plan(request.body, lambda media: self._sized(media, stack))
-            return await self._exchange(request, body, timeout, progress)
+        body = plan(request.body)
+        if body.small is not None:
+            return await self._exchange(request, body, timeout, None)
+        try:
+            async with AsyncExitStack() as stack:
+                body = await measured(body, lambda media: self._sized(media, stack))
+                return await self._exchange(request, body, timeout, progress)
+        except TransferFailed as error:
+            if request.repeatable and isinstance(request.body, Link) and not isinstance(error, Refused):
+                raise ProviderUnavailable(error.message) from None  # a link is opened anew for another try
+            raise
 
     async def _exchange(self, request: Request, body: Plan | None, wait: float, progress: Progress | None) -> Response:
-        sending = None if body is None or body.small is not None else Sending(body, progress)
-        try:
-            if sending is None:
+        if body is None or body.small is not None:
+            try:
                 return await self._ask(request, body, body.small if body else None, wait)
+            except _BROKEN as error:
+                raise self._unavailable(error, sent=not isinstance(error, _NEVER_LEFT)) from None
+        sending = Sending(body, progress, self.stall / 20)
+        try:
             async with asyncio.timeout(self.stall) as watch:
-                sending.watch(lambda: watch.reschedule(self._patience(sending, wait)))
+                sending.moved = lambda: watch.reschedule(self._patience(sending, wait))
                 return await self._ask(request, body, sending.blocks, wait)
-        except _NEVER_LEFT as error:
-            raise self._unavailable(error, sent=False) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if sending is not None and sending.error is not None:
-                raise sending.error from None
-            raise self._unavailable(error, sent=sending is None or sending.sent > 0) from None
+        except _BROKEN as error:
+            raise self._unsent(error, request, sending) from None
         finally:
-            if sending is not None:
-                await sending.close()
+            await sending.close()
 
     def _patience(self, sending: Sending, wait: float) -> float:
         """A body that moves may stand still for `stall`; once it is whole, the answer has its own time."""
-        patience = wait + self.stall if sending.sent == sending.body.length else self.stall
-        return asyncio.get_running_loop().time() + patience
+        return asyncio.get_running_loop().time() + self.stall + (wait if sending.whole else 0.0)
+
+    def _unsent(self, error: BaseException, request: Request, sending: Sending) -> WatermarkError:
+        """What a broken upload means: the media's own fault, or the line's."""
+        if sending.error is not None:
+            return sending.error
+        failure = self._unavailable(error, sent=sending.sent > 0 and not isinstance(error, _NEVER_LEFT))
+        if isinstance(error, TimeoutError) and not sending.whole:
+            still = f"nothing of it was taken for {self.stall:g} s"
+            failure = ProviderUnavailable(f"the upload stands at byte {sending.sent} of {sending.length}: {still}")
+        media = request.body
+        if request.repeatable and isinstance(media, Media) and media.spent and not media.reopenable:
+            once = "it can be read only once and is not sent again: give a path, bytes or a file that can seek"
+            return TransferFailed(f"{media.name} broke off on its way ({failure.message}): {once}")
+        return failure
 
     async def _ask(self, request: Request, body: Plan | None, data: Any, wait: float) -> Response:
         headers = _NO_HEADERS if request.signed else self._headers

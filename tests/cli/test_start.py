@@ -38,7 +38,7 @@ async def test_help_lists_the_commands_at_once(cli: Cli) -> None:
     ended = await cli("--help")
     assert time.perf_counter() - started < 2.0  # 0.1 s where nothing else runs; CI machines are slow
     assert ended.code == 0
-    assert all(f"\n  {name} " in ended.out for name in ("remove", "resume", "credits", "demo", "emulator"))
+    assert all(f"\n  {name} " in ended.out for name in ("remove", "resume", "jobs", "doctor", "demo", "emulator"))
 
 
 async def test_help_needs_nothing_but_click(cli: Cli) -> None:
@@ -46,7 +46,7 @@ async def test_help_needs_nothing_but_click(cli: Cli) -> None:
     assert ended.out.endswith("[]\n"), ended.text
 
 
-@pytest.mark.parametrize("command", ["remove", "resume", "credits", "demo", "emulator"])
+@pytest.mark.parametrize("command", ["remove", "resume", "jobs", "credits", "doctor", "demo", "emulator"])
 async def test_every_command_explains_itself(cli: Cli, command: str) -> None:
     ended = await cli(command, "--help")
     assert ended.code == 0

@@ -46,7 +46,9 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             wanted = "these tests need a real Redis: apt-get install redis-server (7 or newer)"
-            pytest.fail(wanted, pytrace=False) if os.environ.get("CI") else pytest.skip(wanted)
+            if os.environ.get("CI"):
+                pytest.fail(wanted, pytrace=False)
+            pytest.skip(wanted)
         where = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         self.process = subprocess.Popen(
             [program, *where, "--save", "", "--logfile", str(self.folder / "log"), *self.options],

@@ -1,0 +1,157 @@
+"""Videos on the command line: bars while they move, and what Ctrl-C in the middle leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiowatermark.cli.meter import Meter, clock_of, size
+from aiowatermark.cli.progress import Row
+from aiowatermark.emulator import Emulator, Fault, Task
+
+if TYPE_CHECKING:
+    from .conftest import Cli
+
+AT = ("--provider", "dewatermark", "-o", "clean")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Eight megabytes that begin like a video: more than fits between two sockets."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(8 << 20))
+    return path
+
+
+async def stalled(emulator: Emulator) -> None:
+    """Wait until the upload has met the fault that was injected for it."""
+    async with asyncio.timeout(20):
+        while emulator._faults:  # noqa: ASYNC110 - the emulator tells nobody, it is looked at between its turns
+            await asyncio.sleep(0.01)
+
+
+async def test_ctrl_c_before_the_upload_is_complete_says_that_nothing_was_paid(
+    cli: Cli, clip: Path, emulator: Emulator
+) -> None:
+    cli.has_keys_of(emulator)
+    emulator.inject(Fault.stalled(), "dewatermark", "upload")
+    command = ("remove", "clip.mp4", *AT, "--base-url", emulator.base_url, "--store", "jobs.db")
+    running = await cli.start(*command)
+    await stalled(emulator)
+    running.process.send_signal(signal.SIGINT)
+    ended = await running.ended()
+    assert ended.code == 1
+    assert "clip.mp4: its upload was not complete: nothing was paid, run the command again" in ended.out
+    assert "resume" not in ended.out
+    assert emulator.charged["dewatermark"] == 0
+    again = await cli(*command)
+    assert again.code == 0, again.text
+    assert emulator.charged["dewatermark"] == 1
+
+
+async def test_a_video_that_was_never_sent_whole_is_not_resumed(cli: Cli, clip: Path, emulator: Emulator) -> None:
+    cli.has_keys_of(emulator)
+    emulator.inject(Fault.stalled(), "dewatermark", "upload")
+    command = ("--base-url", emulator.base_url, "--store", "jobs.db")
+    running = await cli.start("remove", "clip.mp4", *AT, *command)
+    await stalled(emulator)
+    running.process.kill()
+    await running.process.wait()
+    listed = await cli("jobs", "--store", "jobs.db")
+    assert "1 never sent whole, nothing was paid" in listed.out
+    resumed = await cli("resume", "--all", *AT, *command)
+    assert resumed.code == 1
+    assert "it was never sent whole and nothing was paid" in resumed.out
+    assert emulator.charged["dewatermark"] == 0
+
+
+async def test_ctrl_c_while_it_is_worked_on_leaves_a_job_that_resume_continues(
+    cli: Cli, clip: Path, tmp_path: Path
+) -> None:
+    started = asyncio.Event()
+
+    def processing(_: Task) -> float:
+        started.set()
+        return 1.0
+
+    async with Emulator(restore=False, processing=processing) as emulator:
+        cli.has_keys_of(emulator)
+        running = await cli.start("remove", "clip.mp4", *AT, "--base-url", emulator.base_url)
+        async with asyncio.timeout(20):
+            await started.wait()
+        running.process.send_signal(signal.SIGINT)
+        ended = await running.ended()
+        assert "Submitted and not finished, 1; they go on at Dewatermark" in ended.out
+        (command,) = [line for line in ended.out.splitlines() if "aiowatermark resume" in line]
+        resumed = await cli(*command.split()[1:])
+        assert resumed.code == 0, resumed.text
+        assert emulator.charged["dewatermark"] == 1
+    assert (tmp_path / "clean").exists()
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_meter_tells_amount_rate_and_time_left() -> None:
+    clock = Clock()
+    meter = Meter(clock=clock)
+    meter.moved(1_000_000, 40_000_000)
+    assert meter.text == "1.0 MB of 40.0 MB"
+    clock.now += 2
+    meter.moved(10_000_000, 40_000_000)
+    assert meter.text == "10.0 MB of 40.0 MB  5.0 MB/s  0:06 left"
+    for _ in range(10):
+        clock.now += 1
+        meter.moved(meter.done + 1_000_000, 40_000_000)
+    assert meter.text == "20.0 MB of 40.0 MB  1.0 MB/s  0:20 left"
+    clock.now += 10
+    rate = meter.rate
+    assert rate
+    assert rate < 400_000, "what stands still is seen to"
+
+
+def test_a_meter_begins_again_where_an_upload_does() -> None:
+    clock = Clock()
+    meter = Meter(clock=clock)
+    clock.now += 2
+    meter.moved(30_000_000, 40_000_000)
+    meter.moved(100_000, 40_000_000)
+    assert meter.text == "100 kB of 40.0 MB"
+    assert meter.rate is None
+
+
+def test_sizes_and_times_are_short() -> None:
+    assert [size(count) for count in (0, 999, 1500, 123_456, 9_999_999, 5.4e9)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "123 kB",
+        "10.0 MB",
+        "5.40 GB",
+    ]
+    assert [clock_of(seconds) for seconds in (0.4, 61, 3661, 1e9)] == ["0:00", "1:01", "1:01:01", "99:59:59"]
+
+
+def test_a_row_shows_a_bar_only_while_something_of_it_moves() -> None:
+    row = Row("clip.mp4", "Dewatermark")
+    row.uploaded(5, 10)
+    assert (row.stage, row.meter is not None) == ("uploading", True)
+    row.uploaded(10, 10)
+    assert (row.stage, row.meter) == ("sent", None)
+    row.shows("running", 0.25)
+    assert row.meter
+    assert row.meter.text == "25%"
+    row.shows("running")
+    assert row.meter.text == "25%"
+    row.fetched(5000, None)
+    assert (row.stage, row.meter.text) == ("saving", "5.0 kB")
+    row.shows("done")
+    assert row.meter is None

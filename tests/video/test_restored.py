@@ -1,0 +1,51 @@
+"""A real film goes up, is really restored frame by frame, and comes home without its mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import aiowatermark as aw
+from aiowatermark.emulator import Emulator
+from aiowatermark.emulator.footage import sample_footage
+from aiowatermark.emulator.mark_pixels import Pixels, decode, encode_as
+from aiowatermark.emulator.pictures import sample_mark, stamp
+
+MARK = sample_mark(width=160)
+
+
+def frames(path: Path) -> Iterator[Pixels]:
+    with av.open(path) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="bgr24")
+
+
+def near(first: Path, second: Path, mask: bytes) -> float:
+    """PSNR in dB under the mask, over all frames."""
+    white = decode(mask) > 0
+    pairs = zip(frames(first), frames(second), strict=True)
+    errors = [np.mean((a[white].astype(float) - b[white]) ** 2) for a, b in pairs]
+    return float(10 * np.log10(255**2 / np.mean(errors)))
+
+
+@pytest.mark.parametrize("by_mask", [False, True])
+async def test_the_mark_is_really_gone(tmp_path: Path, *, by_mask: bool) -> None:
+    plain = sample_footage(tmp_path / "plain.mp4", seconds=1, seed=3)
+    marked = sample_footage(tmp_path / "marked.mp4", seconds=1, seed=3, mark=MARK)
+    place = stamp(encode_as(next(frames(plain)), "png"), MARK)[1]
+    async with Emulator(mark=MARK, processing=0) as emulator, aw.Client(emulator.provider("dewatermark")) as client:
+        handle = await client.submit(marked, mask=place if by_mask else None)
+        told = [snapshot async for snapshot in handle.updates()]
+        result = await handle
+        clean = await result.save(tmp_path / "clean.mp4")
+        assert emulator.leaks == 0
+        assert emulator.charged["dewatermark"] == 1
+    assert result.snapshot.details["has_watermark"] is True
+    assert result.snapshot.details["duration"] == pytest.approx(1.0, abs=0.1)
+    assert result.snapshot.details["cost"] == pytest.approx(0.2, abs=0.02)
+    assert near(plain, clean, place) > near(plain, marked, place) + (3 if by_mask else 8)
+    assert told[-1].status is aw.Status.SUCCEEDED
