@@ -19,9 +19,11 @@ class Porter(Protocol):
 
     async def save(self, result: Result, media: Media, path: Path, max_bytes: int | None) -> Path:
         """Stream it into a file that appears when it is whole."""
+        ...
 
     async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
         """Fetch it into memory."""
+        ...
 
 
 @frozen(eq=False)

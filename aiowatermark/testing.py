@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _fixture: Any = import_module("pytest_asyncio").fixture if find_spec("pytest_asyncio") else pytest.fixture
 
 
-@_fixture
+@_fixture  # type: ignore[untyped-decorator]
 async def watermark_emulator() -> AsyncIterator[Emulator]:
     """An emulator that hands pictures back as they came, at once: `aw.Client(watermark_emulator.provider("kaze"))`.
 

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from .. import JobStore
-from ..stores.redis import RedisStore
-from ..stores.sqlite import SQLiteStore
+from .. import JobStore, RedisStore, SQLiteStore
 from .accounts import refuse
 
 store_option = click.option(

@@ -101,7 +101,7 @@ class JobHandle:
                 return
             else:
                 await self._change()
-            if seen.status.terminal:
+            if snapshot.status.terminal:
                 return
 
     async def _change(self) -> None:

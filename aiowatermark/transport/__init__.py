@@ -14,15 +14,18 @@ class Transport(Protocol):
 
     async def __aenter__(self) -> Self:
         """Open it on the running loop."""
+        ...
 
     async def __aexit__(self, *exc: object) -> None:
         """Close it."""
 
     async def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Response:  # noqa: ASYNC109
         """Do one request, once. Raises ProviderUnavailable, with `sent` False where no byte left."""
+        ...
 
     async def download(self, url: str, target: Path, max_bytes: int | None) -> None:
         """A link's bytes into a file that appears when it is whole. Raises TransferFailed, ResultExpired."""
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
         """A link's bytes, in memory. Raises TransferFailed, ResultExpired."""
+        ...

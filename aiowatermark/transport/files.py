@@ -14,8 +14,9 @@ from attrs import frozen
 
 from ..errors import InvalidInput, TransferFailed
 
-_MOST, _ALL = 4 << 20, 8 << 20
-"""Bytes of one file, and of all files together, that are gathered for one hop to a worker thread."""
+_GATHERED = 6 << 20
+"""Bytes that are gathered for hops to worker threads, of all files that are being written."""
+_LEAST = 1 << 18
 
 
 @frozen
@@ -33,7 +34,7 @@ class _Writers:
 
     def batch(self) -> int:
         """Bytes to gather; as few hops as the memory for all allows."""
-        return min(_MOST, _ALL // max(self.now, 1))
+        return max(_GATHERED // max(self.now, 1), _LEAST)
 
 
 _writers = _Writers()
@@ -85,7 +86,7 @@ def _begin(target: Path) -> Part:
     if target.is_dir():
         msg = f"{target} is a folder: give the name of a file in it"
         raise InvalidInput(msg)
-    bytes(2 * _MOST)  # glibc learns from its freeing to keep so much at hand, and not to fetch every page anew
+    bytes(2 * _GATHERED)  # glibc learns from its freeing to keep so much at hand, and not to fetch every page anew
     try:
         return Part(path.open("xb"), path)
     except OSError as error:

@@ -21,7 +21,7 @@ class Pace:
     Whole groups of base64; so few at the least that a slow line is not taken for one that stands still.
     """
 
-    least, most = 3 << 14, 3 << 17
+    least, most = 3 << 14, 3 << 18
     quick, slow = 0.05, 1.0
 
     def __init__(self) -> None:

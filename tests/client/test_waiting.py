@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -199,7 +199,7 @@ async def test_a_stream_gives_all_outcomes_and_never_holds_more_than_allowed(wir
 
 
 async def test_a_stream_takes_an_async_source_and_raises_what_that_raises(wire: Any) -> None:
-    async def items() -> Any:
+    async def items() -> AsyncIterator[str]:
         yield LINK
         await asyncio.sleep(100)
         raise ConnectionResetError("the queue is gone")

@@ -41,7 +41,7 @@ async def cluster() -> AsyncIterator[Any]:
         warnings.simplefilter("ignore")
         async with (
             LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=2, threads_per_worker=1, processes=True, asynchronous=True, dashboard_address=None
+                n_workers=2, threads_per_worker=1, processes=True, asynchronous=True, dashboard_address=":0"
             ) as local,
             Cluster(local, asynchronous=True) as client,  # type: ignore[no-untyped-call]
         ):
