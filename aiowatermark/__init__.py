@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Unsupported,
         WatermarkError,
     )
-    from .jobs import Output, Snapshot, Status
+    from .jobs import Output, Record, Snapshot, Status
     from .media import Source, as_media
     from .media.base import Media
     from .provider import Credits, Polling, Provider
@@ -77,6 +77,7 @@ __all__ = [
     "Provider",
     "ProviderUnavailable",
     "RateLimited",
+    "Record",
     "Recovery",
     "RedisStore",
     "Rejected",
@@ -123,7 +124,7 @@ _HOMES = {
         "Unsupported",
         "WatermarkError",
     ),
-    "jobs": ("Output", "Snapshot", "Status"),
+    "jobs": ("Output", "Record", "Snapshot", "Status"),
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
     "provider": ("Credits", "Polling", "Provider"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -13,11 +14,16 @@ from .jobs import Output, Record, Snapshot
 from .media.base import Media
 from .media.memory import Link
 
+Fetched: TypeAlias = Callable[[int, int | None], object]
+"""Hears how many bytes have come, and of how many, if that is known."""
+
 
 class Porter(Protocol):
     """Brings a result's bytes home."""
 
-    async def save(self, result: Result, media: Media, path: Path, max_bytes: int | None) -> Path:
+    async def save(
+        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: Fetched | None
+    ) -> Path:
         """Stream it into a file that appears when it is whole."""
         ...
 
@@ -64,14 +70,21 @@ class Result:
         media = self._media(None)
         return media.url if isinstance(media, Link) else None
 
-    async def save(self, path: str | PathLike[str], *, index: int | None = None, max_bytes: int | None = None) -> Path:
+    async def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        index: int | None = None,
+        max_bytes: int | None = None,
+        progress: Fetched | None = None,
+    ) -> Path:
         """Write an output (the first successful one, or number `index`) to `path`; gives the path.
 
         It is streamed beside its target and moved into place when its length is right. A cut download resumes,
-        an expired link is asked for anew once. Raises InvalidInput for a path that cannot be written,
-        TransferFailed, ResultExpired.
+        an expired link is asked for anew once. `progress(got, total or None)` is called as it comes. Raises
+        InvalidInput for a path that cannot be written, TransferFailed, ResultExpired.
         """
-        return await self._porter.save(self, self._media(index), Path(path), max_bytes)
+        return await self._porter.save(self, self._media(index), Path(path), max_bytes, progress)
 
     async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
         """An output's bytes, whole, in memory; raises as `save` does."""

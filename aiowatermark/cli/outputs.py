@@ -21,7 +21,6 @@ Moved: TypeAlias = Callable[[int, int | None], object]
 """Hears how many bytes have moved, and of how many, if that is known."""
 
 _STEM_BYTES = 180
-_LOOK = 0.3
 _LONG = 3600.0
 _MAGIC = (
     (0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
@@ -72,17 +71,14 @@ class Outputs:
     async def save(self, result: Result, stem: str, suffix: str, *, moved: Moved | None = None) -> Path:
         """Bring a result home as `STEM-clean.SUFFIX`, or `STEM-clean-2` and so on where that is taken.
 
-        `moved(bytes, None)` hears how it grows.
+        `moved(bytes, total)` hears how it comes.
         """
         room = self.folder / f".{secrets.token_hex(8)}.fetching"
-        watching = asyncio.create_task(_watch(room, moved)) if moved is not None else None
         try:
             await asyncio.to_thread(room.mkdir)
-            fetched = await result.save(room / "fetched")
+            fetched = await result.save(room / "fetched", progress=moved)
             return await asyncio.to_thread(self._place, fetched, stem, suffix, result.key)
         finally:
-            if watching is not None:
-                watching.cancel()
             shutil.rmtree(room, ignore_errors=True)
 
     def _place(self, fetched: Path, stem: str, suffix: str, key: str) -> Path:
@@ -115,20 +111,6 @@ class Outputs:
             parts = [room, *room.iterdir()]
             if max(part.stat().st_mtime for part in parts) < time.time() - _LONG:
                 shutil.rmtree(room, ignore_errors=True)
-
-
-async def _watch(room: Path, moved: Moved) -> None:
-    """Tell how the one file that is being fetched grows."""
-    while True:
-        await asyncio.sleep(_LOOK)
-        moved(await asyncio.to_thread(_bytes_in, room), None)
-
-
-def _bytes_in(room: Path) -> int:
-    try:
-        return sum(entry.stat().st_size for entry in os.scandir(room))
-    except OSError:
-        return 0
 
 
 def fitting(file: Path, suffix: str) -> str:

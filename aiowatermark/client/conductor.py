@@ -178,7 +178,8 @@ class Conductor:
         """Look when the time has come or the bell rings, until the job ends or its deadline passes."""
         if unsettled(handle.record):
             raise in_doubt(handle, None)
-        polling = self.polling if handle.record.callback is None else self.stretched
+        called = self.receiver is not None and handle.record.callback is not None
+        polling = self.stretched if called else self.polling
         delay, problem, looked = polling.first, None, 0.0
         due = now() + delay
         while not handle.snapshot.status.terminal:

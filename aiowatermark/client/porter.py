@@ -14,7 +14,7 @@ from ..errors import ResultExpired, WatermarkError
 from ..media.base import Media
 from ..media.memory import Link
 from ..provider import Provider
-from ..results import Result
+from ..results import Fetched, Result
 from ..transport import Transport
 from ..transport.files import whole, write_blocks
 from .talk import Talker, Turn, now
@@ -35,13 +35,15 @@ class ClientPorter:
     provider: Provider
     talker: Talker
 
-    async def save(self, result: Result, media: Media, path: Path, max_bytes: int | None) -> Path:
+    async def save(
+        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: Fetched | None
+    ) -> Path:
         """Stream it into a file that appears when it is whole."""
         if not isinstance(media, Link):
             async with whole(path) as part:
                 await write_blocks(part.file, media.blocks())
             return path
-        await self._fetched(result, media, lambda url: self.transport.download(url, path, max_bytes))
+        await self._fetched(result, media, lambda url: self.transport.download(url, path, max_bytes, progress))
         return path
 
     async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:

@@ -23,7 +23,7 @@ class Transport(Protocol):
         """Do one request, once. Raises ProviderUnavailable, with `sent` False where no byte left."""
         ...
 
-    async def download(self, url: str, target: Path, max_bytes: int | None) -> None:
+    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Progress | None = None) -> None:
         """A link's bytes into a file that appears when it is whole. Raises TransferFailed, ResultExpired."""
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:

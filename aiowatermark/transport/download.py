@@ -14,6 +14,7 @@ from attrs import define, field
 
 from ..errors import ResultExpired, TransferFailed
 from ..media.base import redacted
+from .bodies import Progress
 from .delays import delays, obeyed
 from .files import Part, write_blocks
 from .guard import Refused
@@ -50,6 +51,7 @@ class Download:
     got: int = 0
     total: int | None = None
     validator: str | None = None
+    progress: Progress | None = None
 
     async def into(self, sink: Sink) -> None:
         """Fetch everything; raises ResultExpired where the link is gone, TransferFailed where it cannot be had."""
@@ -122,6 +124,8 @@ class Download:
         async for block, _ in answer.content.iter_chunks():  # as they came: joining them would be a copy
             self.got += len(block)
             self._fits(self.got)
+            if self.progress is not None:
+                self.progress(self.got, self.total)
             yield block
 
     def _fits(self, size: int) -> None:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ..errors import InvalidInput, TransferFailed
 
-_GATHERED = 6 << 20
+_GATHERED = 4 << 20
 """Bytes that are gathered for hops to worker threads, of all files that are being written."""
 _LEAST = 1 << 18
 

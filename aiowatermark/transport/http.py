@@ -197,10 +197,10 @@ class HttpTransport:
                 raise Refused(f"{redacted(url)} leads to an address that is not public: it is not fetched") from None
             raise TransferFailed(f"{redacted(url)} cannot be fetched: {_named(error)}") from None
 
-    async def download(self, url: str, target: Path, max_bytes: int | None) -> None:
+    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Progress | None = None) -> None:
         """A link's bytes into a file that appears when it is whole."""
         async with whole(target) as part:
-            await Download(self.fetch, url, max_bytes).into(FileSink(part))
+            await Download(self.fetch, url, max_bytes, progress=progress).into(FileSink(part))
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
         """A link's bytes, in memory."""

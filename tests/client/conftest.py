@@ -58,7 +58,7 @@ class ScriptedTransport:
         assert isinstance(said, Response)
         return said
 
-    async def download(self, url: str, target: Path, max_bytes: int | None) -> None:
+    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Progress | None = None) -> None:
         raise AssertionError(url)
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:

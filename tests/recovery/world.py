@@ -126,7 +126,7 @@ class Process:
             raise _lost(sent=True)
         return answer(500) if fault == "broken after" else answer(status=200, data={"task_id": task.task_id})
 
-    async def download(self, url: str, target: Path, max_bytes: int | None) -> None:
+    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Any = None) -> None:
         raise AssertionError(url)
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
