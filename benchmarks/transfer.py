@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,11 +32,9 @@ from aiowatermark.media.files import File
 from aiowatermark.transport.bodies import Progress
 from aiowatermark.transport.http import HttpTransport
 from aiowatermark.wire import Request, Response
-from benchmarks import depot
+from benchmarks import depot, plain
 from benchmarks.measure import MIB, Report, forget_peak, peak, percentile, resident
 
-BLOCKS = {"64 KiB": 1 << 16, "256 KiB": 1 << 18, "512 KiB": 1 << 19, "1 MiB": 1 << 20}
-OCTETS = "application/octet-stream"
 FOREVER = aiohttp.ClientTimeout(total=None)
 LANES, JOBS, TICK, LOOK_EVERY = 4, 200, 0.005, 1.0
 ANSWER = 0.02
@@ -76,37 +73,6 @@ class Place:
 
     async def down(self, transport: HttpTransport, name: str = "ours") -> None:
         await transport.download(f"{self.storage}/down/film?sig=1", self.results / name, None)
-
-
-# plain aiohttp and curl
-
-
-async def read_inline(path: Path, block: int) -> AsyncIterator[bytes]:
-    with path.open("rb", buffering=0) as film:
-        while data := film.read(block):
-            yield data
-            await asyncio.sleep(0)
-
-
-async def plain_up(session: aiohttp.ClientSession, place: Place, block: int) -> None:
-    headers = {"Content-Length": str(place.film.stat().st_size), "Content-Type": OCTETS}
-    async with session.put(f"{place.storage}/up/film", data=read_inline(place.film, block), headers=headers) as reply:
-        assert reply.status == 200
-
-
-async def plain_down(session: aiohttp.ClientSession, place: Place, block: int) -> None:
-    target = place.results / "plain"
-    async with session.get(f"{place.storage}/down/film") as reply:
-        with target.open("wb", buffering=0) as file:
-            async for data in reply.content.iter_chunked(block):
-                file.write(data)
-            os.fsync(file.fileno())
-
-
-async def curl(*arguments: str) -> None:
-    nothing = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec("curl", "-sSf", "-H", "Expect:", *arguments, stdout=nothing)
-    assert await process.wait() == 0
 
 
 # the measurements
@@ -155,8 +121,8 @@ def compare(report: Report, way: str, gib: float, found: Mapping[str, list[Spent
     cpu = {name: min(one.cpu for one in runs) / gib for name, runs in found.items()}
     for name in found:
         report.line(f"{way}, {name}", f"{1 / wall[name]:6.2f} GiB/s {cpu[name]:8.3f} CPU s a GiB")
-    plain = [name for name in found if name.startswith("plain")]
-    fastest, leanest = min(plain, key=wall.__getitem__), min(plain, key=cpu.__getitem__)
+    theirs = [name for name in found if name.startswith("plain")]
+    fastest, leanest = min(theirs, key=wall.__getitem__), min(theirs, key=cpu.__getitem__)
     report.bound(f"{way}, time / {fastest}", wall["ours"] / wall[fastest], 1 / 0.95, "x")
     report.bound(f"{way}, CPU / {leanest}", cpu["ours"] / cpu[leanest], 1.1, "x")
 
@@ -165,17 +131,17 @@ async def speed(report: Report, place: Place, transport: HttpTransport, options:
     """Throughput and CPU of one transfer at a time."""
     async with aiohttp.ClientSession(timeout=FOREVER, read_bufsize=1 << 18) as session:
         ups: dict[str, Run] = {
-            f"plain {name}": lambda block=block: plain_up(session, place, block)  # type: ignore[misc]
-            for name, block in BLOCKS.items()
+            f"plain {name}": lambda block=block: plain.up(session, place.storage, place.film, block)  # type: ignore[misc]
+            for name, block in plain.BLOCKS.items()
         }
         downs: dict[str, Run] = {
-            f"plain {name}": lambda block=block: plain_down(session, place, block)  # type: ignore[misc]
-            for name, block in BLOCKS.items()
+            f"plain {name}": lambda block=block: plain.down(session, place.storage, place.results / "plain", block)  # type: ignore[misc]
+            for name, block in plain.BLOCKS.items()
         }
         if shutil.which("curl"):
-            head = f"Content-Type: {OCTETS}"
-            ups["curl"] = lambda: curl("-H", head, "-T", str(place.film), f"{place.storage}/up/film")
-            downs["curl"] = lambda: curl("-o", str(place.results / "curl"), f"{place.storage}/down/film")
+            head = f"Content-Type: {plain.OCTETS}"
+            ups["curl"] = lambda: plain.curl("-H", head, "-T", str(place.film), f"{place.storage}/up/film")
+            downs["curl"] = lambda: plain.curl("-o", str(place.results / "curl"), f"{place.storage}/down/film")
         ups["ours"] = lambda: place.up(transport)
         downs["ours"] = lambda: place.down(transport)
         for way, runs in (("up", ups), ("down", downs)):
@@ -256,16 +222,6 @@ async def measured(report: Report, place: Place, options: argparse.Namespace) ->
     await beside(report, place, options)
 
 
-def film(path: Path, mib: int) -> Path:
-    """A file that the page cache holds."""
-    block = os.urandom(MIB)
-    with path.open("wb") as file:
-        for _ in range(mib):
-            file.write(block)
-        os.fsync(file.fileno())
-    return path
-
-
 def main() -> int:
     """All of it, then the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -284,7 +240,7 @@ def main() -> int:
         results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-", dir=where)))
         storage = stack.enter_context(depot.running(size=options.mib * MIB))
         api = stack.enter_context(depot.running(storage=storage, answer=ANSWER))
-        place = Place(storage, api, film(folder / "film.mp4", options.mib), results)
+        place = Place(storage, api, plain.film(folder / "film.mp4", options.mib), results)
         report.line("what", f"{options.mib} MiB, the best of {options.rounds} rounds; results in {results}")
         asyncio.run(measured(report, place, options))
     return report.exit_code

@@ -170,6 +170,7 @@ async def test_a_disk_that_became_read_only_is_told(path: Path, monkeypatch: pyt
 
 OPEN_IT = """
 import asyncio, os, aiowatermark as aw
+_ = aw.SQLiteStore, aw.StoreError  # loaded before the right to read them is given up
 if os.geteuid() == 0:
     os.seteuid(65534)  # root may write everywhere
 async def main():

@@ -379,3 +379,19 @@ async def test_a_link_is_fetched_where_a_provider_takes_files_only(emulator: Emu
         with pytest.raises(aw.InvalidInput, match="404"):
             await client.remove(emulator.host(data).split("?", maxsplit=1)[0] + "-gone")
     assert emulator.charged["dewatermark"] == 1
+
+
+async def test_a_save_cancelled_while_it_begins_leaves_no_debris(tmp_path: Path) -> None:
+    from aiowatermark.transport.files import whole
+
+    async def begin() -> None:
+        async with whole(tmp_path / "clean.jpg"):
+            await asyncio.Event().wait()
+
+    for turns in range(4):
+        task = asyncio.create_task(begin())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,6 @@ KEY = "canary-dewatermark-6"
 # what careless clients rewrite: a slash, a tilde, a plus, commas, a needlessly encoded A
 SIGNED = "/bucket/a%2Fb%7Ec,:@/%41?X-Goog-Signature=a%2Fb%2B%3D+~,:@&X-Goog-Date=20261121T000000Z"
 HEAD = b"\0\0\0\x18ftypmp42"
-SECOND = 51.3
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +88,6 @@ class Line:
         lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in named.items())]
         self.writer.write("\r\n".join([*lines, "", ""]).encode())
 
-    def abort(self) -> None:
-        """Hang up without a goodbye."""
-        self.writer.transport.abort()
-
 
 Way = Callable[[Line], Awaitable[None]]
 """What is done about a request."""
@@ -110,7 +106,7 @@ def cut(after: int) -> Way:
 
     async def way(line: Line) -> None:
         await line.read(after)
-        line.abort()
+        line.writer.transport.abort()
 
     return way
 
@@ -220,7 +216,7 @@ class Host:
             self.starts.append(Taken(taken.lines, body))
             return {"status": "CREATED"}
         done = {"status": "COMPLETED", "download_signed_url": f"{self.origin}/result%2Ffilm?sig=a%2Fb"}
-        facts = {"has_watermark": True, "duration": SECOND, "completed_at": 1763794728, "progress": 1}
+        facts = {"has_watermark": True, "duration": 51.3, "completed_at": 1763794728, "progress": 1}
         return self.states.pop(0) if self.states else {**done, **facts}
 
 
@@ -242,14 +238,8 @@ async def host() -> AsyncIterator[Host]:
 
 @pytest.fixture
 def ways() -> Any:
-    """What hosts may do: `stored`, `cut`, `refused`, `deaf`, `whole`; and `film`, `SIGNED`, `KEY`."""
-    return _Ways
-
-
-class _Ways:
-    stored, deaf, whole = staticmethod(stored), staticmethod(deaf), staticmethod(whole)
-    cut, refused, film = staticmethod(cut), staticmethod(refused), staticmethod(film)
-    signed, key, seconds = SIGNED, KEY, SECOND
+    """What hosts may do, what a film is, and two texts."""
+    return SimpleNamespace(stored=stored, deaf=deaf, cut=cut, refused=refused, film=film, signed=SIGNED, key=KEY)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,6 +176,25 @@ async def test_what_was_there_stays_until_the_new_one_is_whole(host: Host, resul
     assert target.read_bytes() == b"before"
     host.downs.clear()
     assert await fetched(host, target) == result
+
+
+async def test_a_download_that_is_called_off_leaves_nothing(host: Host, result: bytes, tmp_path: Path) -> None:
+    reached = asyncio.Event()
+
+    async def half(line: Line) -> None:
+        line.head(200, SIZE)
+        line.writer.write(result[: SIZE // 2])
+        await line.writer.drain()
+        reached.set()
+        await host.closing.wait()
+
+    host.downs = [half]
+    saving = asyncio.ensure_future(fetched(host, tmp_path / "out"))
+    await reached.wait()
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert names(tmp_path) == []
 
 
 async def test_a_film_is_read_into_memory_too(host: Host, result: bytes) -> None:
