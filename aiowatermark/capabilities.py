@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from .jobs import Job
 from .media.base import Media
 from .media.looks import Looks, named_like_a_video
 from .media.memory import Link
+from .media.movie import Movie
 
 
 @frozen
@@ -49,6 +51,24 @@ class Pictures:
         return None
 
 
+@frozen
+class Films:
+    """What a provider documents of the films it takes: worth a word beforehand, and not enforced."""
+
+    format: str
+    fps: float
+    seconds: float
+
+    def doubts(self, looks: Looks | None, movie: Movie) -> Iterator[str]:
+        """In what a film differs; what cannot be told is no doubt."""
+        if looks is not None and looks.format not in {None, self.format}:
+            yield f"is {looks.format}, not {self.format}"
+        if movie.fps and abs(movie.fps - self.fps) > 0.5:
+            yield f"has {movie.fps:.4g} frames a second, not {self.fps:g}"
+        if movie.duration and movie.duration > self.seconds:
+            yield f"lasts {movie.duration / 60:.1f} minutes, more than {self.seconds / 60:g}"
+
+
 @frozen(kw_only=True)
 class Capabilities:
     """What a provider takes: how pictures come in, masks, batches, videos, callbacks, refinement."""
@@ -62,6 +82,7 @@ class Capabilities:
     mask_links: bool = False
     callbacks: bool = False
     videos: bool = False
+    films: Films | None = None
     refines: bool = False
 
     def kind(self, media: Media, looks: Looks | None) -> bool:

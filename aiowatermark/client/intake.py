@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, evolve
 
-from ..capabilities import check
+from ..capabilities import Films, check
 from ..errors import InvalidInput, TransferFailed, Unsupported
 from ..jobs import Job
 from ..media import Source, as_media
 from ..media.base import Media, redacted
 from ..media.looks import Looks, look
 from ..media.memory import Bytes, Link
+from ..media.movie import movie
 from ..provider import Provider, loopback
 from ..results import Result
 from ..transport import Transport
+
+log = logging.getLogger("aiowatermark")
 
 _MASK_LIMIT = 64 << 20
 
@@ -66,7 +70,15 @@ class Intake:
         video = any(takes.kind(media, looks.get(id(media))) for media in job.inputs)
         job = evolve(job, video=video) if video else job
         check(takes, self.provider.title, job, looks)
+        if video and takes.films is not None:
+            await self._doubt(takes.films, job, looks)
         return job
+
+    async def _doubt(self, films: Films, job: Job, looks: Mapping[int, Looks]) -> None:
+        """Say what a provider's documents do not want; it may take it all the same."""
+        for media in job.inputs:
+            for doubt in films.doubts(looks.get(id(media)), await movie(media)):
+                log.warning("%s %s: %s may refuse it", media.name, doubt, self.provider.title)
 
     async def _inspect(self, media: Media, looks: dict[int, Looks]) -> None:
         if isinstance(media, Link):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from attrs import define
+from attrs import define, field
 
 from ..jobs import Snapshot, Status
 from ..transport.bodies import Progress
@@ -19,14 +19,22 @@ class Told:
 
     handle: JobHandle
     caller: Progress | None
+    _told: float = field(default=0.0, init=False)
 
     def __call__(self, sent: int, total: int | None) -> None:
         """So many bytes of so many have left."""
         record = self.handle.record
-        if record.snapshot.status is Status.UPLOADING and total:
+        if record.snapshot.status is Status.UPLOADING and total and self._worth_it(sent / total):
             self.handle.note(record.advance(Snapshot(record.snapshot.task_id, Status.UPLOADING, sent / total)))
         if self.caller is not None:
             self._call(self.caller, sent, total)
+
+    def _worth_it(self, share: float) -> bool:
+        """Whether watchers would see a difference: a hundred snapshots a film, however long it is."""
+        worth = share >= self._told + 0.01 or share == 1.0 or share < self._told
+        if worth:
+            self._told = share
+        return worth
 
     def _call(self, caller: Progress, sent: int, total: int | None) -> None:
         try:

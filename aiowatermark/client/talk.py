@@ -76,7 +76,8 @@ class Talker:
             turn.paid = not request.repeatable
             reply: Response | None = None
             try:
-                wait = min(turn.answer, max(turn.until - now(), 1.0))
+                # what is paid for is waited for, even where an upload has used the deadline up
+                wait = min(turn.answer, max(turn.until - now(), 1.0)) if request.repeatable else turn.answer
                 reply = await self.transport.perform(request, timeout=wait, progress=turn.progress)
                 problem = await self._passing(request, reply)
             except ProviderUnavailable as error:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import Attribute, evolve, field, frozen
 
-from ..capabilities import Capabilities, Pictures
+from ..capabilities import Capabilities, Films, Pictures
 from ..codec import Numeric, parse
 from ..errors import InsufficientCredits, InvalidInput, WatermarkError
 from ..jobs import Job, Record, Session
@@ -18,6 +18,8 @@ from ._dewatermark_pictures import DewatermarkOptions, finished, form
 from ._dewatermark_video import query_video, submit_video
 
 _JPEG = Pictures(frozenset({"jpeg"}), longest=6000)
+# «Video Requirements» of the newer documents
+_MP4 = Films("mp4", fps=24, seconds=540)
 
 
 def _version(_: Any, __: Attribute[Any], value: Any) -> None:
@@ -44,7 +46,7 @@ class Dewatermark(Provider):
     title = "Dewatermark"
     home = "https://platform.dewatermark.ai"
     env = {"api_key": "DEWATERMARK_API_KEY"}
-    capabilities = Capabilities(pictures=_JPEG, links=False, mask="optional", videos=True, refines=True)
+    capabilities = Capabilities(pictures=_JPEG, links=False, mask="optional", videos=True, films=_MP4, refines=True)
     Options = DewatermarkOptions
 
     api_key: str = secret()

@@ -1,0 +1,65 @@
+"""What the newer documents do not want is said beforehand, in a clear sentence, and not refused."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aiowatermark as aw
+from aiowatermark.emulator.footage import sample_footage
+
+if TYPE_CHECKING:
+    from .conftest import Host
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+async def test_a_film_as_the_documents_want_it_warns_of_nothing(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = sample_footage(tmp_path / "clip.mp4", seconds=0.5, fps=24)
+    async with host.client() as client:
+        await client.remove(path)
+    assert warnings(caplog) == []
+
+
+async def test_another_rate_is_said_and_the_film_goes_up_all_the_same(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = sample_footage(tmp_path / "clip.mp4", seconds=0.5, fps=30)
+    async with host.client() as client:
+        await client.remove(path.read_bytes())
+    (warning,) = warnings(caplog)
+    assert warning.endswith("has 30 frames a second, not 24: Dewatermark may refuse it")
+    assert len(host.starts) == 1
+
+
+async def test_a_film_that_is_too_long_is_said(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = sample_footage(tmp_path / "clip.mp4", seconds=0.5, fps=24)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mvhd") + 4 + 12
+    scale = int.from_bytes(data[at : at + 4], "big")
+    data[at + 4 : at + 8] = (600 * scale).to_bytes(4, "big")
+    async with host.client() as client:
+        await client.remove(bytes(data))
+    assert warnings(caplog) == ["picture.jpg lasts 10.0 minutes, more than 9: Dewatermark may refuse it"]
+
+
+async def test_another_container_is_said(host: Host, ways: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with host.client() as client:
+        await client.remove(b"\x1aE\xdf\xa3" + bytes(1000))
+    assert [text.partition(" ")[2] for text in warnings(caplog)] == ["is matroska, not mp4: Dewatermark may refuse it"]
+
+
+async def test_what_cannot_be_told_is_no_warning(host: Host, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with host.client() as client:
+        await client.remove(clip)
+        with clip.open("rb") as opened:
+            await client.remove(opened)
+    assert warnings(caplog) == []
+    assert aw.Dewatermark.capabilities.films is not None
