@@ -42,10 +42,13 @@ class Audience:
             for queue in self._listeners:
                 _put(queue, snapshot)
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
+    def snapshots(self) -> AsyncIterator[Snapshot]:
         """What is told from now on, until the end."""
         queue: asyncio.Queue[Snapshot | None] = asyncio.Queue()
         self._listeners.add(queue)
+        return self._listened(queue)
+
+    async def _listened(self, queue: asyncio.Queue[Snapshot | None]) -> AsyncIterator[Snapshot]:
         try:
             while (snapshot := await queue.get()) is not None:
                 yield snapshot

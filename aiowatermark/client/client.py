@@ -149,7 +149,7 @@ class Client:
         """
         _ = self._open
         job = await self._intake.job(media, mask, size, options)
-        return await self._accepted(self._begun(job, key, deadline, progress))
+        return await self._begun(job, key, deadline, progress).submitted(self._drain)
 
     async def remove(
         self,
@@ -178,7 +178,7 @@ class Client:
         """
         _ = self._open
         job = await self._intake.refinement(result, as_media(brush), options)
-        return await (await self._accepted(self._begun(job, key, deadline, None)))
+        return await (await self._begun(job, key, deadline, None).submitted(self._drain))
 
     async def stream(
         self,
@@ -236,15 +236,3 @@ class Client:
 
     def _seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else seconds(deadline)
-
-    async def _accepted(self, handle: JobHandle) -> JobHandle:
-        """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
-        try:
-            await handle.accepted()
-        except asyncio.CancelledError:
-            if handle.sent:
-                await handle.answered(self._drain)
-            elif handle.task is not None:
-                handle.task.cancel()
-            raise
-        return handle

@@ -61,7 +61,6 @@ class Conductor:
     feeders: set[asyncio.Task[None]] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        """Prepare for submissions."""
         self.gate = Gate(self.store)
         parts = (self.provider, self.talker, self.store, self.doubt, self.gate, self.receiver, self.resubmit)
         self.submission = Submission(*parts)
@@ -83,7 +82,7 @@ class Conductor:
 
     def watched(self, records: list[Record], deadline: float) -> list[JobHandle]:
         """Handles of jobs that are at the provider: watched as there is room, by no more tasks than that."""
-        handles = [JobHandle(record, sent=True) for record in records]
+        handles = [JobHandle(record, sent=True) for record in records if record.key not in self.alive]
         self.alive.update({handle.key: handle for handle in handles})
         queue = iter(handles)
         for _ in range(min(len(handles), self.room)):
@@ -110,6 +109,9 @@ class Conductor:
     async def close(self, drain: float) -> None:
         """Let paid requests on their way be answered, say the tokens of jobs that go on, end all lives."""
         handles = list(self.alive.values())
+        for handle in handles:
+            if not handle.sent and handle.task is not None:
+                handle.task.cancel()  # nothing new is paid while closing
         await asyncio.gather(*(handle.answered(drain) for handle in handles if handle.sent))
         for handle in handles:
             if handle.sent and not handle.done():
@@ -159,7 +161,10 @@ class Conductor:
         if known is None:
             known = await self.store.open(evolve(handle.record, account=self.provider.account))
         if known is not None and known.provider == self.provider.name:
+            told = handle.snapshot
             handle.note(known)
+            if known.snapshot.task_id is None and told.task_id is not None:
+                await self.gate.note(handle, told)  # the token knows more than a store that failed
         self._expect(handle)
 
     async def _released(self, handle: JobHandle) -> None:
@@ -168,11 +173,11 @@ class Conductor:
             await self.store.commons.release(handle.record)
 
     def _end(self, handle: JobHandle) -> None:
-        self.alive.pop(handle.key, None)
-        if self.receiver is not None and handle.record.callback is not None and not unsettled(handle.record):
-            self.receiver.release(handle.record.callback)
-
-    # waiting
+        if self.alive.get(handle.key) is handle:
+            del self.alive[handle.key]
+        callback, doubted = handle.record.callback, unsettled(handle.record) and handle.snapshot.reason is not None
+        if self.receiver is not None and callback is not None and not doubted:  # doubts are still listened for
+            self.receiver.release(callback)
 
     async def watch(self, handle: JobHandle) -> None:
         """Look when the time has come or the bell rings, until the job ends or its deadline passes."""

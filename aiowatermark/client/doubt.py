@@ -34,6 +34,7 @@ class Doubt:
     store: JobStore
     receiver: CallbackReceiver | None = None
     asking: set[asyncio.Task[None]] = field(factory=set)
+    listening: set[str] = field(factory=set)
 
     async def settled(self, handle: JobHandle) -> bool:
         """Whether a callback that came already proves that this job was taken; the handle has its id then."""
@@ -50,6 +51,7 @@ class Doubt:
     def listen(self, record: Record) -> None:
         """Settle the record in the store when its callback comes."""
         if self.receiver is not None and record.callback is not None:
+            self.listening.add(record.callback)
             self.receiver.expect(record.callback, lambda delivery: self._ask(record, delivery))
 
     def _ask(self, record: Record, delivery: Delivery) -> None:
@@ -83,7 +85,10 @@ class Doubt:
         return await self.store.put(named.advance(asked))
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Ask and listen no more."""
+        for callback in self.listening:
+            if self.receiver is not None:
+                self.receiver.release(callback)
         for task in list(self.asking):
             task.cancel()
         await asyncio.gather(*self.asking, return_exceptions=True)

@@ -6,7 +6,6 @@ import logging
 
 from attrs import define
 
-from ..errors import StoreError
 from ..jobs import Record, Snapshot, Status
 from ..stores import JobStore
 from .handle import JobHandle
@@ -27,6 +26,7 @@ class Gate:
         if record is before:
             return
         if _durable(record.snapshot) != _durable(before.snapshot):
+            handle.record = record  # known here, whatever becomes of the write
             record = await self._stored(record, snapshot)
         handle.note(record)
         if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
@@ -39,7 +39,7 @@ class Gate:
                 record = stored.advance(snapshot)
                 if record is stored:
                     break
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a store raises: the money was spent
             log.error("job %s goes on without its store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
         return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any
+from typing import Any, Protocol, Self
 
 from ..bells import Bell
 from ..errors import WatermarkError
@@ -13,13 +13,32 @@ from ..results import Result
 from ..wire import Delivery
 
 
+class Turn(Protocol):
+    """What a handle knows of its submission: whether its paid request has left."""
+
+    paid: bool
+
+
 class JobHandle:
     """A job on its way. Awaiting it gives its Result; cancelling an awaiter leaves the job.
 
     `key` is the SDK's or your own name for it, `task_id` the provider's, `token` resumes it in another process.
     """
 
-    __slots__ = ("__weakref__", "_accepted", "_done", "_news", "bell", "mail", "record", "sent", "task", "until")
+    __slots__ = (
+        "__weakref__",
+        "_accepted",
+        "_done",
+        "_news",
+        "_sent",
+        "bell",
+        "mail",
+        "record",
+        "task",
+        "turn",
+        "until",
+        "waiters",
+    )
 
     def __init__(self, record: Record, *, sent: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -28,7 +47,9 @@ class JobHandle:
         self.until = 0.0
         self.bell = Bell()
         self.mail: Delivery | None = None
-        self.sent = sent
+        self.turn: Turn | None = None
+        self.waiters = 0
+        self._sent = sent
         self._done: asyncio.Future[Result] = loop.create_future()
         self._accepted: asyncio.Future[None] | None = loop.create_future()
         self._news: asyncio.Future[None] | None = None
@@ -36,6 +57,11 @@ class JobHandle:
     def __repr__(self) -> str:
         """The key and where the job stands."""
         return f"<JobHandle {self.record.provider} {self.key} {self.snapshot.status}>"
+
+    @property
+    def sent(self) -> bool:
+        """Whether money may have been spent: the paid request is on its way, or was."""
+        return self._sent or (self.turn is not None and self.turn.paid)
 
     @property
     def key(self) -> str:
@@ -128,6 +154,21 @@ class JobHandle:
         """Wait until the provider has the job, or raise what came instead."""
         if self._accepted is not None:
             await asyncio.shield(self._accepted)
+
+    async def submitted(self, drain: float) -> Self:
+        """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
+        self.waiters += 1
+        try:
+            await self.accepted()
+        except asyncio.CancelledError:
+            if self.sent:
+                await self.answered(drain)
+            elif self.task is not None and self.waiters == 1:
+                self.task.cancel()
+            raise
+        finally:
+            self.waiters -= 1
+        return self
 
     async def answered(self, seconds: float) -> None:
         """Wait for the paid request's answer, but not longer than `seconds`; raises nothing of the job's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ..jobs import Snapshot, Status
 from ..transport.bodies import Progress
@@ -25,7 +25,9 @@ class Told:
         """So many bytes of so many have left."""
         record = self.handle.record
         if record.snapshot.status is Status.UPLOADING and total and self._worth_it(sent / total):
-            self.handle.note(record.advance(Snapshot(record.snapshot.task_id, Status.UPLOADING, sent / total)))
+            moved = record.advance(Snapshot(record.snapshot.task_id, Status.UPLOADING, sent / total))
+            # only in memory: the store's versions are for what matters after a crash
+            self.handle.note(evolve(moved, version=record.version))
         if self.caller is not None:
             self._call(self.caller, sent, total)
 

@@ -13,6 +13,7 @@ from attrs import define
 from ..errors import WatermarkError
 from ..jobs import Record
 from ..stores.commons import Commons
+from ..transport.limiter import no_turn
 
 if TYPE_CHECKING:
     from ..callbacks.receiver import CallbackReceiver
@@ -23,8 +24,8 @@ log = logging.getLogger("aiowatermark")
 class Pace(Protocol):
     """The account's rate of requests."""
 
-    async def turn(self, *, new: bool) -> None:
-        """Wait for one's turn; `new`: it is for a submission."""
+    async def turn(self, *, new: bool, until: float) -> None:
+        """Wait for one's turn; `new`: it is for a submission. Raises RateLimited where none comes before `until`."""
 
     async def hold(self, seconds: float) -> None:
         """Let nobody begin for so long."""
@@ -38,9 +39,13 @@ class SharedPace:
     account: str
     rate: float | None
 
-    async def turn(self, *, new: bool) -> None:
+    async def turn(self, *, new: bool, until: float) -> None:
         """Wait for one's turn among all replicas; raises StoreError for a submission while the store is gone."""
-        await self.commons.turn(self.account, self.rate, new=new)
+        try:
+            async with asyncio.timeout_at(until):
+                await self.commons.turn(self.account, self.rate, new=new)
+        except TimeoutError:
+            raise no_turn() from None
 
     async def hold(self, seconds: float) -> None:
         """Let no replica begin for so long."""

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
-from ..errors import InvalidInput, SubmissionInDoubt
+from ..errors import InvalidInput, SubmissionInDoubt, WatermarkError
 from ..jobs import Job, Record, Snapshot, Status
 from ..provider import Provider
 from ..stores import JobStore
@@ -58,16 +58,21 @@ class Submission:
             handle.note(await self._answered(known, mine))
             if unsettled(handle.record):
                 raise in_doubt(handle, None)
+            self._expect(handle)
             if handle.snapshot.status is not Status.UPLOADING:
                 return
-        if self.receiver is not None and handle.record.callback is not None:
-            self.receiver.expect(handle.record.callback, handle.delivered)
+            handle.note(evolve(handle.record, owner=mine.owner))  # from here on it is ours to send
+        self._expect(handle)
         try:
             await self._send(handle, order)
         except Overtaken as error:
             handle.note(error.record)
         except SubmissionInDoubt as error:
             await self._doubted(handle, order, error)
+
+    def _expect(self, handle: JobHandle) -> None:
+        if self.receiver is not None and handle.record.callback is not None:
+            self.receiver.expect(handle.record.callback, handle.delivered)
 
     async def _opened(self, mine: Record) -> Record | None:
         """Write it down before a byte leaves. Called off in the middle: nothing was sent, so nothing stays written."""
@@ -82,13 +87,23 @@ class Submission:
     async def _doubted(self, handle: JobHandle, order: Order, error: SubmissionInDoubt) -> None:
         """What is done about a doubt: a callback may have settled it; else it is remembered and raised."""
         if await self.doubt.settled(handle):
-            return
+            return None
         await self.gate.note(handle, Snapshot(handle.task_id, Status.IN_DOUBT, reason=error.message))
         if not self.resubmit:
-            self.doubt.keep(handle)
-            raise error
+            return await self._given_up(handle, error)
         log.warning("job %s is in doubt and, as was asked for, submitted once more", handle.key)
-        await self._send(handle, order)
+        try:
+            await self._send(handle, order, again=True)
+        except SubmissionInDoubt as second:
+            await self._given_up(handle, second)
+        except WatermarkError as second:  # refused or not: the first request stays in doubt
+            await self._given_up(handle, in_doubt(handle, second))
+
+    async def _given_up(self, handle: JobHandle, error: SubmissionInDoubt) -> None:
+        """Go on listening for a callback; one that came while the doubt was written down settles it at once."""
+        self.doubt.keep(handle)
+        if not await self.doubt.settled(handle):
+            raise error
 
     async def _answered(self, known: Record, mine: Record) -> Record:
         """A record that another client opened, once that client's paid request had the time to be answered."""
@@ -105,28 +120,37 @@ class Submission:
         commons = self.store.commons
         return gone(known.owner) or (commons is not None and await commons.claim(known))
 
-    async def _send(self, handle: JobHandle, order: Order) -> None:
-        turn = Turn(
+    async def _send(self, handle: JobHandle, order: Order, *, again: bool = False) -> None:
+        owner = handle.record.owner
+        turn = handle.turn = Turn(
             handle.until,
             answer=SUBMIT_ANSWER,
-            before_paid=lambda: self._pay(handle),
+            before_paid=lambda: self._pay(handle, owner),
             noted=lambda snapshot: self.gate.note(handle, snapshot),
             progress=_told(handle, order),
         )
         try:
             snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
-        except Exception as error:
-            if isinstance(error, Overtaken):
-                raise
-            if turn.paid and not refused(error):
-                raise in_doubt(handle, error) from None
-            await self.store.forget(handle.key)
+        except Overtaken:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if turn.paid and not (isinstance(error, Exception) and refused(error)):
+                raise (in_doubt(handle, error) if isinstance(error, Exception) else error) from None
+            if not again:
+                await self._forget(handle, owner)
             raise
         await self.gate.note(handle, snapshot)
 
-    async def _pay(self, handle: JobHandle) -> None:
+    async def _forget(self, handle: JobHandle, owner: str) -> None:
+        """Nothing was paid here: what is remembered goes, unless another client has made it its own meanwhile."""
+        known = await self.store.get(handle.key)
+        if known is None or known.owner == owner:
+            await self.store.forget(handle.key)
+
+    async def _pay(self, handle: JobHandle, owner: str) -> None:
         """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""
-        handle.sent = True
+        if handle.record.owner != owner:
+            raise Overtaken(handle.record)
         record = handle.record.advance(Snapshot(handle.task_id, Status.IN_DOUBT))
         if record is not handle.record and (stored := await self.store.put(record)) is not record:
             raise Overtaken(stored)

@@ -72,7 +72,7 @@ class Talker:
         pauses = delays(turn.tries)
         while True:
             if not request.signed:
-                await self.pace.turn(new=not request.repeatable)
+                await self.pace.turn(new=not request.repeatable, until=turn.until)
             turn.paid = not request.repeatable
             reply: Response | None = None
             try:
@@ -86,6 +86,7 @@ class Talker:
                 problem = error
             if reply is not None and problem is None:
                 return reply
+            turn.paid = False  # refused for haste, or never left
             if not await _rested(problem, next(pauses, None), turn.until):
                 if reply is None and problem is not None:
                     raise problem

@@ -6,6 +6,7 @@ import json
 import mimetypes
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -86,6 +87,9 @@ async def _ready(part: Part, sized: Sized) -> Part:
 
 def json_parts(value: Any) -> Iterator[Part]:
     """JSON text in parts, with media where base64 text is to stand."""
+    with suppress(TypeError):  # plain values, as most are, need no second look
+        yield json.dumps(value).encode()
+        return
     found: list[Base64] = []
     mark = secrets.token_hex(16)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -76,8 +77,6 @@ class HttpTransport:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            # a proxy is the user's to pass, with a session of theirs; looking for one costs every request
-            trust_env=self.given is not None and self.given.trust_env,
             read_bufsize=_BUFFER,
             headers={"User-Agent": "aiowatermark"},
         )
@@ -130,7 +129,7 @@ class HttpTransport:
 
     def _unsent(self, error: BaseException, request: Request, sending: Sending) -> WatermarkError:
         """What a broken upload means: the media's own fault, or the line's."""
-        if sending.error is not None:
+        if sending.error is not None and not sending.whole:
             return sending.error
         failure = self._unavailable(error, sent=sending.sent > 0 and not isinstance(error, _NEVER_LEFT))
         if isinstance(error, TimeoutError) and not sending.whole:
@@ -150,7 +149,7 @@ class HttpTransport:
         url = URL(request.target if request.signed else self._base + request.target, encoded=True)
         if request.signed:
             check_link(request.target, local=self.local)
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=wait)
+        limits = _limits(wait, isinstance(data, bytes) or data is None)
         async with session.request(
             request.method,
             url,
@@ -213,6 +212,12 @@ class HttpTransport:
         failure = ProviderUnavailable(f"{self.provider.title}: {what}: {_named(error)}")
         failure.sent = sent
         return failure
+
+
+@lru_cache(maxsize=64)
+def _limits(wait: float, small: bool) -> aiohttp.ClientTimeout:  # noqa: FBT001
+    """An answer that drips ends too; a body that streams has its own watchdog."""
+    return aiohttp.ClientTimeout(total=wait + _CONNECT if small else None, sock_connect=_CONNECT, sock_read=wait)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

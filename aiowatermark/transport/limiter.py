@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from ..errors import RateLimited
+
 
 class Limiter:
     """Lets at most `rate` requests a second begin, in order of asking; no task and no queue of its own.
@@ -15,10 +17,12 @@ class Limiter:
         self._pause = 1 / rate if rate else 0.0
         self._next = 0.0
 
-    async def turn(self, *, new: bool) -> None:  # noqa: ARG002 - all are equal here
-        """Wait for one's turn."""
+    async def turn(self, *, new: bool, until: float) -> None:  # noqa: ARG002 - all are equal here
+        """Wait for one's turn; raises RateLimited where none comes before `until` on the loop's clock."""
         now = asyncio.get_running_loop().time()
         begin = max(now, self._next)
+        if begin > max(until, now):
+            raise no_turn(begin - now)
         self._next = begin + self._pause
         if begin > now:
             await asyncio.sleep(begin - now)
@@ -26,3 +30,10 @@ class Limiter:
     async def hold(self, seconds: float) -> None:
         """Let nobody begin for so long."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+
+
+def no_turn(after: float | None = None) -> RateLimited:
+    """No request may begin before the deadline."""
+    error = RateLimited("no turn came before the deadline: the account's rate is used up")
+    error.retry_after = after
+    return error

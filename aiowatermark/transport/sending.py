@@ -6,7 +6,7 @@ import asyncio
 from binascii import b2a_base64
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from ..errors import TransferFailed, WatermarkError
 from ..wire import Base64
@@ -18,19 +18,21 @@ Slice: TypeAlias = bytes | memoryview
 class Pace:
     """How many bytes leave at once: more while they leave at once, fewer where the line is narrow.
 
-    Whole groups of base64; so few at the least that a slow line is not taken for one that stands still.
+    Whole groups of base64; so few at the least that a slow line is not taken for one that stands still. `most` is for
+    all bodies that are under way together: the loop has other work between their slices.
     """
 
-    least, most = 3 << 14, 3 << 18
+    least, usual, most = 3 << 14, 3 << 15, 3 << 18
     quick, slow = 0.05, 1.0
+    under_way: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        self.size = 3 << 15
+        self.size = self.usual
 
     def took(self, seconds: float) -> None:
         """Learn from how long the last slice took to leave."""
         if seconds < self.quick:
-            self.size = min(self.size * 2, self.most)
+            self.size = min(self.size * 2, max(self.most // Pace.under_way // 3 * 3, self.usual))
         elif seconds > self.slow:
             self.size = max(self.size // 2, self.least)
 
@@ -73,6 +75,7 @@ class Sending:
         """
         last: Slice = b""
         read = 0
+        Pace.under_way += 1
         try:
             async with aclosing(_slices(self.body.parts, self._pace)) as slices:
                 async for block in slices:
@@ -98,6 +101,8 @@ class Sending:
             reason = getattr(error, "strerror", None) or type(error).__name__
             self.error = TransferFailed(f"the media could not be read to its end: {reason}")
             raise
+        finally:
+            Pace.under_way -= 1
 
     async def _left(self, begun: float) -> None:
         now = self._clock()

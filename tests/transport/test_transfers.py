@@ -395,3 +395,29 @@ async def test_a_save_cancelled_while_it_begins_leaves_no_debris(tmp_path: Path)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_result_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import aiohttp
+
+    from aiowatermark.transport.http import HttpTransport
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password canary-netrc\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    seen: list[Any] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.append(dict(request.headers))
+        return web.Response(body=b"result")
+
+    provider = aw.PicWish("canary", base_url="http://127.0.0.1:9")
+    async with (
+        served(note) as url,
+        aiohttp.ClientSession(trust_env=True) as session,
+        HttpTransport(provider, given=session) as transport,
+    ):
+        await transport.download(url, tmp_path / "out", None)
+    assert "Authorization" not in seen[0]
