@@ -216,8 +216,10 @@ class HttpTransport:
 
 @lru_cache(maxsize=64)
 def _limits(wait: float, small: bool) -> aiohttp.ClientTimeout:  # noqa: FBT001
-    """An answer that drips ends too; a body that streams has its own watchdog."""
-    return aiohttp.ClientTimeout(total=wait + _CONNECT if small else None, sock_connect=_CONNECT, sock_read=wait)
+    """One bound for everything where the body is small, so that a dripping answer ends; a stream has its watchdog."""
+    if small:
+        return aiohttp.ClientTimeout(total=wait, sock_connect=_CONNECT)
+    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=wait)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

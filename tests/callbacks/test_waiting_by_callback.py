@@ -83,7 +83,7 @@ async def test_reordered_callbacks_end_their_own_jobs(
     assert contents == [picture(padding=n) for n in range(4)]
 
 
-async def test_a_thousand_forged_deliveries_to_a_real_key_change_nothing_and_cost_few_queries(
+async def test_ten_thousand_forged_deliveries_to_a_real_key_change_nothing_and_cost_few_queries(
     server: aw.CallbackServer, picture: Picture
 ) -> None:
     async with Emulator(restore=False, processing=0.5, callbacks=CallbackScript(lost=True)) as emulator:
@@ -101,7 +101,7 @@ async def test_a_thousand_forged_deliveries_to_a_real_key_change_nothing_and_cos
         async with aw.Client(provider, callbacks=server.receiver, polling=polling) as running:
             handle = await running.submit(picture(), deadline=20)
             forged = b'{"status":200,"data":{"task_id":"x","state":1,"file":"https://evil.example/x"}}'
-            for _ in range(1000):
+            for _ in range(10_000):
                 assert await server.receiver.receive(keys[0], aw.Delivery(forged, "application/json")) == 200
             result = await handle
         assert result.url is not None
