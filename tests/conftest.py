@@ -53,6 +53,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait for threads by the wall's clock: by this one, any patience is over at once."""
+        executor: Any = getattr(self, "_default_executor", None)
+        if executor is not None:
+            executor.shutdown(wait=True)
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config,
