@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,33 +21,16 @@ from aiowatermark.errors import (
 )
 from aiowatermark.jobs import Job, Record, Session, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Encoded
-from aiowatermark.provider import Dialogue
 from aiowatermark.providers.dewatermark import Dewatermark
 from aiowatermark.wire import Multipart, Request, Response, Value
+
+from .talking import answer, talked
 
 DEWATERMARK = Dewatermark("canary")
 PICTURE = Bytes(b"picture", name="picture.jpg")
 BRUSH = Bytes(b"brush", name="brush.png")
 VIDEO = Job((Bytes(b"film", name="clip.mp4"),), None, DEWATERMARK.chosen({}), video=True)
 RECORD = Record("key", "dewatermark", Snapshot("v-1", Status.QUEUED), video=True)
-
-
-def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Response(status, headers or {}, body)
-
-
-def talked(flow: Dialogue[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
-    """Drive a flow with answers; gives its end and all it said on the way."""
-    said: list[Request | Snapshot] = []
-    left = list(replies)
-    try:
-        said.append(next(flow))
-        while True:
-            said.append(next(flow) if isinstance(said[-1], Snapshot) else flow.send(left.pop(0)))
-    except StopIteration as end:
-        assert not left
-        return end.value, said
 
 
 def job(**options: Any) -> Job:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,30 +20,13 @@ from aiowatermark.errors import (
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.media.smear import Smear
-from aiowatermark.provider import Dialogue
 from aiowatermark.providers.kaze import Kaze
-from aiowatermark.wire import Base64, Json, Request, Response
+from aiowatermark.wire import Base64, Json, Request
+
+from .talking import answer, talked
 
 KAZE = Kaze("canary")
 RECORD = Record("key", "kaze", Snapshot("t-1", Status.QUEUED))
-
-
-def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Response(status, headers or {}, body)
-
-
-def talked(flow: Dialogue[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
-    """Drive a flow with answers; gives its end and all it said on the way."""
-    said: list[Request | Snapshot] = []
-    left = list(replies)
-    try:
-        said.append(next(flow))
-        while True:
-            said.append(next(flow) if isinstance(said[-1], Snapshot) else flow.send(left.pop(0)))
-    except StopIteration as end:
-        assert not left
-        return end.value, said
 
 
 def job(**options: Any) -> Job:

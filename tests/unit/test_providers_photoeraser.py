@@ -22,30 +22,13 @@ from aiowatermark.errors import (
 )
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.provider import Dialogue
 from aiowatermark.providers.photoeraser import PhotoEraser
-from aiowatermark.wire import Request, Response
+from aiowatermark.wire import Request
+
+from .talking import answer, talked
 
 ERASER = PhotoEraser("canary-a", "canary-b")
 SOURCES = tuple(f"https://example.com/{number}.png?Signature=old" for number in range(3))
-
-
-def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Response(status, headers or {}, body)
-
-
-def talked(flow: Dialogue[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
-    """Drive a flow with answers; gives its end and all it said on the way."""
-    said: list[Request | Snapshot] = []
-    left = list(replies)
-    try:
-        said.append(next(flow))
-        while True:
-            said.append(next(flow) if isinstance(said[-1], Snapshot) else flow.send(left.pop(0)))
-    except StopIteration as end:
-        assert not left
-        return end.value, said
 
 
 def record(*urls: str) -> Record:

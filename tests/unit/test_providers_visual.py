@@ -20,32 +20,16 @@ from aiowatermark.errors import (
 )
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.provider import Dialogue, Provider
+from aiowatermark.provider import Provider
 from aiowatermark.providers.gptge import GptGe
 from aiowatermark.providers.picwish import PicWish
 from aiowatermark.wire import Delivery, Multipart, Request, Response
 
+from .talking import answer, talked
+
 PROVIDERS = (GptGe("canary-1"), PicWish("canary-2"))
 RECORD = Record("key", "any", Snapshot("t-1", Status.QUEUED))
 FILE = "https://results.example.com/out.jpg?Signature=a%2Bb"
-
-
-def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Response(status, headers or {}, body)
-
-
-def talked(flow: Dialogue[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
-    """Drive a flow with answers; gives its end and all it said on the way."""
-    said: list[Request | Snapshot] = []
-    left = list(replies)
-    try:
-        said.append(next(flow))
-        while True:
-            said.append(next(flow) if isinstance(said[-1], Snapshot) else flow.send(left.pop(0)))
-    except StopIteration as end:
-        assert not left
-        return end.value, said
 
 
 def submitted(provider: Provider, reply: Response, **options: Any) -> Snapshot:
