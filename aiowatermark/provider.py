@@ -73,8 +73,10 @@ def loopback(host: str | None) -> bool:
     """Whether a host name is this machine's own loopback."""
     if host == "localhost":
         return True
+    if not host or not (host[-1].isdigit() or ":" in host):
+        return False  # a name
     try:
-        return ip_address(host or "").is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -186,7 +188,7 @@ class Provider(ABC):
 
     def problem(self, reply: Response) -> WatermarkError | None:
         """What is wrong with an answer by its HTTP status, or None."""
-        if reply.status in range(200, 300):
+        if 200 <= reply.status < 300:
             return None
         return refusal(self._kind(reply), f"{self.title} {MEANING.get(reply.status, 'refused')}", reply)
 

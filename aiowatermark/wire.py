@@ -102,13 +102,16 @@ class Delivery:
 def parsed(body: bytes) -> Any:
     """The JSON value in `body`, or None where it holds none; NaN and Infinity are none."""
     try:
-        return json.loads(body, parse_constant=_no_constant)
+        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 _SECRET = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")

@@ -166,8 +166,9 @@ class Client:
 
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
-        settings = {"mask": mask, "key": key, "deadline": deadline, "progress": progress, "size": size, **options}
-        return await (await self.submit(media, **settings))
+        _ = self._open
+        job = await self._intake.job(media, mask, size, options)
+        return await self._begun(job, key, deadline, progress).completed(self._drain)
 
     async def refine(
         self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None, **options: Any
@@ -178,7 +179,7 @@ class Client:
         """
         _ = self._open
         job = await self._intake.refinement(result, as_media(brush), options)
-        return await (await self._begun(job, key, deadline, None).submitted(self._drain))
+        return await self._begun(job, key, deadline, None).completed(self._drain)
 
     async def stream(
         self,

@@ -186,29 +186,30 @@ class Conductor:
         called = self.receiver is not None and handle.record.callback is not None
         polling = self.stretched if called else self.polling
         delay, problem, looked = polling.first, None, 0.0
-        due = now() + delay
+        time = now()
+        due = time + delay
         while not handle.snapshot.status.terminal:
-            remaining = handle.until - now()
-            if remaining <= 0:
+            if time >= handle.until:
                 raise late(handle, problem)
-            if await handle.bell.wait(min(due - now(), remaining)):
+            if await handle.bell.wait(min(due, handle.until) - time):
                 # however many deliveries come, one look a second answers them
                 await asyncio.sleep(max(0.0, looked + _COALESCED - now()))
             looked = now()
-            problem = await self.look(handle, problem)
-            if now() >= due:
+            problem = await self.look(handle, looked, problem)
+            time = now()
+            if time >= due:
                 delay = polling.after(delay)
-                due = now() + delay
+                due = time + delay
             if (asked := hint(handle, problem)) is not None:
-                due = now() + asked
+                due = time + asked
         self.settle(handle)
 
-    async def look(self, handle: JobHandle, before: WatermarkError | None) -> WatermarkError | None:
+    async def look(self, handle: JobHandle, time: float, before: WatermarkError | None) -> WatermarkError | None:
         """Ask once where the job stands; gives the problem of a look that told nothing."""
         handle.bell.take()
         if self.believed(handle):
             return None
-        turn = Turn(max(handle.until, now() + 1.0), tries=1)
+        turn = Turn(max(handle.until, time + 1.0), tries=1)
         try:
             snapshot = await self.talker.converse(self.provider.query(handle.record), turn)
         except _FINAL as error:

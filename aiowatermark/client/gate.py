@@ -25,7 +25,7 @@ class Gate:
         record = before.advance(snapshot)
         if record is before:
             return
-        if _durable(record.snapshot) != _durable(before.snapshot):
+        if _durable(record.snapshot, before.snapshot):
             handle.record = record  # known here, whatever becomes of the write
             record = await self._stored(record, snapshot)
         handle.note(record)
@@ -44,7 +44,8 @@ class Gate:
         return record
 
 
-def _durable(snapshot: Snapshot) -> tuple[object, ...]:
-    """What of a snapshot matters after a crash: whether it runs already does not."""
-    status = Status.QUEUED if snapshot.status is Status.RUNNING else snapshot.status
-    return status, snapshot.task_id, snapshot.reason
+def _durable(now: Snapshot, before: Snapshot) -> bool:
+    """Whether what is new matters after a crash: whether a job runs already does not."""
+    if now.task_id != before.task_id or now.reason != before.reason:
+        return True
+    return now.status is not before.status and (before.status, now.status) != (Status.QUEUED, Status.RUNNING)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Protocol, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any, Self, TypeVar
 
 from ..bells import Bell
 from ..errors import WatermarkError
@@ -12,17 +12,14 @@ from ..jobs import Record, Snapshot
 from ..results import Result
 from ..wire import Delivery
 
-
-class Turn(Protocol):
-    """What a handle knows of its submission: whether its paid request has left."""
-
-    paid: bool
+T = TypeVar("T")
 
 
 class JobHandle:
     """A job on its way. Awaiting it gives its Result; cancelling an awaiter leaves the job.
 
     `key` is the SDK's or your own name for it, `task_id` the provider's, `token` resumes it in another process.
+    `sent` is whether money may have been spent: the paid request is on its way, or was.
     """
 
     __slots__ = (
@@ -30,12 +27,12 @@ class JobHandle:
         "_accepted",
         "_done",
         "_news",
-        "_sent",
+        "_taken",
         "bell",
         "mail",
         "record",
+        "sent",
         "task",
-        "turn",
         "until",
         "waiters",
     )
@@ -47,21 +44,16 @@ class JobHandle:
         self.until = 0.0
         self.bell = Bell()
         self.mail: Delivery | None = None
-        self.turn: Turn | None = None
         self.waiters = 0
-        self._sent = sent
+        self.sent = sent
         self._done: asyncio.Future[Result] = loop.create_future()
-        self._accepted: asyncio.Future[None] | None = loop.create_future()
+        self._taken = False
+        self._accepted: asyncio.Future[None] | None = None
         self._news: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         """The key and where the job stands."""
         return f"<JobHandle {self.record.provider} {self.key} {self.snapshot.status}>"
-
-    @property
-    def sent(self) -> bool:
-        """Whether money may have been spent: the paid request is on its way, or was."""
-        return self._sent or (self.turn is not None and self.turn.paid)
 
     @property
     def key(self) -> str:
@@ -150,37 +142,50 @@ class JobHandle:
         if news is not None and not news.done():
             news.set_result(None)
 
-    async def accepted(self) -> None:
-        """Wait until the provider has the job, or raise what came instead."""
-        if self._accepted is not None:
-            await asyncio.shield(self._accepted)
-
     async def submitted(self, drain: float) -> Self:
         """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
+        await self._until(self.accepted(), drain)
+        return self
+
+    async def completed(self, drain: float) -> Result:
+        """Wait for the result; cancelled before the provider's word, as `submitted`."""
+        return await self._until(self._wait(), drain)
+
+    async def _until(self, end: Awaitable[T], drain: float) -> T:
         self.waiters += 1
         try:
-            await self.accepted()
+            return await end
         except asyncio.CancelledError:
             if self.sent:
                 await self.answered(drain)
-            elif self.task is not None and self.waiters == 1:
+            elif not self._taken and self.task is not None and self.waiters == 1:
                 self.task.cancel()
             raise
         finally:
             self.waiters -= 1
-        return self
+
+    async def accepted(self) -> None:
+        """Wait until the provider has the job, or raise what came instead."""
+        if not self._taken:
+            await asyncio.shield(self._word())
 
     async def answered(self, seconds: float) -> None:
         """Wait for the paid request's answer, but not longer than `seconds`; raises nothing of the job's."""
-        if self._accepted is not None:
-            await asyncio.wait([self._accepted], timeout=seconds)
+        if not self._taken:
+            await asyncio.wait([self._word()], timeout=seconds)
+
+    def _word(self) -> asyncio.Future[None]:
+        """The provider's word, for those who wait for it: most jobs are only waited for to their end."""
+        if self._accepted is None:
+            self._accepted = asyncio.get_running_loop().create_future()
+        return self._accepted
 
     def accept(self) -> None:
         """The provider has the job: `submit` may return."""
-        if self._accepted is not None:
-            if not self._accepted.done():
-                self._accepted.set_result(None)
-            self._accepted = None
+        self._taken = True
+        word, self._accepted = self._accepted, None
+        if word is not None and not word.done():
+            word.set_result(None)
 
     def finish(self, result: Result) -> None:
         """There is a result."""
@@ -194,8 +199,9 @@ class JobHandle:
         if not self._done.done():
             self._done.set_exception(error)
             self._done.exception()  # nobody has to await it: it was logged
-        if self._accepted is not None and not self._accepted.done():
-            self._accepted.set_exception(error)
-            self._accepted.exception()
-        self._accepted = None
+        self._taken = True
+        word, self._accepted = self._accepted, None
+        if word is not None and not word.done():
+            word.set_exception(error)
+            word.exception()
         self._tell()

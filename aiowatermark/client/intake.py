@@ -62,7 +62,9 @@ class Intake:
             job = evolve(job, mask=await self._fetched(job.mask))
         looks: dict[int, Looks] = {}
         for media in (*job.inputs, job.mask, *job.options.values()):
-            if isinstance(media, Media):
+            if isinstance(media, Link):
+                self._reachable(media)
+            elif isinstance(media, Media):
                 await self._inspect(media, looks)
         takes = self.provider.limits(job)
         if self.lends and not takes.files:
@@ -81,9 +83,6 @@ class Intake:
                 log.warning("%s %s: %s may refuse it", media.name, doubt, self.provider.title)
 
     async def _inspect(self, media: Media, looks: dict[int, Looks]) -> None:
-        if isinstance(media, Link):
-            self._reachable(media)
-            return
         await media.measure()
         if head := await media.head():
             looks[id(media)] = look(head)

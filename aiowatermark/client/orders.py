@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
@@ -75,7 +75,7 @@ class Orders:
 def checked_key(key: str | None) -> str:
     """The caller's key, or a new one; raises InvalidInput for a text that is no name."""
     if key is None:
-        return uuid.uuid4().hex
+        return secrets.token_hex(16)
     if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
         msg = "key is a printable text of 1 to 200 characters: your own name for this job"
         raise InvalidInput(msg)

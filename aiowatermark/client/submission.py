@@ -38,6 +38,36 @@ class Order:
     callback_url: str | None = None
 
 
+class Paying(Turn):
+    """The conversation that costs: what it is about to do is written down, and its handle knows what has left."""
+
+    def __init__(self, store: JobStore, gate: Gate, handle: JobHandle, order: Order, *, again: bool) -> None:
+        super().__init__(handle.until, answer=SUBMIT_ANSWER, progress=_told(handle, order))
+        self._store = store
+        self._gate = gate
+        self._handle = handle
+        self._owner = handle.record.owner
+        self._again = again
+
+    async def before_paid(self) -> None:
+        """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""
+        handle = self._handle
+        if handle.record.owner != self._owner:
+            raise Overtaken(handle.record)
+        record = handle.record.advance(Snapshot(handle.task_id, Status.IN_DOUBT))
+        if record is not handle.record and (stored := await self._store.put(record)) is not record:
+            raise Overtaken(stored)
+        handle.note(record)
+
+    def paying(self, *, left: bool) -> None:
+        """A first request that is in doubt stays so, whatever becomes of a second."""
+        self._handle.sent = left or self._again
+
+    async def noted(self, snapshot: Snapshot) -> None:
+        """Remember it."""
+        await self._gate.note(self._handle, snapshot)
+
+
 @define(eq=False)
 class Submission:
     """Sends jobs, each at most once."""
@@ -122,19 +152,13 @@ class Submission:
 
     async def _send(self, handle: JobHandle, order: Order, *, again: bool = False) -> None:
         owner = handle.record.owner
-        turn = handle.turn = Turn(
-            handle.until,
-            answer=SUBMIT_ANSWER,
-            before_paid=lambda: self._pay(handle, owner),
-            noted=lambda snapshot: self.gate.note(handle, snapshot),
-            progress=_told(handle, order),
-        )
+        turn = Paying(self.store, self.gate, handle, order, again=again)
         try:
             snapshot = await self.talker.converse(self.provider.submit(order.job, order.callback_url), turn)
         except Overtaken:
             raise
         except (Exception, asyncio.CancelledError) as error:
-            if turn.paid and not (isinstance(error, Exception) and refused(error)):
+            if handle.sent and not (isinstance(error, Exception) and refused(error)):
                 raise (in_doubt(handle, error) if isinstance(error, Exception) else error) from None
             if not again:
                 await self._forget(handle, owner)
@@ -146,15 +170,6 @@ class Submission:
         known = await self.store.get(handle.key)
         if known is None or known.owner == owner:
             await self.store.forget(handle.key)
-
-    async def _pay(self, handle: JobHandle, owner: str) -> None:
-        """The last step before money: what is about to be sent stands in the store, and nobody was quicker."""
-        if handle.record.owner != owner:
-            raise Overtaken(handle.record)
-        record = handle.record.advance(Snapshot(handle.task_id, Status.IN_DOUBT))
-        if record is not handle.record and (stored := await self.store.put(record)) is not record:
-            raise Overtaken(stored)
-        handle.note(record)
 
 
 def _under_way(known: Record, mine: Record) -> bool:

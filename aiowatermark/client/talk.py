@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from attrs import define
 
@@ -34,10 +33,20 @@ class Turn:
     until: float
     tries: int = 6
     answer: float = LOOK_ANSWER
-    before_paid: Callable[[], Awaitable[None]] | None = None
-    noted: Callable[[Snapshot], Awaitable[None]] | None = None
     progress: Progress | None = None
-    paid: bool = False
+
+    def wait(self, *, paid: bool) -> float:
+        """Seconds for an answer; what is paid for is waited for, even where an upload has used the deadline up."""
+        return self.answer if paid else min(self.answer, max(self.until - now(), 1.0))
+
+    async def before_paid(self) -> None:
+        """The next request is paid for."""
+
+    def paying(self, *, left: bool) -> None:
+        """Whether a paid request is on its way; it is not when it was refused for haste, or never left."""
+
+    async def noted(self, snapshot: Snapshot) -> None:
+        """The provider's dialogue has found something out on its way."""
 
 
 @define(eq=False)
@@ -54,8 +63,7 @@ class Talker:
             step = next(flow)
             while True:
                 if isinstance(step, Snapshot):
-                    if turn.noted is not None:
-                        await turn.noted(step)
+                    await turn.noted(step)
                     step = next(flow)
                 else:
                     step = flow.send(await self._exchange(step, turn))
@@ -67,30 +75,27 @@ class Talker:
 
     async def _exchange(self, request: Request, turn: Turn) -> Response:
         """An answer for the flow; what is safe to repeat is repeated, as often and as long as the turn allows."""
-        if not request.repeatable and turn.before_paid is not None:
+        paid = not request.repeatable
+        if paid:
             await turn.before_paid()
         pauses = delays(turn.tries)
         while True:
             if not request.signed:
-                await self.pace.turn(new=not request.repeatable, until=turn.until)
-            turn.paid = not request.repeatable
-            reply: Response | None = None
+                await self.pace.turn(new=paid, until=turn.until)
+            turn.paying(left=paid)
             try:
-                # what is paid for is waited for, even where an upload has used the deadline up
-                wait = min(turn.answer, max(turn.until - now(), 1.0)) if request.repeatable else turn.answer
-                reply = await self.transport.perform(request, timeout=wait, progress=turn.progress)
-                problem = await self._passing(request, reply)
+                reply = await self.transport.perform(request, timeout=turn.wait(paid=paid), progress=turn.progress)
+                if (problem := await self._passing(request, reply) if reply.status >= 429 else None) is None:
+                    return reply
             except ProviderUnavailable as error:
-                if error.sent and not request.repeatable:
+                if error.sent and paid:
                     raise
-                problem = error
-            if reply is not None and problem is None:
-                return reply
-            turn.paid = False  # refused for haste, or never left
+                reply, problem = None, error
+            turn.paying(left=False)
             if not await _rested(problem, next(pauses, None), turn.until):
-                if reply is None and problem is not None:
+                if reply is None:
                     raise problem
-                return cast("Response", reply)  # the flow says what it means
+                return reply  # the flow says what it means
 
     async def _passing(self, request: Request, reply: Response) -> WatermarkError | None:
         """What is wrong with an answer that the same request may not meet again: haste, or for free calls a fault."""

@@ -20,6 +20,9 @@ class _Image:
     url: Any = None
 
 
+_Images = tuple[_Image, ...]
+
+
 @frozen
 class _Task:
     status: str
@@ -43,7 +46,7 @@ def snapshot_of(task_id: str | None, payload: Mapping[str, Any], reply: Response
         return Snapshot(task_id, Status.FAILED, reason=words(task.err_msg, payload.get("err_msg"), status))
     if status != "success":
         return Snapshot(task_id, Status.RUNNING)
-    images = parse(task.images or (), tuple[_Image, ...], reply)
+    images = parse(task.images or (), _Images, reply)
     outputs = tuple(Output(found) for image in images if (found := link(image.url)))
     if not outputs:
         unexpected("the task is done and names no image", reply)

@@ -23,8 +23,12 @@ class _Ticket:
 
 def ticket(data: Any, reply: Response) -> str:
     """The `task_id` in a data object; raises UnexpectedAnswer where there is none."""
-    task_id = parse(data, _Ticket, reply).task_id
-    if not task_id.strip():
+    return named(parse(data, _Ticket, reply).task_id, reply)
+
+
+def named(task_id: str | None, reply: Response) -> str:
+    """A task's id; raises UnexpectedAnswer where there is none."""
+    if task_id is None or not task_id.strip():
         unexpected("the answer names no task", reply)
     return task_id
 
@@ -52,6 +56,8 @@ def number(value: Any) -> float | None:
 
 def whole(value: Any) -> int | None:
     """A whole number, given as one or as text; None for anything else."""
+    if type(value) is int:
+        return value
     found = number(value)
     return int(found) if found is not None and found.is_integer() else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 from urllib.parse import quote
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
 from ..jobs import Job, Record, Snapshot, Status
@@ -13,7 +13,7 @@ from ..media.memory import Link
 from ..provider import Flow, Provider
 from ..refusals import about_money, refusal
 from ..wire import Delivery, Multipart, Request, Response, Value
-from ._reading import switch, ticket, whole
+from ._reading import named, switch, ticket, whole
 from ._visual_task import delivered, snapshot_of
 
 
@@ -46,13 +46,15 @@ class VisualProvider(Provider):
         except UnexpectedAnswer:
             # a paid task that has a name is asked for again, whatever else its answer lacks
             return Snapshot(ticket(data, reply), Status.QUEUED)
-        return snapshot if snapshot.status.terminal else evolve(snapshot, task_id=ticket(data, reply))
+        if not snapshot.status.terminal:
+            named(snapshot.task_id, reply)
+        return snapshot
 
     def query(self, record: Record) -> Flow:
         """GET the task; it keeps the name it was asked by."""
         task_id = record.snapshot.task_id or ""
         reply = yield Request("GET", f"{self.query_path}/{quote(task_id, safe='')}", repeatable=True)
-        return evolve(snapshot_of(self.check(reply).get("data"), reply), task_id=task_id)
+        return snapshot_of(self.check(reply).get("data"), reply, task_id)
 
     def problem(self, reply: Response) -> WatermarkError | None:
         """The HTTP status, then the body's own: both must be 200. A gateway's `error` may stand in its place."""

@@ -53,19 +53,23 @@ def delivered(body: bytes) -> Any:
     return parsed(data.encode()) if isinstance(data, str) else data
 
 
-def snapshot_of(data: Any, reply: Response) -> Snapshot:
-    """What a `data` object says: 1 is success, below 0 failure, everything else pending."""
+def snapshot_of(data: Any, reply: Response, task_id: str | None = None) -> Snapshot:
+    """What a `data` object says: 1 is success, below 0 failure, everything else pending.
+
+    The task keeps the name `task_id` it was asked by; without one, its name is the one it tells.
+    """
     task = parse(data, _Task, reply)
+    task_id = task_id or task.task_id
     state = 0 if task.state is None else whole(task.state)
     if state is None:
         unexpected("the task's state is no number", reply)
     if state < 0:
         reason = REASONS.get(state, f"the provider gave up with state {state}")
-        return Snapshot(task.task_id, Status.FAILED, reason=reason, details={"state": state})
+        return Snapshot(task_id, Status.FAILED, reason=reason, details={"state": state})
     if state != 1:
         progress = share(task.progress, of=100)
-        return Snapshot(task.task_id, Status.RUNNING if state or progress else Status.QUEUED, progress)
+        return Snapshot(task_id, Status.RUNNING if state or progress else Status.QUEUED, progress)
     result = link(task.file) or link(task.image)
     if result is None:
         unexpected("the task is done and names no file", reply)
-    return Snapshot(task.task_id, Status.SUCCEEDED, 1.0, (Output(result),))
+    return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),))

@@ -6,7 +6,6 @@ import json
 import mimetypes
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -59,7 +58,7 @@ def plan(body: Json | Multipart | Media) -> Plan:
     """How a body will be sent; its media are not measured yet."""
     match body:
         case Json(value):
-            return Plan("application/json", _joined(json_parts(value)))
+            return Plan("application/json", json_parts(value))
         case Multipart():
             boundary = secrets.token_hex(16)
             return Plan(f"multipart/form-data; boundary={boundary}", _joined(multipart_parts(body, boundary)))
@@ -85,11 +84,15 @@ async def _ready(part: Part, sized: Sized) -> Part:
     return Base64(await sized(part.media)) if isinstance(part, Base64) else await sized(part)
 
 
-def json_parts(value: Any) -> Iterator[Part]:
+def json_parts(value: Any) -> tuple[Part, ...]:
     """JSON text in parts, with media where base64 text is to stand."""
-    with suppress(TypeError):  # plain values, as most are, need no second look
-        yield json.dumps(value).encode()
-        return
+    try:  # plain values, as most are, need no second look
+        return (json.dumps(value).encode(),)
+    except TypeError:
+        return tuple(_mixed_parts(value))
+
+
+def _mixed_parts(value: Any) -> Iterator[Part]:
     found: list[Base64] = []
     mark = secrets.token_hex(16)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -15,12 +14,13 @@ from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFi
 from attrs import define, field
 from yarl import URL
 
-from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, UnexpectedAnswer, WatermarkError
+from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
 from ..media.base import Media, redacted
 from ..media.memory import Link
 from ..media.stream import Stream
 from ..provider import Provider, loopback
 from ..wire import Request, Response
+from . import answers
 from .bodies import Plan, Progress, measured, plan
 from .download import Download, FileSink, MemorySink
 from .files import whole
@@ -28,10 +28,7 @@ from .guard import ForbiddenAddress, Refused, check_link, public_socket
 from .sending import Sending
 from .spool import spooled
 
-ANSWER_LIMIT = 256 << 20
 _PARSE_ELSEWHERE = 1 << 18
-_CONNECT = 15.0
-_NO_HEADERS: Mapping[str, str] = {}
 _READ_LINK = {"Accept-Encoding": "identity"}
 # below the idle time after which common servers hang up: a paid POST is never written to a dead connection
 _KEEPALIVE = 4.0
@@ -59,17 +56,19 @@ class HttpTransport:
     _api: aiohttp.ClientSession = field(init=False, repr=False)
     _bare: aiohttp.ClientSession = field(init=False, repr=False)
     _base: str = field(init=False, repr=False)
-    _headers: Mapping[str, str] = field(init=False, repr=False)
+    _foreign: Mapping[str, str] | None = field(init=False, repr=False)
     local: bool = field(init=False)
 
     async def __aenter__(self) -> Self:
         """Open both sessions, on the running loop."""
         self._base = self.provider.base_url
         self.local = loopback(urlsplit(self._base).hostname)
-        self._headers = {"User-Agent": "aiowatermark", **self.provider.headers}
+        headers = {"User-Agent": "aiowatermark", **self.provider.headers}
+        self._foreign = headers if self.given is not None else None
         self._api = self.given or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=_KEEPALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
         )
         self._bare = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -93,31 +92,35 @@ class HttpTransport:
 
         Raises ProviderUnavailable, with `sent` False where no byte left, TransferFailed where the media broke.
         """
-        if request.body is None:
-            return await self._exchange(request, None, timeout, None)
-        body = plan(request.body)
-        if body.small is not None:
-            return await self._exchange(request, body, timeout, None)
+        body = None if request.body is None else plan(request.body)
+        if body is not None and body.small is None:
+            return await self._streamed(request, body, timeout, progress)
+        try:
+            if body is None:
+                return await self._ask(request, None, None, answers.within(timeout))
+            kind = {"Content-Type": body.content_type}
+            return await self._ask(request, body.small, kind, answers.within(timeout))
+        except _BROKEN as error:
+            raise self._unavailable(error, sent=not isinstance(error, _NEVER_LEFT)) from None
+
+    async def _streamed(self, request: Request, body: Plan, wait: float, progress: Progress | None) -> Response:
         try:
             async with AsyncExitStack() as stack:
                 body = await measured(body, lambda media: self._sized(media, stack))
-                return await self._exchange(request, body, timeout, progress)
+                return await self._watched(request, body, wait, progress)
         except TransferFailed as error:
             if request.repeatable and isinstance(request.body, Link) and not isinstance(error, Refused):
                 raise ProviderUnavailable(error.message) from None  # a link is opened anew for another try
             raise
 
-    async def _exchange(self, request: Request, body: Plan | None, wait: float, progress: Progress | None) -> Response:
-        if body is None or body.small is not None:
-            try:
-                return await self._ask(request, body, body.small if body else None, wait)
-            except _BROKEN as error:
-                raise self._unavailable(error, sent=not isinstance(error, _NEVER_LEFT)) from None
+    async def _watched(self, request: Request, body: Plan, wait: float, progress: Progress | None) -> Response:
+        """A body that moves may take its time; a watchdog looks that it does."""
+        headers = {"Content-Type": body.content_type, "Content-Length": str(body.length)}
         sending = Sending(body, progress, self.stall / 20)
         try:
             async with asyncio.timeout(self.stall) as watch:
                 sending.moved = lambda: watch.reschedule(self._patience(sending, wait))
-                return await self._ask(request, body, sending.blocks, wait)
+                return await self._ask(request, sending.blocks, headers, answers.never_silent(wait))
         except _BROKEN as error:
             raise self._unsent(error, request, sending) from None
         finally:
@@ -141,26 +144,29 @@ class HttpTransport:
             return TransferFailed(f"{media.name} broke off on its way ({failure.message}): {once}")
         return failure
 
-    async def _ask(self, request: Request, body: Plan | None, data: Any, wait: float) -> Response:
-        headers = _NO_HEADERS if request.signed else self._headers
-        if body is not None:
-            headers = {**headers, "Content-Type": body.content_type, "Content-Length": str(body.length)}
-        session = self._bare if request.signed else self._api
-        url = URL(request.target if request.signed else self._base + request.target, encoded=True)
+    async def _ask(
+        self, request: Request, data: Any, headers: Mapping[str, str] | None, limits: aiohttp.ClientTimeout
+    ) -> Response:
+        session, url = self._api, request.target
         if request.signed:
-            check_link(request.target, local=self.local)
-        limits = _limits(wait, isinstance(data, bytes) or data is None)
-        async with session.request(
+            session = self._bare
+            check_link(url, local=self.local)
+        else:
+            url = self._base + url
+            if self._foreign is not None:
+                headers = {**self._foreign, **headers} if headers else self._foreign
+        answer = await session.request(
             request.method,
-            url,
+            URL(url, encoded=True),
             data=data,
             headers=headers,
             timeout=limits,
             allow_redirects=False,
             raise_for_status=False,
-        ) as answer:
-            reply = Response(answer.status, answer.headers, await _read(answer))
-        if len(reply.body) > _PARSE_ELSEWHERE:
+        )
+        body = await answers.read(answer)
+        reply = Response(answer.status, answer.headers, body)
+        if len(body) > _PARSE_ELSEWHERE:
             await asyncio.to_thread(reply.preload)
         return reply
 
@@ -184,7 +190,7 @@ class HttpTransport:
     async def fetch(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         """GET a link on the bare session, byte for byte; raises TransferFailed for a forbidden or unreachable host."""
         check_link(url, local=self.local)
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=self.stall)
+        limits = answers.never_silent(self.stall)
         try:
             async with self._bare.get(
                 URL(url, encoded=True), headers={**_READ_LINK, **headers}, timeout=limits, max_redirects=5
@@ -212,26 +218,6 @@ class HttpTransport:
         failure = ProviderUnavailable(f"{self.provider.title}: {what}: {_named(error)}")
         failure.sent = sent
         return failure
-
-
-@lru_cache(maxsize=64)
-def _limits(wait: float, small: bool) -> aiohttp.ClientTimeout:  # noqa: FBT001
-    """One bound for everything where the body is small, so that a dripping answer ends; a stream has its watchdog."""
-    if small:
-        return aiohttp.ClientTimeout(total=wait, sock_connect=_CONNECT)
-    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=wait)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    if answer.content_length is not None and answer.content_length <= ANSWER_LIMIT:
-        return await answer.read()
-    body = bytearray()
-    async for chunk in answer.content.iter_chunked(1 << 18):
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            msg = "the answer has no end"
-            raise UnexpectedAnswer(msg)
-    return bytes(body)
 
 
 def _forbidden(error: BaseException) -> bool:

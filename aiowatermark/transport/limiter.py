@@ -19,6 +19,8 @@ class Limiter:
 
     async def turn(self, *, new: bool, until: float) -> None:  # noqa: ARG002 - all are equal here
         """Wait for one's turn; raises RateLimited where none comes before `until` on the loop's clock."""
+        if not self._next and not self._pause:
+            return  # no rate, and nobody was ever held
         now = asyncio.get_running_loop().time()
         begin = max(now, self._next)
         if begin > max(until, now):
