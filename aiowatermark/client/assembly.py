@@ -12,10 +12,14 @@ from ..transport import Transport
 from ..transport.limiter import Limiter
 from .conductor import Conductor
 from .doubt import Doubt
+from .gate import Gate
 from .limits import Limits
 from .porter import ClientPorter
 from .shares import Permits, SharedPace
+from .submission import Submission
 from .talk import Talker
+from .turns import Turns
+from .watch import Watch
 
 if TYPE_CHECKING:
     from ..callbacks.receiver import CallbackReceiver
@@ -37,19 +41,21 @@ def assembled(
     account, commons = provider.account, store.commons
     rate = limits.requests_per_second or provider.requests_per_second
     talker = Talker(provider, transport, SharedPace(commons, account, rate) if commons else Limiter(rate))
+    gate = Gate(store)
+    doubt = Doubt(provider, talker, store, receiver)
+    porter = ClientPorter(transport, asyncio.Semaphore(limits.transfers), check, provider, talker)
+    # an explicit schedule is obeyed as it stands; only the default stretches
+    schedules = (polling or provider.polling, polling or STRETCHED)
     return Conductor(
         provider,
         talker,
         store,
-        polling or provider.polling,
-        # an explicit schedule is obeyed as it stands; only the default stretches
-        polling or STRETCHED,
+        gate,
+        Turns(limits.in_flight),
         Permits(asyncio.Semaphore(limits.submissions), limits.submissions, account, commons),
-        asyncio.Semaphore(limits.in_flight),
-        limits.in_flight,
+        Submission(provider, talker, store, doubt, gate, receiver, resubmit),
+        Watch(provider, talker, gate, *schedules, porter, receiver),
+        doubt,
         deadline,
-        ClientPorter(transport, asyncio.Semaphore(limits.transfers), check, provider, talker),
-        Doubt(provider, talker, store, receiver),
         receiver,
-        resubmit,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from ..bells import Bell
 from ..errors import WatermarkError
@@ -13,6 +13,13 @@ from ..results import Result
 from ..wire import Delivery
 
 T = TypeVar("T")
+
+
+class Life(Protocol):
+    """A job's task, or its place in the queue for one."""
+
+    def cancel(self) -> object:
+        """End it."""
 
 
 class JobHandle:
@@ -40,7 +47,7 @@ class JobHandle:
     def __init__(self, record: Record, *, sent: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.record = record
-        self.task: asyncio.Task[None] | None = None
+        self.task: Life | None = None
         self.until = 0.0
         self.bell = Bell()
         self.mail: Delivery | None = None

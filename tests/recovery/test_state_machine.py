@@ -164,7 +164,7 @@ class Jobs(RuleBasedStateMachine):
         self.waiting.clear()
         assert conductor is not None
         assert conductor.alive == {}
-        assert conductor.in_flight._value == self.client.limits.in_flight
+        assert conductor.turns.room == self.client.limits.in_flight
         assert conductor.permits.local._value == self.client.limits.submissions
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return None
