@@ -14,7 +14,7 @@ from ..provider import Dialogue, Provider
 from ..refusals import refusal
 from ..transport import Transport
 from ..transport.bodies import Progress
-from ..transport.delays import delays, obeyed
+from ..transport.delays import obeyed, pause
 from ..wire import Request, Response
 from .shares import Pace
 
@@ -78,7 +78,7 @@ class Talker:
         paid = not request.repeatable
         if paid:
             await turn.before_paid()
-        pauses = delays(turn.tries)
+        tried = 0
         while True:
             if not request.signed:
                 await self.pace.turn(new=paid, until=turn.until)
@@ -92,7 +92,8 @@ class Talker:
                     raise
                 reply, problem = None, error
             turn.paying(left=False)
-            if not await _rested(problem, next(pauses, None), turn.until):
+            tried += 1
+            if not await _rested(problem, pause(tried, turn.tries), turn.until):
                 if reply is None:
                     raise problem
                 return reply  # the flow says what it means
@@ -109,15 +110,15 @@ class Talker:
         return None
 
 
-async def _rested(problem: WatermarkError | None, pause: float | None, until: float) -> bool:
+async def _rested(problem: WatermarkError | None, rest: float | None, until: float) -> bool:
     """Wait before another try; False where there is none left, or no time for it."""
-    if pause is None:
+    if rest is None:
         return False
-    pause = obeyed(pause, getattr(problem, "retry_after", None))
-    if now() + pause >= until:
+    rest = obeyed(rest, getattr(problem, "retry_after", None))
+    if now() + rest >= until:
         return False
-    log.info("trying again in %.1f s: %s", pause, problem)
-    await asyncio.sleep(pause)
+    log.info("trying again in %.1f s: %s", rest, problem)
+    await asyncio.sleep(rest)
     return True
 
 

@@ -25,6 +25,8 @@ log = logging.getLogger("aiowatermark")
 # a look that says one of these twice in a row ends the wait: no patience mends them
 _FINAL = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
 _COALESCED = 1.0
+# a look that begins just before the deadline has this many seconds for its answer
+_LAST = 1.0
 
 
 @define(eq=False)
@@ -45,6 +47,7 @@ class Watch:
             raise in_doubt(handle, None)
         called = self.receiver is not None and handle.record.callback is not None
         polling = self.stretched if called else self.polling
+        turn = Turn(handle.until + _LAST, tries=1)
         delay, problem, looked = polling.first, None, 0.0
         time = now()
         due = time + delay
@@ -55,7 +58,7 @@ class Watch:
                 # however many deliveries come, one look a second answers them
                 await asyncio.sleep(max(0.0, looked + _COALESCED - now()))
             looked = now()
-            problem = await self._look(handle, looked, problem)
+            problem = await self._look(handle, turn, problem)
             time = now()
             if time >= due:
                 delay = polling.after(delay)
@@ -64,12 +67,11 @@ class Watch:
                 due = time + asked
         self._settle(handle)
 
-    async def _look(self, handle: JobHandle, time: float, before: WatermarkError | None) -> WatermarkError | None:
+    async def _look(self, handle: JobHandle, turn: Turn, before: WatermarkError | None) -> WatermarkError | None:
         """Ask once where the job stands; gives the problem of a look that told nothing."""
         handle.bell.take()
         if self._believed(handle):
             return None
-        turn = Turn(max(handle.until, time + 1.0), tries=1)
         try:
             snapshot = await self.talker.converse(self.provider.query(handle.record), turn)
         except _FINAL as error:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
 from functools import lru_cache
 
 import aiohttp
 
 from ..errors import UnexpectedAnswer
+from ..wire import Response
 
 ANSWER_LIMIT = 256 << 20
 CONNECT = 15.0
 """Seconds that reaching a host may take."""
+_PARSE_ELSEWHERE = 1 << 18
 
 
-def read(answer: aiohttp.ClientResponse) -> Awaitable[bytes]:
-    """The answer's body; its connection is let go of, whatever happens. Raises UnexpectedAnswer for an endless one."""
+async def whole(answer: aiohttp.ClientResponse) -> Response:
+    """The answer, read; its connection is let go of, whatever happens. Raises UnexpectedAnswer for an endless one."""
     length = answer.content_length
-    return answer.read() if length is not None and length <= ANSWER_LIMIT else _unmeasured(answer)
+    body = await (answer.read() if length is not None and length <= ANSWER_LIMIT else _unmeasured(answer))
+    reply = Response(answer.status, answer.headers, body)
+    if len(body) > _PARSE_ELSEWHERE:
+        await asyncio.to_thread(reply.preload)
+    return reply
 
 
 async def _unmeasured(answer: aiohttp.ClientResponse) -> bytes:

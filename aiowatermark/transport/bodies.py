@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -19,12 +19,15 @@ Progress: TypeAlias = Callable[[int, int | None], object]
 Sized: TypeAlias = Callable[[Media], Awaitable[Media]]
 """Gives media whose size is known and that can be read here."""
 
+_JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+_BYTES: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
+
 
 @frozen
 class Plan:
-    """What will be sent: its type, its parts in order, its whole length in bytes."""
+    """What will be sent: the headers that tell its type, its parts in order, its whole length in bytes."""
 
-    content_type: str
+    headers: Mapping[str, str]
     parts: tuple[Part, ...]
 
     @property
@@ -58,12 +61,13 @@ def plan(body: Json | Multipart | Media) -> Plan:
     """How a body will be sent; its media are not measured yet."""
     match body:
         case Json(value):
-            return Plan("application/json", json_parts(value))
+            return Plan(_JSON, json_parts(value))
         case Multipart():
             boundary = secrets.token_hex(16)
-            return Plan(f"multipart/form-data; boundary={boundary}", _joined(multipart_parts(body, boundary)))
+            kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+            return Plan(kind, _joined(multipart_parts(body, boundary)))
         case Media() as media:
-            return Plan("application/octet-stream", (media,))
+            return Plan(_BYTES, (media,))
 
 
 def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
@@ -75,7 +79,7 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 async def measured(body: Plan, sized: Sized) -> Plan:
     """The plan with media whose sizes are known and that can be read here."""
-    return Plan(body.content_type, tuple([await _ready(part, sized) for part in body.parts]))
+    return Plan(body.headers, tuple([await _ready(part, sized) for part in body.parts]))
 
 
 async def _ready(part: Part, sized: Sized) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import backoff
 
@@ -15,6 +16,11 @@ def delays(tries: int = TRIES, *, first: float = 0.5, ceiling: float = 30.0) -> 
     next(growing)  # the generator's first value is None, for its own decorators
     for _ in range(tries - 1):
         yield backoff.full_jitter(next(growing))
+
+
+def pause(tried: int, tries: int) -> float | None:
+    """The pause after so many attempts; None where there are to be no more."""
+    return next(islice(delays(tries), tried - 1, None), None)
 
 
 def obeyed(delay: float, hint: float | None) -> float:

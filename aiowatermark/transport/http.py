@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,6 @@ from .guard import ForbiddenAddress, Refused, check_link, public_socket
 from .sending import Sending
 from .spool import spooled
 
-_PARSE_ELSEWHERE = 1 << 18
 _READ_LINK = {"Accept-Encoding": "identity"}
 # below the idle time after which common servers hang up: a paid POST is never written to a dead connection
 _KEEPALIVE = 4.0
@@ -87,19 +86,25 @@ class HttpTransport:
         if self.given is None:
             await self._api.close()
 
-    async def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Response:  # noqa: ASYNC109
+    def perform(
+        self, request: Request, *, timeout: float, progress: Progress | None = None
+    ) -> Coroutine[Any, Any, Response]:
         """Do one request, once; `timeout` is how long the answer may take in seconds.
 
         Raises ProviderUnavailable, with `sent` False where no byte left, TransferFailed where the media broke.
         """
-        body = None if request.body is None else plan(request.body)
-        if body is not None and body.small is None:
-            return await self._streamed(request, body, timeout, progress)
+        if request.body is None:
+            return self._small(request, None, None, timeout)
+        body = plan(request.body)
+        if (text := body.small) is not None:
+            return self._small(request, text, body.headers, timeout)
+        return self._streamed(request, body, timeout, progress)
+
+    async def _small(
+        self, request: Request, text: bytes | None, headers: Mapping[str, str] | None, wait: float
+    ) -> Response:
         try:
-            if body is None:
-                return await self._ask(request, None, None, answers.within(timeout))
-            kind = {"Content-Type": body.content_type}
-            return await self._ask(request, body.small, kind, answers.within(timeout))
+            return await answers.whole(await self._asked(request, text, headers, answers.within(wait)))
         except _BROKEN as error:
             raise self._unavailable(error, sent=not isinstance(error, _NEVER_LEFT)) from None
 
@@ -115,12 +120,13 @@ class HttpTransport:
 
     async def _watched(self, request: Request, body: Plan, wait: float, progress: Progress | None) -> Response:
         """A body that moves may take its time; a watchdog looks that it does."""
-        headers = {"Content-Type": body.content_type, "Content-Length": str(body.length)}
+        headers = {**body.headers, "Content-Length": str(body.length)}
         sending = Sending(body, progress, self.stall / 20)
         try:
             async with asyncio.timeout(self.stall) as watch:
                 sending.moved = lambda: watch.reschedule(self._patience(sending, wait))
-                return await self._ask(request, sending.blocks, headers, answers.never_silent(wait))
+                asked = self._asked(request, sending.blocks, headers, answers.never_silent(wait))
+                return await answers.whole(await asked)
         except _BROKEN as error:
             raise self._unsent(error, request, sending) from None
         finally:
@@ -144,9 +150,9 @@ class HttpTransport:
             return TransferFailed(f"{media.name} broke off on its way ({failure.message}): {once}")
         return failure
 
-    async def _ask(
+    def _asked(
         self, request: Request, data: Any, headers: Mapping[str, str] | None, limits: aiohttp.ClientTimeout
-    ) -> Response:
+    ) -> Awaitable[aiohttp.ClientResponse]:
         session, url = self._api, request.target
         if request.signed:
             session = self._bare
@@ -155,7 +161,7 @@ class HttpTransport:
             url = self._base + url
             if self._foreign is not None:
                 headers = {**self._foreign, **headers} if headers else self._foreign
-        answer = await session.request(
+        return session.request(
             request.method,
             URL(url, encoded=True),
             data=data,
@@ -164,11 +170,6 @@ class HttpTransport:
             allow_redirects=False,
             raise_for_status=False,
         )
-        body = await answers.read(answer)
-        reply = Response(answer.status, answer.headers, body)
-        if len(body) > _PARSE_ELSEWHERE:
-            await asyncio.to_thread(reply.preload)
-        return reply
 
     async def _sized(self, media: Media, stack: AsyncExitStack) -> Media:
         if isinstance(media, Link):
