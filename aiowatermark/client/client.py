@@ -148,8 +148,8 @@ class Client:
         RateLimited, Rejected or ProviderUnavailable where nothing was paid; SubmissionInDoubt where it may have been.
         """
         _ = self._open
-        job = await self._intake.job(media, mask, size, options)
-        return await self._begun(job, key, deadline, progress).submitted(self._drain)
+        begun = self._begun(await self._intake.job(media, mask, size, options), key, deadline, progress)
+        return await begun.submitted(self._drain)
 
     async def remove(
         self,
@@ -167,8 +167,8 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._open
-        job = await self._intake.job(media, mask, size, options)
-        return await self._begun(job, key, deadline, progress).completed(self._drain)
+        begun = self._begun(await self._intake.job(media, mask, size, options), key, deadline, progress)
+        return await begun.completed(self._drain)
 
     async def refine(
         self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None, **options: Any

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any, Protocol, Self
 
 from ..bells import Bell
 from ..errors import WatermarkError
 from ..jobs import Record, Snapshot
 from ..results import Result
 from ..wire import Delivery
-
-T = TypeVar("T")
 
 
 class Life(Protocol):
@@ -151,30 +149,35 @@ class JobHandle:
 
     async def submitted(self, drain: float) -> Self:
         """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
-        await self._until(self.accepted(), drain)
+        self.waiters += 1
+        try:
+            if not self._taken:
+                await asyncio.shield(self._word())
+        except asyncio.CancelledError:
+            await self._called_off(drain)
+            raise
+        finally:
+            self.waiters -= 1
         return self
 
     async def completed(self, drain: float) -> Result:
         """Wait for the result; cancelled before the provider's word, as `submitted`."""
-        return await self._until(self._wait(), drain)
-
-    async def _until(self, end: Awaitable[T], drain: float) -> T:
         self.waiters += 1
         try:
-            return await end
+            return await asyncio.shield(self._done)
         except asyncio.CancelledError:
-            if self.sent:
-                await self.answered(drain)
-            elif not self._taken and self.task is not None and self.waiters == 1:
-                self.task.cancel()
+            await self._called_off(drain)
             raise
+        except WatermarkError as error:
+            raise error.with_traceback(None) from None
         finally:
             self.waiters -= 1
 
-    async def accepted(self) -> None:
-        """Wait until the provider has the job, or raise what came instead."""
-        if not self._taken:
-            await asyncio.shield(self._word())
+    async def _called_off(self, drain: float) -> None:
+        if self.sent:
+            await self.answered(drain)
+        elif not self._taken and self.task is not None and self.waiters == 1:
+            self.task.cancel()
 
     async def answered(self, seconds: float) -> None:
         """Wait for the paid request's answer, but not longer than `seconds`; raises nothing of the job's."""

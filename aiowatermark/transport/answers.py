@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
 
 import aiohttp
 
@@ -13,6 +12,8 @@ from ..wire import Response
 ANSWER_LIMIT = 256 << 20
 CONNECT = 15.0
 """Seconds that reaching a host may take."""
+UNBOUNDED = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT)
+"""For those who bound the whole themselves."""
 _PARSE_ELSEWHERE = 1 << 18
 
 
@@ -35,12 +36,6 @@ async def _unmeasured(answer: aiohttp.ClientResponse) -> bytes:
                 msg = "the answer has no end"
                 raise UnexpectedAnswer(msg)
     return bytes(body)
-
-
-@lru_cache(maxsize=64)
-def within(seconds: float) -> aiohttp.ClientTimeout:
-    """One bound for everything, so that a dripping answer ends."""
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT)
 
 
 def never_silent(seconds: float) -> aiohttp.ClientTimeout:

@@ -25,6 +25,7 @@ from .bodies import Plan, Progress, measured, plan
 from .download import Download, FileSink, MemorySink
 from .files import whole
 from .guard import ForbiddenAddress, Refused, check_link, public_socket
+from .patience import Patience
 from .sending import Sending
 from .spool import spooled
 
@@ -56,11 +57,13 @@ class HttpTransport:
     _bare: aiohttp.ClientSession = field(init=False, repr=False)
     _base: str = field(init=False, repr=False)
     _foreign: Mapping[str, str] | None = field(init=False, repr=False)
+    _waits: Patience = field(init=False, repr=False)
     local: bool = field(init=False)
 
     async def __aenter__(self) -> Self:
         """Open both sessions, on the running loop."""
         self._base = self.provider.base_url
+        self._waits = Patience()
         self.local = loopback(urlsplit(self._base).hostname)
         headers = {"User-Agent": "aiowatermark", **self.provider.headers}
         self._foreign = headers if self.given is not None else None
@@ -82,6 +85,7 @@ class HttpTransport:
 
     async def __aexit__(self, *exc: object) -> None:
         """Close what was opened here."""
+        self._waits.close()
         await self._bare.close()
         if self.given is None:
             await self._api.close()
@@ -103,10 +107,17 @@ class HttpTransport:
     async def _small(
         self, request: Request, text: bytes | None, headers: Mapping[str, str] | None, wait: float
     ) -> Response:
+        task = self._waits.begin(wait)
         try:
-            return await answers.whole(await self._asked(request, text, headers, answers.within(wait)))
+            return await answers.whole(await self._asked(request, text, headers, answers.UNBOUNDED))
         except _BROKEN as error:
             raise self._unavailable(error, sent=not isinstance(error, _NEVER_LEFT)) from None
+        except asyncio.CancelledError:
+            if self._waits.end(task):
+                raise self._unavailable(TimeoutError(), sent=True) from None
+            raise
+        finally:
+            self._waits.end(task)
 
     async def _streamed(self, request: Request, body: Plan, wait: float, progress: Progress | None) -> Response:
         try:

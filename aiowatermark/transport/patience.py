@@ -1,0 +1,53 @@
+"""Bounds for many waits at once: one timer for all of them, and hardly anything to do for a wait that ends in time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+class Patience:
+    """Cuts waits off when their time is over, by cancelling their task; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ends: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._cut: dict[asyncio.Task[Any], int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float) -> asyncio.Task[Any]:
+        """The running task begins a wait for so many seconds; one wait a task at a time."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - whoever awaits is a task
+        end = self._loop.time() + seconds
+        self._ends[task] = end, task.cancelling()
+        if self._timer is None or end < self._timer.when():
+            self._look_at(end)
+        return task
+
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """The wait is over; True where it was cut off, and nobody else cancelled the task."""
+        self._ends.pop(task, None)
+        before = self._cut.pop(task, None)
+        return before is not None and task.uncancel() <= before
+
+    def close(self) -> None:
+        """Cut nothing off any more."""
+        self._ends.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for task in [task for task, (end, _) in self._ends.items() if end <= now]:
+            self._cut[task] = self._ends.pop(task)[1]
+            task.cancel()
+        if self._ends:
+            self._look_at(min(end for end, _ in self._ends.values()))
