@@ -9,19 +9,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from attrs import define
+from attrs import define, field
 
 from .sqlite_file import connected, told
 
-_INSERT = "INSERT INTO records (key, callback, version, ended, parts, data) VALUES "
+_INSERT = "INSERT INTO records (key, callback, version, ended, parts, data) "
 _VALUES = "(?, ?, ?, ?, ?, ?)"
+_NOBODY = (None,) * 6
 # parts are added up: a newer record may still speak of files that came with an older one
-_NEWS = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, version = excluded.version,
-    ended = excluded.ended, parts = trim(parts || ' ' || excluded.parts), data = excluded.data
-    WHERE ended IS NULL AND excluded.version > version"""
+_UPDATE = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, version = excluded.version,
+    ended = excluded.ended, parts = trim(parts || ' ' || excluded.parts), data = """
+_NEWS = _UPDATE + "excluded.data WHERE ended IS NULL AND excluded.version > version"
+# a row that may not be taken gets no data, which the table refuses, and with it all the others
+_ALL = _UPDATE + "CASE WHEN ended IS NULL AND excluded.version > version THEN excluded.data END"
 _NOTHING = " ON CONFLICT (key) DO NOTHING"
-# rows of one statement: few enough for the oldest limit of parameters, a power of two so that few statements exist
-_TOGETHER = 128
 
 
 class Kind(Enum):
@@ -51,6 +52,11 @@ class Change:
     key: str
     row: Row | None = None
 
+    @property
+    def usual(self) -> bool:
+        """Whether it may be taken as news: a first version is never news of a record that is known."""
+        return self.kind is Kind.PUT or (self.row is not None and self.row.version == 0)
+
 
 Outcome: TypeAlias = str | None
 """OPEN: the data that had the key already. PUT: the data that was newer. FORGET: the parts that nobody has now."""
@@ -62,6 +68,11 @@ class Table:
 
     path: Path
     connection: sqlite3.Connection
+    most: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """As many rows a statement as this SQLite takes values."""
+        self.most = 1 << (self.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // 6).bit_length() - 1
 
     @classmethod
     def opened(cls, path: Path, patience: float) -> Table:
@@ -74,15 +85,13 @@ class Table:
             self.connection.close()
 
     def change(self, changes: Sequence[Change]) -> list[Outcome]:
-        """Do all in one transaction, durably; gives each one's outcome. Raises StoreError, and nothing is done."""
+        """Do all or nothing, durably; gives each one's outcome. Raises StoreError, and nothing is done."""
         with told(self.path):
+            if self._taken(changes):
+                return [None] * len(changes)
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                outcomes = self._together(changes)
-                if outcomes is None:
-                    self.connection.execute("ROLLBACK")
-                    self.connection.execute("BEGIN IMMEDIATE")
-                    outcomes = [self._one(change) for change in changes]
+                outcomes = [self._one(change) for change in changes]
                 self.connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -90,35 +99,28 @@ class Table:
                 raise
             return outcomes
 
-    def _together(self, changes: Sequence[Change]) -> list[Outcome] | None:
-        """Many rows a statement, because each statement has to win the interpreter back from a busy event loop.
+    def _taken(self, changes: Sequence[Change]) -> bool:
+        """Take all rows as news, in one statement, because each has to win the interpreter back from a busy loop.
 
-        None where keys meet or a record is known already: then each is asked for by itself.
+        False, and nothing is done, where keys meet or a record is known already: then each is asked for by itself.
         """
-        if len({change.key for change in changes}) < len(changes):
-            return None
-        for kind in (Kind.OPEN, Kind.PUT):
-            rows = [change.row for change in changes if change.kind is kind and change.row is not None]
-            if self._insert(kind, rows) < len(rows):
-                return None
-        return [self._one(change) if change.kind is Kind.FORGET else None for change in changes]
-
-    def _insert(self, kind: Kind, rows: Sequence[Row]) -> int:
-        """How many rows were taken."""
-        taken = start = 0
-        while start < len(rows):
-            count = min(_TOGETHER, 1 << (len(rows) - start).bit_length() - 1)
-            values = [value for row in rows[start : start + count] for value in row]
-            taken += self.connection.execute(_statement(kind, count), values).rowcount
-            start += count
-        return taken
+        rows = [change.row for change in changes if change.row is not None and change.usual]
+        if len({row.key for row in rows}) < len(changes) or len(rows) > self.most:
+            return False
+        count = 1 << (len(rows) - 1).bit_length()  # a power of two, so that few statements exist
+        values = [value for row in rows for value in row]
+        values += _NOBODY * (count - len(rows))
+        with suppress(sqlite3.IntegrityError):
+            self.connection.execute(_statement(count), values)
+            return True
+        return False
 
     def _one(self, change: Change) -> Outcome:
         if change.row is None:
             parts: str | None = self._value("SELECT parts FROM records WHERE key = ?", change.key)
             self.connection.execute("DELETE FROM records WHERE key = ?", (change.key,))
             return parts
-        if self._insert(change.kind, [change.row]):
+        if self.connection.execute(f"{_INSERT}VALUES {_VALUES}{change.kind.value}", change.row).rowcount:
             return None
         return self.by_key(change.key)
 
@@ -167,5 +169,6 @@ class Table:
             return [parts for _, parts in rows]
 
 
-def _statement(kind: Kind, count: int) -> str:
-    return _INSERT + ", ".join([_VALUES] * count) + kind.value
+def _statement(count: int) -> str:
+    rows = ", ".join([_VALUES] * count)
+    return f"{_INSERT}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{_ALL}"  # noqa: S608 - no text of others

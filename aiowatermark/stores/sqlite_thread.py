@@ -24,7 +24,9 @@ from .sqlite_table import Change, Kind, Row, Table
 log = logging.getLogger("aiowatermark")
 
 _PATIENCE = 30.0
-_AT_ONCE = 1024
+_AT_ONCE = 512
+# a busy store gathers for a moment: each hop to its thread costs more than a row
+_FEW, _PLENTY, _GATHERING = 8, 128, 0.02
 _TIDY = 3600.0
 _EXPIRED = 1000
 
@@ -78,7 +80,10 @@ class Clerk:
     loop: asyncio.AbstractEventLoop
     ready: asyncio.Future[None] = field(init=False)
     closed: asyncio.Future[None] = field(init=False)
-    _queue: SimpleQueue[Errand | None] = field(factory=SimpleQueue, init=False)
+    _queue: SimpleQueue[list[Errand] | None] = field(factory=SimpleQueue, init=False)
+    _waiting: list[Errand] = field(factory=list, init=False)
+    _busy: bool = field(default=False, init=False)
+    _pause: asyncio.TimerHandle | None = field(default=None, init=False)
     _tidy_at: float = field(default=0.0, init=False)
 
     def start(self) -> None:
@@ -90,13 +95,29 @@ class Clerk:
 
     def close(self) -> None:
         """End after what is waiting; `closed` tells when."""
+        self._send()
         self._queue.put(None)
 
     def ask(self, kind: Kind | None, what: Record | Row | str = "", read: Read | None = None) -> asyncio.Future[Any]:
         """Have something written or read; gives where the answer will be."""
         told = self.loop.create_future()
-        self._queue.put(Errand(told, kind, what, read))
+        self._waiting.append(Errand(told, kind, what, read))
+        if not self._busy:
+            self._busy = True
+            self.loop.call_soon(self._send)
+        elif self._pause is not None and len(self._waiting) >= _PLENTY:
+            self._send()
         return told
+
+    def _send(self) -> None:
+        """Hand over what has gathered while the thread was busy: one hop for all of it."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        errands, self._waiting = self._waiting, []
+        self._busy = bool(errands)
+        for start in range(0, len(errands), _AT_ONCE):
+            self._queue.put(errands[start : start + _AT_ONCE])
 
     def _run(self) -> None:
         """The thread."""
@@ -107,8 +128,8 @@ class Clerk:
             return
         self._say([(self.ready, None, None)])
         self._begin(table)
-        while errands := self._gathered():
-            self._say(self._served(table, errands))
+        while errands := self._queue.get():
+            self._say(self._served(table, errands), len(errands))
             self._tidy(table)
         with suppress(StoreError):
             table.close()
@@ -122,19 +143,6 @@ class Clerk:
             self.outputs.sweep(table.parts)
         except StoreError as error:
             log.warning("files of lost results could not be removed: %s", error)
-
-    def _gathered(self) -> list[Errand]:
-        """Everything that waits, at least one errand; nothing at the end."""
-        errands: list[Errand] = []
-        errand = self._queue.get()
-        while errand is not None:
-            errands.append(errand)
-            if len(errands) == _AT_ONCE or self._queue.empty():
-                return errands
-            errand = self._queue.get()
-        if errands:
-            self._queue.put(None)  # for the next time: nothing comes after it
-        return errands
 
     def _served(self, table: Table, errands: Sequence[Errand]) -> list[Answer]:
         """Write, then read. An errand whose caller has gone before is left undone."""
@@ -194,9 +202,27 @@ class Clerk:
         self._tidy_at = 0.0
         return True
 
-    def _say(self, answers: Sequence[Answer]) -> None:
+    def _say(self, answers: Sequence[Answer], served: int = 0) -> None:
         with suppress(RuntimeError):  # a loop that was closed has nobody who waits
-            self.loop.call_soon_threadsafe(_tell, answers)
+            self.loop.call_soon_threadsafe(self._tell, answers, served)
+
+    def _tell(self, answers: Sequence[Answer], served: int) -> None:
+        for told, value, error in answers:
+            if told.done():
+                continue
+            if error is None:
+                told.set_result(value)
+            else:
+                told.set_exception(error)
+        if served:
+            self.loop.call_soon(self._go_on, served)  # after those who were told: they may have more
+
+    def _go_on(self, served: int) -> None:
+        """The next batch: at once, or, where there is much to do, when a little more of it has gathered."""
+        if served > _FEW and len(self._waiting) < _PLENTY:
+            self._pause = self.loop.call_later(_GATHERING, self._send)
+        else:
+            self._send()
 
 
 def _answer(told: asyncio.Future[Any], call: Callable[..., Any], *values: Any) -> Answer:
@@ -205,13 +231,3 @@ def _answer(told: asyncio.Future[Any], call: Callable[..., Any], *values: Any) -
         return told, call(*values), None
     except Exception as error:  # noqa: BLE001
         return told, None, error
-
-
-def _tell(answers: Sequence[Answer]) -> None:
-    for told, value, error in answers:
-        if told.done():
-            continue
-        if error is None:
-            told.set_result(value)
-        else:
-            told.set_exception(error)
