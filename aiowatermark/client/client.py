@@ -106,6 +106,7 @@ class Client:
             resubmit=self._resubmit,
             check=lambda: self._open,
         )
+        stack.callback(self._orders.opened())
         stack.push_async_callback(conductor.close, self._drain)
         if (commons := self._store.commons) is not None:
             replica = Replica(commons, self.provider.account, self._callbacks, conductor.adopt)

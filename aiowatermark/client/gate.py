@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 
 from attrs import define
 
@@ -11,6 +13,8 @@ from ..stores import JobStore
 from .handle import JobHandle
 
 log = logging.getLogger("aiowatermark")
+
+_LAST_WORD = 5.0
 
 
 @define(eq=False)
@@ -39,6 +43,11 @@ class Gate:
                 record = stored.advance(snapshot)
                 if record is stored:
                     break
+        except asyncio.CancelledError:  # written all the same: what was learnt has cost money
+            with suppress(Exception):
+                async with asyncio.timeout(_LAST_WORD):
+                    await self.store.put(record)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a store raises: the money was spent
             log.error("job %s goes on without its store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
         return record

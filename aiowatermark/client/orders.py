@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
@@ -15,7 +17,7 @@ from ..provider import Provider
 from ..transport.bodies import Progress
 from .conductor import Conductor
 from .handle import JobHandle
-from .owner import new_owner
+from .owner import has_left, new_owner
 from .submission import Order
 
 if TYPE_CHECKING:
@@ -28,7 +30,12 @@ class Orders:
 
     provider: Provider
     receiver: CallbackReceiver | None
-    owner: str = field(factory=new_owner, init=False)
+    owner: str = field(default="", init=False)
+
+    def opened(self) -> Callable[[], None]:
+        """The client is open; gives what is to be called when it is closed."""
+        self.owner = new_owner()
+        return partial(has_left, self.owner)
 
     def begun(self, conductor: Conductor, job: Job, key: str, deadline: float, progress: Progress | None) -> JobHandle:
         """A job's handle, its life started."""

@@ -1,4 +1,4 @@
-"""Who opened a record: enough to know, on the same machine, that its process is gone."""
+"""Who opened a record: enough to know, on the same machine, that it is gone."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import os
 import socket
 import uuid
 
+_here: set[str] = set()
+
 
 def new_owner() -> str:
-    """A name for one client of this process."""
-    return f"{uuid.uuid4().hex}@{socket.gethostname()}:{os.getpid()}"
+    """A name for one client of this process, from its opening until `has_left`."""
+    owner = f"{uuid.uuid4().hex}@{socket.gethostname()}:{os.getpid()}"
+    _here.add(owner)
+    return owner
+
+
+def has_left(owner: str) -> None:
+    """The client of that name was closed."""
+    _here.discard(owner)
 
 
 def gone(owner: str) -> bool:
-    """Whether the owner's process is certainly gone; False where that cannot be told, as on another machine."""
+    """Whether the owner is certainly gone; False where that cannot be told, as on another machine."""
     host, _, pid = owner.partition("@")[2].rpartition(":")
     if host != socket.gethostname() or not pid.isdecimal():
         return False
+    if int(pid) == os.getpid():  # closed, or of a process that had this number before: a container's has few
+        return owner not in _here
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

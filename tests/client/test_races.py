@@ -186,3 +186,24 @@ async def test_a_store_that_breaks_after_the_payment_costs_no_job(wire: Any, cap
         again = running.resume(handle.token)
         assert (await again).url
     assert wire.submitted == 1
+
+
+class Slow(aw.MemoryStore):
+    """A memory whose news take ten seconds to be remembered."""
+
+    async def put(self, record: Record) -> Record:
+        await asyncio.sleep(10)
+        return await super().put(record)
+
+
+async def test_an_answer_that_came_as_the_client_was_closed_is_remembered(wire: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("aiowatermark.client.gate._LAST_WORD", 60.0)
+    store = Slow()
+    async with client(wire, store=store, drain=0.0) as opened:
+        asking = asyncio.create_task(opened.submit(LINK, key="mine"))
+        await asyncio.sleep(5)
+        assert wire.submitted == 1
+    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], aw.WatermarkError)
+    record = await store.get("mine")
+    assert record is not None
+    assert record.snapshot.task_id == "task-1"

@@ -115,6 +115,22 @@ async def test_another_clients_submission_that_is_never_answered_is_in_doubt(wir
     assert wire.submitted == 0
 
 
+async def test_a_submission_that_a_closed_client_never_settled_is_in_doubt_at_once(wire: Any) -> None:
+    store = aw.MemoryStore()
+    wire.gate = asyncio.Event()
+    async with client(wire, store, drain=1.0) as first:
+        asking = asyncio.create_task(first.remove(LINK, key="mine"))
+        await asyncio.sleep(1)
+    with pytest.raises(aw.WatermarkError, match="the client was closed"):
+        await asking
+    begun = asyncio.get_running_loop().time()
+    async with client(wire, store) as second:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await second.submit(LINK, key="mine")
+    assert asyncio.get_running_loop().time() - begun < 2
+    assert wire.submitted == 1
+
+
 def delivery(**payload: Any) -> aw.Delivery:
     return aw.Delivery(json.dumps(payload).encode(), "application/json")
 
@@ -178,12 +194,15 @@ def test_an_owner_is_gone_only_when_its_process_certainly_is() -> None:
     import subprocess
     import sys
 
-    from aiowatermark.client.owner import gone, new_owner
+    from aiowatermark.client.owner import gone, has_left, new_owner
 
-    mine = new_owner()
+    mine, closed = new_owner(), new_owner()
+    has_left(closed)
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert not gone(mine)
+    assert gone(closed)
+    assert gone(f"an-earlier-process-of-this-number@{mine.partition('@')[2]}")
     assert gone(mine.replace(f":{os.getpid()}", f":{process.pid}"))
     assert not gone("someone@another-machine:1")
     assert not gone("")
