@@ -17,6 +17,7 @@ from ..errors import InvalidInput, TransferFailed
 _GATHERED = 4 << 20
 """Bytes that are gathered for hops to worker threads, of all files that are being written."""
 _LEAST = 1 << 18
+_VECTOR = 1024
 
 
 @frozen
@@ -54,14 +55,28 @@ async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes]) -> int:
             if held >= _writers.batch():
                 if writing is not None:
                     await writing
-                writing = loop.run_in_executor(None, file.writelines, batch)
+                writing = loop.run_in_executor(None, _write, file, batch)
                 batch, written, held = [], written + held, 0
     finally:  # what came before a cut counts: the rest is asked for from there
         _writers.now -= 1
         if writing is not None:
             await writing
-        await asyncio.to_thread(file.writelines, batch)
+        await asyncio.to_thread(_write, file, batch)
     return written + held
+
+
+def _write(file: BinaryIO, batch: list[bytes]) -> None:
+    """All of it, in one call where the system has one: each has to win the interpreter back from a busy loop."""
+    if not hasattr(os, "writev"):
+        file.writelines(batch)
+        return
+    views = [memoryview(block) for block in batch]
+    while views:
+        written = os.writev(file.fileno(), views[:_VECTOR])
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if views:
+            views[0] = views[0][written:]
 
 
 @asynccontextmanager

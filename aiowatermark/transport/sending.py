@@ -22,7 +22,7 @@ class Pace:
     all bodies that are under way together: the loop has other work between their slices.
     """
 
-    least, usual, most = 3 << 14, 3 << 15, 3 << 18
+    least, usual, most = 3 << 14, 3 << 15, 3 << 19
     quick, slow = 0.05, 1.0
     under_way: ClassVar[int] = 0
 
@@ -82,18 +82,19 @@ class Sending:
                     if not block:
                         continue
                     read += len(block)
-                    self._check(whole=read <= self.length)
                     if read < self.length:
                         begun = self._clock()
                         self.sent = read
                         yield block
-                        await self._left(begun)
+                        self._left(begun)
+                        await asyncio.sleep(0)
                     else:
+                        self._check(whole=read == self.length)
                         last = block
             self._check(whole=read == self.length)
             self.sent = read
             yield last
-            await self._left(0.0)
+            self._left(0.0)
         except WatermarkError as error:
             self.error = error
             raise
@@ -104,7 +105,7 @@ class Sending:
         finally:
             Pace.under_way -= 1
 
-    async def _left(self, begun: float) -> None:
+    def _left(self, begun: float) -> None:
         now = self._clock()
         self._pace.took(now - begun)
         if now >= self._told + self._rest or self.whole:
@@ -112,7 +113,6 @@ class Sending:
             self.moved()
         if self._progress is not None:
             self._progress(self.sent, self.length)
-        await asyncio.sleep(0)
 
     def _check(self, *, whole: bool) -> None:
         if not whole:
@@ -140,9 +140,12 @@ class RawSlices:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
 
-    def of(self, block: bytes | memoryview) -> Iterator[Slice]:
+    def of(self, block: bytes | memoryview) -> Iterable[Slice]:
         """The slices of one block."""
-        view, start = memoryview(block), 0
+        return (block,) if len(block) <= self._pace.size else self._cut(memoryview(block))
+
+    def _cut(self, view: memoryview) -> Iterator[Slice]:
+        start = 0
         while start < len(view):
             piece = view[start : start + self._pace.size]
             start += len(piece)

@@ -17,6 +17,7 @@ from aiohttp import web
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, Fault
+from aiowatermark.transport.files import whole, write_blocks
 from aiowatermark.transport.guard import public
 
 Picture = Callable[..., bytes]
@@ -421,3 +422,24 @@ async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_
     ):
         await transport.download(url, tmp_path / "out", None)
     assert "Authorization" not in seen[0]
+
+
+@pytest.mark.parametrize("taken", [1, 7, 1000, None])
+async def test_a_file_is_whole_however_much_the_system_takes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None
+) -> None:
+    writev = os.writev
+    if taken is None:
+        monkeypatch.delattr(os, "writev")
+    else:
+        monkeypatch.setattr(os, "writev", lambda fd, views: writev(fd, [b"".join(views)[:taken]]))
+    blocks = [bytes([number]) * number for number in range(1, 60)]
+
+    async def coming() -> AsyncIterator[bytes]:
+        for block in blocks:
+            yield block
+
+    target = tmp_path / "whole.bin"
+    async with whole(target) as part:
+        assert await write_blocks(part.file, coming()) == sum(map(len, blocks))
+    assert target.read_bytes() == b"".join(blocks)
