@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import aiohttp
 from attrs import define, field
@@ -37,15 +37,23 @@ class _Again(Exception):
         self.hint = hint
 
 
-Fetch: TypeAlias = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[aiohttp.ClientResponse]]
-"""Opens a link with request headers."""
+class Source(Protocol):
+    """Where links are opened and read; both raise TransferFailed or TimeoutError where nothing comes."""
+
+    def fetch(self, url: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Open a link with request headers."""
+        ...
+
+    def blocks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """What comes."""
+        ...
 
 
 @define(eq=False)
 class Download:
     """One link on its way into a sink; `got` bytes of `total` are there."""
 
-    fetch: Fetch
+    source: Source
     url: str = field(repr=redacted)
     max_bytes: int | None = None
     got: int = 0
@@ -76,7 +84,7 @@ class Download:
         elif self.got:
             await self._start_over(sink)
         try:
-            async with self.fetch(self.url, headers) as answer:
+            async with self.source.fetch(self.url, headers) as answer:
                 await self._receive(answer, sink)
         except Refused:
             raise
@@ -121,9 +129,10 @@ class Download:
         self.total = int(found[2]) if found[2] != "*" else self.total
 
     async def _counted(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        async for block, _ in answer.content.iter_chunks():  # as they came: joining them would be a copy
+        async for block in self.source.blocks(answer):
             self.got += len(block)
-            self._fits(self.got)
+            if self.max_bytes is not None:
+                self._fits(self.got)
             if self.progress is not None:
                 self.progress(self.got, self.total)
             yield block

@@ -13,11 +13,11 @@ from typing import BinaryIO
 from attrs import frozen
 
 from ..errors import InvalidInput, TransferFailed
+from .writing import Writer, write
 
 _GATHERED = 4 << 20
 """Bytes that are gathered for hops to worker threads, of all files that are being written."""
 _LEAST = 1 << 18
-_VECTOR = 1024
 
 
 @frozen
@@ -43,40 +43,24 @@ _writers = _Writers()
 
 async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes]) -> int:
     """Write blocks in batches, off the loop, each while the next comes; gives how many bytes there were."""
-    loop = asyncio.get_running_loop()
     batch: list[bytes] = []
     held = written = 0
-    writing: asyncio.Future[None] | None = None
+    writer = Writer(file)
     _writers.now += 1
+    enough = _writers.batch()
     try:
         async for block in blocks:
             batch.append(block)
             held += len(block)
-            if held >= _writers.batch():
-                if writing is not None:
-                    await writing
-                writing = loop.run_in_executor(None, _write, file, batch)
+            if held >= enough:
+                await writer.put(batch)
                 batch, written, held = [], written + held, 0
+                enough = _writers.batch()
     finally:  # what came before a cut counts: the rest is asked for from there
         _writers.now -= 1
-        if writing is not None:
-            await writing
-        await asyncio.to_thread(_write, file, batch)
+        await writer.close()
+        await asyncio.to_thread(write, file, batch)
     return written + held
-
-
-def _write(file: BinaryIO, batch: list[bytes]) -> None:
-    """All of it, in one call where the system has one: each has to win the interpreter back from a busy loop."""
-    if not hasattr(os, "writev"):
-        file.writelines(batch)
-        return
-    views = [memoryview(block) for block in batch]
-    while views:
-        written = os.writev(file.fileno(), views[:_VECTOR])
-        while views and written >= len(views[0]):
-            written -= len(views.pop(0))
-        if views:
-            views[0] = views[0][written:]
 
 
 @asynccontextmanager

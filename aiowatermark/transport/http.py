@@ -195,18 +195,16 @@ class HttpTransport:
             if answer.status != 200:
                 msg = f"{redacted(link.url)} cannot be fetched: HTTP {answer.status}"
                 raise InvalidInput(msg)
-            chunks = answer.content.iter_chunked(1 << 18)
-            yield Stream(chunks, size=answer.content_length, name=link.name)
+            yield Stream(self.blocks(answer), size=answer.content_length, name=link.name)
 
     @asynccontextmanager
     async def fetch(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         """GET a link on the bare session, byte for byte; raises TransferFailed for a forbidden or unreachable host."""
         check_link(url, local=self.local)
-        limits = answers.never_silent(self.stall)
+        headers = {**_READ_LINK, **headers}
+        opening = self._bare.get(URL(url, encoded=True), headers=headers, timeout=answers.UNBOUNDED, max_redirects=5)
         try:
-            async with self._bare.get(
-                URL(url, encoded=True), headers={**_READ_LINK, **headers}, timeout=limits, max_redirects=5
-            ) as answer:
+            async with await self._waits.within(self.stall, opening) as answer:
                 check_link(str(answer.url), local=self.local)
                 yield answer
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -214,15 +212,24 @@ class HttpTransport:
                 raise Refused(f"{redacted(url)} leads to an address that is not public: it is not fetched") from None
             raise TransferFailed(f"{redacted(url)} cannot be fetched: {_named(error)}") from None
 
+    async def blocks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """What comes, as it comes: joining would be a copy. Raises TimeoutError where nothing does."""
+        more = True
+        while more:
+            block, ended = await self._waits.within(self.stall, answer.content.readchunk())
+            more = bool(block) or ended
+            if block:
+                yield block
+
     async def download(self, url: str, target: Path, max_bytes: int | None, progress: Progress | None = None) -> None:
         """A link's bytes into a file that appears when it is whole."""
         async with whole(target) as part:
-            await Download(self.fetch, url, max_bytes, progress=progress).into(FileSink(part))
+            await Download(self, url, max_bytes, progress=progress).into(FileSink(part))
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
         """A link's bytes, in memory."""
         sink = MemorySink()
-        await Download(self.fetch, url, max_bytes).into(sink)
+        await Download(self, url, max_bytes).into(sink)
         return bytes(sink.data)
 
     def _unavailable(self, error: BaseException, *, sent: bool) -> ProviderUnavailable:

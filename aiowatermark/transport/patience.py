@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Patience:
@@ -30,6 +33,18 @@ class Patience:
         self._ends.pop(task, None)
         before = self._cut.pop(task, None)
         return before is not None and task.uncancel() <= before
+
+    async def within(self, seconds: float, wait: Awaitable[T]) -> T:
+        """What a wait of the running task gives; raises TimeoutError where it takes too long."""
+        task = self.begin(seconds)
+        try:
+            return await wait
+        except asyncio.CancelledError:
+            if self.end(task):
+                raise TimeoutError from None
+            raise
+        finally:
+            self.end(task)
 
     def close(self) -> None:
         """Cut nothing off any more."""

@@ -7,6 +7,7 @@ import base64
 import errno
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -424,10 +425,13 @@ async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_
     assert "Authorization" not in seen[0]
 
 
+@pytest.mark.parametrize("gathered", [300, 4 << 20])
 @pytest.mark.parametrize("taken", [1, 7, 1000, None])
 async def test_a_file_is_whole_however_much_the_system_takes_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None, gathered: int
 ) -> None:
+    monkeypatch.setattr("aiowatermark.transport.files._GATHERED", gathered)
+    monkeypatch.setattr("aiowatermark.transport.files._LEAST", 100)
     writev = os.writev
     if taken is None:
         monkeypatch.delattr(os, "writev")
@@ -443,3 +447,56 @@ async def test_a_file_is_whole_however_much_the_system_takes_at_once(
     async with whole(target) as part:
         assert await write_blocks(part.file, coming()) == sum(map(len, blocks))
     assert target.read_bytes() == b"".join(blocks)
+
+
+async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiowatermark.transport.files._GATHERED", 300)
+    monkeypatch.setattr("aiowatermark.transport.files._LEAST", 100)
+    writev, room = os.writev, [1000]
+
+    def full(fd: int, views: list[memoryview]) -> int:
+        room[0] -= sum(map(len, views))
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return writev(fd, views)
+
+    async def coming() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(50)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(os, "writev", full)
+    with pytest.raises(aw.TransferFailed, match="No space left"):
+        async with whole(tmp_path / "whole.bin") as part:
+            await write_blocks(part.file, coming())
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_calling_off_a_write_leaves_no_thread_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiowatermark.transport.files._GATHERED", 300)
+    monkeypatch.setattr("aiowatermark.transport.files._LEAST", 100)
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(50)
+            await asyncio.sleep(0)
+
+    async def saving() -> None:
+        async with whole(tmp_path / "whole.bin") as part:
+            await write_blocks(part.file, endless())
+
+    task = asyncio.create_task(saving())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(tmp_path.iterdir()) == []
+    for thread in threading.enumerate():
+        if thread.name == "aiowatermark write":
+            await asyncio.to_thread(thread.join, 5.0)
+            assert not thread.is_alive()
