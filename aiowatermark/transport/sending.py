@@ -22,7 +22,7 @@ class Pace:
     all bodies that are under way together: the loop has other work between their slices.
     """
 
-    least, usual, most = 3 << 14, 3 << 15, 3 << 19
+    least, usual, most = 3 << 14, 3 << 15, 3 << 20
     quick, slow = 0.05, 1.0
     under_way: ClassVar[int] = 0
 
