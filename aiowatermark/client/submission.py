@@ -90,6 +90,7 @@ class Submission:
                 raise in_doubt(handle, None)
             self._expect(handle)
             if handle.snapshot.status is not Status.UPLOADING:
+                handle.sent = True
                 return
             handle.note(evolve(handle.record, owner=mine.owner))  # from here on it is ours to send
         self._expect(handle)

@@ -207,3 +207,17 @@ async def test_an_answer_that_came_as_the_client_was_closed_is_remembered(wire: 
     record = await store.get("mine")
     assert record is not None
     assert record.snapshot.task_id == "task-1"
+
+
+async def test_closing_says_the_token_of_a_job_that_an_earlier_client_submitted(
+    wire: Any, pending: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.looks = [pending]
+    store = aw.MemoryStore()
+    async with client(wire, store=store) as first:
+        await first.submit(LINK, key="mine")
+    caplog.clear()
+    async with client(wire, store=store) as second:
+        handle = await second.submit(LINK, key="mine")
+    assert handle.token in caplog.text
+    assert wire.submitted == 1
