@@ -52,7 +52,7 @@ class JobHandle:
         self.waiters = 0
         self.sent = sent
         self._done: asyncio.Future[Result] = loop.create_future()
-        self._taken = False
+        self._taken = sent  # what is only watched, the provider has already
         self._accepted: asyncio.Future[None] | None = None
         self._news: asyncio.Future[None] | None = None
 
