@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -19,7 +20,7 @@ class Transport(Protocol):
     async def __aexit__(self, *exc: object) -> None:
         """Close it."""
 
-    async def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Response:  # noqa: ASYNC109
+    def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Awaitable[Response]:
         """Do one request, once. Raises ProviderUnavailable, with `sent` False where no byte left."""
         ...
 

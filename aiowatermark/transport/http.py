@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -90,9 +90,7 @@ class HttpTransport:
         if self.given is None:
             await self._api.close()
 
-    def perform(
-        self, request: Request, *, timeout: float, progress: Progress | None = None
-    ) -> Coroutine[Any, Any, Response]:
+    def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Awaitable[Response]:
         """Do one request, once; `timeout` is how long the answer may take in seconds.
 
         Raises ProviderUnavailable, with `sent` False where no byte left, TransferFailed where the media broke.
