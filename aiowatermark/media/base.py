@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 GRAIN = 3 << 12
 """Blocks of files are multiples of this: whole pages, and whole groups of base64."""
-BLOCK = (2 << 20) // GRAIN * GRAIN
+BLOCK = (1 << 20) // GRAIN * GRAIN
 """Bytes read from a file at once: one hop to a worker thread a block."""
 SLICE = 3 << 16
 """Bytes handed on at once: small enough to keep the loop responsive, and whole groups of base64."""

@@ -45,7 +45,7 @@ class File(Media):
         return await asyncio.to_thread(_file_head, self.path)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Blocks of at most 2 MiB, never waiting for the disk on the loop."""
+        """Blocks of at most 1 MiB, never waiting for the disk on the loop."""
         async with aclosing(self.buffers()) as buffers:
             async for block in buffers:
                 yield bytes(block)
@@ -135,7 +135,7 @@ class OpenFile(Media):
         return await asyncio.to_thread(self.opened.read, HEAD)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Blocks of 2 MiB, read in a worker thread."""
+        """Blocks of 1 MiB, read in a worker thread."""
         once(self.name, spent=self.spent and not self.reopenable)
         self.spent = True
         if self.reopenable:

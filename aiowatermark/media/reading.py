@@ -46,11 +46,12 @@ class Reading:
 
     def _buffer(self) -> bytearray:
         """A buffer nobody looks at any more, or a new one: filling the same few again saves making them."""
+        self._buffers.reverse()  # the one that was filled last is looked at right now
         for buffer in self._buffers:
             if _free(buffer):
                 return buffer
-        self._buffers = [*self._buffers[-1:], bytearray(max(BLOCK // Reading.now // GRAIN * GRAIN, _LEAST))]
-        return self._buffers[-1]
+        self._buffers = [bytearray(max(BLOCK // Reading.now // GRAIN * GRAIN, _LEAST)), *self._buffers[:1]]
+        return self._buffers[0]
 
     def block(self, size: int = BLOCK) -> bytes:
         """The next bytes, at most `size`; none at the end."""

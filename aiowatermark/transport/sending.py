@@ -108,8 +108,8 @@ class Sending:
     def _left(self, begun: float) -> None:
         now = self._clock()
         self._pace.took(now - begun)
-        if now >= self._told + self._rest or self.whole:
-            self._told = now
+        if now >= self._told or self.whole:
+            self._told = now + self._rest
             self.moved()
         if self._progress is not None:
             self._progress(self.sent, self.length)
