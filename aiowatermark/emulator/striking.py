@@ -30,7 +30,12 @@ class Struck:
         """The endpoint's answer, or what a fault makes of it."""
         fault = self._fault(request)
         way = self.endpoint(request) if fault is None else _WAYS[fault.kind](self, request, fault)
-        response = await way
+        try:
+            response = await way
+        except ConnectionError:
+            if not _gone(request):
+                raise
+            return web.Response()  # the client has left: nobody gets this, and nothing went wrong here
         if not request.content.at_eof():
             await self._see_off(request, response)
         return response

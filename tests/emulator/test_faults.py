@@ -220,3 +220,22 @@ async def test_an_answer_before_the_body_was_read_arrives_while_the_body_is_stil
     ticket = await calls.ticket()
     calls.emulator.inject(Fault.status(503), step="upload")
     assert (await calls.put(ticket, BytesIO(bytes(4 << 20)))).status == 503
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_no_error_of_the_emulators(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Emulator() as emulator, aiohttp.ClientSession() as session:
+        provider = emulator.provider("picwish")
+        origin = URL(provider.base_url)
+        _, writer = await asyncio.open_connection(origin.host, origin.port)
+        head = "POST /api/tasks/visual/external/watermark-remove HTTP/1.1\r\nHost: x\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in provider.headers.items())
+        kind = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999\r\n\r\n"
+        writer.write(f"{head}{kind}--b".encode())
+        await writer.drain()
+        await session.get(origin / "somewhere")  # by now the upload is being read
+        writer.transport.abort()
+        await session.get(origin / "somewhere")
+        assert emulator.charged["picwish"] == 0
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
