@@ -39,9 +39,10 @@ def _seconds(value: Any) -> float:
 class SQLiteStore:
     """Remembers jobs in the file `path`, made when it is not there; finished jobs for `keep` seconds.
 
-    What is written is on the disk when the call returns. Several clients of one loop may share one store, and several
-    processes of one machine one file; not over a network file system. Results that came as bytes instead of a link are
-    files in the folder `<path>-outputs`, removed with their job.
+    What is written is on the disk when the call returns; where much is written at once it is gathered for up to 20 ms.
+    Several clients of one loop may share one store, and several processes of one machine one file; not over a network
+    file system. Results that came as bytes instead of a link are files in the folder `<path>-outputs`, removed with
+    their job.
 
     Every call, and opening it, raises StoreError where the file cannot be used: it is no store, newer than this
     version, damaged, read-only, or on a full disk.
