@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from ..callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
+
+_TIDYING = 5.0
+"""Seconds that lives have to put away what they began, once they are called off."""
 
 
 @define(eq=False)
@@ -83,18 +88,19 @@ class Conductor:
         """Let paid requests on their way be answered, say the tokens of jobs that go on, end all lives."""
         handles = list(self.alive.values())
         self.turns.close()
-        for handle in handles:
-            if not handle.sent and handle.task is not None:
-                handle.task.cancel()  # nothing new is paid while closing
+        unsent = {handle for handle in handles if not handle.sent}
+        _cancel(unsent)  # nothing new is paid while closing
         await asyncio.gather(*(handle.answered(drain) for handle in handles if handle.sent))
         for handle in handles:
             if handle.sent and not handle.done():
                 log.warning("job %s goes on without this client; resume it with %s", handle.key, handle.token)
             await self._left_to_others(handle)
-        lives = [handle.task for handle in handles if handle.task is not None]
-        for life in lives:
-            life.cancel()
-        await asyncio.gather(*(life for life in lives if isinstance(life, asyncio.Task)), return_exceptions=True)
+        lives = _cancel([handle for handle in handles if handle not in unsent]) | _tasks(unsent)
+        if lives:
+            _, late = await asyncio.wait(lives, timeout=max(drain, _TIDYING))  # what was unsent is being forgotten
+            for life in late:
+                life.cancel()
+            await asyncio.gather(*lives, return_exceptions=True)
         await self.doubt.close()
         for handle in handles:
             handle.fail(left(handle))  # a task that never ran told nobody
@@ -132,7 +138,14 @@ class Conductor:
     def _next(self) -> None:
         if (place := self.turns.given_up()) is not None:
             life = self.live(place.handle, place.order, place.deadline)
-            place.handle.task = asyncio.get_running_loop().create_task(life, context=place.context)
+            task = place.handle.task = asyncio.get_running_loop().create_task(life, context=place.context)
+            task.add_done_callback(partial(self._over, place.handle))
+
+    def _over(self, handle: JobHandle, _: asyncio.Task[None]) -> None:
+        """Called off after its turn had come and before it ran, a life tells nobody: its turn goes on."""
+        if not handle.done():
+            self._called_off(handle)
+            self._next()
 
     def _called_off(self, handle: JobHandle) -> None:
         handle.fail(left(handle))
@@ -161,3 +174,16 @@ class Conductor:
         callback, doubted = handle.record.callback, unsettled(handle.record) and handle.snapshot.reason is not None
         if self.receiver is not None and callback is not None and not doubted:  # doubts are still listened for
             self.receiver.release(callback)
+
+
+def _tasks(handles: Iterable[JobHandle]) -> set[asyncio.Task[None]]:
+    return {handle.task for handle in handles if isinstance(handle.task, asyncio.Task)}
+
+
+def _cancel(handles: Iterable[JobHandle]) -> set[asyncio.Task[None]]:
+    """Call lives off, once: a second time would call off what they tidy up; gives their tasks."""
+    tasks = _tasks(handles)
+    for handle in handles:
+        if handle.task is not None:
+            handle.task.cancel()
+    return tasks

@@ -111,7 +111,7 @@ class Submission:
             return await self.store.open(mine)
         except asyncio.CancelledError:
             known = await self.store.get(mine.key)
-            if known is not None and known.owner == mine.owner:
+            if known is not None and _opening(known) == _opening(mine):
                 await self.store.forget(mine.key)
             raise
 
@@ -171,6 +171,11 @@ class Submission:
         known = await self.store.get(handle.key)
         if known is None or known.owner == owner:
             await self.store.forget(handle.key)
+
+
+def _opening(record: Record) -> tuple[object, ...]:
+    """What tells an opening from all others, and from what came of it: an earlier one of this client may be paid."""
+    return record.owner, record.created_at, record.version
 
 
 def _under_way(known: Record, mine: Record) -> bool:

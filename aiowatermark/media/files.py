@@ -14,7 +14,7 @@ from attrs import define, field
 
 from ..errors import InvalidInput
 from .base import BLOCK, HEAD, Media, safe_name
-from .reading import begun
+from .reading import opened
 from .stream import once
 
 
@@ -52,7 +52,7 @@ class File(Media):
 
     async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
         """The same without a copy; a small file costs one hop to a worker thread."""
-        reading, first = await asyncio.to_thread(begun, self.path)
+        reading, first = await opened(self.path)
         block: bytes | memoryview = first
         try:
             while block:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -76,6 +78,17 @@ def _free(buffer: bytearray) -> bool:
         return False
     buffer.pop()
     return True
+
+
+async def opened(path: Path) -> tuple[Reading, bytes]:
+    """A reading and its first bytes, by a worker thread; cancelled meanwhile, it is closed again."""
+    opening = asyncio.ensure_future(asyncio.to_thread(begun, path))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            (await opening)[0].close()
+        raise
 
 
 def begun(path: Path) -> tuple[Reading, bytes]:

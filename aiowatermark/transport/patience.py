@@ -47,11 +47,11 @@ class Patience:
             self.end(task)
 
     def close(self) -> None:
-        """Cut nothing off any more."""
-        self._ends.clear()
+        """Cut everything off that still waits: nobody will look any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._cut_off(list(self._ends))
 
     def _look_at(self, when: float) -> None:
         if self._timer is not None:
@@ -61,8 +61,11 @@ class Patience:
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for task in [task for task, (end, _) in self._ends.items() if end <= now]:
-            self._cut[task] = self._ends.pop(task)[1]
-            task.cancel()
+        self._cut_off([task for task, (end, _) in self._ends.items() if end <= now])
         if self._ends:
             self._look_at(min(end for end, _ in self._ends.values()))
+
+    def _cut_off(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            self._cut[task] = self._ends.pop(task)[1]
+            task.cancel()

@@ -34,7 +34,7 @@ class Pace:
         if seconds < self.quick:
             self.size = min(self.size * 2, max(self.most // Pace.under_way // 3 * 3, self.usual))
         elif seconds > self.slow:
-            self.size = max(self.size // 2, self.least)
+            self.size = max(self.size // 6 * 3, self.least)
 
 
 class Sending:

@@ -189,19 +189,18 @@ async def test_a_store_that_breaks_after_the_payment_costs_no_job(wire: Any, cap
 
 
 class Slow(aw.MemoryStore):
-    """A memory whose news take ten seconds to be remembered."""
+    """A memory whose news take two seconds to be remembered."""
 
     async def put(self, record: Record) -> Record:
-        await asyncio.sleep(10)
+        await asyncio.sleep(2)
         return await super().put(record)
 
 
-async def test_an_answer_that_came_as_the_client_was_closed_is_remembered(wire: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("aiowatermark.client.gate._LAST_WORD", 60.0)
+async def test_an_answer_that_came_as_the_client_was_closed_is_remembered(wire: Any) -> None:
     store = Slow()
     async with client(wire, store=store, drain=0.0) as opened:
         asking = asyncio.create_task(opened.submit(LINK, key="mine"))
-        await asyncio.sleep(5)
+        await asyncio.sleep(1)
         assert wire.submitted == 1
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], aw.WatermarkError)
     record = await store.get("mine")
@@ -220,4 +219,49 @@ async def test_closing_says_the_token_of_a_job_that_an_earlier_client_submitted(
     async with client(wire, store=store) as second:
         handle = await second.submit(LINK, key="mine")
     assert handle.token in caplog.text
+    assert wire.submitted == 1
+
+
+class Far(aw.MemoryStore):
+    """A memory that takes its time for everything."""
+
+    async def open(self, record: Record) -> Record | None:
+        known = await super().open(record)
+        await asyncio.sleep(1)
+        return known
+
+    async def get(self, key: str) -> Record | None:
+        await asyncio.sleep(1)
+        return await super().get(key)
+
+
+async def test_calling_off_a_second_submission_forgets_nothing_of_the_first(wire: Any, pending: Any) -> None:
+    wire.looks = [pending]
+    store = Far()
+    async with client(wire, store=store) as opened:
+        with pytest.raises(aw.DeadlineExceeded):
+            await opened.remove(LINK, key="mine", deadline=5)
+        again = asyncio.create_task(opened.submit(LINK, key="mine"))
+        await asyncio.sleep(0.5)
+        again.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await again
+        await asyncio.sleep(5)
+        assert (await opened.submit(LINK, key="mine")).task_id == "task-1"
+    assert wire.submitted == 1
+
+
+async def test_closing_lets_a_job_that_was_never_sent_be_forgotten(wire: Any) -> None:
+    wire.gate = asyncio.Event()
+    store = Far()
+    async with client(wire, store=store) as opened:
+        paid = asyncio.create_task(opened.submit(LINK, key="paid"))
+        await asyncio.sleep(1.5)
+        unsent = asyncio.create_task(opened.submit(LINK, key="unsent"))
+        await asyncio.sleep(0.5)
+        asyncio.get_running_loop().call_later(0.5, wire.gate.set)
+    assert not isinstance((await asyncio.gather(paid, return_exceptions=True))[0], BaseException)
+    with pytest.raises(aw.WatermarkError, match="called off before anything was sent"):
+        await unsent
+    assert await store.get("unsent") is None
     assert wire.submitted == 1

@@ -116,3 +116,23 @@ async def test_a_finished_job_leaves_nothing_to_the_garbage_collector(wire: Any)
             assert gc.collect() < 50
         finally:
             gc.enable()
+
+
+async def test_a_job_called_off_in_the_moment_its_turn_comes_gives_the_turn_on(wire: Any, answer: Any) -> None:
+    refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def perform(request: Request, **_: Any) -> Any:
+        return await refused
+
+    wire.perform = perform
+    async with client(wire) as opened:
+        first = asyncio.create_task(opened.submit(LINK, key="first"))
+        second = asyncio.create_task(opened.submit(LINK, key="second"))
+        await settled()
+        refused.set_result(answer(status=401))  # the first life ends in the same turn of the loop ...
+        second.cancel()  # ... in which the second's caller goes away
+        await asyncio.gather(first, second, return_exceptions=True)
+        await settled()
+        assert opened._conductor is not None
+        assert opened._conductor.alive == {}
+        assert opened._conductor.turns.room == 1

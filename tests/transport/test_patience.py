@@ -87,9 +87,10 @@ async def test_a_wait_inside_a_cleanup_is_cut_off_as_any_other() -> None:
     assert told == ["cut off after 5"]
 
 
-async def test_a_closed_patience_leaves_no_timer_and_cuts_nothing_off() -> None:
+async def test_closing_cuts_off_what_still_waits_and_leaves_no_timer() -> None:
     patience = Patience()
-    task = asyncio.create_task(waited(patience, 5, asyncio.sleep(100)))
-    await asyncio.sleep(0)
+    task = asyncio.create_task(waited(patience, 30, asyncio.sleep(100)))
+    await asyncio.sleep(1)
     patience.close()
-    assert await task == "ended after 100"
+    assert await task == "cut off after 1"
+    assert patience._timer is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -22,6 +23,7 @@ from aiowatermark.media import Source, as_media, optional_media
 from aiowatermark.media.base import BLOCK, HEAD, SLICE, Media, redacted, safe_name
 from aiowatermark.media.files import File, OpenFile
 from aiowatermark.media.memory import Bytes, Encoded, Link
+from aiowatermark.media.reading import Reading
 from aiowatermark.media.smear import Smear, paint
 from aiowatermark.media.stream import Stream
 
@@ -435,3 +437,21 @@ async def test_a_smear_is_painted_once_and_read_as_often_as_one_likes() -> None:
     assert smear.identity == smear.mask.identity
     with pytest.raises(InvalidInput, match="no picture that can be read"):
         await Smear(Bytes(b"no picture")).measure()
+
+
+async def test_readings_that_are_called_off_while_they_open_are_closed(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(DATA)
+
+    async def read() -> None:
+        async for _ in File(path).blocks():
+            await asyncio.sleep(0)
+
+    before = Reading.now
+    for steps in range(20):
+        task = asyncio.create_task(read())
+        for _ in range(steps % 4):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert Reading.now == before

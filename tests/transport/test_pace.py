@@ -1,0 +1,34 @@
+"""Slices follow the pace of the line, and whatever they do, base64 stays one text."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from aiowatermark.transport.sending import Base64Slices, Pace
+
+DATA = random.Random(3).randbytes(9_000_001)  # noqa: S311 - bytes, not keys
+
+
+@pytest.fixture(autouse=True)
+def nothing_under_way() -> Iterator[None]:
+    """Each test says how many bodies are under way."""
+    yield
+    Pace.under_way = 0
+
+
+@pytest.mark.parametrize("under_way", range(1, 9))
+def test_base64_is_one_text_on_a_line_that_is_quick_first_and_slow_later(under_way: int) -> None:
+    Pace.under_way = under_way
+    pace = Pace()
+    slices, parts = Base64Slices(pace), []
+    for number, start in enumerate(range(0, len(DATA), 1_000_000)):
+        for piece in slices.of(DATA[start : start + 1_000_000]):
+            parts.append(bytes(piece))
+            pace.took(0.0 if number < 4 else 10.0)
+            assert pace.size % 3 == 0
+    parts += map(bytes, slices.rest())
+    assert b"".join(parts) == base64.b64encode(DATA)
