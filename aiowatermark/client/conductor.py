@@ -72,12 +72,8 @@ class Conductor:
         """Handles of jobs that are at the provider: watched as there is room."""
         handles = [self.begin(record, None, deadline) for record in records if record.key not in self.alive]
         for handle in handles:
-            self._expect(handle)
+            self.submission.expect(handle)
         return handles
-
-    def _expect(self, handle: JobHandle) -> None:
-        if self.receiver is not None and handle.record.callback is not None:
-            self.receiver.expect(handle.record.callback, handle.delivered)
 
     def joined(self, handle: JobHandle, fingerprint: str) -> JobHandle:
         """The handle a key has already; raises InvalidInput where the key is to name another job."""
@@ -138,7 +134,7 @@ class Conductor:
     def _next(self) -> None:
         if (place := self.turns.given_up()) is not None:
             life = self.live(place.handle, place.order, place.deadline)
-            task = place.handle.task = asyncio.get_running_loop().create_task(life, context=place.context)
+            task = place.handle.task = asyncio.create_task(life, context=place.context)
             task.add_done_callback(partial(self._over, place.handle))
 
     def _over(self, handle: JobHandle, _: asyncio.Task[None]) -> None:
@@ -161,7 +157,7 @@ class Conductor:
             handle.note(known)
             if known.snapshot.task_id is None and told.task_id is not None:
                 await self.gate.note(handle, told)  # the token knows more than a store that failed
-        self._expect(handle)
+        self.submission.expect(handle)
 
     async def _released(self, handle: JobHandle) -> None:
         """Nobody watches an unfinished job any more; a finished one gave its lease up with its last word."""

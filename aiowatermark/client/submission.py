@@ -88,12 +88,12 @@ class Submission:
             handle.note(await self._answered(known, mine))
             if unsettled(handle.record):
                 raise in_doubt(handle, None)
-            self._expect(handle)
+            self.expect(handle)
             if handle.snapshot.status is not Status.UPLOADING:
                 handle.sent = True
                 return
             handle.note(evolve(handle.record, owner=mine.owner))  # from here on it is ours to send
-        self._expect(handle)
+        self.expect(handle)
         try:
             await self._send(handle, order)
         except Overtaken as error:
@@ -101,7 +101,8 @@ class Submission:
         except SubmissionInDoubt as error:
             await self._doubted(handle, order, error)
 
-    def _expect(self, handle: JobHandle) -> None:
+    def expect(self, handle: JobHandle) -> None:
+        """From now on a callback of this job rings its bell."""
         if self.receiver is not None and handle.record.callback is not None:
             self.receiver.expect(handle.record.callback, handle.delivered)
 

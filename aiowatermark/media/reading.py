@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from .base import BLOCK, GRAIN
+
+T = TypeVar("T")
 
 # Linux: read what is in the page cache, and say so instead of waiting for the disk
 _WITHOUT_WAITING: int = getattr(os, "RWF_NOWAIT", 0)
@@ -80,15 +83,20 @@ def _free(buffer: bytearray) -> bool:
     return True
 
 
-async def opened(path: Path) -> tuple[Reading, bytes]:
-    """A reading and its first bytes, by a worker thread; cancelled meanwhile, it is closed again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(begun, path))
+async def kept(opening: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """What a worker thread opens; cancelled meanwhile, it is undone."""
+    opened = asyncio.ensure_future(asyncio.to_thread(opening))
     try:
-        return await asyncio.shield(opening)
+        return await asyncio.shield(opened)
     except asyncio.CancelledError:
-        with suppress(OSError):
-            (await opening)[0].close()
+        with suppress(Exception):
+            undo(await opened)
         raise
+
+
+async def opened(path: Path) -> tuple[Reading, bytes]:
+    """A reading and its first bytes."""
+    return await kept(lambda: begun(path), lambda found: found[0].close())
 
 
 def begun(path: Path) -> tuple[Reading, bytes]:

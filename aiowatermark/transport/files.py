@@ -13,6 +13,7 @@ from typing import BinaryIO
 from attrs import frozen
 
 from ..errors import InvalidInput, TransferFailed
+from ..media.reading import kept
 from .writing import Writer, write
 
 _GATHERED = 4 << 20
@@ -69,7 +70,7 @@ async def whole(target: Path) -> AsyncIterator[Part]:
 
     Raises InvalidInput where the target cannot be written, TransferFailed where the disk is full.
     """
-    part = await _begun(target)
+    part = await kept(lambda: _begin(target), _discard)
     try:
         yield part
         await asyncio.to_thread(_finish, part, target)
@@ -78,17 +79,6 @@ async def whole(target: Path) -> AsyncIterator[Part]:
         raise TransferFailed(msg) from None
     finally:
         await asyncio.to_thread(_discard, part)
-
-
-async def _begun(target: Path) -> Part:
-    """The part, opened in a worker thread; cancelled meanwhile, it is gone again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_begin, target))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        with suppress(InvalidInput):
-            _discard(await opening)
-        raise
 
 
 def _begin(target: Path) -> Part:

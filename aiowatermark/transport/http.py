@@ -105,7 +105,7 @@ class HttpTransport:
     async def _small(
         self, request: Request, text: bytes | None, headers: Mapping[str, str] | None, wait: float
     ) -> Response:
-        task = self._waits.begin(wait)
+        task = self._waits.begin(wait)  # as `within` does, with no coroutine more a request
         try:
             return await answers.whole(await self._asked(request, text, headers, answers.UNBOUNDED))
         except _BROKEN as error:
