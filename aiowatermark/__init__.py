@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .client.client import Client
     from .client.handle import JobHandle
     from .client.limits import Limits
-    from .client.outcomes import Done, Failed, Outcome
     from .client.recovery import Recovery
+    from .client.stream import Done, Failed, Outcome
     from .errors import (
         AuthenticationError,
         DeadlineExceeded,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from .results import Result
     from .stores import JobStore
     from .stores.memory import MemoryStore
-    from .stores.redis import RedisStore
-    from .stores.sqlite import SQLiteStore
+    from .stores.redis.store import RedisStore
+    from .stores.sqlite.store import SQLiteStore
     from .wire import Delivery
 
 __all__ = [
@@ -105,7 +105,7 @@ _HOMES = {
     "client.client": ("Client",),
     "client.handle": ("JobHandle",),
     "client.limits": ("Limits",),
-    "client.outcomes": ("Done", "Failed", "Outcome"),
+    "client.stream": ("Done", "Failed", "Outcome"),
     "client.recovery": ("Recovery",),
     "errors": (
         "AuthenticationError",
@@ -137,8 +137,8 @@ _HOMES = {
     "results": ("Result",),
     "stores": ("JobStore",),
     "stores.memory": ("MemoryStore",),
-    "stores.redis": ("RedisStore",),
-    "stores.sqlite": ("SQLiteStore",),
+    "stores.redis.store": ("RedisStore",),
+    "stores.sqlite.store": ("SQLiteStore",),
     "wire": ("Delivery",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

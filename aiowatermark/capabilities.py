@@ -10,9 +10,9 @@ from attrs import frozen
 from .errors import InvalidInput, Unsupported
 from .jobs import Job
 from .media.base import Media
-from .media.looks import Looks, named_like_a_video
 from .media.memory import Link
-from .media.movie import Movie
+from .media.mp4 import Movie
+from .media.sniff import Looks, named_like_a_video
 
 
 @frozen

@@ -16,9 +16,9 @@ from attrs import Attribute, Factory, asdict, field, fields, frozen
 from .capabilities import Capabilities
 from .environment import required
 from .errors import InvalidInput, Unsupported, WatermarkError
+from .http_errors import MEANING, kind_of, refusal
 from .jobs import Job, Record, Session, Snapshot
 from .media.base import Media, redacted
-from .refusals import MEANING, kind_of, refusal
 from .wire import Delivery, Request, Response, names
 
 T = TypeVar("T")

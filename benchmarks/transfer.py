@@ -29,7 +29,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
 import aiowatermark as aw
 from aiowatermark.jobs import Record
 from aiowatermark.media.files import File
-from aiowatermark.transport.bodies import Progress
+from aiowatermark.transport.body import Progress
 from aiowatermark.transport.http import HttpTransport
 from aiowatermark.wire import Request, Response
 from benchmarks import depot, plain

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..wire import Delivery
-from .paths import key_of, plain_headers
+from .routes import key_of, plain_headers
 
 if TYPE_CHECKING:
     from .receiver import CallbackReceiver

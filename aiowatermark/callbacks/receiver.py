@@ -17,9 +17,9 @@ from ..media.base import Media
 from ..media.memory import Link
 from ..results import Result
 from ..wire import Delivery
-from . import aiohttp_door
+from . import aiohttp as aiohttp_door
 from .asgi import AsgiApp, asgi_app
-from .audience import Audience, Handler
+from .observers import Audience, Handler
 
 if TYPE_CHECKING:
     from aiohttp import web

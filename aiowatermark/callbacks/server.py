@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
-from .aiohttp_door import handler
+from .aiohttp import handler
 from .receiver import CallbackReceiver
 
 

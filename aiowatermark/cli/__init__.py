@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from .extras import sentence
+from .console.extras import sentence
 
 
 def main() -> None:
     """Run the command line; where click is not installed, say how to install it and exit with 2."""
     try:
-        from .commands import aiowatermark  # noqa: PLC0415 - click is an optional extra
+        from .app import aiowatermark  # noqa: PLC0415 - click is an optional extra
     except ModuleNotFoundError as error:
         sys.exit(_missing(error))
     aiowatermark(prog_name="aiowatermark")

@@ -15,18 +15,18 @@ from ..results import Result
 from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
-from ..transport.bodies import Progress
+from ..transport.body import Progress
 from ..transport.http import HttpTransport
-from .assembly import assembled
-from .conductor import Conductor
+from .engine.assembly import assembled
+from .engine.engine import Conductor
+from .engine.flows import Turn, now
+from .engine.orders import Orders, checked_key
+from .engine.prepare import Intake
+from .engine.sharing import Replica
 from .handle import JobHandle
-from .intake import Intake
 from .limits import Limits, seconds
-from .orders import Orders, checked_key
-from .outcomes import Outcome, Outcomes
 from .recovery import Recovery, recovered
-from .shares import Replica
-from .talk import Turn, now
+from .stream import Outcome, Outcomes
 
 if TYPE_CHECKING:
     import aiohttp

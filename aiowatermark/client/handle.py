@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, Protocol, Self
 
-from ..bells import Bell
 from ..errors import WatermarkError
+from ..events import Bell
 from ..jobs import Record, Snapshot
 from ..results import Result
 from ..wire import Delivery

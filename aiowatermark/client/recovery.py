@@ -7,8 +7,8 @@ from attrs import field, frozen
 from ..jobs import Record, Status
 from ..provider import Provider
 from ..stores import JobStore
-from .conductor import Conductor
-from .endings import unsettled
+from .engine.engine import Conductor
+from .engine.failures import unsettled
 from .handle import JobHandle
 
 

@@ -12,8 +12,8 @@ import aiohttp
 from attrs import define, field, frozen
 from yarl import URL
 
-from .links import is_loopback
-from .tasks import Task
+from .backend.links import is_loopback
+from .backend.tasks import Task
 
 Encoding = Literal["envelope", "bare", "form"]
 Describe = Callable[[Task], Mapping[str, object]]

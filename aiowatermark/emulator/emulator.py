@@ -15,22 +15,22 @@ from attrs import define, field
 
 from ..provider import Polling, Provider
 from ..providers import named
-from .accounts import Account, Credential, Keys, new_keys
+from .apis import DIALECTS
+from .backend.accounts import Account, Credential, Keys, new_keys
+from .backend.image_worker import Workshop
+from .backend.jobs import Desk, Processing
+from .backend.links import Links
+from .backend.tasks import Task
+from .backend.threads import Threads
+from .backend.video_worker import Studio
 from .callbacks import CallbackAttempt, CallbackScript, Courier
-from .desk import Desk, Processing
-from .dialects import DIALECTS
 from .extras import missing_extra
 from .faults import STEPS, Fault
-from .links import Links
-from .plans import Plan
-from .servers import Servers
-from .shelf import Shelf
-from .signing import Signer
-from .storage import Storage
-from .studio import Studio
-from .tasks import Task
-from .threads import Threads
-from .workshop import Workshop
+from .storage.host import Storage
+from .storage.objects import Shelf
+from .storage.signing import Signer
+from .web.fault_queue import Plan
+from .web.server import Servers
 
 _POLLING = Polling(first=0.02, factor=1.5, ceiling=0.25)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .mark_evidence import overlap
-from .mark_pixels import VISIBLE, Mark, Pixels, Reals, decode, decode_mark, encode, encode_as
+from .restoration.edge_evidence import overlap
+from .restoration.pixels import VISIBLE, Mark, Pixels, Reals, decode, decode_mark, encode, encode_as
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _BAR = 34

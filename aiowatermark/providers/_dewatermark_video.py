@@ -11,11 +11,11 @@ from attrs import frozen
 
 from ..codec import Text, parse
 from ..errors import TransferFailed
+from ..http_errors import unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..provider import Dialogue, Flow, Provider
-from ..refusals import unexpected
 from ..wire import Multipart, Request, Response, Value
-from ._reading import link, number, share, ticket
+from ._parsing import link, number, share, ticket
 
 _TICKETS = 3
 _LINK_DAYS = 2 * 86_400

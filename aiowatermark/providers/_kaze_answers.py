@@ -8,11 +8,11 @@ from typing import Any
 from attrs import frozen
 
 from ..codec import Numeric, parse
+from ..http_errors import unexpected
 from ..jobs import Output, Snapshot, Status
 from ..provider import Credits
-from ..refusals import unexpected
 from ..wire import Response
-from ._reading import link, number, words
+from ._parsing import link, number, words
 
 
 @frozen

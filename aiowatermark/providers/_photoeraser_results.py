@@ -9,11 +9,11 @@ from attrs import frozen
 
 from ..codec import parse
 from ..errors import JobFailed
+from ..http_errors import unexpected
 from ..jobs import Output, Snapshot, Status
 from ..media.base import redacted
-from ..refusals import unexpected
 from ..wire import Response
-from ._reading import link, number, whole, words
+from ._parsing import link, number, whole, words
 
 _FAILURES: Mapping[int, str] = {4: "the task failed", 5: "the task was closed", 6: "the task timed out"}
 

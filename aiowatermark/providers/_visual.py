@@ -8,12 +8,12 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
+from ..http_errors import about_money, refusal
 from ..jobs import Job, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Flow, Provider
-from ..refusals import about_money, refusal
 from ..wire import Delivery, Multipart, Request, Response, Value
-from ._reading import named, switch, ticket, whole
+from ._parsing import named, switch, ticket, whole
 from ._visual_task import delivered, snapshot_of
 
 

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl
 from attrs import frozen
 
 from ..codec import Text, parse
+from ..http_errors import unexpected
 from ..jobs import Output, Snapshot, Status
-from ..refusals import unexpected
 from ..wire import Response, parsed
-from ._reading import link, share, whole
+from ._parsing import link, share, whole
 
 # state < 0, from the vendor's status code page; unknown negatives fail too
 REASONS: Mapping[int, str] = {

@@ -14,7 +14,7 @@ from ..jobs import Job, Record, Session
 from ..media.base import Media
 from ..provider import Credits, Dialogue, Flow, Polling, Provider, secret
 from ..wire import Request, Response
-from ._dewatermark_pictures import DewatermarkOptions, finished, form
+from ._dewatermark_images import DewatermarkOptions, finished, form
 from ._dewatermark_video import query_video, submit_video
 
 _JPEG = Pictures(frozenset({"jpeg"}), longest=6000)

@@ -17,16 +17,16 @@ from ..errors import (
     UnexpectedAnswer,
     WatermarkError,
 )
+from ..http_errors import refusal
 from ..jobs import Job, Record, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
 from ..media.memory import Link
-from ..media.smear import Smear
+from ..media.stroke_mask import Smear
 from ..provider import Credits, Dialogue, Flow, Polling, Provider, secret
-from ..refusals import refusal
 from ..wire import Base64, Json, Request, Response
 from ._kaze_answers import credits_of, snapshot_of
-from ._reading import ticket, told, whole
+from ._parsing import ticket, told, whole
 
 # «Status Codes»; 11xx are the server's own and leave a submit in doubt
 _CODES: Mapping[int, type[WatermarkError]] = {

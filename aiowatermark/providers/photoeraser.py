@@ -19,14 +19,14 @@ from ..errors import (
     Unsupported,
     WatermarkError,
 )
+from ..http_errors import refusal
 from ..jobs import Job, Record, Snapshot, Status
 from ..media.base import Media
 from ..media.memory import Link
 from ..provider import Flow, Polling, Provider, secret
-from ..refusals import refusal
 from ..wire import Base64, Json, Request, Response
+from ._parsing import ticket, told, whole
 from ._photoeraser_results import snapshot_of
-from ._reading import ticket, told, whole
 
 
 def _priority(_: Any, __: Attribute[int], value: int) -> None:

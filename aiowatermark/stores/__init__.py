@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol, Self
 
 from ..jobs import Record
-from .commons import Commons
+from .coordination import Commons
 
 
 class JobStore(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from ..wire import Request, Response
-from .bodies import Progress
+from .body import Progress
 
 
 class Transport(Protocol):

@@ -14,10 +14,10 @@ from attrs import define, field
 
 from ..errors import ResultExpired, TransferFailed
 from ..media.base import redacted
-from .bodies import Progress
-from .delays import delays, obeyed
-from .files import Part, write_blocks
-from .guard import Refused
+from .atomic_file import Part, write_blocks
+from .body import Progress
+from .retry import delays, obeyed
+from .url_guard import Refused
 
 _PROGRESS = 1 << 16
 """Bytes after which a cut download has earned a full set of tries again."""

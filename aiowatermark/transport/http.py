@@ -20,14 +20,14 @@ from ..media.memory import Link
 from ..media.stream import Stream
 from ..provider import Provider, loopback
 from ..wire import Request, Response
-from . import answers
-from .bodies import Plan, Progress, measured, plan
+from . import response as answers
+from .atomic_file import whole
+from .body import Plan, Progress, measured, plan
 from .download import Download, FileSink, MemorySink
-from .files import whole
-from .guard import ForbiddenAddress, Refused, check_link, public_socket
-from .patience import Patience
-from .sending import Sending
+from .request_timeouts import Patience
 from .spool import spooled
+from .upload import Sending
+from .url_guard import ForbiddenAddress, Refused, check_link, public_socket
 
 _READ_LINK = {"Accept-Encoding": "identity"}
 # below the idle time after which common servers hang up: a paid POST is never written to a dead connection

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from ..media.base import Media
 from ..media.files import File
-from .files import write_blocks
+from .atomic_file import write_blocks
 
 
 @asynccontextmanager

@@ -151,7 +151,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become moments."""
     monkeypatch.setattr(server_module, "_AGE", 0.3)
     monkeypatch.setattr(server_module, "_IDLE", 0.2)
-    monkeypatch.setattr("aiowatermark.callbacks.aiohttp_door._BODY_TIME", 0.2)
+    monkeypatch.setattr("aiowatermark.callbacks.aiohttp._BODY_TIME", 0.2)
 
 
 @pytest.mark.usefixtures("hasty")

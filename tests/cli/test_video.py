@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiowatermark.cli.meter import Meter, clock_of, size
-from aiowatermark.cli.progress import Row
+from aiowatermark.cli.console.progress import Row
+from aiowatermark.cli.console.rate import Meter, clock_of, size
 from aiowatermark.emulator import Emulator, Fault, Task
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from aiowatermark.errors import ProviderUnavailable
-from aiowatermark.transport.bodies import Progress
+from aiowatermark.transport.body import Progress
 from aiowatermark.wire import Request, Response
 
 

@@ -194,7 +194,7 @@ def test_an_owner_is_gone_only_when_its_process_certainly_is() -> None:
     import subprocess
     import sys
 
-    from aiowatermark.client.owner import gone, has_left, new_owner
+    from aiowatermark.client.engine.owners import gone, has_left, new_owner
 
     mine, closed = new_owner(), new_owner()
     has_left(closed)

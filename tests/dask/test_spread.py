@@ -23,7 +23,7 @@ def opener(base_url: str, key: str, store: str) -> Any:
 
     def open_client() -> Any:
         import aiowatermark
-        from aiowatermark.stores.sqlite import SQLiteStore
+        from aiowatermark.stores.sqlite.store import SQLiteStore
 
         provider = aiowatermark.GptGe(key, base_url=base_url, polling=aiowatermark.Polling(0.02, 1.2, 0.2))
         return aiowatermark.Client(provider, store=SQLiteStore(store), deadline=60)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from aiowatermark.emulator import Emulator
-from aiowatermark.emulator.dialects import DIALECTS
+from aiowatermark.emulator.apis import DIALECTS
 from aiowatermark.emulator.pictures import sample_mark, sample_photo, stamp
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
-from aiowatermark.stores.sqlite import SQLiteStore
+from aiowatermark.stores.sqlite.store import SQLiteStore
 
 
 def picture(size: int) -> bytes:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
 
-from aiowatermark.emulator.footage import FootageReport, probe, restore_footage, sample_footage
-from aiowatermark.emulator.mark_pixels import Pixels, decode, encode_as
 from aiowatermark.emulator.pictures import sample_mark, sample_photo, stamp
+from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
+from aiowatermark.emulator.restoration.video.restore import FootageReport, probe, restore_footage, sample_footage
 
 MARK = sample_mark(width=160)
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from aiowatermark.emulator import headers
 from aiowatermark.emulator.pictures import sample_photo
+from aiowatermark.emulator.restoration import headers
 
 FORMATS = ["jpeg", "png", "bmp", "webp", "tiff", "gif"]
 

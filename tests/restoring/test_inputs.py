@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from aiowatermark.emulator.headers import extras, picture_size, sampling, with_extras
-from aiowatermark.emulator.mark_pixels import Pixels, decode, encode_as
 from aiowatermark.emulator.pictures import landscape, psnr, sample_mark, sample_photo, stamp
-from aiowatermark.emulator.restoring import restore
+from aiowatermark.emulator.restoration.headers import extras, picture_size, sampling, with_extras
+from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
+from aiowatermark.emulator.restoration.restore import restore
 
 MARK = sample_mark()
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from aiowatermark.emulator.mark_pixels import Grey, decode, encode_as
 from aiowatermark.emulator.pictures import sample_mask
-from aiowatermark.emulator.restoring import restore, smear_to_mask, union
+from aiowatermark.emulator.restoration.pixels import Grey, decode, encode_as
+from aiowatermark.emulator.restoration.restore import restore, smear_to_mask, union
 
 SIZE = (120, 160)
 

@@ -5,9 +5,9 @@ from math import inf
 import numpy as np
 import pytest
 
-from aiowatermark.emulator.headers import picture_size
-from aiowatermark.emulator.mark_pixels import decode, encode_as
 from aiowatermark.emulator.pictures import psnr, sample_mark, sample_mask, sample_photo, side_by_side, stamp
+from aiowatermark.emulator.restoration.headers import picture_size
+from aiowatermark.emulator.restoration.pixels import decode, encode_as
 
 
 def test_a_photo_is_the_same_each_time_and_another_for_each_seed() -> None:

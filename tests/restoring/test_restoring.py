@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from aiowatermark.emulator.headers import picture_size
-from aiowatermark.emulator.mark_pixels import decode, decode_mark, encode_as
 from aiowatermark.emulator.pictures import blend, landscape, psnr, sample_mark, sample_photo, stamp
-from aiowatermark.emulator.restoring import Restoration, restore
+from aiowatermark.emulator.restoration.headers import picture_size
+from aiowatermark.emulator.restoration.pixels import decode, decode_mark, encode_as
+from aiowatermark.emulator.restoration.restore import Restoration, restore
 
 MARK = sample_mark()
 

@@ -18,7 +18,7 @@ from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
 from aiowatermark.media.base import Media, safe_name
 from aiowatermark.media.files import File
 from aiowatermark.media.memory import Bytes, Encoded, Link
-from aiowatermark.records import dump, holds_content, load
+from aiowatermark.stores.records.dump import dump, holds_content, load
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, aw.WatermarkError)]
 texts = st.text(max_size=20)

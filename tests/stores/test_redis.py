@@ -13,7 +13,7 @@ from aiowatermark import Delivery, InvalidInput, RedisStore, StoreError
 from aiowatermark.jobs import SENT, Output, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Encoded
 from aiowatermark.stores import JobStore
-from aiowatermark.stores.commons import Commons
+from aiowatermark.stores.coordination import Commons
 
 from .redis_pieces import ACCOUNT, Opened, accepted, finished, opened, own, record, redis_server, until
 from .redis_server import RedisServer

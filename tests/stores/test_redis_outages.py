@@ -11,7 +11,7 @@ import pytest
 from aiowatermark import Delivery, RedisStore, StoreError
 from aiowatermark.jobs import Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
-from aiowatermark.stores.redis_names import digest
+from aiowatermark.stores.redis.keys import digest
 
 from .redis_pieces import ACCOUNT, accepted, finished, record, until
 from .redis_server import RedisServer, lasting_server, own_server

@@ -15,7 +15,7 @@ import pytest
 
 import aiowatermark
 from aiowatermark import Delivery, RedisStore, StoreError
-from aiowatermark.stores.commons import Commons
+from aiowatermark.stores.coordination import Commons
 
 from .redis_pieces import ACCOUNT, Opened, accepted, finished, opened, record, redis_server, until
 from .redis_server import RedisServer

@@ -17,8 +17,8 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.jobs import Status
 from aiowatermark.media.memory import Bytes
-from aiowatermark.stores import sqlite_thread
-from aiowatermark.stores.sqlite_table import Table
+from aiowatermark.stores.sqlite import worker as sqlite_thread
+from aiowatermark.stores.sqlite.database import Table
 
 from .conftest import finished, kept, read, record, refused
 

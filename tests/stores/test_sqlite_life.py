@@ -15,7 +15,7 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.jobs import Output, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Encoded
-from aiowatermark.stores import sqlite_thread
+from aiowatermark.stores.sqlite import worker as sqlite_thread
 
 from .conftest import finished, kept, queued, read, record, refused
 

@@ -13,7 +13,7 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.errors import StoreError
 from aiowatermark.jobs import Record, Snapshot, Status
-from aiowatermark.stores.sqlite_table import Change, Kind, Outcome, Row, Table
+from aiowatermark.stores.sqlite.database import Change, Kind, Outcome, Row, Table
 
 
 def row(key: str, version: int = 0, ended: float | None = None, data: str | None = None) -> Row:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from aiowatermark.jobs import SENT, Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
-from aiowatermark.stores.sqlite import SQLiteStore
+from aiowatermark.stores.sqlite.store import SQLiteStore
 
 AT_ONCE = 50
 

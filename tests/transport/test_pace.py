@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiowatermark.transport.sending import Base64Slices, Pace
+from aiowatermark.transport.upload import Base64Slices, Pace
 
 DATA = random.Random(3).randbytes(9_000_001)  # noqa: S311 - bytes, not keys
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 import pytest
 
-from aiowatermark.transport.patience import Patience
+from aiowatermark.transport.request_timeouts import Patience
 
 VIRTUAL_CLOCK = True
 

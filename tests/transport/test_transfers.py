@@ -18,8 +18,8 @@ from aiohttp import web
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, Fault
-from aiowatermark.transport.files import whole, write_blocks
-from aiowatermark.transport.guard import public
+from aiowatermark.transport.atomic_file import whole, write_blocks
+from aiowatermark.transport.url_guard import public
 
 Picture = Callable[..., bytes]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,7 +28,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr("aiowatermark.transport.delays.backoff.full_jitter", lambda _: 0.0)
+    monkeypatch.setattr("aiowatermark.transport.retry.backoff.full_jitter", lambda _: 0.0)
 
 
 @asynccontextmanager
@@ -118,7 +118,7 @@ async def test_an_answer_lost_after_the_work_is_paid_once_and_in_doubt(
 async def test_nothing_that_breaks_after_bytes_left_is_sent_again(
     emulator: Emulator, picture: Picture, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.client.submission.SUBMIT_ANSWER", 0.2)
+    monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_ANSWER", 0.2)
     emulator.inject(fault, provider="picwish", step="submit")
     async with aw.Client(emulator.provider("picwish")) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
@@ -384,7 +384,7 @@ async def test_a_link_is_fetched_where_a_provider_takes_files_only(emulator: Emu
 
 
 async def test_a_save_cancelled_while_it_begins_leaves_no_debris(tmp_path: Path) -> None:
-    from aiowatermark.transport.files import whole
+    from aiowatermark.transport.atomic_file import whole
 
     async def begin() -> None:
         async with whole(tmp_path / "clean.jpg"):
@@ -430,8 +430,8 @@ async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_
 async def test_a_file_is_whole_however_much_the_system_takes_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None, gathered: int
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.files._GATHERED", gathered)
-    monkeypatch.setattr("aiowatermark.transport.files._LEAST", 100)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._GATHERED", gathered)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._LEAST", 100)
     writev = os.writev
     if taken is None:
         monkeypatch.delattr(os, "writev")
@@ -452,8 +452,8 @@ async def test_a_file_is_whole_however_much_the_system_takes_at_once(
 async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.files._GATHERED", 300)
-    monkeypatch.setattr("aiowatermark.transport.files._LEAST", 100)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._GATHERED", 300)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._LEAST", 100)
     writev, room = os.writev, [1000]
 
     def full(fd: int, views: list[memoryview]) -> int:
@@ -477,8 +477,8 @@ async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
 async def test_calling_off_a_write_leaves_no_thread_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.files._GATHERED", 300)
-    monkeypatch.setattr("aiowatermark.transport.files._LEAST", 100)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._GATHERED", 300)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._LEAST", 100)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:

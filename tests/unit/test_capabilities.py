@@ -12,8 +12,8 @@ from aiowatermark.capabilities import Capabilities, Pictures, check
 from aiowatermark.errors import InvalidInput, Unsupported
 from aiowatermark.jobs import Job, Session
 from aiowatermark.media.base import Media
-from aiowatermark.media.looks import Looks, look, named_like_a_video
 from aiowatermark.media.memory import Bytes, Link
+from aiowatermark.media.sniff import Looks, look, named_like_a_video
 from aiowatermark.provider import Provider
 from aiowatermark.providers.dewatermark import Dewatermark
 from aiowatermark.providers.gptge import GptGe

@@ -15,15 +15,12 @@ import aiowatermark
 ROOT = Path(aiowatermark.__file__).parent
 # lowest first; what stands in one row are strangers to one another
 FLOORS = (
-    ("errors",),
+    ("errors", "events"),
     ("media",),
     ("jobs", "wire"),
-    ("results",),
-    ("codec",),
-    ("environment", "capabilities", "records"),
-    ("refusals",),
+    ("results", "codec"),
+    ("environment", "capabilities", "http_errors"),
     ("provider",),
-    ("bells",),
     ("providers", "transport", "stores", "callbacks"),
     ("client",),
     ("emulator", "dask"),
@@ -160,7 +157,7 @@ def test_no_import_stands_in_a_function_but_for_extras(path: Path) -> None:
 
 @each
 def test_a_module_is_small(path: Path) -> None:
-    limit = 120 if path.parent.name == "providers" else 250
+    limit = 250 if path.parent.name == "providers" else 400
     assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
 
 

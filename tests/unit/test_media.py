@@ -24,8 +24,8 @@ from aiowatermark.media.base import BLOCK, HEAD, SLICE, Media, redacted, safe_na
 from aiowatermark.media.files import File, OpenFile
 from aiowatermark.media.memory import Bytes, Encoded, Link
 from aiowatermark.media.reading import Reading
-from aiowatermark.media.smear import Smear, paint
 from aiowatermark.media.stream import Stream
+from aiowatermark.media.stroke_mask import Smear, paint
 
 DATA = random.Random(7).randbytes(BLOCK + 12_345)  # noqa: S311 - bytes, not keys
 RED, BLACK = (255, 0, 0), (0, 0, 0)

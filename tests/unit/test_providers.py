@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from aiowatermark.errors import InvalidInput
+from aiowatermark.http_errors import about_money
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.provider import Provider
 from aiowatermark.providers import known, named
-from aiowatermark.refusals import about_money
 from aiowatermark.wire import Request
 
 CANARY = "canary-7f3a"

@@ -19,7 +19,7 @@ from aiowatermark.errors import (
 )
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.media.smear import Smear
+from aiowatermark.media.stroke_mask import Smear
 from aiowatermark.providers.kaze import Kaze
 from aiowatermark.wire import Base64, Json, Request
 

@@ -26,7 +26,7 @@ HEAD = b"\0\0\0\x18ftypmp42"
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr("aiowatermark.transport.delays.backoff.full_jitter", lambda _: 0.0)
+    monkeypatch.setattr("aiowatermark.transport.retry.backoff.full_jitter", lambda _: 0.0)
 
 
 def film(size: int) -> bytes:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowatermark.emulator.footage import sample_footage
+from aiowatermark.emulator.restoration.video.restore import sample_footage
 from aiowatermark.media import as_media
-from aiowatermark.media.movie import Movie, movie, parsed
+from aiowatermark.media.mp4 import Movie, movie, parsed
 
 
 def box(name: bytes, *inside: bytes, wide: bool = False) -> bytes:

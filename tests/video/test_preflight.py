@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aiowatermark as aw
-from aiowatermark.emulator.footage import sample_footage
+from aiowatermark.emulator.restoration.video.restore import sample_footage
 
 if TYPE_CHECKING:
     from .conftest import Host

@@ -11,9 +11,9 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
-from aiowatermark.emulator.footage import sample_footage
-from aiowatermark.emulator.mark_pixels import Pixels, decode, encode_as
 from aiowatermark.emulator.pictures import sample_mark, stamp
+from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
+from aiowatermark.emulator.restoration.video.restore import sample_footage
 
 MARK = sample_mark(width=160)
 

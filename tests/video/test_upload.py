@@ -11,7 +11,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.media import as_media
-from aiowatermark.transport import bodies
+from aiowatermark.transport import body as bodies
 from aiowatermark.wire import Base64, Json, Multipart
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What `remove` and `resume` share: a batch of jobs, its workers, its output folder and its report."""

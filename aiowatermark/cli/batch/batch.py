@@ -1,0 +1,95 @@
+"""The frame of `remove` and `resume`: a folder, a store, a client, a crew at work, a report, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
+
+import click
+from attrs import define, frozen
+
+from ... import Client, JobStore, Limits, Provider, SubmissionInDoubt
+from ...jobs import Record, Status
+from ..console.progress import Board
+from ..console.runner import DONE, SOME_FAILED
+from ..options.callbacks import Callbacks
+from ..options.store import memory
+from .output_folder import Outputs
+from .report import Errand, summary, teller
+from .workers import Crew, Item, Task
+
+_DRAIN = 20.0
+"""Seconds for which Ctrl-C waits for the answers to what was sent: each of them may have been paid."""
+
+
+@define
+class Means:
+    """What a task works with: an open client, and an open store where there is one."""
+
+    client: Client
+    store: JobStore | None
+
+    async def known(self, key: str) -> Record | None:
+        """What is remembered of a job; raises SubmissionInDoubt where nobody knows whether it was paid."""
+        record = await self.store.get(key) if self.store is not None else None
+        if record is not None and record.snapshot.status is Status.IN_DOUBT and record.snapshot.task_id is None:
+            msg = "it was sent before and no answer is known: it may have been paid, or is being sent at this moment"
+            raise SubmissionInDoubt(msg).about(provider=record.provider, key=key, token=record.token)
+        return record
+
+
+@frozen
+class Pace:
+    """How many jobs at once, and how many seconds each may take."""
+
+    jobs: int
+    deadline: float
+
+
+async def run_errand(
+    errand: Errand,
+    provider: Provider,
+    begun: Callable[[Means], tuple[Task, AsyncIterator[Item]]],
+    stop: asyncio.Event,
+    *,
+    pace: Pace,
+    callbacks: Callbacks,
+) -> int:
+    """Do the items and say what became of them; raises InvalidInput or StoreError where nothing can start."""
+    outputs = Outputs(errand.folder, remembers=errand.store is not None)
+    await asyncio.to_thread(outputs.prepare)
+    async with AsyncExitStack() as stack:
+        receiver = await stack.enter_async_context(callbacks.open(provider))
+        store = await stack.enter_async_context(memory(errand.store)) if errand.store else None
+        limits = Limits(submissions=min(pace.jobs, 16), in_flight=pace.jobs)
+        client = Client(provider, limits=limits, deadline=pace.deadline, drain=_DRAIN, store=store, callbacks=receiver)
+        task, items = begun(Means(client, store))
+        board = Board(sys.stderr if errand.as_json else sys.stdout, errand.total)
+        crew = Crew(task, provider.title, outputs, board, teller(errand), stop)
+        await _worked(crew, client, items, min(pace.jobs, errand.total or pace.jobs), errand)
+    return SOME_FAILED if stop.is_set() or crew.unhappy else DONE
+
+
+async def _worked(crew: Crew, client: Client, items: AsyncIterator[Item], workers: int, errand: Errand) -> None:
+    """Have the crew do it with the client open; whatever happens, say how it ended."""
+    try:
+        with crew.board:
+            async with aclosing(items) as source, client:  # type: ignore[type-var]
+                await crew.work(source, workers)
+                if crew.stop.is_set():
+                    crew.board.close()
+                    _hint()
+            await crew.rest()
+    except BaseException:
+        crew.abandon()
+        raise
+    finally:
+        summary(errand, crew)
+
+
+def _hint() -> None:
+    click.echo(
+        "Stopping: nothing more is sent; waiting for answers to what was. Ctrl-C again leaves at once.", err=True
+    )

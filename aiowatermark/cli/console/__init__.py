@@ -1,0 +1,1 @@
+"""The terminal: running a command, progress display, install hints."""

@@ -1,0 +1,1 @@
+"""The parts of the demo: sample jobs, comparison, report, contact sheet."""

@@ -1,0 +1,56 @@
+"""One picture of a handful of pictures: before and after, side by side, each under its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from attrs import field, frozen
+
+from ...emulator.pictures import side_by_side
+from ...emulator.restoration.pixels import Pixels
+
+_WIDTH, _HEIGHT, _MARGIN = 420, 315, 20
+
+
+@frozen
+class Pair:
+    """A picture before and after, and what to say of each."""
+
+    before: bytes = field(repr=False)
+    after: bytes = field(repr=False)
+    captions: tuple[str, str]
+
+
+def overview(pairs: Sequence[Pair]) -> bytes:
+    """A PNG of all pairs, one under the other."""
+    rows = [_decoded(side_by_side(_tile(pair.before), _tile(pair.after), pair.captions)) for pair in pairs]
+    widest = max(row.shape[1] for row in rows)
+    white = (255, 255, 255)
+    framed = [
+        cv2.copyMakeBorder(
+            row, _MARGIN // 2, _MARGIN // 2, _MARGIN, _MARGIN + widest - row.shape[1], cv2.BORDER_CONSTANT, value=white
+        )
+        for row in rows
+    ]
+    return cv2.imencode(".png", np.vstack(framed))[1].tobytes()
+
+
+def _tile(picture: bytes) -> bytes:
+    """The picture, made to fit a tile."""
+    pixels = _decoded(picture)
+    scale = min(_WIDTH / pixels.shape[1], _HEIGHT / pixels.shape[0])
+    size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = np.full((size[1], _WIDTH, 3), 255, np.uint8)
+    canvas[:, : size[0]] = cv2.resize(pixels, size, interpolation=way)
+    return cv2.imencode(".png", canvas)[1].tobytes()
+
+
+def _decoded(picture: bytes) -> Pixels:
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        msg = "the picture cannot be decoded"
+        raise ValueError(msg)
+    return pixels

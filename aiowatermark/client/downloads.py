@@ -1,0 +1,75 @@
+"""Brings results home: through the transport, a few at a time, asking once for a fresh link."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define
+
+from ..errors import ResultExpired, WatermarkError
+from ..media.base import Media
+from ..media.memory import Link
+from ..provider import Provider
+from ..results import Fetched, Result
+from ..transport import Transport
+from ..transport.atomic_file import whole, write_blocks
+from .engine.flows import Talker, Turn, now
+
+T = TypeVar("T")
+log = logging.getLogger("aiowatermark")
+
+_ASKING = 60.0
+
+
+@define(eq=False)
+class ClientPorter:
+    """The porter of a client; `check` raises where that is closed."""
+
+    transport: Transport
+    transfers: asyncio.Semaphore
+    check: Callable[[], object]
+    provider: Provider
+    talker: Talker
+
+    async def save(
+        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: Fetched | None
+    ) -> Path:
+        """Stream it into a file that appears when it is whole."""
+        if not isinstance(media, Link):
+            async with whole(path) as part:
+                await write_blocks(part.file, media.blocks())
+            return path
+        await self._fetched(result, media, lambda url: self.transport.download(url, path, max_bytes, progress))
+        return path
+
+    async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
+        """Fetch it into memory."""
+        if not isinstance(media, Link):
+            return b"".join([block async for block in media.blocks()])
+        return await self._fetched(result, media, lambda url: self.transport.read(url, max_bytes))
+
+    async def _fetched(self, result: Result, link: Link, fetch: Callable[[str], Awaitable[T]]) -> T:
+        self.check()
+        try:
+            async with self.transfers:
+                try:
+                    return await fetch(link.url)
+                except ResultExpired:
+                    fresh = await self._fresh(result, link)
+                log.info("the link of job %s had expired: the provider gave a new one", result.key)
+                return await fetch(fresh.url)
+        except WatermarkError as error:
+            raise error.about(provider=result.provider, key=result.key, token=None) from None
+
+    async def _fresh(self, result: Result, link: Link) -> Link:
+        """The same output's link, as the provider gives it now."""
+        at = next(index for index, output in enumerate(result.outputs) if output.media is link)
+        snapshot = await self.talker.converse(self.provider.query(result.record), Turn(now() + _ASKING))
+        if at < len(snapshot.outputs) and isinstance(fresh := snapshot.outputs[at].media, Link):
+            return fresh
+        msg = "the result's link has expired and the provider gives no new one"
+        raise ResultExpired(msg)

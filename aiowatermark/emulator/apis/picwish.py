@@ -1,0 +1,33 @@
+"""PicWish as its documents have it: POST and GET /api/tasks/visual/external/watermark-remove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from aiohttp import web
+from attrs import define
+
+from ..backend.limits import Limits
+from ._visual import Visual
+
+_PATH = "/api/tasks/visual/external/watermark-remove"
+
+
+@define
+class PicWish(Visual):
+    """Its envelope has a `message`."""
+
+    name: ClassVar[str] = "picwish"
+    submit_path: ClassVar[str] = _PATH
+    query_path: ClassVar[str] = _PATH
+    # Guidelines and Limits, 5
+    limits: ClassVar[Limits] = Limits(("jpeg", "png", "bmp"), shortest=20, longest=10_000)
+
+    def credential(self, request: web.Request) -> str | None:
+        """The X-API-KEY header."""
+        return request.headers.get("X-API-KEY")
+
+    def envelope(self, data: Mapping[str, object]) -> dict[str, object]:
+        """As under Return Parameters."""
+        return {"status": 200, "message": "success", "data": data}

@@ -1,0 +1,1 @@
+"""The emulator's jobs: accounts, limits, workers."""

@@ -1,0 +1,1 @@
+"""Image restoration: detection of a mark, unblending, inpainting."""

@@ -1,0 +1,1 @@
+"""Video restoration: streams, planes, and the worker process."""

@@ -1,0 +1,1 @@
+"""The emulator's HTTP side: routes, forms, responses, injected faults."""

@@ -1,0 +1,1 @@
+"""Records as stores keep them: JSON with a format number."""

@@ -1,0 +1,1 @@
+"""RedisStore: records in Redis, shared by replicas."""

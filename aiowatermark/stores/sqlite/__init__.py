@@ -1,0 +1,1 @@
+"""SQLiteStore: records in one SQLite file, written by one thread."""

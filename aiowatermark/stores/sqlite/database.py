@@ -1,0 +1,174 @@
+"""One SQLite file as a table of records: read one by one, changed by many in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from attrs import define, field
+
+from .file import connected, told
+
+_INSERT = "INSERT INTO records (key, callback, version, ended, parts, data) "
+_VALUES = "(?, ?, ?, ?, ?, ?)"
+_NOBODY = (None,) * 6
+# parts are added up: a newer record may still speak of files that came with an older one
+_UPDATE = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, version = excluded.version,
+    ended = excluded.ended, parts = trim(parts || ' ' || excluded.parts), data = """
+_NEWS = _UPDATE + "excluded.data WHERE ended IS NULL AND excluded.version > version"
+# a row that may not be taken gets no data, which the table refuses, and with it all the others
+_ALL = _UPDATE + "CASE WHEN ended IS NULL AND excluded.version > version THEN excluded.data END"
+_NOTHING = " ON CONFLICT (key) DO NOTHING"
+
+
+class Kind(Enum):
+    """What a change does."""
+
+    OPEN = _NOTHING
+    PUT = _NEWS
+    FORGET = ""
+
+
+class Row(NamedTuple):
+    """A record as a row; `parts` are names of files, separated by spaces."""
+
+    key: str
+    callback: str | None
+    version: int
+    ended: float | None
+    parts: str
+    data: str
+
+
+@define(eq=False)  # not frozen: that costs a microsecond each
+class Change:
+    """One thing to be done; a row where there is one to write."""
+
+    kind: Kind
+    key: str
+    row: Row | None = None
+
+    @property
+    def usual(self) -> bool:
+        """Whether it may be taken as news: a first version is never news of a record that is known."""
+        return self.kind is Kind.PUT or (self.row is not None and self.row.version == 0)
+
+
+Outcome: TypeAlias = str | None
+"""OPEN: the data that had the key already. PUT: the data that was newer. FORGET: the parts that nobody has now."""
+
+
+@define(eq=False)
+class Table:
+    """An open file; used in one thread."""
+
+    path: Path
+    connection: sqlite3.Connection
+    most: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """As many rows a statement as this SQLite takes values."""
+        self.most = 1 << (self.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // 6).bit_length() - 1
+
+    @classmethod
+    def opened(cls, path: Path, patience: float) -> Table:
+        """Open or make a store; raises StoreError, and leaves nothing half-made."""
+        return cls(path, connected(path, patience))
+
+    def close(self) -> None:
+        """Close the file; the last to close it also clears its write-ahead log away."""
+        with told(self.path):
+            self.connection.close()
+
+    def change(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Do all or nothing, durably; gives each one's outcome. Raises StoreError, and nothing is done."""
+        with told(self.path):
+            if self._taken(changes):
+                return [None] * len(changes)
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                outcomes = [self._one(change) for change in changes]
+                self.connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self.connection.execute("ROLLBACK")
+                raise
+            return outcomes
+
+    def _taken(self, changes: Sequence[Change]) -> bool:
+        """Take all rows as news, in one statement, because each has to win the interpreter back from a busy loop.
+
+        False, and nothing is done, where keys meet or a record is known already: then each is asked for by itself.
+        """
+        rows = [change.row for change in changes if change.row is not None and change.usual]
+        if len({row.key for row in rows}) < len(changes) or len(rows) > self.most:
+            return False
+        count = 1 << (len(rows) - 1).bit_length()  # a power of two, so that few statements exist
+        values = [value for row in rows for value in row]
+        values += _NOBODY * (count - len(rows))
+        with suppress(sqlite3.IntegrityError):
+            self.connection.execute(_statement(count), values)
+            return True
+        return False
+
+    def _one(self, change: Change) -> Outcome:
+        if change.row is None:
+            parts: str | None = self._value("SELECT parts FROM records WHERE key = ?", change.key)
+            self.connection.execute("DELETE FROM records WHERE key = ?", (change.key,))
+            return parts
+        if self.connection.execute(f"{_INSERT}VALUES {_VALUES}{change.kind.value}", change.row).rowcount:
+            return None
+        return self.by_key(change.key)
+
+    def _value(self, statement: str, *values: Any) -> Any:
+        with told(self.path):
+            row = self.connection.execute(statement, values).fetchone()
+        return None if row is None else row[0]
+
+    def by_key(self, key: str) -> str | None:
+        """The data of that key."""
+        data: str | None = self._value("SELECT data FROM records WHERE key = ?", key)
+        return data
+
+    def by_callback(self, callback: str) -> str | None:
+        """The data whose callback key has that hash."""
+        data: str | None = self._value("SELECT data FROM records WHERE callback = ?", callback)
+        return data
+
+    def newest(self) -> int:
+        """The number of the newest row."""
+        return self._value("SELECT max(id) FROM records") or 0
+
+    def unfinished(self, after: int, until: int, count: int) -> list[tuple[int, str, str]]:
+        """Numbers, keys and data of what has not ended, oldest first, of rows after and until those numbers."""
+        with told(self.path):
+            return self.connection.execute(
+                "SELECT id, key, data FROM records WHERE ended IS NULL AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+                (after, until, count),
+            ).fetchall()
+
+    def parts(self) -> Iterator[str]:
+        """The names of all parts."""
+        with told(self.path):
+            for (parts,) in self.connection.execute("SELECT parts FROM records WHERE parts <> ''"):
+                yield from parts.split()
+
+    def expire(self, before: float, count: int) -> list[str]:
+        """Remove at most so many rows that ended before then; gives their parts, joined row by row."""
+        with told(self.path):
+            rows = self.connection.execute(
+                "SELECT id, parts FROM records WHERE ended < ? ORDER BY ended LIMIT ?", (before, count)
+            ).fetchall()
+            if rows:
+                ids = ",".join(str(number) for number, _ in rows)
+                self.connection.execute(f"DELETE FROM records WHERE id IN ({ids})")  # noqa: S608 - our own numbers
+            return [parts for _, parts in rows]
+
+
+def _statement(count: int) -> str:
+    rows = ", ".join([_VALUES] * count)
+    return f"{_INSERT}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{_ALL}"  # noqa: S608 - no text of others
