@@ -17,10 +17,8 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.body import Progress
 from ..transport.http import HttpTransport
-from .engine.assembly import assembled
-from .engine.engine import Conductor
+from .engine.engine import Conductor, Orders, assembled, checked_key
 from .engine.flows import Turn, now
-from .engine.orders import Orders, checked_key
 from .engine.prepare import Intake
 from .engine.sharing import Replica
 from .handle import JobHandle

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ..capabilities import Capabilities
+from ..codec import Numeric, parse
 from ..errors import (
     AuthenticationError,
     InsufficientCredits,
@@ -17,16 +18,15 @@ from ..errors import (
     UnexpectedAnswer,
     WatermarkError,
 )
-from ..http_errors import refusal
-from ..jobs import Job, Record, Snapshot, Status
+from ..http_errors import refusal, unexpected
+from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
 from ..media.memory import Link
 from ..media.stroke_mask import Smear
 from ..provider import Credits, Dialogue, Flow, Polling, Provider, secret
 from ..wire import Base64, Json, Request, Response
-from ._kaze_answers import credits_of, snapshot_of
-from ._parsing import ticket, told, whole
+from ._parsing import link, number, ticket, told, whole, words
 
 # «Status Codes»; 11xx are the server's own and leave a submit in doubt
 _CODES: Mapping[int, type[WatermarkError]] = {
@@ -100,3 +100,47 @@ class Kaze(Provider):
 
 def _part(name: str, media: Media) -> dict[str, Any]:
     return {f"{name}_url": media.url} if isinstance(media, Link) else {f"{name}_base64": Base64(media)}
+
+
+@frozen
+class _Image:
+    url: Any = None
+
+
+_Images = tuple[_Image, ...]
+
+
+@frozen
+class _Task:
+    status: str
+    images: Any = None
+    err_msg: Any = None
+
+
+@frozen
+class _Quota:
+    remaining: Numeric
+    limit: Any = None
+    usage: Any = None
+
+
+def snapshot_of(task_id: str | None, payload: Mapping[str, Any], reply: Response) -> Snapshot:
+    """What the answer to a look says of a task."""
+    task = parse(payload.get("data"), _Task, reply)
+    status = task.status.lower()
+    if status in {"failed", "timeout"}:
+        # where err_msg stands is not documented
+        return Snapshot(task_id, Status.FAILED, reason=words(task.err_msg, payload.get("err_msg"), status))
+    if status != "success":
+        return Snapshot(task_id, Status.RUNNING)
+    images = parse(task.images or (), _Images, reply)
+    outputs = tuple(Output(found) for image in images if (found := link(image.url)))
+    if not outputs:
+        unexpected("the task is done and names no image", reply)
+    return Snapshot(task_id, Status.SUCCEEDED, 1.0, outputs)
+
+
+def credits_of(data: Any, reply: Response) -> Credits:
+    """What the account holds."""
+    quota = parse(data, _Quota, reply)
+    return Credits(quota.remaining, number(quota.usage), number(quota.limit))

@@ -21,9 +21,8 @@ from PIL import Image
 from aiowatermark.errors import InvalidInput, TransferFailed
 from aiowatermark.media import Source, as_media, optional_media
 from aiowatermark.media.base import BLOCK, HEAD, SLICE, Media, redacted, safe_name
-from aiowatermark.media.files import File, OpenFile
+from aiowatermark.media.files import File, OpenFile, Reading
 from aiowatermark.media.memory import Bytes, Encoded, Link
-from aiowatermark.media.reading import Reading
 from aiowatermark.media.stream import Stream
 from aiowatermark.media.stroke_mask import Smear, paint
 

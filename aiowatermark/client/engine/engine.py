@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import secrets
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
-from ...errors import WatermarkError
-from ...jobs import Record, Status
-from ...provider import Provider
+from ...errors import InvalidInput, WatermarkError
+from ...jobs import SENT, Job, Record, Snapshot, Status
+from ...media.memory import Link
+from ...provider import STRETCHED, Polling, Provider
 from ...stores import JobStore
+from ...transport import Transport
+from ...transport.body import Progress
+from ...transport.rate_limiter import Limiter
+from ..downloads import ClientPorter
 from ..handle import JobHandle
+from ..limits import Limits
 from .admission import Turns, Waiting
 from .failures import left, unsettled
 from .flows import Talker, now
 from .in_doubt import Doubt
-from .sharing import Permits
+from .owners import has_left, new_owner
+from .sharing import Permits, SharedPace
 from .snapshots import Gate
 from .submit import Order, Submission, same
 from .watch import Watch
@@ -183,3 +192,105 @@ def _cancel(handles: Iterable[JobHandle]) -> set[asyncio.Task[None]]:
         if handle.task is not None:
             handle.task.cancel()
     return tasks
+
+
+def assembled(
+    provider: Provider,
+    transport: Transport,
+    store: JobStore,
+    receiver: CallbackReceiver | None,
+    *,
+    limits: Limits,
+    deadline: float,
+    polling: Polling | None,
+    resubmit: bool,
+    check: Callable[[], object],
+) -> Conductor:
+    """A conductor on the running loop; what replicas share is shared where the store offers it."""
+    account, commons = provider.account, store.commons
+    rate = limits.requests_per_second or provider.requests_per_second
+    talker = Talker(provider, transport, SharedPace(commons, account, rate) if commons else Limiter(rate))
+    gate = Gate(store)
+    doubt = Doubt(provider, talker, store, receiver)
+    porter = ClientPorter(transport, asyncio.Semaphore(limits.transfers), check, provider, talker)
+    # an explicit schedule is obeyed as it stands; only the default stretches
+    schedules = (polling or provider.polling, polling or STRETCHED)
+    return Conductor(
+        provider,
+        talker,
+        store,
+        gate,
+        Turns(limits.in_flight),
+        Permits(asyncio.Semaphore(limits.submissions), limits.submissions, account, commons),
+        Submission(provider, talker, store, doubt, gate, receiver, resubmit),
+        Watch(provider, talker, gate, *schedules, porter, receiver),
+        doubt,
+        deadline,
+        receiver,
+    )
+
+
+@define(eq=False)
+class Orders:
+    """Begins jobs; with a receiver, provides them with callback URLs and with links for files."""
+
+    provider: Provider
+    receiver: CallbackReceiver | None
+    owner: str = field(default="", init=False)
+
+    def opened(self) -> Callable[[], None]:
+        """The client is open; gives what is to be called when it is closed."""
+        self.owner = new_owner()
+        return partial(has_left, self.owner)
+
+    def begun(self, conductor: Conductor, job: Job, key: str, deadline: float, progress: Progress | None) -> JobHandle:
+        """A job's handle, its life started."""
+        if (alive := conductor.alive.get(key)) is not None:
+            return conductor.joined(alive, job.fingerprint)
+        order, lent = self._lent(job)
+        callback_url, callback = self._callback()
+        record = Record(
+            key,
+            self.provider.name,
+            Snapshot(None, Status.UPLOADING) if job.video else SENT,
+            job.fingerprint,
+            video=job.video,
+            inputs=tuple(media.identity for media in order.inputs),
+            callback=callback,
+            account=self.provider.account,
+            owner=self.owner,
+            created_at=time.time(),
+        )
+        handle = conductor.begin(record, Order(order, progress, callback_url), deadline)
+        if lent:
+            handle.when_done(lambda _: self._take_back(lent))
+        return handle
+
+    def _callback(self) -> tuple[str | None, str | None]:
+        """A callback URL and its key's hash, where there is a receiver and the provider calls back."""
+        if self.receiver is None or not self.provider.capabilities.callbacks:
+            return None, None
+        return self.receiver.mint()
+
+    def _lent(self, job: Job) -> tuple[Job, list[str]]:
+        """Links for files, where the provider takes only links."""
+        if self.receiver is None or self.provider.capabilities.files:
+            return job, []
+        links = [(media, "") if isinstance(media, Link) else self.receiver.lend(media) for media in job.inputs]
+        return evolve(job, inputs=tuple(link for link, _ in links)), [lent for _, lent in links if lent]
+
+    def _take_back(self, lent: list[str]) -> None:
+        if self.receiver is not None:
+            for key in lent:
+                self.receiver.take_back(key)
+
+
+def checked_key(key: str | None) -> str:
+    """The caller's key, or a new one; raises InvalidInput for a text that is no name."""
+    if key is None:
+        # in order of time, to the millisecond: an index of keys grows at its end
+        return f"{time.time_ns() >> 20:011x}{secrets.token_hex(11)[1:]}"
+    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
+        msg = "key is a printable text of 1 to 200 characters: your own name for this job"
+        raise InvalidInput(msg)
+    return key

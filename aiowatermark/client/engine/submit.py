@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from ...errors import InvalidInput, SubmissionInDoubt, WatermarkError
 from ...jobs import Job, Record, Snapshot, Status
@@ -18,7 +18,6 @@ from .failures import Overtaken, in_doubt, refused, unsettled
 from .flows import SUBMIT_ANSWER, Talker, Turn, now
 from .in_doubt import Doubt
 from .owners import gone
-from .progress import Told
 from .snapshots import Gate
 
 if TYPE_CHECKING:
@@ -194,3 +193,36 @@ def same(known: Record, fingerprint: str) -> None:
     if known.fingerprint and fingerprint and known.fingerprint != fingerprint:
         msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
         raise InvalidInput(msg)
+
+
+@define(eq=False)
+class Told:
+    """Called as bytes leave; a callback that raises is logged once and called no more."""
+
+    handle: JobHandle
+    caller: Progress | None
+    _told: float = field(default=0.0, init=False)
+
+    def __call__(self, sent: int, total: int | None) -> None:
+        """So many bytes of so many have left."""
+        record = self.handle.record
+        if record.snapshot.status is Status.UPLOADING and total and self._worth_it(sent / total):
+            moved = record.advance(Snapshot(record.snapshot.task_id, Status.UPLOADING, sent / total))
+            # only in memory: the store's versions are for what matters after a crash
+            self.handle.note(evolve(moved, version=record.version))
+        if self.caller is not None:
+            self._call(self.caller, sent, total)
+
+    def _worth_it(self, share: float) -> bool:
+        """Whether watchers would see a difference: a hundred snapshots a film, however long it is."""
+        worth = share >= self._told + 0.01 or share == 1.0 or share < self._told
+        if worth:
+            self._told = share
+        return worth
+
+    def _call(self, caller: Progress, sent: int, total: int | None) -> None:
+        try:
+            caller(sent, total)
+        except Exception:
+            self.caller = None
+            log.exception("progress of job %s raised and is told no more; the job goes on", self.handle.key)

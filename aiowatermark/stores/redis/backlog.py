@@ -12,8 +12,7 @@ from attrs import define, field
 
 from ...errors import StoreError
 from ...jobs import Record
-from .connection import Wire
-from .faults import OutOfReach
+from .connection import OutOfReach, Wire
 from .keys import Call, digest
 from .leases import Leases
 from .records import news
