@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .media import Source, as_media
     from .media.base import Media
     from .provider import Credits, Polling, Provider
-    from .providers import known, named
+    from .providers import provider_class, provider_names
     from .providers.dewatermark import Dewatermark
     from .providers.gptge import GptGe
     from .providers.kaze import Kaze
@@ -94,8 +94,8 @@ __all__ = [
     "Unsupported",
     "WatermarkError",
     "as_media",
-    "known",
-    "named",
+    "provider_class",
+    "provider_names",
 ]
 
 # where each name lives: loaded when it is first asked for, so that `--help` or one provider does not pay for all
@@ -128,7 +128,7 @@ _HOMES = {
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
     "provider": ("Credits", "Polling", "Provider"),
-    "providers": ("known", "named"),
+    "providers": ("provider_class", "provider_names"),
     "providers.dewatermark": ("Dewatermark",),
     "providers.gptge": ("GptGe",),
     "providers.kaze": ("Kaze",),
@@ -142,10 +142,14 @@ _HOMES = {
     "wire": ("Delivery",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+# the names of version 0.1; they go in 0.3
+_ALIASES = {"known": "provider_names", "named": "provider_class"}
 
 
 def __getattr__(name: str) -> Any:
     """The public name, from the module that has it."""
+    if name in _ALIASES:
+        return __getattr__(_ALIASES[name])
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -11,21 +11,21 @@ from .errors import InvalidInput, Unsupported
 from .jobs import Job
 from .media.base import Media
 from .media.memory import Link
-from .media.mp4 import Movie
-from .media.sniff import Looks, named_like_a_video
+from .media.mp4 import Mp4Info
+from .media.sniff import MediaInfo, has_video_suffix
 
 
 @frozen
-class Pictures:
+class ImageLimits:
     """Limits of the pictures a provider documents; sizes in pixels and bytes. None: not documented."""
 
     formats: frozenset[str] | None = None
-    shortest: int = 1
-    longest: int | None = None
-    aspect: float | None = None
+    min_side: int = 1
+    max_side: int | None = None
+    max_aspect: float | None = None
     max_bytes: int | None = None
 
-    def check(self, media: Media, looks: Looks, title: str) -> None:
+    def check(self, media: Media, looks: MediaInfo, title: str) -> None:
         """Raise InvalidInput where a picture is outside; what cannot be told is left to the provider."""
         if looks.format is None:
             msg = f"{media.name} is no picture: its first bytes are those of no known format"
@@ -34,7 +34,7 @@ class Pictures:
             msg = f"{media.name} {problem}: {title} would refuse it"
             raise InvalidInput(msg)
 
-    def _problem(self, media: Media, looks: Looks) -> str | None:
+    def _problem(self, media: Media, looks: MediaInfo) -> str | None:
         width, height = looks.width, looks.height
         if self.formats is not None and looks.format not in self.formats:
             return f"is {looks.format}, not {' or '.join(sorted(self.formats))}"
@@ -42,24 +42,24 @@ class Pictures:
             return f"has {media.size / 1e6:.1f} MB, more than {self.max_bytes / 1e6:.0f} MB"
         if not (width and height):
             return None
-        if min(width, height) < self.shortest:
-            return f"has {width}x{height} pixels, fewer than {self.shortest} on one side"
-        if self.longest is not None and max(width, height) > self.longest:
-            return f"has {width}x{height} pixels, more than {self.longest} on one side"
-        if self.aspect is not None and max(width, height) > self.aspect * min(width, height):
-            return f"has {width}x{height} pixels, an aspect beyond {self.aspect:g}:1"
+        if min(width, height) < self.min_side:
+            return f"has {width}x{height} pixels, fewer than {self.min_side} on one side"
+        if self.max_side is not None and max(width, height) > self.max_side:
+            return f"has {width}x{height} pixels, more than {self.max_side} on one side"
+        if self.max_aspect is not None and max(width, height) > self.max_aspect * min(width, height):
+            return f"has {width}x{height} pixels, an aspect beyond {self.max_aspect:g}:1"
         return None
 
 
 @frozen
-class Films:
+class VideoLimits:
     """What a provider documents of the films it takes: worth a word beforehand, and not enforced."""
 
     format: str
     fps: float
     seconds: float
 
-    def doubts(self, looks: Looks | None, movie: Movie) -> Iterator[str]:
+    def warnings(self, looks: MediaInfo | None, movie: Mp4Info) -> Iterator[str]:
         """In what a film differs; what cannot be told is no doubt."""
         if looks is not None and looks.format not in {None, self.format}:
             yield f"is {looks.format}, not {self.format}"
@@ -73,7 +73,7 @@ class Films:
 class Capabilities:
     """What a provider takes: how pictures come in, masks, batches, videos, callbacks, refinement."""
 
-    pictures: Pictures = Pictures()
+    images: ImageLimits = ImageLimits()
     links: bool = True
     files: bool = True
     batch: int = 1
@@ -82,15 +82,15 @@ class Capabilities:
     mask_links: bool = False
     callbacks: bool = False
     videos: bool = False
-    films: Films | None = None
+    video_limits: VideoLimits | None = None
     refines: bool = False
 
-    def kind(self, media: Media, looks: Looks | None) -> bool:
+    def is_video(self, media: Media, looks: MediaInfo | None) -> bool:
         """Whether this is a video, by its looks or, for a link, by its name."""
-        return looks.video if looks is not None and looks.format else named_like_a_video(media)
+        return looks.video if looks is not None and looks.format else has_video_suffix(media)
 
 
-def check(takes: Capabilities, title: str, job: Job, looks: dict[int, Looks]) -> None:
+def check_job(takes: Capabilities, title: str, job: Job, looks: dict[int, MediaInfo]) -> None:
     """Raise InvalidInput or Unsupported where a job cannot be right; `looks` is by the media's id()."""
     _check_counts(takes, title, job)
     _check_mask(takes, title, job, looks)
@@ -104,7 +104,7 @@ def check(takes: Capabilities, title: str, job: Job, looks: dict[int, Looks]) ->
             msg = f"{title} takes links only: {media.name} is to be reachable by a link, or lent by a callback server"
             raise Unsupported(msg)
         if id(media) in looks:
-            takes.pictures.check(media, looks[id(media)], title)
+            takes.images.check(media, looks[id(media)], title)
 
 
 def _check_counts(takes: Capabilities, title: str, job: Job) -> None:
@@ -117,7 +117,7 @@ def _check_counts(takes: Capabilities, title: str, job: Job) -> None:
         raise InvalidInput(msg)
 
 
-def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, Looks]) -> None:
+def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, MediaInfo]) -> None:
     if job.mask is None:
         if takes.mask == "required" and not job.session:
             msg = f"{title} needs a mask: white where the mark is, black elsewhere"
@@ -125,10 +125,10 @@ def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, Look
     elif takes.mask == "none":
         msg = f"{title} takes no mask: it finds the mark itself"
         raise Unsupported(msg)
-    _check_mask_looks(job, looks)
+    _check_mask_format(job, looks)
 
 
-def _check_mask_looks(job: Job, looks: dict[int, Looks]) -> None:
+def _check_mask_format(job: Job, looks: dict[int, MediaInfo]) -> None:
     """Masks, those given as options too, are pictures of their pictures' size."""
     if job.video:
         return
@@ -138,10 +138,10 @@ def _check_mask_looks(job: Job, looks: dict[int, Looks]) -> None:
             if mask.format is None or mask.video:
                 msg = f"the mask {media.name} is no picture"
                 raise InvalidInput(msg)
-            _check_size(mask, job, looks)
+            _check_mask_size(mask, job, looks)
 
 
-def _check_size(mask: Looks, job: Job, looks: dict[int, Looks]) -> None:
+def _check_mask_size(mask: MediaInfo, job: Job, looks: dict[int, MediaInfo]) -> None:
     for media in job.inputs:
         picture = looks.get(id(media))
         if picture and picture.width and mask.width and (picture.width, picture.height) != (mask.width, mask.height):

@@ -15,13 +15,13 @@ from .wire import Response
 
 T = TypeVar("T")
 
-Numeric = NewType("Numeric", float)
+NumberLike = NewType("NumberLike", float)
 """A number that some documents type as text: both are taken."""
-Text = NewType("Text", str)
+TextLike = NewType("TextLike", str)
 """A text that may come as a number."""
 
 
-def _number(value: Any, _: Any) -> float:
+def _structure_number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         msg = f"{type(value).__name__} is no number"
         raise TypeError(msg)
@@ -32,7 +32,7 @@ def _number(value: Any, _: Any) -> float:
     return number
 
 
-def _text(value: Any, _: Any) -> str:
+def _structure_text(value: Any, _: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         msg = f"{type(value).__name__} is no text"
         raise TypeError(msg)
@@ -49,7 +49,7 @@ def _exactly(*kinds: type) -> Any:
     return hook
 
 
-def _object(cls: type[T]) -> Any:
+def _structure_object(cls: type[T]) -> Any:
     structure = make_dict_structure_fn(cls, converter, _cattrs_use_alias=False)
 
     def hook(value: Any, kind: Any) -> T:
@@ -66,9 +66,9 @@ converter.register_structure_hook(str, _exactly(str))
 converter.register_structure_hook(int, _exactly(int))
 converter.register_structure_hook(float, _exactly(float, int))
 converter.register_structure_hook(bool, _exactly(bool))
-converter.register_structure_hook_func(lambda kind: kind is Numeric, _number)
-converter.register_structure_hook_func(lambda kind: kind is Text, _text)
-converter.register_structure_hook_factory(has, _object)
+converter.register_structure_hook_func(lambda kind: kind is NumberLike, _structure_number)
+converter.register_structure_hook_func(lambda kind: kind is TextLike, _structure_text)
+converter.register_structure_hook_factory(has, _structure_object)
 
 
 def parse(payload: Any, cls: type[T], reply: Response | None = None) -> T:

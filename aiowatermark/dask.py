@@ -17,11 +17,12 @@ from distributed import Client as Cluster
 from distributed import Worker, WorkerPlugin, as_completed, get_worker
 
 from .client.client import Client
+from .client.stream import Failed
 from .errors import WatermarkError
 from .media import Source, as_media
 from .media.base import safe_name
 
-Open: TypeAlias = Callable[[], Client]
+OpenClient: TypeAlias = Callable[[], Client]
 """Makes a worker's client, with its provider and the store that all workers share; called on the worker."""
 
 
@@ -33,20 +34,12 @@ class Saved:
     path: Path
 
 
-@frozen
-class Lost:
-    """One item that did not: the item as it was given, and why."""
-
-    media: Any
-    error: WatermarkError
-
-
-class Clients(WorkerPlugin):
+class ClientPlugin(WorkerPlugin):
     """Gives a worker its client when its first batch comes, and closes it with the worker."""
 
     name = "aiowatermark"
 
-    def __init__(self, open_client: Open) -> None:
+    def __init__(self, open_client: OpenClient) -> None:
         self._open = open_client
         self._client: asyncio.Future[Client] | None = None
 
@@ -66,27 +59,27 @@ class Clients(WorkerPlugin):
 
 
 @define(eq=False)
-class Spread:
+class DaskRunner:
     """Work for a cluster: `folder` is one that all workers can write to, `key` names each item's job.
 
     `batch` items go to a worker at a time, which has them under way at once; `ahead` batches are with the cluster.
     """
 
     cluster: Cluster
-    open_client: Open
+    open_client: OpenClient
     folder: Path
     key: Callable[[Source], str]
     batch: int = 32
     ahead: int = 16
     options: dict[str, Any] = field(factory=dict)
 
-    async def over(self, items: Iterable[Source]) -> AsyncIterator[Saved | Lost]:
+    async def run(self, items: Iterable[Source]) -> AsyncIterator[Saved | Failed]:
         """The outcomes of all items as they come; a million items are never in memory at once.
 
         A worker that dies costs a rerun, which finds its keys in the store: finished items are not paid again, and
-        those whose answer died with it are Lost with SubmissionInDoubt.
+        those whose answer died with it are Failed with SubmissionInDoubt.
         """
-        await self.cluster.register_plugin(Clients(self.open_client))
+        await self.cluster.register_plugin(ClientPlugin(self.open_client))
         source = iter(items)
         running: Any = as_completed([self._sent(part) for part in self._parts(source, self.ahead)])  # type: ignore[no-untyped-call]
         async for future in running:
@@ -102,21 +95,28 @@ class Spread:
 
     def _sent(self, part: list[Source]) -> Any:
         keys = [self.key(item) for item in part]
-        return self.cluster.submit(_work, part, keys, self.folder, self.options, pure=False)
+        return self.cluster.submit(_process_batch, part, keys, self.folder, self.options, pure=False)
 
 
-async def _work(part: list[Source], keys: list[str], folder: Path, options: dict[str, Any]) -> list[Saved | Lost]:
+async def _process_batch(
+    part: list[Source], keys: list[str], folder: Path, options: dict[str, Any]
+) -> list[Saved | Failed]:
     """One batch, on a worker's own loop."""
-    plugin: Any = get_worker().plugins[Clients.name]
+    plugin: Any = get_worker().plugins[ClientPlugin.name]
     client = await plugin.client()
-    jobs = (_one(client, item, key, folder, options) for item, key in zip(part, keys, strict=True))
+    jobs = (_process_one(client, item, key, folder, options) for item, key in zip(part, keys, strict=True))
     return list(await asyncio.gather(*jobs))
 
 
-async def _one(client: Client, item: Source, key: str, folder: Path, options: dict[str, Any]) -> Saved | Lost:
+async def _process_one(client: Client, item: Source, key: str, folder: Path, options: dict[str, Any]) -> Saved | Failed:
     try:
         result = await client.remove(item, key=key, **options)
         name = as_media(item).name
         return Saved(item, await result.save(folder / safe_name(f"{key.replace('/', '_')}-{name}")))
     except WatermarkError as error:
-        return Lost(item, error)
+        return Failed(item, error)
+
+
+Spread = DaskRunner
+Lost = Failed
+"""The names of version 0.1; they go in 0.3."""

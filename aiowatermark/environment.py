@@ -7,7 +7,7 @@ import os
 from .errors import InvalidInput
 
 
-def required(variable: str, *, purpose: str) -> str:
+def required_variable(variable: str, *, purpose: str) -> str:
     """The variable's value; raises InvalidInput that names it where it is missing or empty."""
     value = os.environ.get(variable, "").strip()
     if not value:

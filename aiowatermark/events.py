@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Bell:
+class AutoResetEvent:
     """One job's bell. A ring that nobody waits for is kept for the next wait; ten rings are one."""
 
     __slots__ = ("_rung", "_waiter")
@@ -14,12 +14,12 @@ class Bell:
         self._rung = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the waiter, now or when it comes."""
         self._rung = True
         _wake(self._waiter)
 
-    def take(self) -> bool:
+    def consume(self) -> bool:
         """Whether it rang since the last time; taken before a look, so that no news is lost in between."""
         rung, self._rung = self._rung, False
         return rung
@@ -35,7 +35,7 @@ class Bell:
             finally:
                 timer.cancel()
                 self._waiter = None
-        return self.take()
+        return self.consume()
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -16,35 +16,45 @@ from .errors import (
 )
 from .wire import Response
 
-STATUSES: Mapping[int, type[WatermarkError]] = {
+ERROR_BY_STATUS: Mapping[int, type[WatermarkError]] = {
     401: AuthenticationError,
     402: InsufficientCredits,
     403: AuthenticationError,
     408: ProviderUnavailable,
     429: RateLimited,
 }
-_MONEY = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额", "额度")
-_HASTE = ("rate limit", "rate_limit", "request rate", "too many", "qps", "frequen", "slow down", "per sec", "per min")
+_BILLING_WORDS = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额", "额度")
+_RATE_LIMIT_WORDS = (
+    "rate limit",
+    "rate_limit",
+    "request rate",
+    "too many",
+    "qps",
+    "frequen",
+    "slow down",
+    "per sec",
+    "per min",
+)
 
 
-def about_money(text: str) -> bool:
+def mentions_billing(text: str) -> bool:
     """Whether a refusal speaks of money and not of haste."""
     text = text.lower()
-    return any(word in text for word in _MONEY) and not any(word in text for word in _HASTE)
+    return any(word in text for word in _BILLING_WORDS) and not any(word in text for word in _RATE_LIMIT_WORDS)
 
 
-def kind_of(reply: Response) -> type[WatermarkError]:
+def error_class_for(reply: Response) -> type[WatermarkError]:
     """What an answer's HTTP status means, and where it may be about money, its text."""
-    if reply.status in {402, 403, 429} and about_money(reply.excerpt):
+    if reply.status in {402, 403, 429} and mentions_billing(reply.excerpt):
         return InsufficientCredits
-    if reply.status in STATUSES:
-        return STATUSES[reply.status]
+    if reply.status in ERROR_BY_STATUS:
+        return ERROR_BY_STATUS[reply.status]
     if reply.status in range(400, 500):
         return Rejected
     return ProviderUnavailable if reply.status >= 500 else UnexpectedAnswer
 
 
-MEANING = {
+STATUS_TEXT = {
     400: "refused the parameters",
     401: "does not accept the API key",
     403: "forbids this",
@@ -59,7 +69,7 @@ MEANING = {
 }
 
 
-def refusal(kind: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
+def error_from_response(kind: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
     """An error of a kind about an answer, with the redacted answer and the server's hint."""
     error = kind(message, answer=reply.excerpt)
     if isinstance(error, RateLimited | ProviderUnavailable):
@@ -67,6 +77,6 @@ def refusal(kind: type[WatermarkError], message: str, reply: Response) -> Waterm
     return error
 
 
-def unexpected(message: str, reply: Response) -> NoReturn:
+def raise_unexpected(message: str, reply: Response) -> NoReturn:
     """Raise UnexpectedAnswer about an answer."""
     raise UnexpectedAnswer(message, answer=reply.excerpt)

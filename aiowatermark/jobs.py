@@ -104,7 +104,7 @@ class Snapshot:
     key: str | None = field(default=None, eq=False)
 
 
-SENT = Snapshot(None, Status.IN_DOUBT)
+INITIAL_SNAPSHOT = Snapshot(None, Status.IN_DOUBT)
 """How a record opens: the next thing that happens may cost money."""
 
 
@@ -118,7 +118,7 @@ class Record:
 
     key: str
     provider: str
-    snapshot: Snapshot = SENT
+    snapshot: Snapshot = INITIAL_SNAPSHOT
     fingerprint: str = ""
     video: bool = False
     inputs: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class Record:
         if snapshot.task_id is None and mine.task_id is not None:
             snapshot = evolve(snapshot, task_id=mine.task_id)
         if snapshot.status is mine.status:
-            snapshot = _merged(mine, snapshot)
+            snapshot = _merge(mine, snapshot)
             if snapshot == mine:
                 return self
         # by hand: this happens with every observation, and evolve() takes three times as long
@@ -159,13 +159,13 @@ class Record:
         """A text that resumes this job in any process with the same account; it holds no secret."""
         parts = [self.provider, self.key, self.snapshot.task_id, int(self.video), list(self.inputs)]
         text = json.dumps(parts, separators=(",", ":"))
-        return _PREFIX + urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return _TOKEN_START + urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
     def from_token(cls, token: str) -> Record:
         """The record a token speaks of; raises InvalidInput for a text that is no token."""
         try:
-            provider, key, task_id, video, inputs = _opened(token)
+            provider, key, task_id, video, inputs = _decode_token(token)
             if not isinstance(inputs, list) or not all(isinstance(text, str) for text in (provider, key, *inputs)):
                 raise TypeError  # noqa: TRY301 - one way out for every kind of damage
             if not (task_id is None or isinstance(task_id, str)):
@@ -177,18 +177,18 @@ class Record:
         return cls(key, provider, snapshot, video=bool(video), inputs=tuple(inputs))
 
 
-_PREFIX = "aw1."
+_TOKEN_START = "aw1."  # noqa: S105 - not a secret: it says what the text is
 
 
-def _opened(token: str) -> tuple[Any, Any, Any, Any, Any]:
-    if not token.startswith(_PREFIX):
+def _decode_token(token: str) -> tuple[Any, Any, Any, Any, Any]:
+    if not token.startswith(_TOKEN_START):
         raise ValueError
-    text = token.removeprefix(_PREFIX)
+    text = token.removeprefix(_TOKEN_START)
     provider, key, task_id, video, inputs = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     return provider, key, task_id, video, inputs
 
 
-def _merged(mine: Snapshot, other: Snapshot) -> Snapshot:
+def _merge(mine: Snapshot, other: Snapshot) -> Snapshot:
     if mine.progress is not None and (other.progress is None or other.progress < mine.progress):
         return evolve(other, progress=mine.progress)
     return other

@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from functools import cached_property
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -14,17 +13,18 @@ from urllib.parse import urlsplit
 from attrs import Attribute, Factory, asdict, field, fields, frozen
 
 from .capabilities import Capabilities
-from .environment import required
+from .environment import required_variable
 from .errors import InvalidInput, Unsupported, WatermarkError
-from .http_errors import MEANING, kind_of, refusal
+from .http_errors import STATUS_TEXT, error_class_for, error_from_response
 from .jobs import Job, Record, Session, Snapshot
-from .media.base import Media, redacted
-from .wire import Delivery, Request, Response, names
+from .media.base import Media
+from .redaction import is_loopback, redact_url
+from .wire import Delivery, Request, Response, join_sorted
 
 T = TypeVar("T")
-Dialogue: TypeAlias = Generator[Request | Snapshot, Response, T]
+Exchange: TypeAlias = Generator[Request | Snapshot, Response, T]
 """Yields requests and is sent their answers; may yield snapshots on the way; returns what it is about."""
-Flow: TypeAlias = Dialogue[Snapshot]
+Flow: TypeAlias = Exchange[Snapshot]
 
 
 @frozen
@@ -40,7 +40,7 @@ class Polling:
         return min(delay * self.factor, self.ceiling)
 
 
-STRETCHED = Polling(30.0, 1.5, 120.0)
+CALLBACK_POLLING = Polling(30.0, 1.5, 120.0)
 """The safety net while a callback is awaited: it never stops entirely."""
 
 
@@ -58,38 +58,26 @@ class NoOptions:
     """A provider without options of its own."""
 
 
-def _present(_: Any, attribute: Attribute[str], value: str) -> None:
+def _validate_key(_: Any, attribute: Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
         msg = f"{attribute.name} is empty or no API key: give the text the provider shows in its console"
         raise InvalidInput(msg)
 
 
-def secret() -> Any:
+def api_key_field() -> Any:
     """A field for a key: required, never shown."""
-    return field(repr=False, validator=_present)
+    return field(repr=False, validator=_validate_key)
 
 
-def loopback(host: str | None) -> bool:
-    """Whether a host name is this machine's own loopback."""
-    if host == "localhost":
-        return True
-    if not host or not (host[-1].isdigit() or ":" in host):
-        return False  # a name
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _origin(base_url: str) -> str:
+def _validate_base_url(base_url: str) -> str:
     try:
         parts = urlsplit(base_url)
     except ValueError:
         raise InvalidInput("base_url is to be like https://host, and this is no link") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-        msg = f"base_url is to be like https://host, without user or query, not {redacted(base_url)}"
+        msg = f"base_url is to be like https://host, without user or query, not {redact_url(base_url)}"
         raise InvalidInput(msg)
-    if parts.scheme == "http" and not loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         msg = f"base_url http://{parts.hostname} would send the API key in clear text: use https://"
         raise InvalidInput(msg)
     return base_url.rstrip("/")
@@ -104,22 +92,26 @@ class Provider(ABC):
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]
-    home: ClassVar[str]
+    display_name: ClassVar[str]
+    default_base_url: ClassVar[str]
     env: ClassVar[Mapping[str, str]]
     capabilities: ClassVar[Capabilities]
     Options: ClassVar[type[Any]] = NoOptions
 
     # spelt so that type checkers see the default
-    base_url: str = field(default=Factory(lambda self: self.home, takes_self=True), converter=_origin)
+    base_url: str = field(
+        default=Factory(lambda self: self.default_base_url, takes_self=True), converter=_validate_base_url
+    )
     polling: Polling = Polling()
     requests_per_second: float | None = None
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
         """The provider with its keys from the environment; raises InvalidInput that names what is missing."""
-        purpose = f"your {cls.title} key"
-        keys: dict[str, Any] = {name: required(variable, purpose=purpose) for name, variable in cls.env.items()}
+        purpose = f"your {cls.display_name} key"
+        keys: dict[str, Any] = {
+            name: required_variable(variable, purpose=purpose) for name, variable in cls.env.items()
+        }
         return cls(**{**keys, **settings})
 
     @property
@@ -133,17 +125,17 @@ class Provider(ABC):
 
     def query(self, record: Record) -> Flow:  # noqa: ARG002 - for those who can
         """Look where a job stands."""
-        msg = f"{self.title} has no call to ask for a job: its answer to the submit is the result"
+        msg = f"{self.display_name} has no call to ask for a job: its answer to the submit is the result"
         raise Unsupported(msg)
         yield
 
-    def credits(self) -> Dialogue[Credits]:
+    def credits(self) -> Exchange[Credits]:
         """Ask what the account holds."""
-        msg = f"{self.title} documents no call for its credits"
+        msg = f"{self.display_name} documents no call for its credits"
         raise Unsupported(msg)
         yield
 
-    def delivered(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
+    def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
         """What a callback says of this very job, or of the task it names where the job's id is not known yet.
 
         None where it says nothing. Believed only where the user chose to.
@@ -152,10 +144,10 @@ class Provider(ABC):
 
     def refinement(self, media: Media, session: Session, brush: Media, options: Mapping[str, Any]) -> Job:  # noqa: ARG002
         """The job that takes more away from a result."""
-        msg = f"{self.title} cannot refine a result: submit it anew with a mask where it takes one"
+        msg = f"{self.display_name} cannot refine a result: submit it anew with a mask where it takes one"
         raise Unsupported(msg)
 
-    def limits(self, job: Job) -> Capabilities:  # noqa: ARG002
+    def capabilities_for(self, job: Job) -> Capabilities:  # noqa: ARG002
         """What this very job may be like."""
         return self.capabilities
 
@@ -165,19 +157,19 @@ class Provider(ABC):
         text = "\0".join((self.name, self.base_url, *self.headers.values()))
         return f"{self.name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
 
-    def chosen(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def resolve_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The provider's options with their defaults; raises InvalidInput for one it has not or a wrong value."""
         if not options:
-            return self._defaults
+            return self._default_options
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
-            takes = f"it takes {names(known)}" if known else "it takes none"
-            msg = f"{self.title} has no option {names(unknown)}: {takes}"
+            takes = f"it takes {join_sorted(known)}" if known else "it takes none"
+            msg = f"{self.display_name} has no option {join_sorted(unknown)}: {takes}"
             raise InvalidInput(msg)
         return asdict(self.Options(**options), recurse=False)
 
     @cached_property
-    def _defaults(self) -> Mapping[str, Any]:
+    def _default_options(self) -> Mapping[str, Any]:
         return MappingProxyType(asdict(self.Options(), recurse=False))
 
     def check(self, reply: Response) -> dict[str, Any]:
@@ -190,7 +182,9 @@ class Provider(ABC):
         """What is wrong with an answer by its HTTP status, or None."""
         if 200 <= reply.status < 300:
             return None
-        return refusal(self._kind(reply), f"{self.title} {MEANING.get(reply.status, 'refused')}", reply)
+        return error_from_response(
+            self._kind(reply), f"{self.display_name} {STATUS_TEXT.get(reply.status, 'refused')}", reply
+        )
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
-        return kind_of(reply)
+        return error_class_for(reply)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from attrs import field, frozen
 
 from .errors import JobFailed
 from .jobs import Output, Record, Snapshot
-from .media.base import Media
+from .media.base import Media, ProgressCallback
 from .media.memory import Link
 
-Fetched: TypeAlias = Callable[[int, int | None], object]
-"""Hears how many bytes have come, and of how many, if that is known."""
 
-
-class Porter(Protocol):
+class ResultFetcher(Protocol):
     """Brings a result's bytes home."""
 
     async def save(
-        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: Fetched | None
+        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: ProgressCallback | None
     ) -> Path:
         """Stream it into a file that appears when it is whole."""
         ...
@@ -37,7 +33,7 @@ class Result:
     """What came of a job: its `outputs`, one per input in order, and the ways to bring them home."""
 
     record: Record
-    _porter: Porter = field(repr=False)
+    _fetcher: ResultFetcher = field(repr=False)
 
     @property
     def key(self) -> str:
@@ -76,7 +72,7 @@ class Result:
         *,
         index: int | None = None,
         max_bytes: int | None = None,
-        progress: Fetched | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Path:
         """Write an output (the first successful one, or number `index`) to `path`; gives the path.
 
@@ -84,11 +80,11 @@ class Result:
         an expired link is asked for anew once. `progress(got, total or None)` is called as it comes. Raises
         InvalidInput for a path that cannot be written, TransferFailed, ResultExpired.
         """
-        return await self._porter.save(self, self._media(index), Path(path), max_bytes, progress)
+        return await self._fetcher.save(self, self._media(index), Path(path), max_bytes, progress)
 
     async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
         """An output's bytes, whole, in memory; raises as `save` does."""
-        return await self._porter.read(self, self._media(index), max_bytes)
+        return await self._fetcher.read(self, self._media(index), max_bytes)
 
     def _media(self, index: int | None) -> Media:
         chosen = self.outputs if index is None else self.outputs[index : index + 1 or None]

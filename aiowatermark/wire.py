@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -13,6 +12,7 @@ from attrs import define, field, frozen
 
 from .errors import UnexpectedAnswer
 from .media.base import Media
+from .redaction import redacted_excerpt
 
 Value: TypeAlias = str | Media
 """A form field: text, or a file."""
@@ -70,20 +70,20 @@ class Response:
     def json(self) -> dict[str, Any]:
         """The JSON object in the body, parsed once; raises UnexpectedAnswer for anything else."""
         if self._payload is None:
-            self._payload = parsed(self.body)
+            self._payload = parse_json(self.body)
         if not isinstance(self._payload, dict):
             msg = "the answer is no JSON object"
             raise UnexpectedAnswer(msg, answer=self.excerpt)
         return self._payload
 
-    def preload(self) -> None:
+    def parse_in_advance(self) -> None:
         """Parse a large body beforehand, in a worker thread."""
-        self._payload = parsed(self.body)
+        self._payload = parse_json(self.body)
 
     @property
     def excerpt(self) -> str:
         """The answer, fit for an error text."""
-        return f"HTTP {self.status} {excerpt(self.body)}".rstrip()
+        return f"HTTP {self.status} {redacted_excerpt(self.body)}".rstrip()
 
     @property
     def retry_after(self) -> float | None:
@@ -99,7 +99,7 @@ class Delivery:
     content_type: str = ""
 
 
-def parsed(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """The JSON value in `body`, or None where it holds none; NaN and Infinity are none."""
     try:
         return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
@@ -107,51 +107,11 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
-
-
-_SECRET = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")
-_LARGE = 1 << 16
-_QUERY = re.compile(r'(://[^\s"<>?]*)\?[^\s"<>]*|\?[^\s"<>]*=[^\s"<>]*')
-_USER = re.compile(r'://[^\s/"<>?]*@')
-# longer than any word: a picture or a key; a line of wrapped base64 has 76
-_BLOB = re.compile(r"[\w+/=-]{72,}", re.ASCII)
-
-
-def excerpt(body: bytes, limit: int = 300) -> str:
-    """An answer's text without links' queries, pictures or other long or secret values, shortened, on one line."""
-    text = " ".join(_text(body).split())
-    text = _USER.sub("://", _QUERY.sub(r"\1?…", text))
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in _BLOB.sub("…", text))
-    return text[:limit]
-
-
-def _text(body: bytes) -> str:
-    """Readable text of an answer; of JSON that is too large, too deep or cut only its length."""
-    try:
-        if (payload := parsed(body) if len(body) < _LARGE else None) is not None:
-            return json.dumps(_redacted(payload), ensure_ascii=False)
-    except RecursionError:
-        pass
-    if body.lstrip()[:1] in {b"{", b"[", b'"'}:
-        return f"<{len(body)} bytes>"
-    return body[:2000].decode(errors="replace")
-
-
-def _redacted(value: Any, *, hidden: bool = False) -> Any:
-    if isinstance(value, dict):
-        return {key: _redacted(item, hidden=hidden or _secret(key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_redacted(item, hidden=hidden) for item in value[:20]]
-    return "…" if hidden and isinstance(value, str) and "://" not in value else value
-
-
-def _secret(key: str) -> bool:
-    return any(word in key.lower() for word in _SECRET)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _seconds(text: str | None, date: str | None) -> float | None:
@@ -160,17 +120,17 @@ def _seconds(text: str | None, date: str | None) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        return _until(text, date)
+        return _seconds_until(text, date)
     return max(0.0, seconds) if isfinite(seconds) else None
 
 
-def _until(text: str, date: str | None) -> float | None:
+def _seconds_until(text: str, date: str | None) -> float | None:
     try:
         return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(date or "")).total_seconds())
     except (ValueError, TypeError):
         return None
 
 
-def names(fields: Iterable[str]) -> str:
+def join_sorted(fields: Iterable[str]) -> str:
     """Words in a row, for error texts."""
     return ", ".join(sorted(fields))

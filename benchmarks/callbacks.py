@@ -67,7 +67,7 @@ async def ours(count: int) -> None:
     futures: list[asyncio.Future[aw.Delivery]] = []
     keys = []
     for _ in range(count):
-        url, callback = receiver.mint()
+        url, callback = receiver.create_url()
         future = loop.create_future()
         receiver.expect(callback, future.set_result)
         futures.append(future)

@@ -89,9 +89,9 @@ def measure(report: Report, provider: aw.Provider, pictures: list[Path], rounds:
     for _ in range(rounds):
         begun = time.perf_counter()
         delays = asyncio.run(busy(provider, pictures, pictures[0].parent))
-        report.line(f"{provider.title}, {time.perf_counter() - begun:.1f} s", _said(delays))
+        report.line(f"{provider.display_name}, {time.perf_counter() - begun:.1f} s", _said(delays))
         late += delays
-    report.bound(f"{provider.title}, p99 of a 5 ms ticker", percentile(late, 0.99), BOUND, "ms")
+    report.bound(f"{provider.display_name}, p99 of a 5 ms ticker", percentile(late, 0.99), BOUND, "ms")
 
 
 def main() -> int:

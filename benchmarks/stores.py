@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
 
 import aiowatermark as aw
-from aiowatermark.jobs import SENT, Output, Record, Snapshot, Status
+from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Record, Snapshot, Status
 from benchmarks import stub
 from benchmarks.measure import MIB, Report, interleaved, peak, ratio
 
@@ -37,7 +37,7 @@ def opened(number: int) -> Record:
     return Record(
         f"{number:032x}",
         "picwish",
-        SENT,
+        INITIAL_SNAPSHOT,
         "f" * 32,
         inputs=("a" * 32,),
         callback=f"{number:064x}",

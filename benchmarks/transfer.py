@@ -28,8 +28,8 @@ sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
+from aiowatermark.media.base import ProgressCallback
 from aiowatermark.media.files import File
-from aiowatermark.transport.body import Progress
 from aiowatermark.transport.http import HttpTransport
 from aiowatermark.wire import Request, Response
 from benchmarks import depot, plain
@@ -49,7 +49,7 @@ class Timed(HttpTransport):
 
     looks: list[float] = field(factory=list)
 
-    async def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Response:  # noqa: ASYNC109
+    async def perform(self, request: Request, *, timeout: float, progress: ProgressCallback | None = None) -> Response:  # noqa: ASYNC109
         begun = time.perf_counter()
         reply = await super().perform(request, timeout=timeout, progress=progress)
         if request.method == "GET":

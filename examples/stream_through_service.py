@@ -62,7 +62,7 @@ async def look(request: web.Request) -> web.Response:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base-url", default=aw.Dewatermark.home)
+    parser.add_argument("--base-url", default=aw.Dewatermark.default_base_url)
     parser.add_argument("--port", type=int, default=8080)
     options = parser.parse_args()
     web.run_app(service(aw.Dewatermark.from_env(base_url=options.base_url)), host="127.0.0.1", port=options.port)

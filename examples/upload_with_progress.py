@@ -52,7 +52,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("film", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--base-url", default=aw.Dewatermark.home)
+    parser.add_argument("--base-url", default=aw.Dewatermark.default_base_url)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
     options = parser.parse_args()
     asyncio.run(main(options.film, options.target, options.base_url, options.every))

@@ -33,7 +33,7 @@ async def main() -> None:
     async with Emulator() as emulator, aw.Client(emulator.provider("gptge"), callbacks=receiver) as client:
         handles = [await client.submit(pictures.sample_photo(seed=n), key=f"order-{n}") for n in range(5)]
         await asyncio.gather(*handles)
-        await receiver.audience.drained(10)
+        await receiver.observers.drain(10)
         print("queries a job:", sum(task.queries for task in emulator.tasks) / len(handles))
     await runner.cleanup()
 

@@ -11,43 +11,43 @@ from aiohttp import web
 from ..errors import InvalidInput
 from ..media.base import Media
 from ..wire import Delivery
-from .routes import content_type, key_of
+from .routes import content_type, key_from_path
 
 if TYPE_CHECKING:
     from .receiver import CallbackReceiver
 
-_BODY_TIME = 5.0
-_DRAIN = 5.0
+_BODY_SECONDS = 5.0
+_DRAIN_SECONDS = 5.0
 
 
-def handler(receiver: CallbackReceiver) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def request_handler(receiver: CallbackReceiver) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     """Answers POST with the receiver's word and GET with what was lent; reads no more than it may, and not for long."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        key = key_of(request.path)
+        key = key_from_path(request.path)
         if request.method == "POST":
-            return await _delivered(receiver, key, request)
-        media = receiver.borrowed(key)
+            return await _receive(receiver, key, request)
+        media = receiver.lent_media(key)
         if request.method not in {"GET", "HEAD"}:
             return web.Response(status=405, headers={"Allow": "POST"})
-        return web.Response(status=404) if media is None else await _lent(request, media)
+        return web.Response(status=404) if media is None else await _serve_media(request, media)
 
     return answer
 
 
-async def _delivered(receiver: CallbackReceiver, key: str, request: web.BaseRequest) -> web.StreamResponse:
+async def _receive(receiver: CallbackReceiver, key: str, request: web.BaseRequest) -> web.StreamResponse:
     try:
-        async with asyncio.timeout(_BODY_TIME):
-            body = await _body(request, receiver.body_limit)
+        async with asyncio.timeout(_BODY_SECONDS):
+            body = await _read_body(request, receiver.body_limit)
     except TimeoutError:
-        return _closing(web.Response(status=408))
+        return _force_close(web.Response(status=408))
     except (ValueError, web.RequestPayloadError):
-        return _closing(web.Response(status=400))
+        return _force_close(web.Response(status=400))
     status = await receiver.receive(key, Delivery(body, request.content_type))
-    return web.Response(status=status) if status != 413 else _closing(web.Response(status=413))
+    return web.Response(status=status) if status != 413 else _force_close(web.Response(status=413))
 
 
-async def _body(request: web.BaseRequest, limit: int) -> bytes:
+async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
     """The body, or as much of it as shows that it is too large."""
     body = b""
     async for chunk in request.content.iter_any():
@@ -57,13 +57,13 @@ async def _body(request: web.BaseRequest, limit: int) -> bytes:
     return body
 
 
-def _closing(response: web.Response) -> web.Response:
+def _force_close(response: web.Response) -> web.Response:
     """An answer after which nothing more is read from this connection."""
     response.force_close()
     return response
 
 
-async def _lent(request: web.BaseRequest, media: Media) -> web.StreamResponse:
+async def _serve_media(request: web.BaseRequest, media: Media) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": content_type(media)})
     response.content_length = media.size
     await response.prepare(request)
@@ -79,12 +79,12 @@ def setup(receiver: CallbackReceiver, app: web.Application, path: str) -> None:
     if not path.startswith("/"):
         msg = f"path is the part of the public URL behind the host, like /wm, not {path!r}"
         raise InvalidInput(msg)
-    answer = handler(receiver)
+    answer = request_handler(receiver)
     app.router.add_route("*", path.rstrip("/") + "/{key}", answer)
     app.router.add_route("*", path.rstrip("/") + "/{key}/{name}", answer)
 
     async def cleanup(_: web.Application) -> None:
-        await receiver.audience.drained(_DRAIN)
-        receiver.audience.end()
+        await receiver.observers.drain(_DRAIN_SECONDS)
+        receiver.observers.close()
 
     app.on_cleanup.append(cleanup)

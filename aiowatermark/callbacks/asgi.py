@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..wire import Delivery
-from .routes import key_of, plain_headers
+from .routes import asgi_headers, key_from_path
 
 if TYPE_CHECKING:
     from .receiver import CallbackReceiver
@@ -17,8 +17,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-_BODY_TIME = 5.0
-_DRAIN = 5.0
+_BODY_SECONDS = 5.0
+_DRAIN_SECONDS = 5.0
 
 
 def asgi_app(receiver: CallbackReceiver) -> AsgiApp:
@@ -30,7 +30,7 @@ def asgi_app(receiver: CallbackReceiver) -> AsgiApp:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] == "http":
-            await _http(receiver, scope, receive, send)
+            await _respond(receiver, scope, receive, send)
 
     return app
 
@@ -40,16 +40,16 @@ async def _lifespan(receiver: CallbackReceiver, receive: Receive, send: Send) ->
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
-            await receiver.audience.drained(_DRAIN)
-            receiver.audience.end()
+            await receiver.observers.drain(_DRAIN_SECONDS)
+            receiver.observers.close()
             return
 
 
-async def _http(receiver: CallbackReceiver, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-    key = key_of(scope["path"])
-    media = receiver.borrowed(key)
+async def _respond(receiver: CallbackReceiver, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    key = key_from_path(scope["path"])
+    media = receiver.lent_media(key)
     if scope["method"] in {"GET", "HEAD"} and media is not None:
-        await send({"type": "http.response.start", "status": 200, "headers": plain_headers(media)})
+        await send({"type": "http.response.start", "status": 200, "headers": asgi_headers(media)})
         if scope["method"] == "GET":
             async for block in media.blocks():
                 await send({"type": "http.response.body", "body": block, "more_body": True})
@@ -57,15 +57,15 @@ async def _http(receiver: CallbackReceiver, scope: MutableMapping[str, Any], rec
         return
     status = 404 if scope["method"] in {"GET", "HEAD"} else 405
     if scope["method"] == "POST":
-        status = await _delivered(receiver, key, dict(scope["headers"]), receive)
+        status = await _receive(receiver, key, dict(scope["headers"]), receive)
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _delivered(receiver: CallbackReceiver, key: str, headers: dict[bytes, bytes], receive: Receive) -> int:
+async def _receive(receiver: CallbackReceiver, key: str, headers: dict[bytes, bytes], receive: Receive) -> int:
     body = b""
     try:
-        async with asyncio.timeout(_BODY_TIME):
+        async with asyncio.timeout(_BODY_SECONDS):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":

@@ -14,48 +14,48 @@ from ..results import Result
 
 log = logging.getLogger("aiowatermark")
 
-Handler: TypeAlias = Callable[[Result], Awaitable[object]]
-_ROOM = 10_000
+ResultHandler: TypeAlias = Callable[[Result], Awaitable[object]]
+_MAX_QUEUED = 10_000
 
 
-class Audience:
+class ResultObservers:
     """Tells handlers and listeners of results; a slow listener loses the oldest news, never the process's memory."""
 
     def __init__(self) -> None:
-        self._handlers: list[Handler] = []
+        self._handlers: list[ResultHandler] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._listeners: set[asyncio.Queue[Snapshot | None]] = set()
+        self._subscribers: set[asyncio.Queue[Snapshot | None]] = set()
 
-    def add(self, handler: Handler) -> Handler:
+    def add_handler(self, handler: ResultHandler) -> ResultHandler:
         """One more handler."""
         self._handlers.append(handler)
         return handler
 
-    def tell(self, result: Result) -> None:
+    def notify(self, result: Result) -> None:
         """Start the handlers, feed the listeners."""
         for handler in self._handlers:
             task = asyncio.create_task(_run(handler, result))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        if self._listeners:
+        if self._subscribers:
             snapshot = evolve(result.snapshot, key=result.key)
-            for queue in self._listeners:
+            for queue in self._subscribers:
                 _put(queue, snapshot)
 
-    def snapshots(self) -> AsyncIterator[Snapshot]:
+    def subscribe(self) -> AsyncIterator[Snapshot]:
         """What is told from now on, until the end."""
         queue: asyncio.Queue[Snapshot | None] = asyncio.Queue()
-        self._listeners.add(queue)
-        return self._listened(queue)
+        self._subscribers.add(queue)
+        return self._iterate(queue)
 
-    async def _listened(self, queue: asyncio.Queue[Snapshot | None]) -> AsyncIterator[Snapshot]:
+    async def _iterate(self, queue: asyncio.Queue[Snapshot | None]) -> AsyncIterator[Snapshot]:
         try:
             while (snapshot := await queue.get()) is not None:
                 yield snapshot
         finally:
-            self._listeners.discard(queue)
+            self._subscribers.discard(queue)
 
-    async def drained(self, seconds: float) -> None:
+    async def drain(self, seconds: float) -> None:
         """Let handlers finish; who takes longer goes on alone, and the log says so."""
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=seconds)
@@ -64,20 +64,20 @@ class Audience:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Nothing more will be told."""
-        for queue in self._listeners:
+        for queue in self._subscribers:
             _put(queue, None)
 
 
 def _put(queue: asyncio.Queue[Snapshot | None], item: Snapshot | None) -> None:
-    if queue.qsize() >= _ROOM:
+    if queue.qsize() >= _MAX_QUEUED:
         queue.get_nowait()
-        log.warning("a listener of deliveries is too slow: the oldest of %d snapshots was dropped", _ROOM)
+        log.warning("a listener of deliveries is too slow: the oldest of %d snapshots was dropped", _MAX_QUEUED)
     queue.put_nowait(item)
 
 
-async def _run(handler: Handler, result: Result) -> None:
+async def _run(handler: ResultHandler, result: Result) -> None:
     try:
         await handler(result)
     except Exception:

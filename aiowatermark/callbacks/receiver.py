@@ -19,22 +19,22 @@ from ..results import Result
 from ..wire import Delivery
 from . import aiohttp as aiohttp_door
 from .asgi import AsgiApp, asgi_app
-from .observers import Audience, Handler
+from .observers import ResultHandler, ResultObservers
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 log = logging.getLogger("aiowatermark")
 
-Ring: TypeAlias = Callable[[Delivery], object]
-Elsewhere: TypeAlias = Callable[[str, Delivery], Awaitable[bool]]
+DeliveryHandler: TypeAlias = Callable[[Delivery], object]
+Forwarder: TypeAlias = Callable[[str, Delivery], Awaitable[bool]]
 """Rings a key's hash in other processes; whether anybody there has it."""
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{32}")
-_REMEMBERED = 10_000
+_MAX_ENDED_KEYS = 10_000
 
 
-def hashed(key: str) -> str:
+def hash_key(key: str) -> str:
     """What is kept of a key: enough to know it again, not to use it."""
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
@@ -48,13 +48,13 @@ class CallbackReceiver:
     """
 
     def __init__(self, public_url: str, *, verify: bool = True, body_limit: int = 64 << 10) -> None:
-        self.public_url = _checked(public_url)
+        self.public_url = _validate_public_url(public_url)
         self.verify = verify
         self.body_limit = body_limit
         self.counts: Counter[str] = Counter()
-        self.audience = Audience()
-        self.elsewhere: Elsewhere | None = None
-        self._expected: dict[str, Ring] = {}
+        self.observers = ResultObservers()
+        self.forwarder: Forwarder | None = None
+        self._expected: dict[str, DeliveryHandler] = {}
         self._ended: dict[str, None] = {}
         self._lent: dict[str, Media] = {}
 
@@ -64,12 +64,12 @@ class CallbackReceiver:
 
     # what a client does with it
 
-    def mint(self) -> tuple[str, str]:
+    def create_url(self) -> tuple[str, str]:
         """A callback URL for one job, unguessable (192 bits), and the hash by which its key is known."""
         key = secrets.token_urlsafe(24)
-        return f"{self.public_url}/{key}", hashed(key)
+        return f"{self.public_url}/{key}", hash_key(key)
 
-    def expect(self, callback: str, ring: Ring) -> None:
+    def expect(self, callback: str, ring: DeliveryHandler) -> None:
         """Call `ring` with every delivery to the key of that hash."""
         self._expected[callback] = ring
 
@@ -77,7 +77,7 @@ class CallbackReceiver:
         """Expect no more of a key; what still comes is late and answered politely."""
         if self._expected.pop(callback, None) is not None:
             self._ended[callback] = None
-            if len(self._ended) > _REMEMBERED:
+            if len(self._ended) > _MAX_ENDED_KEYS:
                 del self._ended[next(iter(self._ended))]
 
     def lend(self, media: Media) -> tuple[Link, str]:
@@ -89,10 +89,10 @@ class CallbackReceiver:
             msg = f"{media.name} can be read only once: give a path or bytes, so that it can be lent by a link"
             raise Unsupported(msg)
         key = secrets.token_urlsafe(24)
-        self._lent[hashed(key)] = media
-        return Link(f"{self.public_url}/{key}/{quote(media.name)}"), hashed(key)
+        self._lent[hash_key(key)] = media
+        return Link(f"{self.public_url}/{key}/{quote(media.name)}"), hash_key(key)
 
-    def take_back(self, lent: str) -> None:
+    def revoke(self, lent: str) -> None:
         """The link leads nowhere from now on."""
         self._lent.pop(lent, None)
 
@@ -105,37 +105,35 @@ class CallbackReceiver:
         """
         self.counts["received"] += 1
         if not _KEY.fullmatch(key):
-            return self._counted("unknown", 404)
+            return self._count("unknown", 404)
         if len(delivery.body) > self.body_limit:
-            return self._counted("too large", 413)
-        callback = hashed(key)
+            return self._count("too large", 413)
+        callback = hash_key(key)
         if (ring := self._expected.get(callback)) is not None:
             ring(delivery)
-            return self._counted("expected", 200)
+            return self._count("expected", 200)
         if callback in self._ended:
-            return self._counted("late", 200)
-        return (
-            self._counted("elsewhere", 200) if await self._rung(callback, delivery) else self._counted("unknown", 404)
-        )
+            return self._count("late", 200)
+        return self._count("elsewhere", 200) if await self._deliver(callback, delivery) else self._count("unknown", 404)
 
-    async def _rung(self, callback: str, delivery: Delivery) -> bool:
+    async def _deliver(self, callback: str, delivery: Delivery) -> bool:
         try:
-            return self.elsewhere is not None and await self.elsewhere(callback, delivery)
+            return self.forwarder is not None and await self.forwarder(callback, delivery)
         except WatermarkError as error:
             log.warning("a delivery cannot be passed on to other replicas: %s", error)
             return False
 
-    def rung(self, callback: str, delivery: Delivery) -> None:
+    def deliver_from_replica(self, callback: str, delivery: Delivery) -> None:
         """Another process got a delivery: wake whoever waits for it here."""
         if (ring := self._expected.get(callback)) is not None:
             ring(delivery)
             self.counts["from elsewhere"] += 1
 
-    def borrowed(self, key: str) -> Media | None:
+    def lent_media(self, key: str) -> Media | None:
         """The media lent under a key."""
-        return self._lent.get(hashed(key)) if _KEY.fullmatch(key) else None
+        return self._lent.get(hash_key(key)) if _KEY.fullmatch(key) else None
 
-    def _counted(self, what: str, status: int) -> int:
+    def _count(self, what: str, status: int) -> int:
         self.counts[what] += 1
         return status
 
@@ -143,18 +141,18 @@ class CallbackReceiver:
 
     def deliveries(self) -> AsyncIterator[Snapshot]:
         """The terminal snapshot of every job that ends from now on, `snapshot.key` naming it; ends with the server."""
-        return self.audience.snapshots()
+        return self.observers.subscribe()
 
-    def on_result(self, handler: Handler) -> Handler:
+    def on_result(self, handler: ResultHandler) -> ResultHandler:
         """Have `handler(result)` run in the background for every job that ends, failed ones too. A decorator.
 
         Look at `result.snapshot.status`. Handlers are drained at exit; what they raise is logged.
         """
-        return self.audience.add(handler)
+        return self.observers.add_handler(handler)
 
-    def announce(self, result: Result) -> None:
+    def notify_result(self, result: Result) -> None:
         """A job has ended: tell the audience."""
-        self.audience.tell(result)
+        self.observers.notify(result)
 
     def setup(self, app: web.Application, path: str = "/") -> None:
         """Mount it in an aiohttp application: its routes below `path`, its lifetime with the application's."""
@@ -165,7 +163,7 @@ class CallbackReceiver:
         return asgi_app(self)
 
 
-def _checked(public_url: str) -> str:
+def _validate_public_url(public_url: str) -> str:
     parts = urlsplit(public_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         msg = (

@@ -12,11 +12,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
-from .aiohttp import handler
+from .aiohttp import request_handler
 from .receiver import CallbackReceiver
 
 
-class _Unspoken(logging.Filter):
+class _RedactParseErrors(logging.Filter):
     """aiohttp logs what it cannot parse as it came; a path may hold a key, so only the fact is kept."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -27,16 +27,16 @@ class _Unspoken(logging.Filter):
 
 
 log = logging.getLogger("aiowatermark.callbacks")
-log.addFilter(_Unspoken())
+log.addFilter(_RedactParseErrors())
 
-_CONNECTIONS = 512
-_AGE = 10.0
-_IDLE = 5.0
+_MAX_CONNECTIONS = 512
+_MAX_AGE = 10.0
+_IDLE_SECONDS = 5.0
 _LINGER = 0.5
-_DRAIN = 5.0
+_DRAIN_SECONDS = 5.0
 
 
-class _Server(web.Server):
+class _LimitedServer(web.Server):
     """Counts connections and lets none grow old: a callback takes milliseconds."""
 
     def __init__(self, *args: Any, connections_cap: int, **settings: Any) -> None:
@@ -50,7 +50,7 @@ class _Server(web.Server):
             transport.abort()
             return
         # close() ends an idle or a dripping connection now, a busy one behind its answer
-        self._ages[handler] = asyncio.get_running_loop().call_later(_AGE, handler.close)
+        self._ages[handler] = asyncio.get_running_loop().call_later(_MAX_AGE, handler.close)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         if (timer := self._ages.pop(handler, None)) is not None:
@@ -73,7 +73,7 @@ class CallbackServer:
         port: int = 8080,
         *,
         ssl: tls.SSLContext | None = None,
-        connections: int = _CONNECTIONS,
+        connections: int = _MAX_CONNECTIONS,
     ) -> None:
         self.receiver = receiver
         self.host = host
@@ -84,16 +84,16 @@ class CallbackServer:
 
     async def __aenter__(self) -> Self:
         """Listen; `port` is the real one from here on."""
-        server = _Server(
-            handler(self.receiver),
+        server = _LimitedServer(
+            request_handler(self.receiver),
             connections_cap=self._cap,
             access_log=None,
             logger=log,
             lingering_time=_LINGER,
-            keepalive_timeout=_IDLE,
+            keepalive_timeout=_IDLE_SECONDS,
             auto_decompress=False,
         )
-        runner = web.ServerRunner(server, shutdown_timeout=_DRAIN)
+        runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, self.host, self.port, ssl_context=self._ssl).start()
@@ -115,5 +115,5 @@ class CallbackServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
-        await self.receiver.audience.drained(_DRAIN)
-        self.receiver.audience.end()
+        await self.receiver.observers.drain(_DRAIN_SECONDS)
+        self.receiver.observers.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .console.extras import sentence
+from .console.extras import install_hint
 
 
 def main() -> None:
@@ -17,5 +17,5 @@ def main() -> None:
 
 
 def _missing(error: ModuleNotFoundError) -> int:
-    print(sentence(error), file=sys.stderr)
+    print(install_hint(error), file=sys.stderr)
     return 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .console.extras import sentence
+from .console.extras import install_hint
 
 # the help of the group is made from these lines alone: no command is imported for it
 _COMMANDS = {
@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
         try:
             command: Any = getattr(import_module(f"{__package__}.commands.{cmd_name}"), cmd_name)
         except ModuleNotFoundError as error:
-            click.echo(sentence(error), err=True)
+            click.echo(install_hint(error), err=True)
             raise SystemExit(2) from None
         return command if isinstance(command, click.Command) else None
 

@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
+from ..media.base import ProgressCallback
 from ..provider import Credits, Polling, Provider
 from ..results import Result
 from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
-from ..transport.body import Progress
 from ..transport.http import HttpTransport
-from .engine.engine import Conductor, Orders, assembled, checked_key
-from .engine.flows import Turn, now
-from .engine.prepare import Intake
-from .engine.sharing import Replica
+from .engine.engine import JobEngine, JobStarter, build_engine, validate_key
+from .engine.flows import FlowContext, loop_time
+from .engine.prepare import JobPreparer
+from .engine.sharing import ReplicaMember
 from .handle import JobHandle
-from .limits import Limits, seconds
-from .recovery import Recovery, recovered
-from .stream import Outcome, Outcomes
+from .limits import Limits, validate_deadline
+from .recovery import Recovery, recover
+from .stream import JobStream, Outcome
 
 if TYPE_CHECKING:
     import aiohttp
 
     from ..callbacks.receiver import CallbackReceiver
 
-_MINUTE = 60.0
+_CREDITS_TIMEOUT = 60.0
 
-Sources: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
+MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
 
 class Client:
@@ -63,37 +63,37 @@ class Client:
     ) -> None:
         self.provider = provider
         self.limits = limits or Limits()
-        self._deadline = seconds(deadline)
+        self._deadline = validate_deadline(deadline)
         self._store: JobStore = store or MemoryStore()
         self._drain = drain
         self._polling = polling
         self._callbacks = callbacks
-        self._orders = Orders(provider, callbacks)
+        self._starter = JobStarter(provider, callbacks)
         self._resubmit = resubmit
-        self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, given=session)
+        self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._conductor: Conductor | None = None
+        self._engine: JobEngine | None = None
         self._stack = AsyncExitStack()
-        self._intake = Intake(provider, self._transport, lends=callbacks is not None)
+        self._preparer = JobPreparer(provider, self._transport, can_lend=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether it is open."""
-        return f"<Client {self.provider.name} {'open' if self._conductor else 'closed'}>"
+        return f"<Client {self.provider.name} {'open' if self._engine else 'closed'}>"
 
     async def __aenter__(self) -> Self:
         """Open the sessions and the store on the running loop."""
-        if self._conductor is not None:
+        if self._engine is not None:
             raise InvalidInput("this client is open already: one `async with` a client")
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._store)
             await stack.enter_async_context(self._transport)
             self._loop = asyncio.get_running_loop()
-            self._conductor = self._assembled(stack)
+            self._engine = self._build_engine(stack)
             self._stack = stack.pop_all()
         return self
 
-    def _assembled(self, stack: AsyncExitStack) -> Conductor:
-        conductor = assembled(
+    def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
+        conductor = build_engine(
             self.provider,
             self._transport,
             self._store,
@@ -102,37 +102,37 @@ class Client:
             deadline=self._deadline,
             polling=self._polling,
             resubmit=self._resubmit,
-            check=lambda: self._open,
+            check=lambda: self._open_engine,
         )
-        stack.callback(self._orders.opened())
+        stack.callback(self._starter.open())
         stack.push_async_callback(conductor.close, self._drain)
-        if (commons := self._store.commons) is not None:
-            replica = Replica(commons, self.provider.account, self._callbacks, conductor.adopt)
+        if (coordinator := self._store.coordinator) is not None:
+            replica = ReplicaMember(coordinator, self.provider.account, self._callbacks, conductor.adopt)
             stack.push_async_callback(replica.stop)
             replica.start()
         return conductor
 
     async def __aexit__(self, *exc: object) -> None:
         """Wait a moment for paid requests on their way, leave the jobs that go on, say their tokens, close."""
-        self._conductor = None
+        self._engine = None
         await self._stack.aclose()
 
     @property
-    def _open(self) -> Conductor:
-        if self._conductor is None:
+    def _open_engine(self) -> JobEngine:
+        if self._engine is None:
             raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
         if asyncio.get_running_loop() is not self._loop:
             raise InvalidInput("the client belongs to another event loop: open one client a loop")
-        return self._conductor
+        return self._engine
 
     async def submit(
         self,
-        media: Sources,
+        media: MediaArgument,
         *,
         mask: Source | None = None,
         key: str | None = None,
         deadline: float | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         size: int | None = None,
         **options: Any,
     ) -> JobHandle:
@@ -146,18 +146,18 @@ class Client:
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
         RateLimited, Rejected or ProviderUnavailable where nothing was paid; SubmissionInDoubt where it may have been.
         """
-        _ = self._open
-        begun = self._begun(await self._intake.job(media, mask, size, options), key, deadline, progress)
-        return await begun.submitted(self._drain)
+        _ = self._open_engine
+        begun = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        return await begun.wait_accepted(self._drain)
 
     async def remove(
         self,
-        media: Sources,
+        media: MediaArgument,
         *,
         mask: Source | None = None,
         key: str | None = None,
         deadline: float | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         size: int | None = None,
         **options: Any,
     ) -> Result:
@@ -165,9 +165,9 @@ class Client:
 
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
-        _ = self._open
-        begun = self._begun(await self._intake.job(media, mask, size, options), key, deadline, progress)
-        return await begun.completed(self._drain)
+        _ = self._open_engine
+        begun = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        return await begun.wait_done(self._drain)
 
     async def refine(
         self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None, **options: Any
@@ -176,9 +176,9 @@ class Client:
 
         Raises Unsupported where the provider has no sessions, else as `remove`. A refinement is paid like a job.
         """
-        _ = self._open
-        job = await self._intake.refinement(result, as_media(brush), options)
-        return await self._begun(job, key, deadline, None).completed(self._drain)
+        _ = self._open_engine
+        job = await self._preparer.prepare_refinement(result, as_media(brush), options)
+        return await self._start(job, key, deadline, None).wait_done(self._drain)
 
     async def stream(
         self,
@@ -194,13 +194,13 @@ class Client:
         Gives Done(media, result) or Failed(media, error); one failure never ends the stream. `key` names each item's
         job: with a store, a run that is repeated pays nothing twice.
         """
-        _ = self._open
+        _ = self._open_engine
 
         async def begin(item: Source) -> JobHandle:
-            job = await self._intake.job(item, mask, None, options)
-            return self._begun(job, None if key is None else key(item), deadline, None)
+            job = await self._preparer.prepare(item, mask, None, options)
+            return self._start(job, None if key is None else key(item), deadline, None)
 
-        outcomes = Outcomes(begin, self.limits.in_flight).over(items)
+        outcomes = JobStream(begin, self.limits.in_flight).run(items)
         try:
             async for outcome in outcomes:
                 yield outcome
@@ -212,27 +212,29 @@ class Client:
 
         Raises InvalidInput for a text that is no token, or one of another provider.
         """
-        conductor = self._open
+        conductor = self._open_engine
         record = Record.from_token(token)
         if record.provider != self.provider.name:
             msg = f"this token is of a job at {record.provider}: resume it with that provider's client"
             raise InvalidInput(msg)
-        return conductor.begin(record, None, self._seconds(deadline))
+        return conductor.start(record, None, self._deadline_seconds(deadline))
 
     async def recover(self, *, deadline: float | None = None) -> Recovery:
         """Watch all unfinished jobs of this account again; what is in doubt is listed, and nothing is submitted."""
-        return await recovered(self._store, self.provider, self._open, self._seconds(deadline))
+        return await recover(self._store, self.provider, self._open_engine, self._deadline_seconds(deadline))
 
     async def credits(self) -> Credits:
         """What the account holds; raises Unsupported where the provider documents no such call."""
-        conductor = self._open
-        return await conductor.talker.converse(self.provider.credits(), Turn(now() + _MINUTE))
+        conductor = self._open_engine
+        return await conductor.flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
     # the inside
 
-    def _begun(self, job: Job, key: str | None, deadline: float | None, progress: Progress | None) -> JobHandle:
+    def _start(self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None) -> JobHandle:
         # asked for again: the client may have been closed while the job was looked at
-        return self._orders.begun(self._open, job, checked_key(key), self._seconds(deadline), progress)
+        return self._starter.start(
+            self._open_engine, job, validate_key(key), self._deadline_seconds(deadline), progress
+        )
 
-    def _seconds(self, deadline: float | None) -> float:
-        return self._deadline if deadline is None else seconds(deadline)
+    def _deadline_seconds(self, deadline: float | None) -> float:
+        return self._deadline if deadline is None else validate_deadline(deadline)

@@ -11,64 +11,64 @@ from typing import TypeVar
 from attrs import define
 
 from ..errors import ResultExpired, WatermarkError
-from ..media.base import Media
+from ..media.base import Media, ProgressCallback
 from ..media.memory import Link
 from ..provider import Provider
-from ..results import Fetched, Result
+from ..results import Result
 from ..transport import Transport
-from ..transport.atomic_file import whole, write_blocks
-from .engine.flows import Talker, Turn, now
+from ..transport.atomic_file import atomic_file, write_blocks
+from .engine.flows import FlowContext, FlowRunner, loop_time
 
 T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
 
-_ASKING = 60.0
+_QUERY_SECONDS = 60.0
 
 
 @define(eq=False)
-class ClientPorter:
+class ResultDownloader:
     """The porter of a client; `check` raises where that is closed."""
 
     transport: Transport
     transfers: asyncio.Semaphore
-    check: Callable[[], object]
+    ensure_open: Callable[[], object]
     provider: Provider
-    talker: Talker
+    flows: FlowRunner
 
     async def save(
-        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: Fetched | None
+        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: ProgressCallback | None
     ) -> Path:
         """Stream it into a file that appears when it is whole."""
         if not isinstance(media, Link):
-            async with whole(path) as part:
+            async with atomic_file(path) as part:
                 await write_blocks(part.file, media.blocks())
             return path
-        await self._fetched(result, media, lambda url: self.transport.download(url, path, max_bytes, progress))
+        await self._fetch(result, media, lambda url: self.transport.download(url, path, max_bytes, progress))
         return path
 
     async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
         """Fetch it into memory."""
         if not isinstance(media, Link):
             return b"".join([block async for block in media.blocks()])
-        return await self._fetched(result, media, lambda url: self.transport.read(url, max_bytes))
+        return await self._fetch(result, media, lambda url: self.transport.read(url, max_bytes))
 
-    async def _fetched(self, result: Result, link: Link, fetch: Callable[[str], Awaitable[T]]) -> T:
-        self.check()
+    async def _fetch(self, result: Result, link: Link, fetch: Callable[[str], Awaitable[T]]) -> T:
+        self.ensure_open()
         try:
             async with self.transfers:
                 try:
                     return await fetch(link.url)
                 except ResultExpired:
-                    fresh = await self._fresh(result, link)
+                    fresh = await self._renew_link(result, link)
                 log.info("the link of job %s had expired: the provider gave a new one", result.key)
                 return await fetch(fresh.url)
         except WatermarkError as error:
             raise error.about(provider=result.provider, key=result.key, token=None) from None
 
-    async def _fresh(self, result: Result, link: Link) -> Link:
+    async def _renew_link(self, result: Result, link: Link) -> Link:
         """The same output's link, as the provider gives it now."""
         at = next(index for index, output in enumerate(result.outputs) if output.media is link)
-        snapshot = await self.talker.converse(self.provider.query(result.record), Turn(now() + _ASKING))
+        snapshot = await self.flows.run(self.provider.query(result.record), FlowContext(loop_time() + _QUERY_SECONDS))
         if at < len(snapshot.outputs) and isinstance(fresh := snapshot.outputs[at].media, Link):
             return fresh
         msg = "the result's link has expired and the provider gives no new one"

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, Protocol, Self
 
 from ..errors import WatermarkError
-from ..events import Bell
+from ..events import AutoResetEvent
 from ..jobs import Record, Snapshot
 from ..results import Result
 from ..wire import Delivery
 
 
-class Life(Protocol):
+class Cancellable(Protocol):
     """A job's task, or its place in the queue for one."""
 
     def cancel(self) -> object:
@@ -30,31 +30,31 @@ class JobHandle:
     __slots__ = (
         "__weakref__",
         "_accepted",
-        "_done",
-        "_news",
-        "_taken",
-        "bell",
-        "mail",
+        "_answered",
+        "_changed",
+        "_result",
+        "deadline",
+        "may_be_paid",
+        "pending_delivery",
         "record",
-        "sent",
         "task",
-        "until",
-        "waiters",
+        "waiter_count",
+        "wakeup",
     )
 
     def __init__(self, record: Record, *, sent: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.record = record
-        self.task: Life | None = None
-        self.until = 0.0
-        self.bell = Bell()
-        self.mail: Delivery | None = None
-        self.waiters = 0
-        self.sent = sent
-        self._done: asyncio.Future[Result] = loop.create_future()
-        self._taken = sent  # what is only watched, the provider has already
+        self.task: Cancellable | None = None
+        self.deadline = 0.0
+        self.wakeup = AutoResetEvent()
+        self.pending_delivery: Delivery | None = None
+        self.waiter_count = 0
+        self.may_be_paid = sent
+        self._result: asyncio.Future[Result] = loop.create_future()
+        self._answered = sent  # what is only watched, the provider has already
         self._accepted: asyncio.Future[None] | None = None
-        self._news: asyncio.Future[None] | None = None
+        self._changed: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         """The key and where the job stands."""
@@ -82,11 +82,11 @@ class JobHandle:
 
     def done(self) -> bool:
         """Whether there is a result or an error."""
-        return self._done.done()
+        return self._result.done()
 
     def when_done(self, told: Callable[[Result | BaseException], object]) -> None:
         """Have `told` called with the result or the error, once, on the loop."""
-        self._done.add_done_callback(lambda done: told(done.exception() or done.result()))
+        self._result.add_done_callback(lambda done: told(done.exception() or done.result()))
 
     def __await__(self) -> Generator[Any, None, Result]:
         """Wait for the result; see `result`."""
@@ -104,7 +104,7 @@ class JobHandle:
 
     async def _wait(self) -> Result:
         try:
-            return await asyncio.shield(self._done)
+            return await asyncio.shield(self._result)
         except WatermarkError as error:
             raise error.with_traceback(None) from None
 
@@ -119,99 +119,99 @@ class JobHandle:
             if snapshot is not seen:
                 seen = snapshot
                 yield snapshot
-            elif self._done.done():
+            elif self._result.done():
                 await self._wait()
                 return
             else:
-                await self._change()
+                await self._next_change()
             if snapshot.status.terminal:
                 return
 
-    async def _change(self) -> None:
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
+    async def _next_change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)
 
-    def delivered(self, delivery: Delivery) -> None:
+    def on_delivery(self, delivery: Delivery) -> None:
         """The provider called back: look now."""
-        self.mail = delivery
-        self.bell.ring()
+        self.pending_delivery = delivery
+        self.wakeup.set()
 
-    def note(self, record: Record) -> None:
+    def update(self, record: Record) -> None:
         """Take a newer record over and tell who watches."""
         self.record = record
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, None
+    def _notify(self) -> None:
+        news, self._changed = self._changed, None
         if news is not None and not news.done():
             news.set_result(None)
 
-    async def submitted(self, drain: float) -> Self:
+    async def wait_accepted(self, drain: float) -> Self:
         """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
-        self.waiters += 1
+        self.waiter_count += 1
         try:
-            if not self._taken:
-                await asyncio.shield(self._word())
+            if not self._answered:
+                await asyncio.shield(self._accepted_future())
         except asyncio.CancelledError:
-            await self._called_off(drain)
+            await self._cancel_if_unsent(drain)
             raise
         finally:
-            self.waiters -= 1
+            self.waiter_count -= 1
         return self
 
-    async def completed(self, drain: float) -> Result:
+    async def wait_done(self, drain: float) -> Result:
         """Wait for the result; cancelled before the provider's word, as `submitted`."""
-        self.waiters += 1
+        self.waiter_count += 1
         try:
-            return await asyncio.shield(self._done)
+            return await asyncio.shield(self._result)
         except asyncio.CancelledError:
-            await self._called_off(drain)
+            await self._cancel_if_unsent(drain)
             raise
         except WatermarkError as error:
             raise error.with_traceback(None) from None
         finally:
-            self.waiters -= 1
+            self.waiter_count -= 1
 
-    async def _called_off(self, drain: float) -> None:
-        if self.sent:
-            await self.answered(drain)
-        elif not self._taken and self.task is not None and self.waiters == 1:
+    async def _cancel_if_unsent(self, drain: float) -> None:
+        if self.may_be_paid:
+            await self.wait_answered(drain)
+        elif not self._answered and self.task is not None and self.waiter_count == 1:
             self.task.cancel()
 
-    async def answered(self, seconds: float) -> None:
+    async def wait_answered(self, seconds: float) -> None:
         """Wait for the paid request's answer, but not longer than `seconds`; raises nothing of the job's."""
-        if not self._taken:
-            await asyncio.wait([self._word()], timeout=seconds)
+        if not self._answered:
+            await asyncio.wait([self._accepted_future()], timeout=seconds)
 
-    def _word(self) -> asyncio.Future[None]:
+    def _accepted_future(self) -> asyncio.Future[None]:
         """The provider's word, for those who wait for it: most jobs are only waited for to their end."""
         if self._accepted is None:
             self._accepted = asyncio.get_running_loop().create_future()
         return self._accepted
 
-    def accept(self) -> None:
+    def mark_accepted(self) -> None:
         """The provider has the job: `submit` may return."""
-        self._taken = True
+        self._answered = True
         word, self._accepted = self._accepted, None
         if word is not None and not word.done():
             word.set_result(None)
 
-    def finish(self, result: Result) -> None:
+    def set_result(self, result: Result) -> None:
         """There is a result."""
-        if not self._done.done():
-            self._done.set_result(result)
-        self.accept()
-        self._tell()
+        if not self._result.done():
+            self._result.set_result(result)
+        self.mark_accepted()
+        self._notify()
 
-    def fail(self, error: BaseException) -> None:
+    def set_exception(self, error: BaseException) -> None:
         """There will be no result here."""
-        if not self._done.done():
-            self._done.set_exception(error)
-            self._done.exception()  # nobody has to await it: it was logged
-        self._taken = True
+        if not self._result.done():
+            self._result.set_exception(error)
+            self._result.exception()  # nobody has to await it: it was logged
+        self._answered = True
         word, self._accepted = self._accepted, None
         if word is not None and not word.done():
             word.set_exception(error)
             word.exception()
-        self._tell()
+        self._notify()

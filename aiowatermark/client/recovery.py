@@ -7,7 +7,7 @@ from attrs import field, frozen
 from ..jobs import Record, Status
 from ..provider import Provider
 from ..stores import JobStore
-from .engine.engine import Conductor
+from .engine.engine import JobEngine
 from .engine.failures import unsettled
 from .handle import JobHandle
 
@@ -24,20 +24,20 @@ class Recovery:
     unsent: list[Record] = field(factory=list)
 
 
-async def recovered(store: JobStore, provider: Provider, conductor: Conductor, deadline: float) -> Recovery:
+async def recover(store: JobStore, provider: Provider, conductor: JobEngine, deadline: float) -> Recovery:
     """Everything unfinished of this account that is not alive here; nothing is submitted."""
     recovery, waiting = Recovery(), []
     async for record in store.unfinished():
         if record.provider != provider.name or record.account not in {"", provider.account}:
             continue
-        if record.key in conductor.alive:
+        if record.key in conductor.jobs:
             continue
         if unsettled(record):
             recovery.in_doubt.append(record)
-            conductor.doubt.listen(record)
+            conductor.in_doubt.listen(record)
         elif record.snapshot.status is Status.UPLOADING:
             recovery.unsent.append(record)
         else:
             waiting.append(record)
-    recovery.resumed.extend(conductor.watched(waiting, deadline))
+    recovery.resumed.extend(conductor.watch_records(waiting, deadline))
     return recovery

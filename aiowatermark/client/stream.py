@@ -32,7 +32,7 @@ class Failed:
 Outcome: TypeAlias = Done | Failed
 
 
-class Outcomes:
+class JobStream:
     """Pulls items as there is room for them and hands their outcomes on as they come.
 
     `room` counts what was pulled and not yet handed on, so a slow consumer slows the source down.
@@ -40,21 +40,21 @@ class Outcomes:
 
     def __init__(self, begin: Callable[[Any], Awaitable[JobHandle]], room: int) -> None:
         self._begin = begin
-        self._room = asyncio.Semaphore(room)
+        self._capacity = asyncio.Semaphore(room)
         self._queue: asyncio.Queue[Outcome | BaseException | None] = asyncio.Queue()
-        self._open = 1
+        self._pending = 1
 
-    async def over(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Outcome]:
+    async def run(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Outcome]:
         """The outcomes of all items; leaving early stops the pulling and leaves the jobs alone."""
         puller = asyncio.create_task(self._pull(items))
         try:
-            while self._open:
+            while self._pending:
                 outcome = await self._queue.get()
                 if isinstance(outcome, BaseException):
                     raise outcome
-                self._open -= 1
+                self._pending -= 1
                 if outcome is not None:
-                    self._room.release()
+                    self._capacity.release()
                     yield outcome
         finally:
             puller.cancel()
@@ -62,11 +62,11 @@ class Outcomes:
 
     async def _pull(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
         try:
-            await self._room.acquire()
-            async for item in _each(items):
-                self._open += 1
+            await self._capacity.acquire()
+            async for item in _iterate(items):
+                self._pending += 1
                 await self._start(item)
-                await self._room.acquire()
+                await self._capacity.acquire()
             self._queue.put_nowait(None)
         except Exception as error:  # noqa: BLE001 - the source's own: it ends the stream, raised where it is read
             self._queue.put_nowait(error)
@@ -77,16 +77,16 @@ class Outcomes:
         except WatermarkError as error:
             self._queue.put_nowait(Failed(item, error))
             return
-        handle.when_done(lambda outcome: self._queue.put_nowait(_outcome(item, outcome)))
+        handle.when_done(lambda outcome: self._queue.put_nowait(_to_outcome(item, outcome)))
 
 
-def _outcome(item: Any, outcome: Result | BaseException) -> Outcome | BaseException:
+def _to_outcome(item: Any, outcome: Result | BaseException) -> Outcome | BaseException:
     if isinstance(outcome, Result):
         return Done(item, outcome)
     return Failed(item, outcome) if isinstance(outcome, WatermarkError) else outcome
 
 
-async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+async def _iterate(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -6,9 +6,9 @@ them back as they came), count what they would have charged, and go wrong on dem
 
 from __future__ import annotations
 
-from .backend.tasks import Task
+from .backend.tasks import EmulatedTask
 from .callbacks import CallbackAttempt, CallbackScript
 from .emulator import Emulator
 from .faults import Fault
 
-__all__ = ["CallbackAttempt", "CallbackScript", "Emulator", "Fault", "Task"]
+__all__ = ["CallbackAttempt", "CallbackScript", "EmulatedTask", "Emulator", "Fault"]

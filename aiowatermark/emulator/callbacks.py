@@ -13,13 +13,13 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from .backend.links import is_loopback
-from .backend.tasks import Task
+from .backend.tasks import EmulatedTask
 
 Encoding = Literal["envelope", "bare", "form"]
-Describe = Callable[[Task], Mapping[str, object]]
+Describe = Callable[[EmulatedTask], Mapping[str, object]]
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
-_BREATHS = 20
-_PATIENCE = 1.0
+_PAUSES = 20
+_REORDER_TIMEOUT = 1.0
 
 
 @frozen
@@ -70,7 +70,7 @@ class CallbackAttempt:
 
 
 @define
-class Courier:
+class CallbackSender:
     """Brings callbacks to loopback addresses, in tasks of its own that end with it."""
 
     session: aiohttp.ClientSession
@@ -78,12 +78,12 @@ class Courier:
     _running: set[asyncio.Task[None]] = field(init=False, factory=set)
     _held: asyncio.Event | None = field(init=False, default=None)
 
-    async def dispatch(self, task: Task, script: CallbackScript, describe: Describe) -> None:
+    async def dispatch(self, task: EmulatedTask, script: CallbackScript, describe: Describe) -> None:
         """See to it that the callback comes; one that overtakes the answer has come when this returns."""
         if script.lost or not task.callback_url:
             return
         if not is_loopback(task.callback_url):
-            self._note(task, 1, 1, None, "undeliverable: the emulator calls loopback addresses only")
+            self._log_attempt(task, 1, 1, None, "undeliverable: the emulator calls loopback addresses only")
             return
         if not script.overtakes:
             self._spawn(self._after(task, script, describe))
@@ -103,46 +103,46 @@ class Courier:
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
-    async def _after(self, task: Task, script: CallbackScript, describe: Describe) -> None:
+    async def _after(self, task: EmulatedTask, script: CallbackScript, describe: Describe) -> None:
         await task.done()
         await asyncio.sleep(script.delay)
         if not script.reordered:
             await self._deliver(task, script, describe)
         elif self._held is None:
-            await self._hold()
+            await self._reorder()
             await self._deliver(task, script, describe)
         else:
             held, self._held = self._held, None
             await self._deliver(task, script, describe)
             held.set()
 
-    async def _hold(self) -> None:
+    async def _reorder(self) -> None:
         """Wait for another reordered callback to go first, or for a second when none comes."""
         self._held = held = asyncio.Event()
         try:
-            await asyncio.wait_for(held.wait(), _PATIENCE)
+            await asyncio.wait_for(held.wait(), _REORDER_TIMEOUT)
         except TimeoutError:
             self._held = None if self._held is held else self._held
 
-    async def _deliver(self, task: Task, script: CallbackScript, describe: Describe) -> None:
+    async def _deliver(self, task: EmulatedTask, script: CallbackScript, describe: Describe) -> None:
         body, kind = script.encode(describe(task))
         for copy in range(1, script.copies + 1):
-            await self._insist(task, script, copy, body, kind)
+            await self._retry(task, script, copy, body, kind)
 
-    async def _insist(self, task: Task, script: CallbackScript, copy: int, body: bytes, kind: str) -> None:
+    async def _retry(self, task: EmulatedTask, script: CallbackScript, copy: int, body: bytes, kind: str) -> None:
         """One copy, until it is taken or the retries are used up."""
         for attempt in range(1, script.retries + 2):
             status, reason = await self._post(task, script, body, kind)
-            self._note(task, copy, attempt, status, reason)
+            self._log_attempt(task, copy, attempt, status, reason)
             if status is not None and 200 <= status < 300:
                 return
             if attempt <= script.retries:
                 await asyncio.sleep(script.retry_delay * 2 ** (attempt - 1))
 
-    def _note(self, task: Task, copy: int, attempt: int, status: int | None, reason: str) -> None:
+    def _log_attempt(self, task: EmulatedTask, copy: int, attempt: int, status: int | None, reason: str) -> None:
         self.attempts.append(CallbackAttempt(task.provider, task.task_id, copy, attempt, status, reason))
 
-    async def _post(self, task: Task, script: CallbackScript, body: bytes, kind: str) -> tuple[int | None, str]:
+    async def _post(self, task: EmulatedTask, script: CallbackScript, body: bytes, kind: str) -> tuple[int | None, str]:
         task.deliveries += 1
         headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         try:
@@ -162,7 +162,7 @@ def _body(script: CallbackScript, body: bytes) -> bytes | AsyncIterator[bytes]:
     if script.half:
         return _half(body)
     if script.body_bytes_per_second:
-        return _dripping(body, script.body_bytes_per_second)
+        return _slow_body(body, script.body_bytes_per_second)
     return body
 
 
@@ -171,8 +171,8 @@ async def _half(body: bytes) -> AsyncIterator[bytes]:
     raise ConnectionAbortedError("the other half is kept back")
 
 
-async def _dripping(body: bytes, pace: float) -> AsyncIterator[bytes]:
-    size = max(1, int(pace / _BREATHS))
+async def _slow_body(body: bytes, pace: float) -> AsyncIterator[bytes]:
+    size = max(1, int(pace / _PAUSES))
     for at in range(0, len(body), size):
         yield body[at : at + size]
         await asyncio.sleep(size / pace)

@@ -14,29 +14,29 @@ import aiohttp
 from attrs import define, field
 
 from ..provider import Polling, Provider
-from ..providers import named
-from .apis import DIALECTS
+from ..providers import provider_class
+from .apis import APIS
 from .backend.accounts import Account, Credential, Keys, new_keys
-from .backend.image_worker import Workshop
-from .backend.jobs import Desk, Processing
-from .backend.links import Links
-from .backend.tasks import Task
-from .backend.threads import Threads
-from .backend.video_worker import Studio
-from .callbacks import CallbackAttempt, CallbackScript, Courier
+from .backend.image_worker import ImageWorker
+from .backend.jobs import JobService, Processing
+from .backend.links import LinkFetcher
+from .backend.tasks import EmulatedTask
+from .backend.threads import ThreadPool
+from .backend.video_worker import VideoWorker
+from .callbacks import CallbackAttempt, CallbackScript, CallbackSender
 from .extras import missing_extra
 from .faults import STEPS, Fault
-from .storage.host import Storage
-from .storage.objects import Shelf
+from .storage.host import StorageHost
+from .storage.objects import ObjectStore
 from .storage.signing import Signer
-from .web.fault_queue import Plan
-from .web.server import Servers
+from .web.fault_queue import FaultQueue
+from .web.server import HttpServers
 
 _POLLING = Polling(first=0.02, factor=1.5, ceiling=0.25)
 
 
 def _keys(given: Mapping[str, Credential] | None) -> Keys:
-    return new_keys({name: dialect.paired for name, dialect in DIALECTS.items()}, given)
+    return new_keys({name: dialect.paired for name, dialect in APIS.items()}, given)
 
 
 @define(eq=False, kw_only=True)
@@ -68,16 +68,16 @@ class Emulator:
     base_url: str = field(init=False, default="")
     storage_url: str = field(init=False, default="")
     _accounts: Mapping[str, Account] = field(init=False, repr=False)
-    _faults: Plan[Fault] = field(init=False, factory=Plan, repr=False)
-    _scripts: Plan[CallbackScript] = field(init=False, factory=Plan, repr=False)
+    _faults: FaultQueue[Fault] = field(init=False, factory=FaultQueue, repr=False)
+    _scripts: FaultQueue[CallbackScript] = field(init=False, factory=FaultQueue, repr=False)
     _stack: AsyncExitStack = field(init=False, factory=AsyncExitStack, repr=False)
-    _desk: Desk = field(init=False, repr=False)
-    _storage: Storage = field(init=False, repr=False)
+    _jobs: JobService = field(init=False, repr=False)
+    _storage: StorageHost = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         given = self.credits
-        limits = {name: given.get(name, 1000) if isinstance(given, Mapping) else given for name in DIALECTS}
-        self._accounts = {name: Account(self.keys[name], limits[name]) for name in DIALECTS}
+        limits = {name: given.get(name, 1000) if isinstance(given, Mapping) else given for name in APIS}
+        self._accounts = {name: Account(self.keys[name], limits[name]) for name in APIS}
 
     async def __aenter__(self) -> Self:
         """Start serving. Raises ModuleNotFoundError when restoring is wanted and OpenCV is not there."""
@@ -112,14 +112,14 @@ class Emulator:
         return {name: account.remaining for name, account in self._accounts.items()}
 
     @property
-    def tasks(self) -> Sequence[Task]:
+    def tasks(self) -> Sequence[EmulatedTask]:
         """Every job, oldest first."""
-        return tuple(self._desk.tasks)
+        return tuple(self._jobs.tasks)
 
     @property
     def deliveries(self) -> Sequence[CallbackAttempt]:
         """Every POST to a callback URL, oldest first, and what came of it."""
-        return tuple(self._desk.courier.attempts)
+        return tuple(self._jobs.callback_sender.attempts)
 
     @property
     def leaks(self) -> int:
@@ -131,11 +131,11 @@ class Emulator:
         key = self.keys[name]
         credentials = (key,) if isinstance(key, str) else key
         chosen = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
-        return named(name)(*credentials, **chosen)
+        return provider_class(name)(*credentials, **chosen)
 
     def host(self, data: bytes, name: str = "picture.jpg") -> str:
         """Put a file on the storage host; gives a link to it that needs no key."""
-        return self._desk.shelf.lend(data, name)
+        return self._jobs.objects.host(data, name)
 
     def inject(self, fault: Fault, provider: str | None = None, step: str | None = None, times: int | None = 1) -> None:
         """Let something go wrong with the next request that fits, `times` times (None: for ever).
@@ -143,8 +143,8 @@ class Emulator:
         Steps: submit, query, result, ticket, upload, start, credits; None fits all. Faults are taken in the order in
         which they were injected. Raises ValueError for a provider, step or number that can never fit.
         """
-        _known(provider, DIALECTS, "provider")
-        _known(step, fault.steps & STEPS, "step for this fault")
+        _check_name(provider, APIS, "provider")
+        _check_name(step, fault.steps & STEPS, "step for this fault")
         self._faults.add(fault, provider=provider, step=step, times=times)
 
     def heal(self) -> None:
@@ -153,38 +153,38 @@ class Emulator:
 
     def script(self, callback: CallbackScript, provider: str | None = None, times: int | None = 1) -> None:
         """Say how the callback of the next job comes, or of the next `times` jobs (None: of all)."""
-        _known(provider, DIALECTS, "provider")
+        _check_name(provider, APIS, "provider")
         self._scripts.add(callback, provider=provider, times=times)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-", ignore_cleanup_errors=True))
-        files, hands = Threads(), Threads()
+        files, hands = ThreadPool(), ThreadPool()
         stack.push_async_callback(hands.close)
         stack.push_async_callback(files.close)
-        lifetimes = {name: self.link_lifetime or dialect.lifetime for name, dialect in DIALECTS.items()}
-        shelf = Shelf(Path(directory), Signer(self.clock), lifetimes, self.upload_lifetime)
-        await self._furnish(stack, shelf, files, hands)
-        servers = Servers(self._faults, files)
-        self._storage = Storage(shelf, files)
+        lifetimes = {name: self.link_lifetime or dialect.lifetime for name, dialect in APIS.items()}
+        shelf = ObjectStore(Path(directory), Signer(self.clock), lifetimes, self.upload_lifetime)
+        await self._build(stack, shelf, files, hands)
+        servers = HttpServers(self._faults, files)
+        self._storage = StorageHost(shelf, files)
         self.storage_url = await stack.enter_async_context(
             servers.serve([self._storage], self.address, self.storage_port)
         )
         shelf.base_url = self.storage_url
-        dialects = [dialect(self._desk) for dialect in DIALECTS.values()]
+        dialects = [dialect(self._jobs) for dialect in APIS.values()]
         self.base_url = await stack.enter_async_context(servers.serve(dialects, self.address, self.port))
 
-    async def _furnish(self, stack: AsyncExitStack, shelf: Shelf, files: Threads, hands: Threads) -> None:
+    async def _build(self, stack: AsyncExitStack, shelf: ObjectStore, files: ThreadPool, hands: ThreadPool) -> None:
         """Make the desk and what works for it."""
         mark = self.mark
         if mark is not None and not isinstance(mark, bytes):
             mark = await files.run(Path(mark).read_bytes)
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        self._desk = Desk(
+        self._jobs = JobService(
             accounts=self._accounts,
-            shelf=shelf,
-            workshop=Workshop(self.restore, mark, Links(session), shelf, hands),
-            studio=Studio(self.restore, mark, shelf, files),
-            courier=Courier(session),
+            objects=shelf,
+            image_worker=ImageWorker(self.restore, mark, LinkFetcher(session), shelf, hands),
+            video_worker=VideoWorker(self.restore, mark, shelf, files),
+            callback_sender=CallbackSender(session),
             faults=self._faults,
             scripts=self._scripts,
             script=self.callbacks or CallbackScript(),
@@ -192,10 +192,10 @@ class Emulator:
             processing=self.processing,
             sync_limit=self.sync_limit,
         )
-        stack.push_async_callback(self._desk.courier.close)
-        stack.push_async_callback(self._desk.close)
+        stack.push_async_callback(self._jobs.callback_sender.close)
+        stack.push_async_callback(self._jobs.close)
 
 
-def _known(name: str | None, names: Mapping[str, object] | frozenset[str], what: str) -> None:
+def _check_name(name: str | None, names: Mapping[str, object] | frozenset[str], what: str) -> None:
     if name is not None and name not in names:
         raise ValueError(f"No such {what}: {name}; there are {', '.join(sorted(names))}.")

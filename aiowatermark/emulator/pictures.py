@@ -75,7 +75,7 @@ def stamp(
 def fitted(mark: Mark, width: int, height: int) -> Mark:
     """The mark, scaled down to a size in pixels if it is larger."""
     scale = min(1.0, width / mark.size[0], height / mark.size[1])
-    return mark.resized(*(max(1, round(side * scale)) for side in mark.size)) if scale < 1 else mark
+    return mark.resize(*(max(1, round(side * scale)) for side in mark.size)) if scale < 1 else mark
 
 
 def blend(pixels: Pixels, mark: Mark, opacity: float, x: int, y: int) -> Pixels:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeAlias
 
-GRAIN = 3 << 12
+ALIGNMENT = 3 << 12
 """Blocks of files are multiples of this: whole pages, and whole groups of base64."""
-BLOCK = (1 << 20) // GRAIN * GRAIN
+BLOCK_SIZE = (1 << 20) // ALIGNMENT * ALIGNMENT
 """Bytes read from a file at once: one hop to a worker thread a block."""
-SLICE = 3 << 16
+CHUNK = 3 << 16
 """Bytes handed on at once: small enough to keep the loop responsive, and whole groups of base64."""
-HEAD = 1 << 16
+SNIFF_BYTES = 1 << 16
 """Bytes that are looked at to tell what media is."""
+
+ProgressCallback: TypeAlias = Callable[[int, int | None], object]
+"""Called as `progress(done, total)` with bytes; `total` is None while it is unknown."""
 
 _UNSAFE = re.compile(r"[^\w.() +-]+")
 
@@ -25,7 +28,7 @@ class Media(ABC):
     name: str
     size: int | None
     reopenable: bool = True
-    spent: bool = False
+    consumed: bool = False
 
     @abstractmethod
     def blocks(self) -> AsyncGenerator[bytes, None]:
@@ -38,7 +41,7 @@ class Media(ABC):
     async def head(self) -> bytes:
         """The first bytes (at most 64 KiB), without using the media up."""
         async for block in self.blocks():
-            return block[:HEAD]
+            return block[:SNIFF_BYTES]
         return b""
 
     async def measure(self) -> None:  # noqa: B027 - most media know all about themselves
@@ -59,13 +62,3 @@ def safe_name(name: str) -> str:
     base = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
     stem, dot, ending = base.rpartition(".")
     return f"{stem[: 99 - len(ending)]}.{ending}" if dot and len(ending) < 16 else base[:100] or "media"
-
-
-def redacted(url: str) -> str:
-    """A link fit for texts: no credentials, no query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "a broken link"
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"

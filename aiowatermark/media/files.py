@@ -13,8 +13,8 @@ from typing import BinaryIO, ClassVar, TypeVar
 from attrs import define, field
 
 from ..errors import InvalidInput
-from .base import BLOCK, GRAIN, HEAD, Media, safe_name
-from .stream import once
+from .base import ALIGNMENT, BLOCK_SIZE, SNIFF_BYTES, Media, safe_name
+from .stream import ensure_unread
 
 
 @define(eq=False)
@@ -51,13 +51,13 @@ class File(Media):
 
     async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
         """The same without a copy; a small file costs one hop to a worker thread."""
-        reading, first = await opened(self.path)
+        reading, first = await open_in_thread(self.path)
         block: bytes | memoryview = first
         try:
             while block:
                 yield block
-                found = reading.at_once()
-                block = await asyncio.to_thread(reading.block) if found is None else found
+                found = reading.read_cached()
+                block = await asyncio.to_thread(reading.read) if found is None else found
         finally:
             reading.close()
 
@@ -80,7 +80,7 @@ def _file_size(path: Path) -> int:
 def _file_head(path: Path) -> bytes:
     try:
         with path.open("rb") as opened:
-            return opened.read(HEAD)
+            return opened.read(SNIFF_BYTES)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}"
         raise InvalidInput(msg) from None
@@ -95,7 +95,7 @@ class OpenFile(Media):
     start: int = 0
     reopenable: bool = False
     name: str = field(init=False)
-    spent: bool = field(default=False, init=False)
+    consumed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Name it after the file it was opened from, if it was."""
@@ -109,7 +109,7 @@ class OpenFile(Media):
 
     async def measure(self) -> None:
         """Find where the file stands and how much follows."""
-        if self.size is None and not self.spent:
+        if self.size is None and not self.consumed:
             await asyncio.to_thread(self._measure)
 
     def _measure(self) -> None:
@@ -131,40 +131,40 @@ class OpenFile(Media):
         if not self.reopenable:
             return b""
         await asyncio.to_thread(self.opened.seek, self.start)
-        return await asyncio.to_thread(self.opened.read, HEAD)
+        return await asyncio.to_thread(self.opened.read, SNIFF_BYTES)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Blocks of 1 MiB, read in a worker thread."""
-        once(self.name, spent=self.spent and not self.reopenable)
-        self.spent = True
+        ensure_unread(self.name, spent=self.consumed and not self.reopenable)
+        self.consumed = True
         if self.reopenable:
             await asyncio.to_thread(self.opened.seek, self.start)
-        while block := await asyncio.to_thread(self.opened.read, BLOCK):
+        while block := await asyncio.to_thread(self.opened.read, BLOCK_SIZE):
             yield block
 
 
 T = TypeVar("T")
 
 # Linux: read what is in the page cache, and say so instead of waiting for the disk
-_WITHOUT_WAITING: int = getattr(os, "RWF_NOWAIT", 0)
-_LEAST = 3 << 16
+_NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
+_MIN_CACHED_READ = 3 << 16
 """Bytes taken at once on the loop where many files are read; of one alone a block: some 150 µs of copying."""
 
 
-class Reading:
+class FileReader:
     """One reading of a file from its start. Opening it and `block` belong in a thread; `at_once` never blocks."""
 
-    now: ClassVar[int] = 0
+    open_readers: ClassVar[int] = 0
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
-        Reading.now += 1
+        FileReader.open_readers += 1
         self._at = 0
-        self._tells = bool(_WITHOUT_WAITING)
+        self._tells = bool(_NO_WAIT)
         self._ended = False
         self._buffers: list[bytearray] = []
 
-    def at_once(self) -> memoryview | None:
+    def read_cached(self) -> memoryview | None:
         """The next bytes, none at the end; None where only a thread can tell."""
         if self._ended:
             return memoryview(b"")
@@ -172,7 +172,7 @@ class Reading:
             return None
         buffer = self._buffer()
         try:
-            read = os.preadv(self._file.fileno(), [buffer], self._at, _WITHOUT_WAITING)
+            read = os.preadv(self._file.fileno(), [buffer], self._at, _NO_WAIT)
         except BlockingIOError:
             return None
         except OSError:  # a file system that cannot; a real fault shows in the thread
@@ -185,12 +185,15 @@ class Reading:
         """A buffer nobody looks at any more, or a new one: filling the same few again saves making them."""
         self._buffers.reverse()  # the one that was filled last is looked at right now
         for buffer in self._buffers:
-            if _free(buffer):
+            if _is_unreferenced(buffer):
                 return buffer
-        self._buffers = [bytearray(max(BLOCK // Reading.now // GRAIN * GRAIN, _LEAST)), *self._buffers[:1]]
+        self._buffers = [
+            bytearray(max(BLOCK_SIZE // FileReader.open_readers // ALIGNMENT * ALIGNMENT, _MIN_CACHED_READ)),
+            *self._buffers[:1],
+        ]
         return self._buffers[0]
 
-    def block(self, size: int = BLOCK) -> bytes:
+    def read(self, size: int = BLOCK_SIZE) -> bytes:
         """The next bytes, at most `size`; none at the end."""
         self._file.seek(self._at)
         block = self._file.read(size)
@@ -202,10 +205,10 @@ class Reading:
         """Close the file."""
         if not self._file.closed:
             self._file.close()
-            Reading.now -= 1
+            FileReader.open_readers -= 1
 
 
-def _free(buffer: bytearray) -> bool:
+def _is_unreferenced(buffer: bytearray) -> bool:
     """Whether no view of it is left: Python lets no buffer change its size while there is one."""
     try:
         buffer.append(0)
@@ -215,7 +218,7 @@ def _free(buffer: bytearray) -> bool:
     return True
 
 
-async def kept(opening: Callable[[], T], undo: Callable[[T], object]) -> T:
+async def cancellable_open(opening: Callable[[], T], undo: Callable[[T], object]) -> T:
     """What a worker thread opens; cancelled meanwhile, it is undone."""
     opened = asyncio.ensure_future(asyncio.to_thread(opening))
     try:
@@ -226,16 +229,16 @@ async def kept(opening: Callable[[], T], undo: Callable[[T], object]) -> T:
         raise
 
 
-async def opened(path: Path) -> tuple[Reading, bytes]:
+async def open_in_thread(path: Path) -> tuple[FileReader, bytes]:
     """A reading and its first bytes."""
-    return await kept(lambda: begun(path), lambda found: found[0].close())
+    return await cancellable_open(lambda: open_file(path), lambda found: found[0].close())
 
 
-def begun(path: Path) -> tuple[Reading, bytes]:
+def open_file(path: Path) -> tuple[FileReader, bytes]:
     """A reading and its first bytes: a small file costs one hop to a thread."""
-    reading = Reading(path)
+    reading = FileReader(path)
     try:
-        return reading, reading.block()
+        return reading, reading.read()
     except BaseException:
         reading.close()
         raise

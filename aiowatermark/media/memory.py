@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed
-from .base import SLICE, Media, redacted, safe_name
+from ..redaction import redact_url
+from .base import CHUNK, Media, safe_name
 
 
 @define(eq=False)
@@ -34,8 +35,8 @@ class Bytes(Media):
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The bytes, in slices."""
-        for start in range(0, len(self.data), SLICE):
-            yield self.data[start : start + SLICE]
+        for start in range(0, len(self.data), CHUNK):
+            yield self.data[start : start + CHUNK]
 
     async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
         """All of them at once: they are in memory already."""
@@ -49,7 +50,7 @@ class Bytes(Media):
 
 
 @define(eq=False)
-class Encoded(Media):
+class Base64Text(Media):
     """Base64 text as an API gave it, decoded block by block when it is read."""
 
     text: str = field(repr=lambda text: f"<base64, {len(text)} characters>")
@@ -68,9 +69,9 @@ class Encoded(Media):
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The decoded bytes; raises TransferFailed where the text is not base64."""
-        for start in range(0, len(self.text), SLICE * 4 // 3):
+        for start in range(0, len(self.text), CHUNK * 4 // 3):
             try:
-                yield b64decode(self.text[start : start + SLICE * 4 // 3], validate=True)
+                yield b64decode(self.text[start : start + CHUNK * 4 // 3], validate=True)
             except ValueError:
                 msg = "the provider's picture is not valid base64"
                 raise TransferFailed(msg) from None
@@ -81,7 +82,7 @@ class Encoded(Media):
 class Link(Media):
     """A picture or video somewhere on the web; opened by the transport, not here."""
 
-    url: str = field(repr=redacted)
+    url: str = field(repr=redact_url)
     size: int | None = None
     reopenable = True
     name: str = field(init=False)
@@ -93,7 +94,7 @@ class Link(Media):
         except ValueError:
             parts = urlsplit("")
         if not parts.hostname:
-            msg = f"{redacted(self.url)} is no link: it names no host"
+            msg = f"{redact_url(self.url)} is no link: it names no host"
             raise InvalidInput(msg)
         self.name = safe_name(unquote(parts.path))
 
@@ -104,5 +105,5 @@ class Link(Media):
 
     def blocks(self) -> AsyncGenerator[bytes, None]:
         """Raise TransferFailed: only a transport opens links."""
-        msg = f"{redacted(self.url)} is a link: a client's transport opens it"
+        msg = f"{redact_url(self.url)} is a link: a client's transport opens it"
         raise TransferFailed(msg)

@@ -19,29 +19,29 @@ _INSIDE = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 
 
 @frozen
-class Movie:
+class Mp4Info:
     """What an MP4 says of itself: seconds and frames a second; None where it does not say."""
 
     duration: float | None = None
     fps: float | None = None
 
 
-async def movie(media: Media) -> Movie:
+async def read_mp4_info(media: Media) -> Mp4Info:
     """What a file or bytes say of themselves, read off the loop; nothing of other media, and of what is no MP4."""
     if isinstance(media, File | Bytes):
-        return await asyncio.to_thread(_opened, media)
-    return Movie()
+        return await asyncio.to_thread(_open, media)
+    return Mp4Info()
 
 
-def _opened(media: File | Bytes) -> Movie:
+def _open(media: File | Bytes) -> Mp4Info:
     try:
         with io.BytesIO(media.data) if isinstance(media, Bytes) else media.path.open("rb") as opened:
-            return parsed(opened)
+            return parse_mp4(opened)
     except OSError:
-        return Movie()
+        return Mp4Info()
 
 
-def parsed(file: BinaryIO) -> Movie:
+def parse_mp4(file: BinaryIO) -> Mp4Info:
     """Walk through the boxes; whatever is damaged is not known."""
     duration: float | None = None
     fps: float | None = None
@@ -61,7 +61,7 @@ def parsed(file: BinaryIO) -> Movie:
             frames = _frames(file.read(min(end - start, _TIMES)), end - start)
         if kind == b"vide" and seconds and frames:
             fps, seconds = fps or frames / seconds, None
-    return Movie(duration, fps)
+    return Mp4Info(duration, fps)
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -26,12 +26,12 @@ _MAGIC = (
     (4, b"ftypqt", "quicktime"),
     (4, b"ftyp", "mp4"),
 )
-VIDEOS = frozenset({"avi", "matroska", "mp4", "quicktime"})
-_VIDEO_ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+VIDEO_FORMATS = frozenset({"avi", "matroska", "mp4", "quicktime"})
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 
 
 @frozen
-class Looks:
+class MediaInfo:
     """A file format, and width and height in pixels where it is a picture (0 where they cannot be told)."""
 
     format: str | None
@@ -41,21 +41,21 @@ class Looks:
     @property
     def video(self) -> bool:
         """Whether it is a film and not a picture."""
-        return self.format in VIDEOS
+        return self.format in VIDEO_FORMATS
 
 
-def look(head: bytes) -> Looks:
+def sniff(head: bytes) -> MediaInfo:
     """Tell from a file's first bytes what it is; `format` is None where nobody knows."""
     name = next((name for at, magic, name in _MAGIC if head.startswith(magic, at)), None)
-    if name is None or name in VIDEOS:
-        return Looks(name)
+    if name is None or name in VIDEO_FORMATS:
+        return MediaInfo(name)
     try:
         width, height = imagesize.get(io.BytesIO(head), exif_rotation=False)
     except (ValueError, struct.error, IndexError, KeyError, OverflowError):
-        return Looks(name)
-    return Looks(name, max(int(width), 0), max(int(height), 0))
+        return MediaInfo(name)
+    return MediaInfo(name, max(int(width), 0), max(int(height), 0))
 
 
-def named_like_a_video(media: Media) -> bool:
+def has_video_suffix(media: Media) -> bool:
     """Whether its name ends as those of films do: all that can be told of a link."""
-    return media.name.lower().endswith(_VIDEO_ENDINGS)
+    return media.name.lower().endswith(_VIDEO_SUFFIXES)

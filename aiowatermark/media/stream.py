@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed
-from .base import HEAD, Media
+from .base import SNIFF_BYTES, Media
 
 
 @define(eq=False)
@@ -20,7 +20,7 @@ class Stream(Media):
     reopenable: bool = False
     _first: bytes | None = field(default=None, init=False, repr=False)
     _rest: AsyncIterator[bytes] | None = field(default=None, init=False, repr=False)
-    spent: bool = field(default=False, init=False)
+    consumed: bool = field(default=False, init=False)
 
     @property
     def identity(self) -> str:
@@ -29,26 +29,26 @@ class Stream(Media):
 
     async def measure(self) -> None:
         """Look at the first block; raises InvalidInput where there is none."""
-        if not self.spent and not await self.head():
+        if not self.consumed and not await self.head():
             msg = f"{self.name} is an empty stream"
             raise InvalidInput(msg)
 
     async def head(self) -> bytes:
         """The first block, kept for the reading that follows."""
-        if self._first is None and not self.spent:
+        if self._first is None and not self.consumed:
             self._rest = aiter(self.source)
             self._first = b""
             async for block in self._rest:
                 if block:
                     self._first = block
                     break
-        return (self._first or b"")[:HEAD]
+        return (self._first or b"")[:SNIFF_BYTES]
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The stream's own blocks, once."""
-        once(self.name, spent=self.spent)
+        ensure_unread(self.name, spent=self.consumed)
         await self.head()
-        first, self._first, self.spent = self._first, None, True
+        first, self._first, self.consumed = self._first, None, True
         if first:
             yield first
         if self._rest is not None:
@@ -56,7 +56,7 @@ class Stream(Media):
                 yield block
 
 
-def once(name: str, *, spent: bool) -> None:
+def ensure_unread(name: str, *, spent: bool) -> None:
     """Refuse a second reading of what can be read once."""
     if spent:
         msg = f"{name} was read already and cannot be read again: give a path, bytes or a file that can seek"

@@ -17,7 +17,7 @@ _STROKE = (255, 0, 0)
 
 
 @define(eq=False)
-class Smear(Media):
+class StrokeMask(Media):
     """A mask painted anew when it is read: red where the mask is white, pure black elsewhere; PNG, same size."""
 
     mask: Media
@@ -38,7 +38,7 @@ class Smear(Media):
         """Paint it, in a worker thread."""
         if self._painted is None:
             data = b"".join([block async for block in self.mask.blocks()])
-            self._painted = Bytes(await asyncio.to_thread(paint, data), name=self.name)
+            self._painted = Bytes(await asyncio.to_thread(draw_strokes, data), name=self.name)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The painted mask."""
@@ -48,11 +48,11 @@ class Smear(Media):
                 yield block
 
 
-def paint(mask: bytes) -> bytes:
+def draw_strokes(mask: bytes) -> bytes:
     """A PNG in which the mask's light areas are red and all else is black; raises InvalidInput for no picture."""
     try:
         with Image.open(io.BytesIO(mask)) as picture:
-            grey = _flat(picture)
+            grey = _flatten(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         msg = f"the mask is no picture that can be read: {error}"
         raise InvalidInput(msg) from None
@@ -63,7 +63,7 @@ def paint(mask: bytes) -> bytes:
     return out.getvalue()
 
 
-def _flat(picture: Image.Image) -> Image.Image:
+def _flatten(picture: Image.Image) -> Image.Image:
     """Grey levels over a black ground: what is transparent is not to be removed."""
     if picture.mode in {"I", "I;16", "I;16B"}:
         return picture.point(lambda level: level / 256).convert("L")

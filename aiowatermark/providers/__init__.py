@@ -7,18 +7,18 @@ from pkgutil import iter_modules
 
 from ..errors import InvalidInput
 from ..provider import Provider
-from ..wire import names
+from ..wire import join_sorted
 
 
-def known() -> tuple[str, ...]:
+def provider_names() -> tuple[str, ...]:
     """The providers' names, sorted."""
     return tuple(sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_")))
 
 
-def named(name: str) -> type[Provider]:
+def provider_class(name: str) -> type[Provider]:
     """The provider of that name; raises InvalidInput that lists what there is."""
-    if name not in known():
-        msg = f"there is no provider {name!r}: choose one of {names(known())}"
+    if name not in provider_names():
+        msg = f"there is no provider {name!r}: choose one of {join_sorted(provider_names())}"
         raise InvalidInput(msg)
     module = import_module(f"{__name__}.{name}")
     return next(

@@ -7,27 +7,27 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from ..codec import Text, parse
+from ..codec import TextLike, parse
 from ..errors import InvalidInput
-from ..http_errors import unexpected
+from ..http_errors import raise_unexpected
 from ..jobs import Job, Output, Session, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
-from ..media.memory import Encoded
+from ..media.memory import Base64Text
 from ..wire import Multipart, Response, Value
-from ._parsing import switch, words
+from ._parsing import first_text, to_bool
 
 _MODES = ("3.0", "2.0", "old")
 _TYPES: Mapping[str, str] = {"original_preview_image": "image/jpeg"}
 
 
-def _mode(_: Any, __: Attribute[str], value: Any) -> None:
+def _validate_mode(_: Any, __: Attribute[str], value: Any) -> None:
     if value not in _MODES:
         msg = f"predict_mode is one of {', '.join(_MODES)}, not {value!r}"
         raise InvalidInput(msg)
 
 
-def _id(_: Any, __: Attribute[str | None], value: Any) -> None:
+def _validate_session_id(_: Any, __: Attribute[str | None], value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise InvalidInput("session_id is the text an earlier answer gave")
 
@@ -39,9 +39,9 @@ class DewatermarkOptions:
     `session_id` stands for the picture in place of `media`; `mask_base` is the mask of what was erased before.
     """
 
-    remove_text: bool = field(default=False, converter=switch)
-    predict_mode: str = field(default="3.0", validator=_mode)
-    session_id: str | None = field(default=None, validator=_id, repr=False)
+    remove_text: bool = field(default=False, converter=to_bool)
+    predict_mode: str = field(default="3.0", validator=_validate_mode)
+    session_id: str | None = field(default=None, validator=_validate_session_id, repr=False)
     mask_base: Media | None = field(default=None, converter=optional_media)
 
 
@@ -55,11 +55,11 @@ class _Edited:
 @frozen
 class _Answer:
     edited_image: _Edited
-    session_id: Text | None = None
-    event_id: Text | None = None
+    session_id: TextLike | None = None
+    event_id: TextLike | None = None
 
 
-def form(job: Job) -> Multipart:
+def build_form(job: Job) -> Multipart:
     """The picture or the session in its place, the masks, the options; raises InvalidInput for both or neither."""
     session_id, base = job.options["session_id"], job.options["mask_base"]
     if job.session is not None:
@@ -74,24 +74,24 @@ def form(job: Job) -> Multipart:
     return Multipart(fields, _TYPES)
 
 
-def finished(job: Job, payload: Any, reply: Response) -> Snapshot:
+def parse_result(job: Job, payload: Any, reply: Response) -> Snapshot:
     """The picture, and the session to refine it in: its next `mask_base` is the answer's `mask`."""
     answer = parse(payload, _Answer, reply)
-    picture = _encoded(answer.edited_image.image, "picture.jpg")
+    picture = _base64_image(answer.edited_image.image, "picture.jpg")
     if picture is None:
-        unexpected("the answer holds no picture", reply)
+        raise_unexpected("the answer holds no picture", reply)
     session = None
     if answer.session_id:
-        mask = words(answer.edited_image.mask, answer.edited_image.watermark_mask)
+        mask = first_text(answer.edited_image.mask, answer.edited_image.watermark_mask)
         refinements = job.session.refinements + 1 if job.session else 0
-        session = Session(answer.session_id, _encoded(mask or "", "mask.png"), refinements)
+        session = Session(answer.session_id, _base64_image(mask or "", "mask.png"), refinements)
     return Snapshot(answer.event_id, Status.SUCCEEDED, 1.0, (Output(picture),), session=session)
 
 
-def _encoded(text: str, name: str) -> Encoded | None:
+def _base64_image(text: str, name: str) -> Base64Text | None:
     """Base64 as it may come: a `data:` header, line breaks and missing padding are no reason to lose what was paid."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     if any(space in text for space in " \r\n"):
         text = "".join(text.split())
-    return Encoded(text + "=" * (-len(text) % 4), name=name) if text else None
+    return Base64Text(text + "=" * (-len(text) % 4), name=name) if text else None

@@ -9,15 +9,15 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from ..codec import Text, parse
+from ..codec import TextLike, parse
 from ..errors import TransferFailed
-from ..http_errors import unexpected
+from ..http_errors import raise_unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
-from ..provider import Dialogue, Flow, Provider
+from ..provider import Exchange, Flow, Provider
 from ..wire import Multipart, Request, Response, Value
-from ._parsing import link, number, share, ticket
+from ._parsing import parse_task_id, to_float, to_fraction, to_link
 
-_TICKETS = 3
+_MAX_UPLOAD_LINKS = 3
 _LINK_DAYS = 2 * 86_400
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 
@@ -30,7 +30,7 @@ _FAILURES: Mapping[str, str] = {
 
 @frozen
 class _Task:
-    status: Text
+    status: TextLike
     progress: Any = None
     has_watermark: Any = None
     duration: Any = None
@@ -41,8 +41,8 @@ class _Task:
 def submit_video(provider: Provider, job: Job) -> Flow:
     """Ticket and upload, anew where the link has expired, then the paid request, once."""
     task_id = None
-    for left in reversed(range(_TICKETS)):
-        task_id = yield from _uploaded(provider, job, last=not left)
+    for left in reversed(range(_MAX_UPLOAD_LINKS)):
+        task_id = yield from _upload(provider, job, last=not left)
         if task_id is not None:
             break
     form: dict[str, Value] = {"task_id": task_id or ""}
@@ -55,16 +55,16 @@ def submit_video(provider: Provider, job: Job) -> Flow:
     return Snapshot(task_id, Status.QUEUED)
 
 
-def _uploaded(provider: Provider, job: Job, *, last: bool) -> Dialogue[str | None]:
+def _upload(provider: Provider, job: Job, *, last: bool) -> Exchange[str | None]:
     """The id of the task whose video the storage host has; None where its link has expired."""
     reply = yield Request("POST", "/api/video/v1/upload", repeatable=True)
     payload = provider.check(reply)
-    task_id, upload = ticket(payload, reply), link(payload.get("upload_signed_url"))
+    task_id, upload = parse_task_id(payload, reply), to_link(payload.get("upload_signed_url"))
     if upload is None:
-        unexpected("the ticket holds no link to upload to", reply)
+        raise_unexpected("the ticket holds no link to upload to", reply)
     yield Snapshot(task_id, Status.UPLOADING)
     reply = yield Request("PUT", upload.url, job.media, signed=True, repeatable=True)
-    return task_id if _stored(reply, last=last) else None
+    return task_id if _check_upload(reply, last=last) else None
 
 
 def query_video(provider: Provider, record: Record, price: float) -> Flow:
@@ -76,15 +76,15 @@ def query_video(provider: Provider, record: Record, price: float) -> Flow:
     if status in _FAILURES:
         return Snapshot(task_id, Status.FAILED, reason=_FAILURES[status])
     if status != "COMPLETED":
-        return Snapshot(task_id, Status.QUEUED if status == "CREATED" else Status.RUNNING, share(task.progress))
-    result = link(task.download_signed_url)
+        return Snapshot(task_id, Status.QUEUED if status == "CREATED" else Status.RUNNING, to_fraction(task.progress))
+    result = to_link(task.download_signed_url)
     if result is None:
-        unexpected("the video is done and has no link", reply)
+        raise_unexpected("the video is done and has no link", reply)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),), details=_details(task, price))
 
 
 def _details(task: _Task, price: float) -> dict[str, float | bool]:
-    duration, completed = number(task.duration), number(task.completed_at)
+    duration, completed = to_float(task.duration), to_float(task.completed_at)
     facts = {
         "has_watermark": task.has_watermark if isinstance(task.has_watermark, bool) else None,
         "duration": duration,
@@ -94,7 +94,7 @@ def _details(task: _Task, price: float) -> dict[str, float | bool]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _stored(reply: Response, *, last: bool) -> bool:
+def _check_upload(reply: Response, *, last: bool) -> bool:
     """Whether the storage host has the file; False where the link has expired and another may be asked for."""
     if reply.status in range(200, 300):
         return True

@@ -9,31 +9,31 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from ..codec import Text, parse
+from ..codec import TextLike, parse
 from ..errors import InvalidInput, UnexpectedAnswer
-from ..http_errors import unexpected
+from ..http_errors import raise_unexpected
 from ..media.memory import Link
 from ..wire import Response
 
 
 @frozen
-class _Ticket:
-    task_id: Text
+class _Submitted:
+    task_id: TextLike
 
 
-def ticket(data: Any, reply: Response) -> str:
+def parse_task_id(data: Any, reply: Response) -> str:
     """The `task_id` in a data object; raises UnexpectedAnswer where there is none."""
-    return named(parse(data, _Ticket, reply).task_id, reply)
+    return require_task_id(parse(data, _Submitted, reply).task_id, reply)
 
 
-def named(task_id: str | None, reply: Response) -> str:
+def require_task_id(task_id: str | None, reply: Response) -> str:
     """A task's id; raises UnexpectedAnswer where there is none."""
     if task_id is None or not task_id.strip():
-        unexpected("the answer names no task", reply)
+        raise_unexpected("the answer names no task", reply)
     return task_id
 
 
-def told(reply: Response) -> Mapping[str, Any]:
+def json_or_empty(reply: Response) -> Mapping[str, Any]:
     """The answer's JSON object; an empty one for a refusal by HTTP status that holds none."""
     try:
         return reply.json()
@@ -43,7 +43,7 @@ def told(reply: Response) -> Mapping[str, Any]:
         return {}
 
 
-def number(value: Any) -> float | None:
+def to_float(value: Any) -> float | None:
     """A finite number, given as one or as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -54,26 +54,26 @@ def number(value: Any) -> float | None:
     return found if isfinite(found) else None
 
 
-def whole(value: Any) -> int | None:
+def to_int(value: Any) -> int | None:
     """A whole number, given as one or as text; None for anything else."""
     if type(value) is int:
         return value
-    found = number(value)
+    found = to_float(value)
     return int(found) if found is not None and found.is_integer() else None
 
 
-def share(value: Any, of: float = 1.0) -> float | None:
+def to_fraction(value: Any, of: float = 1.0) -> float | None:
     """A progress as 0..1, where `of` is all of it; None for what is no number."""
-    found = number(value)
+    found = to_float(value)
     return None if found is None else min(max(found / of, 0.0), 1.0)
 
 
-def words(*values: Any) -> str | None:
+def first_text(*values: Any) -> str | None:
     """The first of some values that says something, as text."""
     return next((str(value) for value in values if isinstance(value, str | int | float) and str(value).strip()), None)
 
 
-def link(value: Any) -> Link | None:
+def to_link(value: Any) -> Link | None:
     """A result's link; None for what is none."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
@@ -82,7 +82,7 @@ def link(value: Any) -> Link | None:
         return None
 
 
-def switch(value: Any) -> bool:
+def to_bool(value: Any) -> bool:
     """An option that is on or off, as the APIs' own texts too; raises InvalidInput for anything else."""
     text = str(value).lower()
     if text not in {"true", "1", "false", "0"}:

@@ -9,21 +9,21 @@ from urllib.parse import parse_qsl, quote
 
 from attrs import field, frozen
 
-from ..codec import Text, parse
+from ..codec import TextLike, parse
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
-from ..http_errors import about_money, refusal, unexpected
+from ..http_errors import error_from_response, mentions_billing, raise_unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Flow, Provider
-from ..wire import Delivery, Multipart, Request, Response, Value, parsed
-from ._parsing import link, named, share, switch, ticket, whole
+from ..wire import Delivery, Multipart, Request, Response, Value, parse_json
+from ._parsing import parse_task_id, require_task_id, to_bool, to_fraction, to_int, to_link
 
 
 @frozen
 class SyncOptions:
     """`sync=True`: the provider answers the submit with the result, where it is quick enough."""
 
-    sync: bool = field(default=False, converter=switch)
+    sync: bool = field(default=False, converter=to_bool)
 
 
 @frozen(kw_only=True, slots=False)
@@ -44,19 +44,19 @@ class VisualProvider(Provider):
         reply = yield Request("POST", self.submit_path, Multipart(form))
         data = self.check(reply).get("data")
         try:
-            snapshot = snapshot_of(data, reply)
+            snapshot = parse_task(data, reply)
         except UnexpectedAnswer:
             # a paid task that has a name is asked for again, whatever else its answer lacks
-            return Snapshot(ticket(data, reply), Status.QUEUED)
+            return Snapshot(parse_task_id(data, reply), Status.QUEUED)
         if not snapshot.status.terminal:
-            named(snapshot.task_id, reply)
+            require_task_id(snapshot.task_id, reply)
         return snapshot
 
     def query(self, record: Record) -> Flow:
         """GET the task; it keeps the name it was asked by."""
         task_id = record.snapshot.task_id or ""
         reply = yield Request("GET", f"{self.query_path}/{quote(task_id, safe='')}", repeatable=True)
-        return snapshot_of(self.check(reply).get("data"), reply, task_id)
+        return parse_task(self.check(reply).get("data"), reply, task_id)
 
     def problem(self, reply: Response) -> WatermarkError | None:
         """The HTTP status, then the body's own: both must be 200. A gateway's `error` may stand in its place."""
@@ -64,19 +64,19 @@ class VisualProvider(Provider):
             return error
         payload = reply.json()
         status = payload.get("status")
-        if whole(status) == 200 or (status is None and not payload.get("error")):
+        if to_int(status) == 200 or (status is None and not payload.get("error")):
             return None
         kind: type[WatermarkError] = UnexpectedAnswer
         if status is not None:
-            kind = self._kind(Response(whole(status) or 0, reply.headers, reply.body))
-        elif about_money(reply.excerpt):
+            kind = self._kind(Response(to_int(status) or 0, reply.headers, reply.body))
+        elif mentions_billing(reply.excerpt):
             kind = InsufficientCredits
-        return refusal(kind, f"{self.title} refused", reply)
+        return error_from_response(kind, f"{self.display_name} refused", reply)
 
-    def delivered(self, delivery: Delivery, record: Record) -> Snapshot | None:
+    def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:
         """The task in a callback, where it is this very job's, or the job's own id is not known yet."""
         try:
-            snapshot = snapshot_of(delivered(delivery.body), Response(200, {}, delivery.body))
+            snapshot = parse_task(parse_visual_callback(delivery.body), Response(200, {}, delivery.body))
         except (UnexpectedAnswer, ValueError):
             return None
         mine = record.snapshot.task_id
@@ -84,7 +84,7 @@ class VisualProvider(Provider):
 
 
 # state < 0, from the vendor's status code page; unknown negatives fail too
-REASONS: Mapping[int, str] = {
+FAILURE_REASONS: Mapping[int, str] = {
     -1: "the task failed",
     -2: "the result could not be stored",
     -3: "the link could not be downloaded by the provider",
@@ -104,40 +104,40 @@ _NESTED = re.compile(r"data\[(\w+)\]")
 
 @frozen
 class _Task:
-    task_id: Text | None = None
+    task_id: TextLike | None = None
     state: Any = None
     progress: Any = None
     file: Any = None
     image: Any = None
 
 
-def delivered(body: bytes) -> Any:
+def parse_visual_callback(body: bytes) -> Any:
     """The task in a callback: JSON or a form, bare or in an envelope; undocumented, so every shape is tried."""
-    payload = parsed(body)
+    payload = parse_json(body)
     if payload is None:
         form = parse_qsl(body.decode(errors="replace"), max_num_fields=64)
         payload = {_NESTED.sub(r"\1", name): value for name, value in form}
     data = payload.get("data", payload) if isinstance(payload, dict) else None
-    return parsed(data.encode()) if isinstance(data, str) else data
+    return parse_json(data.encode()) if isinstance(data, str) else data
 
 
-def snapshot_of(data: Any, reply: Response, task_id: str | None = None) -> Snapshot:
+def parse_task(data: Any, reply: Response, task_id: str | None = None) -> Snapshot:
     """What a `data` object says: 1 is success, below 0 failure, everything else pending.
 
     The task keeps the name `task_id` it was asked by; without one, its name is the one it tells.
     """
     task = parse(data, _Task, reply)
     task_id = task_id or task.task_id
-    state = 0 if task.state is None else whole(task.state)
+    state = 0 if task.state is None else to_int(task.state)
     if state is None:
-        unexpected("the task's state is no number", reply)
+        raise_unexpected("the task's state is no number", reply)
     if state < 0:
-        reason = REASONS.get(state, f"the provider gave up with state {state}")
+        reason = FAILURE_REASONS.get(state, f"the provider gave up with state {state}")
         return Snapshot(task_id, Status.FAILED, reason=reason, details={"state": state})
     if state != 1:
-        progress = share(task.progress, of=100)
+        progress = to_fraction(task.progress, of=100)
         return Snapshot(task_id, Status.RUNNING if state or progress else Status.QUEUED, progress)
-    result = link(task.file) or link(task.image)
+    result = to_link(task.file) or to_link(task.image)
     if result is None:
-        unexpected("the task is done and names no file", reply)
+        raise_unexpected("the task is done and names no file", reply)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),))

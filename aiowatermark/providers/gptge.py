@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from ..capabilities import Capabilities
-from ..provider import Polling, secret
+from ..provider import Polling, api_key_field
 from ._visual import VisualProvider
 
 
@@ -16,14 +16,14 @@ class GptGe(VisualProvider):
     """The gpt.ge account of `api_key`. Options: `sync`. Source: «Remove Watermark - Automatic»."""
 
     name = "gptge"
-    title = "gpt.ge"
-    home = "https://api.gpt.ge"
+    display_name = "gpt.ge"
+    default_base_url = "https://api.gpt.ge"
     env = {"api_key": "GPTGE_API_KEY"}
     capabilities = Capabilities(callbacks=True)
     submit_path = "/task/pic/watermark_auto"
     query_path = "/task"
 
-    api_key: str = secret()
+    api_key: str = api_key_field()
     polling: Polling = field(default=Polling(first=1.5), kw_only=True)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ..capabilities import Capabilities
-from ..codec import Numeric, parse
+from ..codec import NumberLike, parse
 from ..errors import (
     AuthenticationError,
     InsufficientCredits,
@@ -18,15 +18,15 @@ from ..errors import (
     UnexpectedAnswer,
     WatermarkError,
 )
-from ..http_errors import refusal, unexpected
+from ..http_errors import error_from_response, raise_unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
 from ..media.memory import Link
-from ..media.stroke_mask import Smear
-from ..provider import Credits, Dialogue, Flow, Polling, Provider, secret
+from ..media.stroke_mask import StrokeMask
+from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Base64, Json, Request, Response
-from ._parsing import link, number, ticket, told, whole, words
+from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
 
 # «Status Codes»; 11xx are the server's own and leave a submit in doubt
 _CODES: Mapping[int, type[WatermarkError]] = {
@@ -49,13 +49,13 @@ class Kaze(Provider):
     """The Kaze account of `api_key`. Options: `smear`. Source: «Watermark Removal», «Task Result Query»."""
 
     name = "kaze"
-    title = "Kaze"
-    home = "https://backend.kaze.ai"
+    display_name = "Kaze"
+    default_base_url = "https://backend.kaze.ai"
     env = {"api_key": "KAZE_API_KEY"}
     capabilities = Capabilities(mask="optional")
     Options = KazeOptions
 
-    api_key: str = secret()
+    api_key: str = api_key_field()
     polling: Polling = field(default=Polling(first=3.0), kw_only=True)
 
     @property
@@ -69,36 +69,38 @@ class Kaze(Provider):
         if smear is not None and job.mask is not None:
             raise InvalidInput("give a mask or a smear of your own, not both")
         if job.mask is not None:
-            smear = Smear(job.mask)
-        body = _part("image", job.media) | (_part("smear", smear) if smear is not None else {})
+            smear = StrokeMask(job.mask)
+        body = _form_field("image", job.media) | (_form_field("smear", smear) if smear is not None else {})
         reply = yield Request("POST", "/api/ext/v1/submit_watermark_removal", Json(body))
-        return Snapshot(ticket(self.check(reply).get("data"), reply), Status.QUEUED)
+        return Snapshot(parse_task_id(self.check(reply).get("data"), reply), Status.QUEUED)
 
     def query(self, record: Record) -> Flow:
         """POST the task's id; asking costs nothing."""
         task_id = record.snapshot.task_id
         reply = yield Request("POST", "/api/ext/v1/get_task_result", Json({"task_id": task_id}), repeatable=True)
-        return snapshot_of(task_id, self.check(reply), reply)
+        return parse_task(task_id, self.check(reply), reply)
 
-    def credits(self) -> Dialogue[Credits]:
+    def credits(self) -> Exchange[Credits]:
         """POST an empty object for the quota."""
         reply = yield Request("POST", "/api/ext/v1/get_quota", Json({}), repeatable=True)
-        return credits_of(self.check(reply).get("data"), reply)
+        return parse_credits(self.check(reply).get("data"), reply)
 
     def problem(self, reply: Response) -> WatermarkError | None:
         """HTTP 200 is no proof: `code` must be 0; absent, as in the documented result, means 0."""
         error = super().problem(reply)
-        code = told(reply).get("code")
-        if code is None or whole(code) == 0 or reply.status == 429 or reply.status >= 500:
+        code = json_or_empty(reply).get("code")
+        if code is None or to_int(code) == 0 or reply.status == 429 or reply.status >= 500:
             return error
-        number = whole(code) or 0
+        number = to_int(code) or 0
         kind = ProviderUnavailable if number // 100 == 11 else _CODES.get(number)
         if kind is None:
-            return error or refusal(UnexpectedAnswer, f"{self.title} gave a code no document explains", reply)
-        return refusal(kind, f"{self.title} refused with code {number}", reply)
+            return error or error_from_response(
+                UnexpectedAnswer, f"{self.display_name} gave a code no document explains", reply
+            )
+        return error_from_response(kind, f"{self.display_name} refused with code {number}", reply)
 
 
-def _part(name: str, media: Media) -> dict[str, Any]:
+def _form_field(name: str, media: Media) -> dict[str, Any]:
     return {f"{name}_url": media.url} if isinstance(media, Link) else {f"{name}_base64": Base64(media)}
 
 
@@ -119,28 +121,28 @@ class _Task:
 
 @frozen
 class _Quota:
-    remaining: Numeric
+    remaining: NumberLike
     limit: Any = None
     usage: Any = None
 
 
-def snapshot_of(task_id: str | None, payload: Mapping[str, Any], reply: Response) -> Snapshot:
+def parse_task(task_id: str | None, payload: Mapping[str, Any], reply: Response) -> Snapshot:
     """What the answer to a look says of a task."""
     task = parse(payload.get("data"), _Task, reply)
     status = task.status.lower()
     if status in {"failed", "timeout"}:
         # where err_msg stands is not documented
-        return Snapshot(task_id, Status.FAILED, reason=words(task.err_msg, payload.get("err_msg"), status))
+        return Snapshot(task_id, Status.FAILED, reason=first_text(task.err_msg, payload.get("err_msg"), status))
     if status != "success":
         return Snapshot(task_id, Status.RUNNING)
     images = parse(task.images or (), _Images, reply)
-    outputs = tuple(Output(found) for image in images if (found := link(image.url)))
+    outputs = tuple(Output(found) for image in images if (found := to_link(image.url)))
     if not outputs:
-        unexpected("the task is done and names no image", reply)
+        raise_unexpected("the task is done and names no image", reply)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, outputs)
 
 
-def credits_of(data: Any, reply: Response) -> Credits:
+def parse_credits(data: Any, reply: Response) -> Credits:
     """What the account holds."""
     quota = parse(data, _Quota, reply)
-    return Credits(quota.remaining, number(quota.usage), number(quota.limit))
+    return Credits(quota.remaining, to_float(quota.usage), to_float(quota.limit))

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from ..capabilities import Capabilities, Pictures
-from ..provider import Polling, secret
+from ..capabilities import Capabilities, ImageLimits
+from ..provider import Polling, api_key_field
 from ._visual import VisualProvider
 
 
@@ -21,18 +21,18 @@ class PicWish(VisualProvider):
 
     CHINA: ClassVar[str] = "https://techsz.aoscdn.com"
     name = "picwish"
-    title = "PicWish"
-    home = "https://techhk.aoscdn.com"
+    display_name = "PicWish"
+    default_base_url = "https://techhk.aoscdn.com"
     env = {"api_key": "PICWISH_API_KEY"}
     # «Guidelines and Limits» 5; callback_url stands in older documents
     capabilities = Capabilities(
-        pictures=Pictures(frozenset({"jpeg", "png", "bmp"}), shortest=20, longest=10_000, max_bytes=50_000_000),
+        images=ImageLimits(frozenset({"jpeg", "png", "bmp"}), min_side=20, max_side=10_000, max_bytes=50_000_000),
         callbacks=True,
     )
     submit_path = "/api/tasks/visual/external/watermark-remove"
     query_path = submit_path
 
-    api_key: str = secret()
+    api_key: str = api_key_field()
     polling: Polling = field(default=Polling(first=1.5), kw_only=True)
     requests_per_second: float | None = field(default=2.0, kw_only=True)
 

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 from typing import Protocol, Self
 
 from ..jobs import Record
-from .coordination import Commons
+from .coordination import Coordinator
 
 
 class JobStore(Protocol):
     """Remembers records by key. One suite of tests runs over every store.
 
-    `commons` is what the replicas on one store share besides records; None where there is nothing to share.
+    `coordinator` is what the replicas on one store share besides records; None where there is nothing to share.
     """
 
     @property
-    def commons(self) -> Commons | None:
+    def coordinator(self) -> Coordinator | None:
         """Limits, leases and bells of all replicas."""
         ...
 

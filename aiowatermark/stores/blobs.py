@@ -15,25 +15,25 @@ from pathlib import Path
 from attrs import define
 
 from ..errors import ResultExpired, StoreError
-from ..media.base import SLICE, Media
+from ..media.base import CHUNK, Media
 from ..media.files import File
-from ..media.memory import Bytes, Encoded
+from ..media.memory import Base64Text, Bytes
 
 log = logging.getLogger("aiowatermark")
 
 _NAME = re.compile(r"[0-9a-f]{32}")
-_BASE64 = SLICE * 4 // 3
+_BASE64 = CHUNK * 4 // 3
 # a file no record speaks of may be one whose record another process is about to write
-_STRAY = 3600.0
+_STRAY_AGE = 3600.0
 
 
 @define(eq=False)
-class Outputs:
+class BlobFolder:
     """A folder of parts, made when there is a first one. Its calls block: they are made in threads."""
 
     folder: Path
 
-    def keep(self, parts: Mapping[str, Media]) -> None:
+    def write(self, parts: Mapping[str, Media]) -> None:
         """Write them, durably; raises StoreError where the disk does not take them."""
         if not parts:
             return
@@ -46,7 +46,7 @@ class Outputs:
             msg = f"a result could not be kept in {self.folder}: {error.strerror or error}"
             raise StoreError(msg) from None
 
-    def part(self, name: str) -> Media:
+    def open(self, name: str) -> Media:
         """A part as a file; raises ResultExpired where it is gone."""
         path = self.folder / name
         try:
@@ -63,14 +63,14 @@ class Outputs:
             with suppress(OSError):
                 (self.folder / name).unlink()
 
-    def sweep(self, spoken_of: Callable[[], Iterable[str]]) -> None:
+    def remove_strays(self, spoken_of: Callable[[], Iterable[str]]) -> None:
         """Remove what a crash left: files no record speaks of, once they are old enough to be nobody's."""
         try:
             names = {name for name in os.listdir(self.folder) if _NAME.match(name.lstrip("."))}  # noqa: PTH208
         except OSError:
             return
         names.difference_update(spoken_of())
-        self.remove(name for name in names if self._age(name) > _STRAY)
+        self.remove(name for name in names if self._age(name) > _STRAY_AGE)
 
     def _age(self, name: str) -> float:
         try:
@@ -95,7 +95,7 @@ class Outputs:
 def _blocks(media: Media) -> Iterator[bytes]:
     if isinstance(media, Bytes):
         yield media.data
-    elif isinstance(media, Encoded):
+    elif isinstance(media, Base64Text):
         for start in range(0, len(media.text), _BASE64):
             yield b64decode(media.text[start : start + _BASE64], validate=True)
 

@@ -21,11 +21,11 @@ class MemoryStore:
     content: int = 64 << 20
     _records: dict[str, Record] = field(factory=dict, init=False, repr=False)
     _ended: dict[str, int] = field(factory=dict, init=False, repr=False)
-    _held: int = field(default=0, init=False, repr=False)
+    _content_bytes: int = field(default=0, init=False, repr=False)
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
 
     @property
-    def commons(self) -> None:
+    def coordinator(self) -> None:
         """Nothing is shared with other processes."""
         return None
 
@@ -52,7 +52,7 @@ class MemoryStore:
             return known
         self._records[record.key] = record
         if record.snapshot.status.terminal:
-            self._end(record)
+            self._note_finished(record)
         return record
 
     async def get(self, key: str) -> Record | None:
@@ -73,19 +73,19 @@ class MemoryStore:
         """Remove a record."""
         self._drop(key)
 
-    def _end(self, record: Record) -> None:
-        self._ended[record.key] = size = _content(record)
-        self._held += size
-        while len(self._ended) > self.finished or (self._held > self.content and len(self._ended) > 1):
+    def _note_finished(self, record: Record) -> None:
+        self._ended[record.key] = size = _content_size(record)
+        self._content_bytes += size
+        while len(self._ended) > self.finished or (self._content_bytes > self.content and len(self._ended) > 1):
             self._drop(next(iter(self._ended)))
 
     def _drop(self, key: str) -> None:
-        self._held -= self._ended.pop(key, 0)
+        self._content_bytes -= self._ended.pop(key, 0)
         record = self._records.pop(key, None)
         if record is not None and record.callback is not None:
             self._callbacks.pop(record.callback, None)
 
 
-def _content(record: Record) -> int:
+def _content_size(record: Record) -> int:
     """Bytes of answers a record holds in memory."""
     return sum(output.media.size or 0 for output in record.snapshot.outputs if output.media is not None)

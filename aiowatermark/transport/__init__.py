@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol, Self
 
+from ..media.base import ProgressCallback
 from ..wire import Request, Response
-from .body import Progress
 
 
 class Transport(Protocol):
@@ -20,11 +20,15 @@ class Transport(Protocol):
     async def __aexit__(self, *exc: object) -> None:
         """Close it."""
 
-    def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Awaitable[Response]:
+    def perform(
+        self, request: Request, *, timeout: float, progress: ProgressCallback | None = None
+    ) -> Awaitable[Response]:
         """Do one request, once. Raises ProviderUnavailable, with `sent` False where no byte left."""
         ...
 
-    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Progress | None = None) -> None:
+    async def download(
+        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
+    ) -> None:
         """A link's bytes into a file that appears when it is whole. Raises TransferFailed, ResultExpired."""
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:

@@ -14,8 +14,7 @@ from ..errors import TransferFailed
 from ..media.base import Media
 from ..wire import Base64, Json, Multipart
 
-Part: TypeAlias = bytes | Media | Base64
-Progress: TypeAlias = Callable[[int, int | None], object]
+BodyPart: TypeAlias = bytes | Media | Base64
 Sized: TypeAlias = Callable[[Media], Awaitable[Media]]
 """Gives media whose size is known and that can be read here."""
 
@@ -24,11 +23,11 @@ _BYTES: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
 
 
 @frozen
-class Plan:
+class EncodedBody:
     """What will be sent: the headers that tell its type, its parts in order, its whole length in bytes."""
 
     headers: Mapping[str, str]
-    parts: tuple[Part, ...]
+    parts: tuple[BodyPart, ...]
 
     @property
     def length(self) -> int:
@@ -36,59 +35,59 @@ class Plan:
         return sum(map(_length, self.parts))
 
     @property
-    def small(self) -> bytes | None:
+    def is_small(self) -> bytes | None:
         """The whole body, where nothing in it needs to be read."""
         part = self.parts[0]
         return part if isinstance(part, bytes) and len(self.parts) == 1 else None
 
 
-def _length(part: Part) -> int:
+def _length(part: BodyPart) -> int:
     if isinstance(part, bytes):
         return len(part)
     if isinstance(part, Base64):
-        return (_known(part.media) + 2) // 3 * 4
-    return _known(part)
+        return (_known_length(part.media) + 2) // 3 * 4
+    return _known_length(part)
 
 
-def _known(media: Media) -> int:
+def _known_length(media: Media) -> int:
     if media.size is None:
         msg = f"the size of {media.name} is not known"
         raise TransferFailed(msg)
     return media.size
 
 
-def plan(body: Json | Multipart | Media) -> Plan:
+def encode_body(body: Json | Multipart | Media) -> EncodedBody:
     """How a body will be sent; its media are not measured yet."""
     match body:
         case Json(value):
-            return Plan(_JSON, json_parts(value))
+            return EncodedBody(_JSON, json_parts(value))
         case Multipart():
             boundary = secrets.token_hex(16)
             kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-            return Plan(kind, _joined(multipart_parts(body, boundary)))
+            return EncodedBody(kind, _collapse(multipart_parts(body, boundary)))
         case Media() as media:
-            return Plan(_BYTES, (media,))
+            return EncodedBody(_BYTES, (media,))
 
 
-def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
+def _collapse(parts: Iterable[BodyPart]) -> tuple[BodyPart, ...]:
     """The parts; a single one, where nothing in them needs to be read."""
     given = tuple(parts)
     plain = [part for part in given if isinstance(part, bytes)]
     return (b"".join(plain),) if len(plain) == len(given) else given
 
 
-async def measured(body: Plan, sized: Sized) -> Plan:
+async def with_known_sizes(body: EncodedBody, sized: Sized) -> EncodedBody:
     """The plan with media whose sizes are known and that can be read here."""
-    return Plan(body.headers, tuple([await _ready(part, sized) for part in body.parts]))
+    return EncodedBody(body.headers, tuple([await _with_known_size(part, sized) for part in body.parts]))
 
 
-async def _ready(part: Part, sized: Sized) -> Part:
+async def _with_known_size(part: BodyPart, sized: Sized) -> BodyPart:
     if isinstance(part, bytes):
         return part
     return Base64(await sized(part.media)) if isinstance(part, Base64) else await sized(part)
 
 
-def json_parts(value: Any) -> tuple[Part, ...]:
+def json_parts(value: Any) -> tuple[BodyPart, ...]:
     """JSON text in parts, with media where base64 text is to stand."""
     try:  # plain values, as most are, need no second look
         return (json.dumps(value).encode(),)
@@ -96,7 +95,7 @@ def json_parts(value: Any) -> tuple[Part, ...]:
         return tuple(_mixed_parts(value))
 
 
-def _mixed_parts(value: Any) -> Iterator[Part]:
+def _mixed_parts(value: Any) -> Iterator[BodyPart]:
     found: list[Base64] = []
     mark = secrets.token_hex(16)
 
@@ -114,7 +113,7 @@ def _mixed_parts(value: Any) -> Iterator[Part]:
         yield text
 
 
-def multipart_parts(form: Multipart, boundary: str) -> Iterator[Part]:
+def multipart_parts(form: Multipart, boundary: str) -> Iterator[BodyPart]:
     """A form in parts: one part's head, its value, the next."""
     lead = ""
     for name, value in form.fields.items():

@@ -13,23 +13,23 @@ import aiohttp
 from attrs import define, field
 
 from ..errors import ResultExpired, TransferFailed
-from ..media.base import redacted
-from .atomic_file import Part, write_blocks
-from .body import Progress
-from .retry import delays, obeyed
-from .url_guard import Refused
+from ..media.base import ProgressCallback
+from ..redaction import redact_url
+from .atomic_file import PartialFile, write_blocks
+from .retry import delays, respect_retry_after
+from .url_guard import PermanentTransferError
 
-_PROGRESS = 1 << 16
+_PROGRESS_INTERVAL = 1 << 16
 """Bytes after which a cut download has earned a full set of tries again."""
-_GONE = frozenset({401, 403, 404, 410})
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_EXPIRED_STATUSES = frozenset({401, 403, 404, 410})
+_RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _TOTAL = re.compile(r"bytes \*/(\d+)")
 
 log = logging.getLogger("aiowatermark")
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """The download goes on after a pause."""
 
     def __init__(self, reason: str, hint: float | None = None) -> None:
@@ -37,14 +37,14 @@ class _Again(Exception):
         self.hint = hint
 
 
-class Source(Protocol):
+class LinkOpener(Protocol):
     """Where links are opened and read; both raise TransferFailed or TimeoutError where nothing comes."""
 
-    def fetch(self, url: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def open_link(self, url: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Open a link with request headers."""
         ...
 
-    def blocks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    def read_blocks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """What comes."""
         ...
 
@@ -53,97 +53,101 @@ class Source(Protocol):
 class Download:
     """One link on its way into a sink; `got` bytes of `total` are there."""
 
-    source: Source
-    url: str = field(repr=redacted)
+    opener: LinkOpener
+    url: str = field(repr=redact_url)
     max_bytes: int | None = None
-    got: int = 0
+    received: int = 0
     total: int | None = None
     validator: str | None = None
-    progress: Progress | None = None
+    progress: ProgressCallback | None = None
 
-    async def into(self, sink: Sink) -> None:
+    async def run(self, sink: DownloadTarget) -> None:
         """Fetch everything; raises ResultExpired where the link is gone, TransferFailed where it cannot be had."""
         pauses, before = delays(), 0
         while True:
             try:
                 return await self._attempt(sink)
-            except _Again as again:
-                if self.got - before >= _PROGRESS:
-                    pauses, before = delays(), self.got
+            except _Retry as again:
+                if self.received - before >= _PROGRESS_INTERVAL:
+                    pauses, before = delays(), self.received
                 pause = next(pauses, None)
                 if pause is None:
-                    came = f"{self.got} of {'unknown' if self.total is None else self.total} bytes came"
-                    raise TransferFailed(f"{redacted(self.url)} could not be fetched whole, {came}: {again}") from None
-                log.info("the download of %s goes on at byte %d: %s", redacted(self.url), self.got, again)
-                await asyncio.sleep(obeyed(pause, again.hint))
+                    came = f"{self.received} of {'unknown' if self.total is None else self.total} bytes came"
+                    raise TransferFailed(
+                        f"{redact_url(self.url)} could not be fetched whole, {came}: {again}"
+                    ) from None
+                log.info("the download of %s goes on at byte %d: %s", redact_url(self.url), self.received, again)
+                await asyncio.sleep(respect_retry_after(pause, again.hint))
 
-    async def _attempt(self, sink: Sink) -> None:
+    async def _attempt(self, sink: DownloadTarget) -> None:
         headers = {}
-        if self.got and self.validator:
-            headers = {"Range": f"bytes={self.got}-", "If-Range": self.validator}
-        elif self.got:
-            await self._start_over(sink)
+        if self.received and self.validator:
+            headers = {"Range": f"bytes={self.received}-", "If-Range": self.validator}
+        elif self.received:
+            await self._restart(sink)
         try:
-            async with self.source.fetch(self.url, headers) as answer:
+            async with self.opener.open_link(self.url, headers) as answer:
                 await self._receive(answer, sink)
-        except Refused:
+        except PermanentTransferError:
             raise
         except TransferFailed as error:
-            raise _Again(error.message.rpartition(": ")[2]) from None
-        if self.total is not None and self.got < self.total:
+            raise _Retry(error.message.rpartition(": ")[2]) from None
+        if self.total is not None and self.received < self.total:
             msg = "the connection was closed"
-            raise _Again(msg)
+            raise _Retry(msg)
 
-    async def _receive(self, answer: aiohttp.ClientResponse, sink: Sink) -> None:
+    async def _receive(self, answer: aiohttp.ClientResponse, sink: DownloadTarget) -> None:
         if answer.status == 416 and (found := _TOTAL.match(answer.headers.get("Content-Range", ""))):
             self.total = int(found[1])
-            if self.got == self.total:
+            if self.received == self.total:
                 return
         if answer.status == 416:
-            await self._start_over(sink)
-            raise _Again("the range is not to be had")
-        self._refuse(answer)
+            await self._restart(sink)
+            raise _Retry("the range is not to be had")
+        self._check_status(answer)
         if answer.status == 200:
-            if self.got:
-                await self._start_over(sink)
+            if self.received:
+                await self._restart(sink)
             self.total = answer.content_length
         else:
             self._resume(answer)
         self.validator = self.validator or _validator(answer)
-        self._fits(self.total or 0)
-        await sink.take(self._counted(answer))
+        self._check_limit(self.total or 0)
+        await sink.write(self._count_blocks(answer))
 
-    def _refuse(self, answer: aiohttp.ClientResponse) -> None:
-        if answer.status in _LATER:
+    def _check_status(self, answer: aiohttp.ClientResponse) -> None:
+        if answer.status in _RETRYABLE_STATUSES:
             hint = answer.headers.get("Retry-After", "")
-            raise _Again(f"HTTP {answer.status}", float(hint) if hint.isdecimal() else None)
-        if answer.status in _GONE or answer.status == 400:
-            raise ResultExpired(f"{redacted(self.url)} is not to be had any more: HTTP {answer.status}")
+            raise _Retry(f"HTTP {answer.status}", float(hint) if hint.isdecimal() else None)
+        if answer.status in _EXPIRED_STATUSES or answer.status == 400:
+            raise ResultExpired(f"{redact_url(self.url)} is not to be had any more: HTTP {answer.status}")
         if answer.status not in {200, 206}:
-            raise Refused(f"{redacted(self.url)} answers HTTP {answer.status}")
+            raise PermanentTransferError(f"{redact_url(self.url)} answers HTTP {answer.status}")
 
     def _resume(self, answer: aiohttp.ClientResponse) -> None:
         found = _RANGE.match(answer.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != self.got:
-            raise Refused(f"{redacted(self.url)} answers with another range than was asked for")
+        if found is None or int(found[1]) != self.received:
+            raise PermanentTransferError(f"{redact_url(self.url)} answers with another range than was asked for")
         self.total = int(found[2]) if found[2] != "*" else self.total
 
-    async def _counted(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        async for block in self.source.blocks(answer):
-            self.got += len(block)
+    async def _count_blocks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        async for block in self.opener.read_blocks(answer):
+            self.received += len(block)
             if self.max_bytes is not None:
-                self._fits(self.got)
+                self._check_limit(self.received)
             if self.progress is not None:
-                self.progress(self.got, self.total)
+                self.progress(self.received, self.total)
             yield block
 
-    def _fits(self, size: int) -> None:
+    def _check_limit(self, size: int) -> None:
         if self.max_bytes is not None and size > self.max_bytes:
-            raise Refused(f"{redacted(self.url)} has more than the {self.max_bytes} bytes that were allowed")
+            raise PermanentTransferError(
+                f"{redact_url(self.url)} has more than the {self.max_bytes} bytes that were allowed"
+            )
 
-    async def _start_over(self, sink: Sink) -> None:
-        self.got, self.validator = 0, None
-        await sink.empty()
+    async def _restart(self, sink: DownloadTarget) -> None:
+        self.received, self.validator = 0, None
+        await sink.clear()
 
 
 def _validator(answer: aiohttp.ClientResponse) -> str | None:
@@ -152,43 +156,43 @@ def _validator(answer: aiohttp.ClientResponse) -> str | None:
     return etag if etag.startswith('"') else answer.headers.get("Last-Modified")
 
 
-class Sink(Protocol):
+class DownloadTarget(Protocol):
     """Where a download goes."""
 
-    async def take(self, blocks: AsyncIterator[bytes]) -> None:
+    async def write(self, blocks: AsyncIterator[bytes]) -> None:
         """Keep what comes, behind what is there."""
 
-    async def empty(self) -> None:
+    async def clear(self) -> None:
         """Begin again."""
 
 
-class MemorySink:
+class MemoryTarget:
     """A download in memory."""
 
     def __init__(self) -> None:
         self.data = bytearray()
 
-    async def take(self, blocks: AsyncIterator[bytes]) -> None:
+    async def write(self, blocks: AsyncIterator[bytes]) -> None:
         """Keep what comes."""
         async for block in blocks:
             self.data += block
 
-    async def empty(self) -> None:
+    async def clear(self) -> None:
         """Begin again."""
         self.data.clear()
 
 
-class FileSink:
+class FileTarget:
     """A download on disk."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: PartialFile) -> None:
         self._file = part.file
 
-    async def take(self, blocks: AsyncIterator[bytes]) -> None:
+    async def write(self, blocks: AsyncIterator[bytes]) -> None:
         """Write what comes, off the loop."""
         await write_blocks(self._file, blocks)
 
-    async def empty(self) -> None:
+    async def clear(self) -> None:
         """Begin again."""
         await asyncio.to_thread(self._truncate)
 

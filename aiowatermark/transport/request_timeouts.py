@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Patience:
+class TimeoutGroup:
     """Cuts waits off when their time is over, by cancelling their task; belongs to one event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ends: dict[asyncio.Task[Any], tuple[float, int]] = {}
-        self._cut: dict[asyncio.Task[Any], int] = {}
+        self._deadlines: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._expired: dict[asyncio.Task[Any], int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, seconds: float) -> asyncio.Task[Any]:
@@ -23,15 +23,15 @@ class Patience:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - whoever awaits is a task
         end = self._loop.time() + seconds
-        self._ends[task] = end, task.cancelling()
+        self._deadlines[task] = end, task.cancelling()
         if self._timer is None or end < self._timer.when():
-            self._look_at(end)
+            self._schedule(end)
         return task
 
     def end(self, task: asyncio.Task[Any]) -> bool:
         """The wait is over; True where it was cut off, and nobody else cancelled the task."""
-        self._ends.pop(task, None)
-        before = self._cut.pop(task, None)
+        self._deadlines.pop(task, None)
+        before = self._expired.pop(task, None)
         return before is not None and task.uncancel() <= before
 
     async def within(self, seconds: float, wait: Awaitable[T]) -> T:
@@ -51,21 +51,21 @@ class Patience:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._cut_off(list(self._ends))
+        self._cancel(list(self._deadlines))
 
-    def _look_at(self, when: float) -> None:
+    def _schedule(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._look)
+        self._timer = self._loop.call_at(when, self._expire)
 
-    def _look(self) -> None:
+    def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        self._cut_off([task for task, (end, _) in self._ends.items() if end <= now])
-        if self._ends:
-            self._look_at(min(end for end, _ in self._ends.values()))
+        self._cancel([task for task, (end, _) in self._deadlines.items() if end <= now])
+        if self._deadlines:
+            self._schedule(min(end for end, _ in self._deadlines.values()))
 
-    def _cut_off(self, tasks: list[asyncio.Task[Any]]) -> None:
+    def _cancel(self, tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:
-            self._cut[task] = self._ends.pop(task)[1]
+            self._expired[task] = self._deadlines.pop(task)[1]
             task.cancel()

@@ -10,24 +10,24 @@ from ..errors import UnexpectedAnswer
 from ..wire import Response
 
 ANSWER_LIMIT = 256 << 20
-CONNECT = 15.0
+CONNECT_TIMEOUT = 15.0
 """Seconds that reaching a host may take."""
-UNBOUNDED = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT)
+NO_TOTAL_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
 """For those who bound the whole themselves."""
-_PARSE_ELSEWHERE = 1 << 18
+_PARSE_IN_THREAD = 1 << 18
 
 
-async def whole(answer: aiohttp.ClientResponse) -> Response:
+async def read_response(answer: aiohttp.ClientResponse) -> Response:
     """The answer, read; its connection is let go of, whatever happens. Raises UnexpectedAnswer for an endless one."""
     length = answer.content_length
-    body = await (answer.read() if length is not None and length <= ANSWER_LIMIT else _unmeasured(answer))
+    body = await (answer.read() if length is not None and length <= ANSWER_LIMIT else _read_unsized(answer))
     reply = Response(answer.status, answer.headers, body)
-    if len(body) > _PARSE_ELSEWHERE:
-        await asyncio.to_thread(reply.preload)
+    if len(body) > _PARSE_IN_THREAD:
+        await asyncio.to_thread(reply.parse_in_advance)
     return reply
 
 
-async def _unmeasured(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_unsized(answer: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async with answer:
         async for chunk in answer.content.iter_chunked(1 << 18):
@@ -38,6 +38,6 @@ async def _unmeasured(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def never_silent(seconds: float) -> aiohttp.ClientTimeout:
+def idle_timeout(seconds: float) -> aiohttp.ClientTimeout:
     """A bound for silence alone: what moves may take its time."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=seconds)
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=seconds)

@@ -7,10 +7,10 @@ from itertools import islice
 
 import backoff
 
-TRIES = 6
+MAX_ATTEMPTS = 6
 
 
-def delays(tries: int = TRIES, *, first: float = 0.5, ceiling: float = 30.0) -> Iterator[float]:
+def delays(tries: int = MAX_ATTEMPTS, *, first: float = 0.5, ceiling: float = 30.0) -> Iterator[float]:
     """The pauses between `tries` attempts, in seconds: one fewer than there are attempts."""
     growing = backoff.expo(base=2, factor=first, max_value=ceiling)
     next(growing)  # the generator's first value is None, for its own decorators
@@ -18,11 +18,11 @@ def delays(tries: int = TRIES, *, first: float = 0.5, ceiling: float = 30.0) -> 
         yield backoff.full_jitter(next(growing))
 
 
-def pause(tried: int, tries: int) -> float | None:
+def delay_before_attempt(tried: int, tries: int) -> float | None:
     """The pause after so many attempts; None where there are to be no more."""
     return next(islice(delays(tries), tried - 1, None), None)
 
 
-def obeyed(delay: float, hint: float | None) -> float:
+def respect_retry_after(delay: float, hint: float | None) -> float:
     """A pause of our own that is never shorter than what the server asked for."""
     return delay if hint is None else hint + min(delay, 0.1 * hint)

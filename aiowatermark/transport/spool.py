@@ -15,7 +15,7 @@ from .atomic_file import write_blocks
 
 
 @asynccontextmanager
-async def spooled(media: Media) -> AsyncIterator[File]:
+async def spool(media: Media) -> AsyncIterator[File]:
     """The media as a file that is gone afterwards."""
     spool: BinaryIO = await asyncio.to_thread(tempfile.NamedTemporaryFile, "w+b", prefix="aiowatermark-")  # type: ignore[arg-type]
     try:

@@ -21,7 +21,7 @@ class Ring:
     """A key that is expected, and how often it was called."""
 
     def __init__(self, receiver: aw.CallbackReceiver) -> None:
-        url, callback = receiver.mint()
+        url, callback = receiver.create_url()
         self.key = url.rsplit("/", 1)[1]
         self.deliveries: list[aw.Delivery] = []
         receiver.expect(callback, self.deliveries.append)
@@ -96,7 +96,7 @@ async def test_whatever_the_body_holds_the_job_is_only_woken(
     from aiowatermark.jobs import Record
 
     try:
-        told = provider.delivered(ring.deliveries[0], Record("k", "gptge"))
+        told = provider.parse_callback(ring.deliveries[0], Record("k", "gptge"))
     except aw.WatermarkError:
         told = None
     assert told is None or not told.status.terminal
@@ -149,9 +149,9 @@ async def test_a_body_over_the_limit_is_refused_without_being_read(
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become moments."""
-    monkeypatch.setattr(server_module, "_AGE", 0.3)
-    monkeypatch.setattr(server_module, "_IDLE", 0.2)
-    monkeypatch.setattr("aiowatermark.callbacks.aiohttp._BODY_TIME", 0.2)
+    monkeypatch.setattr(server_module, "_MAX_AGE", 0.3)
+    monkeypatch.setattr(server_module, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("aiowatermark.callbacks.aiohttp._BODY_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -306,7 +306,7 @@ async def test_lent_media_is_served_while_it_is_lent(
             assert answer.content_type == "image/png"
         async with session.head(base + path) as answer:
             assert answer.content_length == len(data)
-        receiver.take_back(lent)
+        receiver.revoke(lent)
         async with session.get(base + path) as answer:
             assert answer.status == 404
     sent = await asgi_call(receiver.asgi(), http(path, "GET"), {"type": "http.request"})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import aiowatermark as aw
-from aiowatermark.callbacks.receiver import hashed
+from aiowatermark.callbacks.receiver import hash_key
 from aiowatermark.emulator import CallbackScript, Emulator, Fault
 
 Picture = Callable[..., bytes]
@@ -89,14 +89,14 @@ async def test_ten_thousand_forged_deliveries_to_a_real_key_change_nothing_and_c
     async with Emulator(restore=False, processing=0.5, callbacks=CallbackScript(lost=True)) as emulator:
         provider = emulator.provider("gptge")
         keys: list[str] = []
-        mint = server.receiver.mint
+        mint = server.receiver.create_url
 
         def noted() -> tuple[str, str]:
             url, callback = mint()
             keys.append(url.rsplit("/", 1)[1])
             return url, callback
 
-        server.receiver.mint = noted  # type: ignore[method-assign]
+        server.receiver.create_url = noted  # type: ignore[method-assign]
         polling = aw.Polling(first=1.2, factor=1, ceiling=1.2)
         async with aw.Client(provider, callbacks=server.receiver, polling=polling) as running:
             handle = await running.submit(picture(), deadline=20)
@@ -120,7 +120,7 @@ async def test_a_believed_callback_needs_no_query_and_must_name_the_task(emulato
             handle = await running.submit(picture(), deadline=0.5)
             callback = handle.record.callback
             assert callback is not None
-            handle.delivered(aw.Delivery(b'{"data":{"task_id":"another","state":1,"file":"https://evil.example/x"}}'))
+            handle.on_delivery(aw.Delivery(b'{"data":{"task_id":"another","state":1,"file":"https://evil.example/x"}}'))
             with pytest.raises(aw.DeadlineExceeded):
                 await handle
     assert result.url
@@ -154,11 +154,11 @@ async def test_a_provider_that_does_not_call_back_is_polled_without_a_word(
 
 
 async def test_only_the_hash_of_a_key_is_kept(server: aw.CallbackServer) -> None:
-    url, callback = server.receiver.mint()
+    url, callback = server.receiver.create_url()
     key = url.rsplit("/", 1)[1]
     assert len(key) == 32
     server.receiver.expect(callback, lambda _: None)
-    assert hashed(key) == callback
+    assert hash_key(key) == callback
     assert key not in repr(vars(server.receiver))
 
 

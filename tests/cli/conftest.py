@@ -81,7 +81,7 @@ class Cli:
         """From now on the environment holds an emulator's keys."""
         for name, credential in emulator.keys.items():
             values = (credential,) if isinstance(credential, str) else credential
-            self.env |= dict(zip(aiowatermark.named(name).env.values(), values, strict=True))
+            self.env |= dict(zip(aiowatermark.provider_class(name).env.values(), values, strict=True))
 
     async def start(self, *args: str | Path, code: str | None = None) -> Running:
         """A process with these arguments; `code` stands for the module."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiowatermark import CallbackReceiver, CallbackServer
-from aiowatermark.callbacks.probe import Verdict, probe
+from aiowatermark.callbacks.probe import ProbeVerdict, probe_callbacks
 from aiowatermark.emulator import Emulator, pictures
 
 if TYPE_CHECKING:
@@ -149,17 +149,17 @@ async def test_whoever_answers_instead_is_described_with_what_to_do(cli: Cli) ->
 @pytest.mark.parametrize(
     ("answer", "verdict", "words"),
     [
-        (ANSWER.format("404 Not Found"), Verdict.ELSEWHERE, "nginx answers HTTP 404, and it is not this receiver"),
-        (ANSWER.format("200 OK"), Verdict.ELSEWHERE, "nginx answered HTTP 200, but nothing arrived here"),
-        (ANSWER.format("503 Away"), Verdict.GATEWAY, "nginx answers HTTP 503"),
-        (ANSWER.format("301 Moved"), Verdict.REDIRECTED, "a redirect"),
-        ("nonsense\r\n\r\n", Verdict.BROKEN, "the connection broke before an answer came"),
-        ("", Verdict.SILENT, "no answer within 0.3 s"),
+        (ANSWER.format("404 Not Found"), ProbeVerdict.ELSEWHERE, "nginx answers HTTP 404, and it is not this receiver"),
+        (ANSWER.format("200 OK"), ProbeVerdict.ELSEWHERE, "nginx answered HTTP 200, but nothing arrived here"),
+        (ANSWER.format("503 Away"), ProbeVerdict.GATEWAY, "nginx answers HTTP 503"),
+        (ANSWER.format("301 Moved"), ProbeVerdict.REDIRECTED, "a redirect"),
+        ("nonsense\r\n\r\n", ProbeVerdict.BROKEN, "the connection broke before an answer came"),
+        ("", ProbeVerdict.SILENT, "no answer within 0.3 s"),
     ],
 )
-async def test_whoever_answers_instead_is_told_apart(answer: str, verdict: Verdict, words: str) -> None:
+async def test_whoever_answers_instead_is_told_apart(answer: str, verdict: ProbeVerdict, words: str) -> None:
     async with answering(answer.encode()) as port:
-        found = await probe(CallbackReceiver(f"http://127.0.0.1:{port}/wm"), patience=0.3)
+        found = await probe_callbacks(CallbackReceiver(f"http://127.0.0.1:{port}/wm"), patience=0.3)
     assert found.verdict is verdict
     assert words in found.sentence
 
@@ -167,16 +167,16 @@ async def test_whoever_answers_instead_is_told_apart(answer: str, verdict: Verdi
 @pytest.mark.parametrize(
     ("url", "verdict"),
     [
-        ("http://hooks.invalid/wm", Verdict.NO_NAME),
-        ("http://127.0.0.1:{free}/wm", Verdict.REFUSED),
-        ("https://127.0.0.1:{port}/wm", Verdict.NO_TLS),
+        ("http://hooks.invalid/wm", ProbeVerdict.NO_NAME),
+        ("http://127.0.0.1:{free}/wm", ProbeVerdict.REFUSED),
+        ("https://127.0.0.1:{port}/wm", ProbeVerdict.NO_TLS),
     ],
 )
-async def test_a_url_that_leads_nowhere_is_told_apart(url: str, verdict: Verdict) -> None:
+async def test_a_url_that_leads_nowhere_is_told_apart(url: str, verdict: ProbeVerdict) -> None:
     receiver = CallbackReceiver("http://127.0.0.1/wm")
     async with CallbackServer(receiver, port=0) as server:
         receiver.public_url = url.format(free=free_port(), port=server.port)
-        found = await probe(receiver)
+        found = await probe_callbacks(receiver)
     assert found.verdict is verdict
 
 
@@ -188,8 +188,8 @@ async def test_a_proxy_that_changes_the_path_or_the_answer_is_found_out() -> Non
         for talk, words in ((changed, "came here with another path"), (failing, "whoever called is told HTTP 500")):
             async with await asyncio.start_server(talk, "127.0.0.1", 0) as outside:
                 receiver.public_url = f"http://127.0.0.1:{outside.sockets[0].getsockname()[1]}/wm"
-                found = await probe(receiver)
-            assert found.verdict is Verdict.CHANGED
+                found = await probe_callbacks(receiver)
+            assert found.verdict is ProbeVerdict.CHANGED
             assert words in found.sentence
 
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aiowatermark import known
+from aiowatermark import provider_names
 from aiowatermark.emulator.pictures import sample_photo
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def test_twenty_marked_photographs_come_back_clean_over_all_five_apis(cli:
     for side in ("before", "after"):
         files = sorted(path.name for path in folder.glob(f"*-{side}.jpg"))
         assert len(files) == 20
-        assert {name.split("-")[1] for name in files} == set(known())
+        assert {name.split("-")[1] for name in files} == set(provider_names())
     assert cv2.imread(str(folder / "overview.png")) is not None
     rows = re.findall(r"^ +(\S.*?)  +(\d+)/(\d+) +(\d+) +([\d.]+) dB +([\d.]+) dB *$", ended.out, re.MULTILINE)
     assert [row[1:4] for row in rows] == [("4", "4", "4")] * 5 + [("20", "20", "20")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiowatermark.emulator import Emulator, Fault, Task
+from aiowatermark.emulator import EmulatedTask, Emulator, Fault
 
 if TYPE_CHECKING:
     from .conftest import Cli
@@ -169,7 +169,7 @@ async def test_names_that_would_steer_a_terminal_are_shown_without(cli: Cli, at:
 async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos: list[str], tmp_path: Path) -> None:
     submitted = asyncio.Event()
 
-    def processing(_: Task) -> float:
+    def processing(_: EmulatedTask) -> float:
         if len(emulator.tasks) == 2:
             submitted.set()
         return 2.0
@@ -197,7 +197,7 @@ async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos:
 async def test_the_second_ctrl_c_leaves_at_once_and_forgets_no_money(cli: Cli, photos: list[str]) -> None:
     submitted = asyncio.Event()
 
-    def processing(_: Task) -> float:
+    def processing(_: EmulatedTask) -> float:
         submitted.set()
         return 60.0
 

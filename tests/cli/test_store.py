@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import define, field
 
-from aiowatermark.emulator import Emulator, Fault, Task
+from aiowatermark.emulator import EmulatedTask, Emulator, Fault
 
 if TYPE_CHECKING:
     from .conftest import Cli, Ended
@@ -36,7 +36,7 @@ class Moment:
     come: asyncio.Event = field(factory=asyncio.Event)
     begun: int = 0
 
-    def __call__(self, _: Task) -> float:
+    def __call__(self, _: EmulatedTask) -> float:
         self.begun += 1
         if self.begun >= self.count:
             self.come.set()

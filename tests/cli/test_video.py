@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiowatermark.cli.console.progress import Row
-from aiowatermark.cli.console.rate import Meter, clock_of, size
-from aiowatermark.emulator import Emulator, Fault, Task
+from aiowatermark.cli.console.progress import ProgressRow
+from aiowatermark.cli.console.rate import RateMeter, format_bytes, format_seconds
+from aiowatermark.emulator import EmulatedTask, Emulator, Fault
 
 if TYPE_CHECKING:
     from .conftest import Cli
@@ -74,7 +74,7 @@ async def test_ctrl_c_while_it_is_worked_on_leaves_a_job_that_resume_continues(
 ) -> None:
     started = asyncio.Event()
 
-    def processing(_: Task) -> float:
+    def processing(_: EmulatedTask) -> float:
         started.set()
         return 1.0
 
@@ -102,15 +102,15 @@ class Clock:
 
 def test_a_meter_tells_amount_rate_and_time_left() -> None:
     clock = Clock()
-    meter = Meter(clock=clock)
-    meter.moved(1_000_000, 40_000_000)
+    meter = RateMeter(clock=clock)
+    meter.update(1_000_000, 40_000_000)
     assert meter.text == "1.0 MB of 40.0 MB"
     clock.now += 2
-    meter.moved(10_000_000, 40_000_000)
+    meter.update(10_000_000, 40_000_000)
     assert meter.text == "10.0 MB of 40.0 MB  5.0 MB/s  0:06 left"
     for _ in range(10):
         clock.now += 1
-        meter.moved(meter.done + 1_000_000, 40_000_000)
+        meter.update(meter.done + 1_000_000, 40_000_000)
     assert meter.text == "20.0 MB of 40.0 MB  1.0 MB/s  0:20 left"
     clock.now += 10
     rate = meter.rate
@@ -120,16 +120,16 @@ def test_a_meter_tells_amount_rate_and_time_left() -> None:
 
 def test_a_meter_begins_again_where_an_upload_does() -> None:
     clock = Clock()
-    meter = Meter(clock=clock)
+    meter = RateMeter(clock=clock)
     clock.now += 2
-    meter.moved(30_000_000, 40_000_000)
-    meter.moved(100_000, 40_000_000)
+    meter.update(30_000_000, 40_000_000)
+    meter.update(100_000, 40_000_000)
     assert meter.text == "100 kB of 40.0 MB"
     assert meter.rate is None
 
 
 def test_sizes_and_times_are_short() -> None:
-    assert [size(count) for count in (0, 999, 1500, 123_456, 9_999_999, 5.4e9)] == [
+    assert [format_bytes(count) for count in (0, 999, 1500, 123_456, 9_999_999, 5.4e9)] == [
         "0 B",
         "999 B",
         "1.5 kB",
@@ -137,21 +137,21 @@ def test_sizes_and_times_are_short() -> None:
         "10.0 MB",
         "5.40 GB",
     ]
-    assert [clock_of(seconds) for seconds in (0.4, 61, 3661, 1e9)] == ["0:00", "1:01", "1:01:01", "99:59:59"]
+    assert [format_seconds(seconds) for seconds in (0.4, 61, 3661, 1e9)] == ["0:00", "1:01", "1:01:01", "99:59:59"]
 
 
 def test_a_row_shows_a_bar_only_while_something_of_it_moves() -> None:
-    row = Row("clip.mp4", "Dewatermark")
-    row.uploaded(5, 10)
+    row = ProgressRow("clip.mp4", "Dewatermark")
+    row.on_upload(5, 10)
     assert (row.stage, row.meter is not None) == ("uploading", True)
-    row.uploaded(10, 10)
+    row.on_upload(10, 10)
     assert (row.stage, row.meter) == ("sent", None)
-    row.shows("running", 0.25)
+    row.show("running", 0.25)
     assert row.meter
     assert row.meter.text == "25%"
-    row.shows("running")
+    row.show("running")
     assert row.meter.text == "25%"
-    row.fetched(5000, None)
+    row.on_download(5000, None)
     assert (row.stage, row.meter.text) == ("saving", "5.0 kB")
-    row.shows("done")
+    row.show("done")
     assert row.meter is None

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from aiowatermark.errors import ProviderUnavailable
-from aiowatermark.transport.body import Progress
+from aiowatermark.media.base import ProgressCallback
 from aiowatermark.wire import Request, Response
 
 
@@ -45,7 +45,7 @@ class ScriptedTransport:
     async def __aexit__(self, *exc: object) -> None:
         pass
 
-    async def perform(self, request: Request, *, timeout: float, progress: Progress | None = None) -> Response:  # noqa: ASYNC109
+    async def perform(self, request: Request, *, timeout: float, progress: ProgressCallback | None = None) -> Response:  # noqa: ASYNC109
         self.requests.append(request)
         self.times.append(asyncio.get_running_loop().time())
         queue = self.looks if request.repeatable else self.submits
@@ -58,7 +58,9 @@ class ScriptedTransport:
         assert isinstance(said, Response)
         return said
 
-    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Progress | None = None) -> None:
+    async def download(
+        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
+    ) -> None:
         raise AssertionError(url)
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:

@@ -142,7 +142,7 @@ async def test_recovering_beside_a_submission_joins_its_handle(wire: Any, pendin
         handle = await running.submit(LINK, key="mine")
         recovery = await running.recover()
         assert recovery.resumed == []
-        assert running._open.alive == {"mine": handle}
+        assert running._open_engine.jobs == {"mine": handle}
 
 
 async def test_one_of_two_waiters_going_away_leaves_the_submission(wire: Any) -> None:

@@ -108,7 +108,7 @@ async def test_another_clients_submission_under_way_is_waited_for_and_joined(wir
 async def test_another_clients_submission_that_is_never_answered_is_in_doubt(wire: Any) -> None:
     store = aw.MemoryStore()
     async with client(wire, store) as running:
-        fingerprint = (await running._intake.job(LINK, None, None, {})).fingerprint
+        fingerprint = (await running._preparer.prepare(LINK, None, None, {})).fingerprint
         await store.open(Record("mine", "picwish", fingerprint=fingerprint, owner="a client that crashed"))
         with pytest.raises(aw.SubmissionInDoubt):
             await running.submit(LINK, key="mine")
@@ -194,16 +194,16 @@ def test_an_owner_is_gone_only_when_its_process_certainly_is() -> None:
     import subprocess
     import sys
 
-    from aiowatermark.client.engine.owners import gone, has_left, new_owner
+    from aiowatermark.client.engine.owners import owner_is_dead, register_owner, unregister_owner
 
-    mine, closed = new_owner(), new_owner()
-    has_left(closed)
+    mine, closed = register_owner(), register_owner()
+    unregister_owner(closed)
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    assert not gone(mine)
-    assert gone(closed)
-    assert gone(f"an-earlier-process-of-this-number@{mine.partition('@')[2]}")
-    assert gone(mine.replace(f":{os.getpid()}", f":{process.pid}"))
-    assert not gone("someone@another-machine:1")
-    assert not gone("")
-    assert not gone("a@b:c")
+    assert not owner_is_dead(mine)
+    assert owner_is_dead(closed)
+    assert owner_is_dead(f"an-earlier-process-of-this-number@{mine.partition('@')[2]}")
+    assert owner_is_dead(mine.replace(f":{os.getpid()}", f":{process.pid}"))
+    assert not owner_is_dead("someone@another-machine:1")
+    assert not owner_is_dead("")
+    assert not owner_is_dead("a@b:c")

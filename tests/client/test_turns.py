@@ -133,6 +133,6 @@ async def test_a_job_called_off_in_the_moment_its_turn_comes_gives_the_turn_on(w
         second.cancel()  # ... in which the second's caller goes away
         await asyncio.gather(first, second, return_exceptions=True)
         await settled()
-        assert opened._conductor is not None
-        assert opened._conductor.alive == {}
-        assert opened._conductor.turns.room == 1
+        assert opened._engine is not None
+        assert opened._engine.jobs == {}
+        assert opened._engine.admission.free_slots == 1

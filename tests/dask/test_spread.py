@@ -1,4 +1,4 @@
-"""A cluster of real workers: items are spread lazily, and a worker killed in the middle pays nothing twice."""
+"""A cluster of real workers: items are runner lazily, and a worker killed in the middle pays nothing twice."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def pictures(folder: Path, count: int, pulled: list[int]) -> Iterator[Path]:
         yield path
 
 
-def spread(cluster: Any, emulator: Emulator, folder: Path) -> Any:
-    from aiowatermark.dask import Spread
+def runner(cluster: Any, emulator: Emulator, folder: Path) -> Any:
+    from aiowatermark.dask import DaskRunner
 
     key = emulator.keys["gptge"]
     assert isinstance(key, str)
     (folder / "clean").mkdir()
     opened = opener(emulator.base_url, key, str(folder / "jobs.db"))
-    return Spread(cluster, opened, folder / "clean", key=lambda path: Path(str(path)).stem, batch=8, ahead=3)
+    return DaskRunner(cluster, opened, folder / "clean", key=lambda path: Path(str(path)).stem, batch=8, ahead=3)
 
 
 async def test_items_are_read_as_there_is_room_and_all_are_saved(cluster: Any, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def test_items_are_read_as_there_is_room_and_all_are_saved(cluster: Any, t
     pulled: list[int] = []
     async with Emulator(restore=False, processing=0.0, credits=10**6) as emulator:
         outcomes = []
-        async for outcome in spread(cluster, emulator, tmp_path).over(pictures(tmp_path, 100, pulled)):
+        async for outcome in runner(cluster, emulator, tmp_path).run(pictures(tmp_path, 100, pulled)):
             outcomes.append(outcome)
             assert len(pulled) <= len(outcomes) + 8 * 5
         assert emulator.charged["gptge"] == 100
@@ -82,13 +82,13 @@ async def test_items_are_read_as_there_is_room_and_all_are_saved(cluster: Any, t
 
 
 async def test_a_worker_killed_in_the_middle_pays_nothing_twice(cluster: Any, tmp_path: Path) -> None:
-    from aiowatermark.dask import Lost
+    from aiowatermark import Failed
 
     async with Emulator(restore=False, processing=0.2, credits=10**6) as emulator:
         outcomes: list[Any] = []
 
         async def run() -> None:
-            async for outcome in spread(cluster, emulator, tmp_path).over(pictures(tmp_path, 60, [])):
+            async for outcome in runner(cluster, emulator, tmp_path).run(pictures(tmp_path, 60, [])):
                 outcomes.append(outcome)  # noqa: PERF401
 
         running = asyncio.create_task(run())
@@ -100,7 +100,9 @@ async def test_a_worker_killed_in_the_middle_pays_nothing_twice(cluster: Any, tm
         async with asyncio.timeout(120):
             await running
         assert all(task.charges <= 1 for task in emulator.tasks)
-        assert len({task.made[0].stored.size for task in emulator.tasks if task.made[0].stored}) == len(emulator.tasks)
-    lost = [outcome for outcome in outcomes if isinstance(outcome, Lost)]
+        assert len({task.outputs[0].stored.size for task in emulator.tasks if task.outputs[0].stored}) == len(
+            emulator.tasks
+        )
+    lost = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     assert len(outcomes) == 60
     assert all(isinstance(outcome.error, aw.SubmissionInDoubt) for outcome in lost)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiowatermark.emulator import Emulator, Task
+from aiowatermark.emulator import EmulatedTask, Emulator
 
 if TYPE_CHECKING:
     from .conftest import Calls, Clock
@@ -151,7 +151,7 @@ async def test_photo_eraser_tells_status_and_wait_time_as_text(
         calls = type(calls)(emulator, calls.session)
         link = emulator.host(calls.picture())
         task_id = (await calls.eraser(images=[link])).data["task_id"]
-        await asyncio.wait_for(emulator.tasks[0].worked.wait(), 5)
+        await asyncio.wait_for(emulator.tasks[0].processed.wait(), 5)
         clock.now += passed
         data = (await calls.query("photoeraser", task_id)).data
         assert (data["status"], data["wait_time"]) == (status, wait)
@@ -208,7 +208,7 @@ async def test_what_the_customer_got_wrong_is_not_charged_in_the_end(calls: Call
 
 
 async def test_processing_may_be_a_function_of_the_task(calls: Calls) -> None:
-    def seconds(task: Task) -> float:
+    def seconds(task: EmulatedTask) -> float:
         return 100 if task.provider == "kaze" else 0
 
     async with Emulator(restore=False, processing=seconds) as emulator:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from aiowatermark.emulator import Emulator
-from aiowatermark.emulator.apis import DIALECTS
+from aiowatermark.emulator.apis import APIS
 from aiowatermark.emulator.pictures import sample_mark, sample_photo, stamp
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def difference(calls: Calls) -> Difference:
 
 
 def test_the_five_dialects_are_found_by_themselves() -> None:
-    assert DIALECTS.keys() == NAMES
+    assert APIS.keys() == NAMES
 
 
 async def test_keys_are_random_and_do_not_show(calls: Calls) -> None:
@@ -86,7 +86,7 @@ async def test_one_port_serves_all_five_and_can_be_chosen(calls: Calls) -> None:
 async def test_nothing_is_left_behind(calls: Calls) -> None:
     threads = set(threading.enumerate())
     async with Emulator(mark=sample_mark()) as emulator:
-        folder = emulator._desk.shelf.directory
+        folder = emulator._jobs.objects.directory
         inner = type(calls)(emulator, calls.session)
         for _ in range(4):
             await inner.visual(file=sample_photo())
@@ -129,7 +129,7 @@ async def test_a_mark_may_be_given_as_a_path(calls: Calls, tmp_path: Path) -> No
     async with Emulator(mark=path, processing=0) as emulator:
         marked, _ = stamp(sample_photo(), sample_mark())
         await type(calls)(emulator, calls.session).visual(file=marked, sync="1")
-        assert emulator.tasks[0].made[0].found
+        assert emulator.tasks[0].outputs[0].found
 
 
 async def test_what_lies_under_a_mask_is_removed(restoring: Calls, difference: Difference) -> None:
@@ -209,4 +209,4 @@ async def test_many_jobs_wait_without_a_task_of_their_own(calls: Calls) -> None:
         inner = type(calls)(emulator, calls.session)
         await asyncio.gather(*(inner.visual(file=calls.picture()) for _ in range(50)))
         assert len(emulator.tasks) == 50
-        assert not emulator._desk._running
+        assert not emulator._jobs._running

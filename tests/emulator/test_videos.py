@@ -98,7 +98,7 @@ async def test_a_video_is_created_then_processed_then_completed(calls: Calls, cl
         seen = [(await calls.query("dewatermark", task_id)).json]
         await calls.put(ticket, film(51.3))
         seen.append((await calls.start(task_id)).json)
-        await emulator.tasks[0].worked.wait()
+        await emulator.tasks[0].processed.wait()
         start = clock.now
         for passed in (25, 75, 100):
             clock.now = start + passed

@@ -158,14 +158,14 @@ class Jobs(RuleBasedStateMachine):
     async def _close(self) -> None:
         if self.process.dead or self.process.crash_at is not None:
             return await self._crash()
-        conductor = self.client._conductor
+        conductor = self.client._engine
         await self.client.__aexit__()
         await asyncio.gather(*self.waiting, return_exceptions=True)
         self.waiting.clear()
         assert conductor is not None
-        assert conductor.alive == {}
-        assert conductor.turns.room == self.client.limits.in_flight
-        assert conductor.permits.local._value == self.client.limits.submissions
+        assert conductor.jobs == {}
+        assert conductor.admission.free_slots == self.client.limits.in_flight
+        assert conductor.slots.local._value == self.client.limits.submissions
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return None
 

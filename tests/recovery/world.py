@@ -75,7 +75,7 @@ class Process:
     crash_at: int | None = None
 
     @property
-    def commons(self) -> None:
+    def coordinator(self) -> None:
         return None
 
     async def __aenter__(self) -> Self:

@@ -39,7 +39,7 @@ class MortalStore:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     @property
-    def commons(self) -> None:
+    def coordinator(self) -> None:
         return None
 
     async def __aenter__(self) -> Self:

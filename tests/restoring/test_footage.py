@@ -12,7 +12,7 @@ from av.audio.frame import AudioFrame
 
 from aiowatermark.emulator.pictures import sample_mark, sample_photo, stamp
 from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
-from aiowatermark.emulator.restoration.video.restore import FootageReport, probe, restore_footage, sample_footage
+from aiowatermark.emulator.restoration.video.restore import VideoReport, probe, restore_video, sample_video
 
 MARK = sample_mark(width=160)
 
@@ -21,8 +21,8 @@ MARK = sample_mark(width=160)
 def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same second of film, without and with the mark."""
     folder = tmp_path_factory.mktemp("clips")
-    plain = sample_footage(folder / "plain.mp4", seconds=1, seed=2)
-    return plain, sample_footage(folder / "marked.mp4", seconds=1, seed=2, mark=MARK)
+    plain = sample_video(folder / "plain.mp4", seconds=1, seed=2)
+    return plain, sample_video(folder / "marked.mp4", seconds=1, seed=2, mark=MARK)
 
 
 def frames(path: Path) -> Iterator[tuple[float, Pixels]]:
@@ -69,26 +69,26 @@ def packets_of_sound(path: Path) -> list[bytes]:
 
 def test_a_known_mark_is_undone_in_every_frame(clips: tuple[Path, Path], tmp_path: Path) -> None:
     plain, marked = clips
-    report = restore_footage(marked, tmp_path / "out.mp4", mark=MARK)
-    assert report == FootageReport(has_watermark=True, duration=1.0, frames=24)
+    report = restore_video(marked, tmp_path / "out.mp4", mark=MARK)
+    assert report == VideoReport(has_watermark=True, duration=1.0, frames=24)
     assert near(plain, marked, place(clips)) < 18
     assert near(plain, tmp_path / "out.mp4", place(clips)) > 32
 
 
 def test_what_a_mask_covers_is_filled_in_every_frame(clips: tuple[Path, Path], tmp_path: Path) -> None:
     plain, marked = clips
-    report = restore_footage(marked, tmp_path / "out.mp4", mask=place(clips))
+    report = restore_video(marked, tmp_path / "out.mp4", mask=place(clips))
     assert report.has_watermark
     assert near(plain, tmp_path / "out.mp4", place(clips)) > near(plain, marked, place(clips)) + 6
 
 
 def test_the_mark_under_the_mask_is_undone_rather_than_filled(clips: tuple[Path, Path], tmp_path: Path) -> None:
-    restore_footage(clips[1], tmp_path / "out.mp4", mask=place(clips), mark=MARK)
+    restore_video(clips[1], tmp_path / "out.mp4", mask=place(clips), mark=MARK)
     assert near(clips[0], tmp_path / "out.mp4", place(clips)) > 32
 
 
 def test_size_rate_and_times_stay_as_they_were(clips: tuple[Path, Path], tmp_path: Path) -> None:
-    restore_footage(clips[1], tmp_path / "out.mp4", mark=MARK)
+    restore_video(clips[1], tmp_path / "out.mp4", mark=MARK)
     assert probe(tmp_path / "out.mp4") == probe(clips[1])
     times = [[time for time, _ in frames(path)] for path in (clips[1], tmp_path / "out.mp4")]
     assert times[1] == pytest.approx(times[0], abs=1e-3)
@@ -96,7 +96,7 @@ def test_size_rate_and_times_stay_as_they_were(clips: tuple[Path, Path], tmp_pat
 
 def test_the_sound_is_copied_as_it_is(clips: tuple[Path, Path], tmp_path: Path) -> None:
     source = with_sound(clips[1], tmp_path / "sound.mp4")
-    assert restore_footage(source, tmp_path / "out.mp4", mark=MARK).has_watermark
+    assert restore_video(source, tmp_path / "out.mp4", mark=MARK).has_watermark
     assert packets_of_sound(tmp_path / "out.mp4") == packets_of_sound(source) != []
 
 
@@ -104,29 +104,29 @@ def test_the_sound_is_copied_as_it_is(clips: tuple[Path, Path], tmp_path: Path) 
 def test_where_nothing_is_to_be_removed_the_file_is_copied(
     clips: tuple[Path, Path], tmp_path: Path, mark: bytes | None
 ) -> None:
-    report = restore_footage(clips[0], tmp_path / "out.mp4", mark=mark)
-    assert report == FootageReport(has_watermark=False, duration=1.0, frames=24)
+    report = restore_video(clips[0], tmp_path / "out.mp4", mark=mark)
+    assert report == VideoReport(has_watermark=False, duration=1.0, frames=24)
     assert (tmp_path / "out.mp4").read_bytes() == clips[0].read_bytes()
 
 
 def test_progress_grows_to_one(clips: tuple[Path, Path], tmp_path: Path) -> None:
     told: list[float] = []
-    restore_footage(clips[1], tmp_path / "out.mp4", mark=MARK, progress=told.append)
+    restore_video(clips[1], tmp_path / "out.mp4", mark=MARK, progress=told.append)
     assert told == sorted(told)
     assert len(told) > 20
     assert told[-1] == 1.0
 
 
 def test_frames_of_odd_size_are_restored(tmp_path: Path) -> None:
-    marked = sample_footage(tmp_path / "odd.mp4", seconds=0.5, width=211, height=123, mark=sample_mark(width=120))
-    assert restore_footage(marked, tmp_path / "out.mp4", mark=sample_mark(width=120)).has_watermark
+    marked = sample_video(tmp_path / "odd.mp4", seconds=0.5, width=211, height=123, mark=sample_mark(width=120))
+    assert restore_video(marked, tmp_path / "out.mp4", mark=sample_mark(width=120)).has_watermark
     assert probe(tmp_path / "out.mp4") == probe(marked)
 
 
 def test_it_works_in_a_process_of_its_own(clips: tuple[Path, Path], tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        report = pool.submit(restore_footage, clips[1], tmp_path / "out.mp4", mark=MARK).result(timeout=60)
-    assert report == FootageReport(has_watermark=True, duration=1.0, frames=24)
+        report = pool.submit(restore_video, clips[1], tmp_path / "out.mp4", mark=MARK).result(timeout=60)
+    assert report == VideoReport(has_watermark=True, duration=1.0, frames=24)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_what_is_no_video_is_refused_with_a_sentence(data: bytes, tmp_path: Path
     source = tmp_path / "file.txt"
     source.write_bytes(data)
     with pytest.raises(ValueError, match="video"):
-        restore_footage(source, tmp_path / "out.mp4", mark=MARK)
+        restore_video(source, tmp_path / "out.mp4", mark=MARK)
     assert not (tmp_path / "out.mp4").exists()
 
 
 def test_a_mask_of_another_size_is_refused(clips: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"9x9.*320x240"):
-        restore_footage(clips[1], tmp_path / "out.mp4", mask=encode_as(np.zeros((9, 9), np.uint8), "png"))
+        restore_video(clips[1], tmp_path / "out.mp4", mask=encode_as(np.zeros((9, 9), np.uint8), "png"))
 
 
 def test_a_listener_that_gives_up_leaves_no_half_written_file(clips: tuple[Path, Path], tmp_path: Path) -> None:
@@ -150,5 +150,5 @@ def test_a_listener_that_gives_up_leaves_no_half_written_file(clips: tuple[Path,
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        restore_footage(clips[1], tmp_path / "out.mp4", mark=MARK, progress=give_up)
+        restore_video(clips[1], tmp_path / "out.mp4", mark=MARK, progress=give_up)
     assert not (tmp_path / "out.mp4").exists()

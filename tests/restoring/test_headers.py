@@ -47,7 +47,7 @@ def test_a_header_cut_short_is_refused(name: str) -> None:
 
 
 def test_sizes_are_read_without_the_heavy_libraries() -> None:
-    check = "import sys, aiowatermark.emulator.headers as h; sys.exit('cv2' in sys.modules or 'numpy' in sys.modules)"
+    check = "import sys, aiowatermark.emulator.restoration.headers as h; sys.exit('cv2' in sys.modules or 'numpy' in sys.modules)"
     assert run([sys.executable, "-c", check], check=False).returncode == 0
 
 

@@ -31,7 +31,7 @@ def test_grey_translucent_and_16_bit_pictures_stay_what_they_are(kind: Callable[
     pixels = kind(landscape(400, 300, 4))
     marked, white = stamp(encode_as(pixels, "png"), MARK)
     for done in (restore(marked, mark=MARK), restore(marked, mask=white)):
-        restored = decode(done.picture)
+        restored = decode(done.image)
         assert (restored.shape, restored.dtype) == (pixels.shape, pixels.dtype)
         error = (restored.astype(float) - pixels) / np.iinfo(pixels.dtype).max
         assert 10 * np.log10(1 / np.mean(error**2)) > 35
@@ -43,8 +43,8 @@ def test_the_format_and_the_size_stay_as_they_were(name: str) -> None:
     marked, white = stamp(original, MARK)
     for done in (restore(marked, mark=MARK), restore(marked, mask=white)):
         assert done.found
-        assert picture_size(done.picture) == (name, 401, 299)
-        assert psnr(original, done.picture) > psnr(original, marked)
+        assert picture_size(done.image) == (name, 401, 299)
+        assert psnr(original, done.image) > psnr(original, marked)
 
 
 def test_orientation_and_chroma_sampling_of_a_jpeg_are_kept() -> None:
@@ -55,16 +55,16 @@ def test_orientation_and_chroma_sampling_of_a_jpeg_are_kept() -> None:
     marked, _ = stamp(picture, MARK)
     done = restore(marked, mark=MARK)
     assert done.found
-    assert picture_size(done.picture) == ("jpeg", 400, 300)
-    assert sampling(done.picture) == (2, 2)
-    assert extras(done.picture) == extras(picture) != b""
+    assert picture_size(done.image) == ("jpeg", 400, 300)
+    assert sampling(done.image) == (2, 2)
+    assert extras(done.image) == extras(picture) != b""
 
 
 @pytest.mark.parametrize("size", [(20, 20), (5, 40), (1, 1)])
 def test_tiny_pictures_do_no_harm(size: tuple[int, int]) -> None:
     photo = sample_photo(*size, format="png")
     done = restore(photo, mark=MARK)
-    assert (done.picture, done.found) == (photo, False)
+    assert (done.image, done.found) == (photo, False)
     assert decode(done.mask).shape == size[::-1]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from aiowatermark.emulator.pictures import sample_mask
 from aiowatermark.emulator.restoration.pixels import Grey, decode, encode_as
-from aiowatermark.emulator.restoration.restore import restore, smear_to_mask, union
+from aiowatermark.emulator.restoration.restore import restore, strokes_to_mask, union
 
 SIZE = (120, 160)
 
@@ -32,7 +32,7 @@ def smear(colour: tuple[int, int, int]) -> tuple[Grey, Grey]:
 @pytest.mark.parametrize("name", ["png", "jpeg"])
 def test_a_stroke_of_any_colour_becomes_the_white_of_the_mask(name: str, colour: tuple[int, int, int]) -> None:
     picture, stroke = smear(colour)
-    mask = decode(smear_to_mask(encode_as(picture, name)))
+    mask = decode(strokes_to_mask(encode_as(picture, name)))
     assert mask.shape == SIZE
     assert np.mean(mask[stroke > 0] == 255) > 0.95
     assert np.mean(mask[cv2.dilate(stroke, np.ones((9, 9))) == 0]) == 0
@@ -41,14 +41,14 @@ def test_a_stroke_of_any_colour_becomes_the_white_of_the_mask(name: str, colour:
 def test_a_stroke_one_pixel_wide_counts_where_nothing_is_blurred() -> None:
     picture = np.zeros((*SIZE, 3), np.uint8)
     picture[50] = (0, 0, 255)
-    assert np.array_equal(decode(smear_to_mask(encode_as(picture, "png"))) == 255, picture[..., 2] > 0)
+    assert np.array_equal(decode(strokes_to_mask(encode_as(picture, "png"))) == 255, picture[..., 2] > 0)
 
 
 def test_rough_jpeg_of_pure_black_and_white_smears_nothing() -> None:
     picture = np.zeros((*SIZE, 3), np.uint8)
     picture[30:90, 40:101] = 255
     noisy = cv2.imencode(".jpeg", picture, [cv2.IMWRITE_JPEG_QUALITY, 50])[1].tobytes()
-    assert not decode(smear_to_mask(noisy)).any()
+    assert not decode(strokes_to_mask(noisy)).any()
 
 
 def test_a_union_is_white_where_either_mask_is() -> None:
@@ -92,4 +92,4 @@ def test_masks_in_colour_with_alpha_or_16_bits_mean_the_same(way: Callable[[Grey
     plain = restore(encode_as(picture, "png"), mask=encode_as(spot(40, 60), "png"))
     other = restore(encode_as(picture, "png"), mask=encode_as(way(spot(40, 60)), "png"))
     assert other == plain
-    assert np.abs(decode(plain.picture).astype(int) - 90).max() <= 4
+    assert np.abs(decode(plain.image).astype(int) - 90).max() <= 4

@@ -34,7 +34,7 @@ def painted(colour: tuple[int, int, int], other: tuple[int, int, int]) -> bytes:
 
 
 def assert_untouched(picture: bytes, done: Restoration) -> None:
-    assert done.picture == picture
+    assert done.image == picture
     assert not done.found
     assert decode(done.mask).shape == picture_size(picture)[:0:-1]
     assert not decode(done.mask).any()
@@ -47,14 +47,14 @@ def test_a_known_mark_in_a_jpeg_is_undone_almost_without_a_trace(seed: int) -> N
     done = restore(marked, mark=MARK)
     assert done.found
     assert near(original, marked, white) < 20
-    assert near(original, done.picture, white) > 36
-    assert psnr(original, done.picture) > 44
+    assert near(original, done.image, white) > 36
+    assert psnr(original, done.image) > 44
 
 
 def test_a_mark_in_a_lossless_picture_is_undone_to_rounding_errors() -> None:
     original = sample_photo(format="png")
     marked, white = stamp(original, MARK)
-    assert near(original, restore(marked, mark=MARK).picture, white) > 48
+    assert near(original, restore(marked, mark=MARK).image, white) > 48
 
 
 def test_the_mask_that_comes_back_is_where_the_mark_was() -> None:
@@ -68,34 +68,34 @@ def test_the_mask_that_comes_back_is_where_the_mark_was() -> None:
 def test_the_opacity_is_found_from_the_picture(opacity: float) -> None:
     original = sample_photo(seed=3)
     marked, white = stamp(original, MARK, opacity=opacity)
-    assert near(original, restore(marked, mark=MARK).picture, white) > 34
+    assert near(original, restore(marked, mark=MARK).image, white) > 34
 
 
 def test_an_opaque_mark_is_filled_from_around() -> None:
     original = sample_photo(seed=3)
     marked, white = stamp(original, MARK, opacity=1.0)
     assert near(original, marked, white) < 8
-    assert near(original, restore(marked, mark=MARK).picture, white) > 24
+    assert near(original, restore(marked, mark=MARK).image, white) > 24
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.77, 1.3, 1.9])
 def test_a_mark_is_found_at_other_sizes(scale: float) -> None:
     original = sample_photo(seed=1)
     marked, white = stamp(original, resized(MARK, scale))
-    assert near(original, restore(marked, mark=MARK).picture, white) > 34
+    assert near(original, restore(marked, mark=MARK).image, white) > 34
 
 
 def test_a_mark_larger_than_the_picture_is_looked_for_as_large_as_it_fits() -> None:
     original, large = sample_photo(320, 240), sample_mark(width=900)
     marked, white = stamp(original, large)
-    assert near(original, restore(marked, mark=large).picture, white) > 34
+    assert near(original, restore(marked, mark=large).image, white) > 34
 
 
 @pytest.mark.parametrize("mark", [painted((0, 0, 0), (0, 0, 0)), painted((40, 40, 220), (200, 120, 20))])
 def test_dark_and_colourful_marks_are_undone(mark: bytes) -> None:
     original = sample_photo(seed=2, format="png")
     marked, white = stamp(original, mark, position=(60, 60))
-    assert near(original, restore(marked, mark=mark).picture, white) > 45
+    assert near(original, restore(marked, mark=mark).image, white) > 45
 
 
 def test_all_tiles_of_a_repeated_mark_are_undone_even_those_cut_off() -> None:
@@ -106,7 +106,7 @@ def test_all_tiles_of_a_repeated_mark_are_undone_even_those_cut_off() -> None:
         for x in range(-110 + 90 * (row % 2), 640, 270):
             white |= blend(pixels, decode_mark(MARK), 0.4, x, y)
     done = restore(encode_as(pixels, "jpeg"), mark=MARK)
-    assert near(original, done.picture, encode_as(white, "png")) > 35
+    assert near(original, done.image, encode_as(white, "png")) > 35
     assert np.mean(decode(done.mask)[white > 0] > 0) > 0.98
 
 
@@ -152,7 +152,7 @@ def test_what_a_mask_covers_is_filled_plausibly(seed: int) -> None:
     marked, white = stamp(original, MARK, opacity=0.9)
     done = restore(marked, mask=white)
     assert done.found
-    assert near(original, done.picture, white) > near(original, marked, white) + 12
+    assert near(original, done.image, white) > near(original, marked, white) + 12
     assert np.all(decode(done.mask)[decode(white) > 0] == 255)
 
 
@@ -163,8 +163,8 @@ def test_a_large_area_is_filled_in_reasonable_time() -> None:
     began = perf_counter()
     done = restore(original, mask=encode_as(white, "png"))
     assert perf_counter() - began < 2
-    assert psnr(original, done.picture) > 20
-    assert np.array_equal(decode(done.picture)[:280], decode(original)[:280])
+    assert psnr(original, done.image) > 20
+    assert np.array_equal(decode(done.image)[:280], decode(original)[:280])
 
 
 def test_with_both_the_mark_is_undone_under_the_mask_and_left_elsewhere() -> None:
@@ -174,8 +174,8 @@ def test_with_both_the_mark_is_undone_under_the_mask_and_left_elsewhere() -> Non
     mask = np.zeros((480, 640), np.uint8)
     mask[50:120, 30:300] = 255
     done = restore(encode_as(pixels, "png"), mask=encode_as(mask, "png"), mark=MARK)
-    assert near(original, done.picture, encode_as(here, "png")) > 45
-    assert near(original, done.picture, encode_as(there, "png")) < 25
+    assert near(original, done.image, encode_as(here, "png")) > 45
+    assert near(original, done.image, encode_as(there, "png")) < 25
 
 
 def test_with_both_what_no_mark_accounts_for_is_filled() -> None:
@@ -186,8 +186,8 @@ def test_with_both_what_no_mark_accounts_for_is_filled() -> None:
     scratch[400:404, 100:500] = 255
     pixels[scratch > 0] = 255
     done = restore(encode_as(pixels, "png"), mask=encode_as(mask | scratch, "png"), mark=MARK)
-    assert near(original, done.picture, encode_as(mask, "png")) > 45
-    assert near(original, done.picture, encode_as(scratch, "png")) > 22
+    assert near(original, done.image, encode_as(mask, "png")) > 45
+    assert near(original, done.image, encode_as(scratch, "png")) > 22
 
 
 def test_with_both_and_no_such_mark_the_mask_decides() -> None:

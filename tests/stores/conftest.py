@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 import aiowatermark as aw
-from aiowatermark.jobs import SENT, Output, Record, Snapshot, Status
+from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Record, Snapshot, Status
 from aiowatermark.media.base import Media
 
 from .redis_server import shared_server, stop_shared_server
@@ -69,7 +69,12 @@ async def store(make: Make) -> AsyncIterator[aw.JobStore]:
 
 def record(key: str = "order-1", **fields: Any) -> Record:
     """A record as a client opens it."""
-    known: dict[str, Any] = {"snapshot": SENT, "fingerprint": "f" * 32, "inputs": ("photo.jpg:7",), "created_at": 1.5}
+    known: dict[str, Any] = {
+        "snapshot": INITIAL_SNAPSHOT,
+        "fingerprint": "f" * 32,
+        "inputs": ("photo.jpg:7",),
+        "created_at": 1.5,
+    }
     return Record(key, "picwish", **(known | fields))
 
 

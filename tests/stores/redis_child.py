@@ -27,7 +27,7 @@ async def main(url: str, prefix: str, lease: str, what: str, number: int = 0) ->
             say("ready")
             await asyncio.sleep(60)
         if what == "permit":
-            async with store.commons.permit(ACCOUNT, number):
+            async with store.coordinator.slot(ACCOUNT, number):
                 say("ready")
                 await asyncio.sleep(60)
 

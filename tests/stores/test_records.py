@@ -17,8 +17,8 @@ from aiowatermark import errors
 from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
 from aiowatermark.media.base import Media, safe_name
 from aiowatermark.media.files import File
-from aiowatermark.media.memory import Bytes, Encoded, Link
-from aiowatermark.stores.records.dump import dump, holds_content, load
+from aiowatermark.media.memory import Base64Text, Bytes, Link
+from aiowatermark.stores.records.dump import dump, has_inline_media, load
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, aw.WatermarkError)]
 texts = st.text(max_size=20)
@@ -37,7 +37,7 @@ links = st.builds(
     lambda path, size: Link(f"https://a.example/{path}?x=1", size=size), st.text("abc/%.", max_size=9), sizes
 )
 files = st.builds(File, st.from_regex(r"/[\w./]{1,20}", fullmatch=True).map(Path), sizes)
-contents = st.builds(Bytes, st.binary(max_size=20)) | st.builds(Encoded, st.just("AAAA"))
+contents = st.builds(Bytes, st.binary(max_size=20)) | st.builds(Base64Text, st.just("AAAA"))
 media = st.builds(named, links | files | contents, names)
 failures = st.builds(
     lambda kind, message, answer: kind(message, answer=answer), st.sampled_from(ERRORS), texts, st.none() | texts
@@ -95,7 +95,7 @@ def test_every_record_comes_back_as_it_was(record: Record) -> None:
     data, parts = dump(record)
     again = load(json.loads(json.dumps(data)), parts.__getitem__)
     assert facts(again) == facts(record)
-    assert bool(parts) == holds_content(record)
+    assert bool(parts) == has_inline_media(record)
 
 
 @given(records)

@@ -10,10 +10,10 @@ import pytest
 from attrs import evolve
 
 from aiowatermark import Delivery, InvalidInput, RedisStore, StoreError
-from aiowatermark.jobs import SENT, Output, Snapshot, Status
-from aiowatermark.media.memory import Bytes, Encoded
+from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Snapshot, Status
+from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.stores import JobStore
-from aiowatermark.stores.coordination import Commons
+from aiowatermark.stores.coordination import Coordinator
 
 from .redis_pieces import ACCOUNT, Opened, accepted, finished, opened, own, record, redis_server, until
 from .redis_server import RedisServer
@@ -23,33 +23,33 @@ __all__ = ["opened", "redis_server"]
 
 async def test_it_is_a_store_and_has_commons(opened: Opened) -> None:
     store: JobStore = await opened()
-    commons: Commons | None = store.commons
-    assert commons is not None
-    assert commons.lease == 5.0
+    coordinator: Coordinator | None = store.coordinator
+    assert coordinator is not None
+    assert coordinator.lease == 5.0
 
 
 async def test_a_job_costs_three_round_trips(opened: Opened) -> None:
     store: RedisStore = await opened()
     mine = record(callback="c" * 32)
-    before = store.trips
+    before = store.round_trips
     assert await store.open(mine) is None
     mine = await store.put(accepted(mine))
     await store.put(finished(mine))
-    assert store.trips - before == 3
+    assert store.round_trips - before == 3
 
 
 async def test_jobs_at_once_share_their_round_trips(opened: Opened) -> None:
     store: RedisStore = await opened()
-    before = store.trips
+    before = store.round_trips
     await asyncio.gather(*(store.open(record(f"job-{number}")) for number in range(200)))
-    assert store.trips - before <= 20
+    assert store.round_trips - before <= 20
 
 
 async def test_media_in_an_answer_come_back_as_they_were(opened: Opened) -> None:
     store: RedisStore = await opened()
     mine = record()
     await store.open(mine)
-    await store.put(finished(mine, Output(Encoded("aGVsbG8=", "a.png")), Output(Bytes(b"\x00\xff", "b.jpg"))))
+    await store.put(finished(mine, Output(Base64Text("aGVsbG8=", "a.png")), Output(Bytes(b"\x00\xff", "b.jpg"))))
     back = await (await opened()).get("job-1")
     first, second = (output.media for output in back.snapshot.outputs)
     assert (first.text, first.name) == ("aGVsbG8=", "a.png")
@@ -103,7 +103,7 @@ def age(server: RedisServer, key: str) -> int:
 async def test_users_texts_stand_in_no_key_of_redis(opened: Opened, redis_server: RedisServer) -> None:
     store: RedisStore = await opened()
     await store.open(record("order {4711} of Ann", callback="c" * 32))
-    await store.commons.turn(ACCOUNT, 1000.0, new=True)
+    await store.coordinator.acquire(ACCOUNT, 1000.0, new=True)
     names = await_keys(redis_server, store)
     assert len(names) >= 6
     assert not [name for name in names if "4711" in name or ACCOUNT in name or "cccc" in name]
@@ -182,13 +182,13 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster() -> None:
             mine = record(callback="c" * 32)
             assert await store.open(mine) is None
             await store.put(accepted(mine))
-            await store.commons.turn(ACCOUNT, 1000.0, new=True)
-            await store.commons.hold(ACCOUNT, 0.001)
-            async with store.commons.permit(ACCOUNT, 1):
-                assert await other.commons.ring("c" * 32, Delivery(b"{}"))
-            assert not await other.commons.claim(mine)
-            await store.commons.leave(mine)
-            assert [each.key async for each in other.commons.orphans(ACCOUNT)] == ["job-1"]
+            await store.coordinator.acquire(ACCOUNT, 1000.0, new=True)
+            await store.coordinator.pause(ACCOUNT, 0.001)
+            async with store.coordinator.slot(ACCOUNT, 1):
+                assert await other.coordinator.forward("c" * 32, Delivery(b"{}"))
+            assert not await other.coordinator.claim(mine)
+            await store.coordinator.hand_over(mine)
+            assert [each.key async for each in other.coordinator.orphans(ACCOUNT)] == ["job-1"]
             assert (await other.by_callback("c" * 32)) is not None
             assert [each.key async for each in store.unfinished()] == ["job-1"]
             await store.put(finished(mine, Output(Bytes(b"x"))))
@@ -264,7 +264,7 @@ async def test_a_closed_store_says_so(opened: Opened, redis_server: RedisServer)
     with pytest.raises(StoreError, match="closed"):
         await store.put(accepted(record()))
     with pytest.raises(StoreError, match="closed"):
-        await store.commons.turn(ACCOUNT, 10.0, new=True)
+        await store.coordinator.acquire(ACCOUNT, 10.0, new=True)
 
 
 async def test_clients_of_one_loop_may_share_a_store(redis_server: RedisServer) -> None:
@@ -295,4 +295,4 @@ async def test_a_damaged_record_is_told_and_keeps_no_other_from_being_found(
 
 
 def test_a_new_record_is_in_doubt_until_something_is_known() -> None:
-    assert record().snapshot is SENT
+    assert record().snapshot is INITIAL_SNAPSHOT

@@ -34,11 +34,11 @@ def lines(said: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 async def back(store: RedisStore) -> None:
     """Wait until the store is in touch again."""
-    await until(lambda: not store._wire.lost)
+    await until(lambda: not store._connection.disconnected)
 
 
 async def lost(store: RedisStore) -> None:
-    await until(lambda: store._wire.lost)
+    await until(lambda: store._connection.disconnected)
 
 
 async def test_while_redis_is_gone_nothing_new_is_begun(own_server: RedisServer) -> None:
@@ -53,17 +53,17 @@ async def test_while_redis_is_gone_nothing_new_is_begun(own_server: RedisServer)
         with pytest.raises(StoreError, match="out of reach"):
             await store.put(uploading.advance(Snapshot("task-1", Status.IN_DOUBT)))
         with pytest.raises(StoreError, match="out of reach"):
-            await store.commons.turn(ACCOUNT, 100.0, new=True)
+            await store.coordinator.acquire(ACCOUNT, 100.0, new=True)
         with pytest.raises(StoreError, match="out of reach"):
-            await store.commons.turn(ACCOUNT, None, new=True)
+            await store.coordinator.acquire(ACCOUNT, None, new=True)
         with pytest.raises(StoreError, match="out of reach"):
-            async with store.commons.permit(ACCOUNT, 4):
+            async with store.coordinator.slot(ACCOUNT, 4):
                 pass
         with pytest.raises(StoreError, match="out of reach"):
-            await store.commons.ring("c" * 32, Delivery(b""))
+            await store.coordinator.forward("c" * 32, Delivery(b""))
         with pytest.raises(StoreError, match="out of reach"):
-            await store.commons.claim(uploading)
-        assert [each.key async for each in store.commons.orphans(ACCOUNT)] == []
+            await store.coordinator.claim(uploading)
+        assert [each.key async for each in store.coordinator.orphans(ACCOUNT)] == []
         own_server.start()
         await back(store)
         assert await store.open(record("new")) is None
@@ -112,16 +112,16 @@ async def test_a_redis_that_forgot_everything_is_told_what_is_under_way(own_serv
             known = await other.by_callback(f"{7:032}")
             assert known is not None
             assert known.snapshot.task_id == "task-1"
-            assert not await other.commons.claim(known)
+            assert not await other.coordinator.claim(known)
 
 
 async def test_looks_at_jobs_go_on_at_a_pace_of_our_own(own_server: RedisServer) -> None:
     async with RedisStore(own_server.url, lease=LEASE) as store:
-        await store.commons.turn(ACCOUNT, 50.0, new=True)
+        await store.coordinator.acquire(ACCOUNT, 50.0, new=True)
         own_server.kill()
         before = time.monotonic()
         for _ in range(6):
-            await store.commons.turn(ACCOUNT, 50.0, new=False)
+            await store.coordinator.acquire(ACCOUNT, 50.0, new=False)
         assert 0.09 <= time.monotonic() - before < 1.0
 
 
@@ -131,7 +131,7 @@ async def test_a_redis_that_says_nothing_blocks_nobody_for_ever(own_server: Redi
         await store.open(mine)
         with own_server.frozen():
             before = time.monotonic()
-            await store.commons.turn(ACCOUNT, 1000.0, new=False)
+            await store.coordinator.acquire(ACCOUNT, 1000.0, new=False)
             mine = accepted(mine)
             assert await store.put(mine) is mine
             with pytest.raises(StoreError, match="out of reach"):
@@ -170,8 +170,8 @@ async def test_what_is_forgotten_meanwhile_is_gone_when_it_is_back(lasting_serve
 async def test_bells_and_permits_come_back(own_server: RedisServer) -> None:
     async with RedisStore(own_server.url, lease=LEASE) as one, RedisStore(own_server.url, lease=LEASE) as two:
         rung: list[bytes] = []
-        one.commons.listen(lambda _, delivery: rung.append(delivery.body))
-        async with one.commons.permit(ACCOUNT, 2), two.commons.permit(ACCOUNT, 2):
+        one.coordinator.subscribe(lambda _, delivery: rung.append(delivery.body))
+        async with one.coordinator.slot(ACCOUNT, 2), two.coordinator.slot(ACCOUNT, 2):
             await one.open(record(callback="c" * 32))
             own_server.kill()
             await asyncio.gather(lost(one), lost(two))
@@ -183,12 +183,12 @@ async def test_bells_and_permits_come_back(own_server: RedisServer) -> None:
         await asyncio.wait_for(third, 2.0)
         async with asyncio.timeout(5):
             while not rung:
-                await two.commons.ring("c" * 32, Delivery(b"1"))
+                await two.coordinator.forward("c" * 32, Delivery(b"1"))
                 await asyncio.sleep(0.02)
 
 
 async def passed(store: RedisStore) -> None:
-    async with store.commons.permit(ACCOUNT, 2):
+    async with store.coordinator.slot(ACCOUNT, 2):
         pass
 
 
@@ -203,7 +203,7 @@ async def test_after_a_break_nobody_is_declared_dead_at_once(lasting_server: Red
         await back(second)
         until_then = time.monotonic() + 3 * LEASE
         while time.monotonic() < until_then:
-            assert [each.key async for each in second.commons.orphans(ACCOUNT)] == []
+            assert [each.key async for each in second.coordinator.orphans(ACCOUNT)] == []
             await asyncio.sleep(0.02)
 
 
@@ -237,7 +237,7 @@ async def test_closing_meanwhile_tells_the_tokens_of_what_could_not_be_written(
     assert mine.token in said.text
     own_server.start()
     async with store:  # the same store, opened again, still knows
-        await until(lambda: not store._replica.debts.news)
+        await until(lambda: not store._membership.backlog.unwritten)
         assert (await store.get("job-1")) is not None
 
 
@@ -288,8 +288,8 @@ async def lost_news(store: RedisStore, server: RedisServer) -> None:
     for key in ("bad", "good"):
         await store.put(accepted(record(key)))
     server.start()
-    name, *_ = store._names.job(digest("bad"))
+    name, *_ = store._keys.job(digest("bad"))
     server.ask(f'DEL "{name}"')
     server.ask(f'SET "{name}" nonsense')
-    await until(lambda: "good" not in store._replica.debts.news)
+    await until(lambda: "good" not in store._membership.backlog.unwritten)
     await back(store)

@@ -18,7 +18,7 @@ import aiowatermark as aw
 from aiowatermark.jobs import Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.sqlite import worker as sqlite_thread
-from aiowatermark.stores.sqlite.database import Table
+from aiowatermark.stores.sqlite.database import Database
 
 from .conftest import finished, kept, read, record, refused
 
@@ -33,14 +33,14 @@ def path(tmp_path: Path) -> Path:
 
 def altered(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     """Have a statement executed in every store that opens from now on."""
-    opened = Table.opened
+    opened = Database.open
 
-    def with_statement(path: Path, patience: float) -> Table:
+    def with_statement(path: Path, patience: float) -> Database:
         table = opened(path, patience)
         table.connection.execute(statement)
         return table
 
-    monkeypatch.setattr(Table, "opened", with_statement)
+    monkeypatch.setattr(Database, "open", with_statement)
 
 
 # files that are no store
@@ -274,7 +274,7 @@ async def test_two_processes_that_race_for_the_same_keys_never_both_win(path: Pa
 
 
 async def test_a_store_another_program_holds_for_too_long_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_thread, "_PATIENCE", 0.01)
+    monkeypatch.setattr(sqlite_thread, "_LOCK_TIMEOUT", 0.01)
     async with aw.SQLiteStore(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

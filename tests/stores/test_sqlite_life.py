@@ -14,7 +14,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.jobs import Output, Snapshot, Status
-from aiowatermark.media.memory import Bytes, Encoded
+from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.stores.sqlite import worker as sqlite_thread
 
 from .conftest import finished, kept, queued, read, record, refused
@@ -69,7 +69,7 @@ async def test_a_result_whose_file_is_gone_has_expired_and_the_record_is_there(p
 async def test_what_is_no_base64_costs_the_output_and_not_the_record(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
         await store.open(mine := record())
-        await store.put(finished(mine, Encoded("*not base64*")))
+        await store.put(finished(mine, Base64Text("*not base64*")))
         known = await store.get("order-1")
         assert known is not None
         assert isinstance(known.snapshot.outputs[0].error, aw.ResultExpired)
@@ -133,7 +133,7 @@ async def test_finished_jobs_are_removed_when_they_are_old_and_unfinished_ones_n
 
 
 async def test_a_store_that_stays_open_tidies_up_now_and_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_thread, "_TIDY", 0.0)
+    monkeypatch.setattr(sqlite_thread, "_EXPIRE_INTERVAL", 0.0)
     async with aw.SQLiteStore(path, keep=0.0) as store:
         await store.put(finished(record("order-1")))
         await store.open(record("order-2"))

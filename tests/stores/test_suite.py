@@ -13,7 +13,7 @@ from attrs import evolve
 
 import aiowatermark as aw
 from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
-from aiowatermark.media.memory import Bytes, Encoded
+from aiowatermark.media.memory import Base64Text, Bytes
 
 from .conftest import Make, finished, queued, read, record
 
@@ -196,8 +196,8 @@ async def test_results_that_came_as_bytes_come_back_byte_for_byte(make: Make) ->
     mask = base64.b64encode(CONTENT[:999]).decode()
     async with make() as store:
         await store.open(mine := record())
-        session = Session("session-1", Encoded(mask, name="mask.png"), 2)
-        picture = Encoded(base64.b64encode(CONTENT).decode())
+        session = Session("session-1", Base64Text(mask, name="mask.png"), 2)
+        picture = Base64Text(base64.b64encode(CONTENT).decode())
         await store.put(finished(mine, picture, Bytes(CONTENT[:5], name="small.png"), session=session))
     async with make() as store:
         known = await store.get("order-1")

@@ -24,7 +24,7 @@ REMOVE = """
 import asyncio, hashlib, json, sys
 import aiowatermark as aw
 async def main(name, credentials, base_url, store, key, media, mask):
-    provider = aw.named(name)(*credentials, base_url=base_url, polling=aw.Polling(0.05, 1, 1))
+    provider = aw.provider_class(name)(*credentials, base_url=base_url, polling=aw.Polling(0.05, 1, 1))
     async with aw.Client(provider, store=aw.SQLiteStore(store)) as client:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)

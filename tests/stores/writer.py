@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from aiowatermark.jobs import SENT, Output, Record, Snapshot, Status
+from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.sqlite.store import SQLiteStore
 
@@ -20,7 +20,7 @@ def say(*words: object) -> None:
 
 async def life(store: SQLiteStore, key: str, owner: str) -> None:
     """A job from its opening to its end; every seventh ends with bytes."""
-    record = Record(key, "picwish", SENT, owner=owner)
+    record = Record(key, "picwish", INITIAL_SNAPSHOT, owner=owner)
     if await store.open(record) is not None:
         return
     say(key, record.version)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiowatermark.transport.upload import Base64Slices, Pace
+from aiowatermark.transport.upload import Base64Chunks, ChunkSizer
 
 DATA = random.Random(3).randbytes(9_000_001)  # noqa: S311 - bytes, not keys
 
@@ -17,18 +17,18 @@ DATA = random.Random(3).randbytes(9_000_001)  # noqa: S311 - bytes, not keys
 def nothing_under_way() -> Iterator[None]:
     """Each test says how many bodies are under way."""
     yield
-    Pace.under_way = 0
+    ChunkSizer.active = 0
 
 
 @pytest.mark.parametrize("under_way", range(1, 9))
 def test_base64_is_one_text_on_a_line_that_is_quick_first_and_slow_later(under_way: int) -> None:
-    Pace.under_way = under_way
-    pace = Pace()
-    slices, parts = Base64Slices(pace), []
+    ChunkSizer.active = under_way
+    pace = ChunkSizer()
+    slices, parts = Base64Chunks(pace), []
     for number, start in enumerate(range(0, len(DATA), 1_000_000)):
-        for piece in slices.of(DATA[start : start + 1_000_000]):
+        for piece in slices.split(DATA[start : start + 1_000_000]):
             parts.append(bytes(piece))
-            pace.took(0.0 if number < 4 else 10.0)
+            pace.adjust(0.0 if number < 4 else 10.0)
             assert pace.size % 3 == 0
-    parts += map(bytes, slices.rest())
+    parts += map(bytes, slices.flush())
     assert b"".join(parts) == base64.b64encode(DATA)

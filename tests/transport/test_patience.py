@@ -7,12 +7,12 @@ from collections.abc import Awaitable
 
 import pytest
 
-from aiowatermark.transport.request_timeouts import Patience
+from aiowatermark.transport.request_timeouts import TimeoutGroup
 
 VIRTUAL_CLOCK = True
 
 
-async def waited(patience: Patience, seconds: float, wait: Awaitable[object]) -> str:
+async def waited(patience: TimeoutGroup, seconds: float, wait: Awaitable[object]) -> str:
     """What becomes of a wait, and when."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -29,7 +29,7 @@ async def waited(patience: Patience, seconds: float, wait: Awaitable[object]) ->
 
 
 async def test_each_wait_is_cut_off_when_its_own_time_is_over() -> None:
-    patience = Patience()
+    patience = TimeoutGroup()
     waits = [waited(patience, seconds, asyncio.sleep(100)) for seconds in (30, 5, 180, 5)]
     waits.append(waited(patience, 60, asyncio.sleep(7)))
     told = await asyncio.gather(*(waits[:4]), waits[4])
@@ -37,7 +37,7 @@ async def test_each_wait_is_cut_off_when_its_own_time_is_over() -> None:
 
 
 async def test_a_thousand_waits_need_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience, loop = Patience(), asyncio.get_running_loop()
+    patience, loop = TimeoutGroup(), asyncio.get_running_loop()
     timers: list[float] = []
     call_at = loop.call_at
 
@@ -52,7 +52,7 @@ async def test_a_thousand_waits_need_one_timer(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_task_cancelled_by_somebody_else_stays_cancelled() -> None:
-    patience = Patience()
+    patience = TimeoutGroup()
     task = asyncio.create_task(waited(patience, 30, asyncio.sleep(100)))
     await asyncio.sleep(1)
     task.cancel()
@@ -61,7 +61,7 @@ async def test_a_task_cancelled_by_somebody_else_stays_cancelled() -> None:
 
 
 async def test_a_task_cancelled_in_the_moment_its_time_is_over_stays_cancelled() -> None:
-    patience = Patience()
+    patience = TimeoutGroup()
     task = asyncio.create_task(waited(patience, 30, asyncio.sleep(100)))
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(30, task.cancel)
@@ -70,7 +70,7 @@ async def test_a_task_cancelled_in_the_moment_its_time_is_over_stays_cancelled()
 
 
 async def test_a_wait_inside_a_cleanup_is_cut_off_as_any_other() -> None:
-    patience = Patience()
+    patience = TimeoutGroup()
     told: list[str] = []
 
     async def cleaning_up() -> None:
@@ -88,7 +88,7 @@ async def test_a_wait_inside_a_cleanup_is_cut_off_as_any_other() -> None:
 
 
 async def test_closing_cuts_off_what_still_waits_and_leaves_no_timer() -> None:
-    patience = Patience()
+    patience = TimeoutGroup()
     task = asyncio.create_task(waited(patience, 30, asyncio.sleep(100)))
     await asyncio.sleep(1)
     patience.close()

@@ -18,8 +18,8 @@ from aiohttp import web
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, Fault
-from aiowatermark.transport.atomic_file import whole, write_blocks
-from aiowatermark.transport.url_guard import public
+from aiowatermark.transport.atomic_file import atomic_file, write_blocks
+from aiowatermark.transport.url_guard import is_public
 
 Picture = Callable[..., bytes]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -118,7 +118,7 @@ async def test_an_answer_lost_after_the_work_is_paid_once_and_in_doubt(
 async def test_nothing_that_breaks_after_bytes_left_is_sent_again(
     emulator: Emulator, picture: Picture, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_ANSWER", 0.2)
+    monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
     emulator.inject(fault, provider="picwish", step="submit")
     async with aw.Client(emulator.provider("picwish")) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
@@ -344,7 +344,7 @@ async def test_a_public_provider_cannot_send_us_to_a_private_host(tmp_path: Path
     ],
 )
 def test_only_addresses_of_the_open_internet_are_public(address: str, *, yes: bool) -> None:
-    assert public(address) is yes
+    assert is_public(address) is yes
 
 
 async def test_base64_in_json_is_encoded_in_a_stream_as_the_standard_library_does(picture: Picture) -> None:
@@ -384,10 +384,10 @@ async def test_a_link_is_fetched_where_a_provider_takes_files_only(emulator: Emu
 
 
 async def test_a_save_cancelled_while_it_begins_leaves_no_debris(tmp_path: Path) -> None:
-    from aiowatermark.transport.atomic_file import whole
+    from aiowatermark.transport.atomic_file import atomic_file
 
     async def begin() -> None:
-        async with whole(tmp_path / "clean.jpg"):
+        async with atomic_file(tmp_path / "clean.jpg"):
             await asyncio.Event().wait()
 
     for turns in range(4):
@@ -419,7 +419,7 @@ async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_
     async with (
         served(note) as url,
         aiohttp.ClientSession(trust_env=True) as session,
-        HttpTransport(provider, given=session) as transport,
+        HttpTransport(provider, user_session=session) as transport,
     ):
         await transport.download(url, tmp_path / "out", None)
     assert "Authorization" not in seen[0]
@@ -430,8 +430,8 @@ async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_
 async def test_a_file_is_whole_however_much_the_system_takes_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None, gathered: int
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._GATHERED", gathered)
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._LEAST", 100)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", gathered)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
     writev = os.writev
     if taken is None:
         monkeypatch.delattr(os, "writev")
@@ -444,7 +444,7 @@ async def test_a_file_is_whole_however_much_the_system_takes_at_once(
             yield block
 
     target = tmp_path / "whole.bin"
-    async with whole(target) as part:
+    async with atomic_file(target) as part:
         assert await write_blocks(part.file, coming()) == sum(map(len, blocks))
     assert target.read_bytes() == b"".join(blocks)
 
@@ -452,8 +452,8 @@ async def test_a_file_is_whole_however_much_the_system_takes_at_once(
 async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._GATHERED", 300)
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._LEAST", 100)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", 300)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
     writev, room = os.writev, [1000]
 
     def full(fd: int, views: list[memoryview]) -> int:
@@ -469,7 +469,7 @@ async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
 
     monkeypatch.setattr(os, "writev", full)
     with pytest.raises(aw.TransferFailed, match="No space left"):
-        async with whole(tmp_path / "whole.bin") as part:
+        async with atomic_file(tmp_path / "whole.bin") as part:
             await write_blocks(part.file, coming())
     assert list(tmp_path.iterdir()) == []
 
@@ -477,8 +477,8 @@ async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
 async def test_calling_off_a_write_leaves_no_thread_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._GATHERED", 300)
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._LEAST", 100)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", 300)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -486,7 +486,7 @@ async def test_calling_off_a_write_leaves_no_thread_and_no_file(
             await asyncio.sleep(0)
 
     async def saving() -> None:
-        async with whole(tmp_path / "whole.bin") as part:
+        async with atomic_file(tmp_path / "whole.bin") as part:
             await write_blocks(part.file, endless())
 
     task = asyncio.create_task(saving())

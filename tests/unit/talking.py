@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiowatermark.jobs import Snapshot
-from aiowatermark.provider import Dialogue
+from aiowatermark.provider import Exchange
 from aiowatermark.wire import Request, Response
 
 
@@ -16,7 +16,7 @@ def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(status, headers or {}, body)
 
 
-def talked(flow: Dialogue[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
+def talked(flow: Exchange[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
     """Drive a flow with answers; gives its end and all it said on the way."""
     said: list[Request | Snapshot] = []
     left = list(replies)

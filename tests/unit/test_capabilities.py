@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aiowatermark.capabilities import Capabilities, Pictures, check
+from aiowatermark.capabilities import Capabilities, ImageLimits, check_job
 from aiowatermark.errors import InvalidInput, Unsupported
 from aiowatermark.jobs import Job, Session
 from aiowatermark.media.base import Media
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.media.sniff import Looks, look, named_like_a_video
+from aiowatermark.media.sniff import MediaInfo, has_video_suffix, sniff
 from aiowatermark.provider import Provider
 from aiowatermark.providers.dewatermark import Dewatermark
 from aiowatermark.providers.gptge import GptGe
@@ -36,12 +36,12 @@ def checked(
     provider: Provider, *inputs: Media, mask: Media | None = None, session: Session | None = None, **options: Any
 ) -> None:
     """What a client does with a job before it sends anything."""
-    job = Job(inputs, mask, provider.chosen(options), session)
+    job = Job(inputs, mask, provider.resolve_options(options), session)
     held = [*inputs, *(media for media in (mask, *job.options.values()) if isinstance(media, Media))]
-    looks = {id(media): look(media.data) for media in held if isinstance(media, Bytes)}
-    takes = provider.limits(job)
-    job = Job(inputs, mask, job.options, session, any(takes.kind(media, looks.get(id(media))) for media in inputs))
-    check(takes, provider.title, job, looks)
+    looks = {id(media): sniff(media.data) for media in held if isinstance(media, Bytes)}
+    takes = provider.capabilities_for(job)
+    job = Job(inputs, mask, job.options, session, any(takes.is_video(media, looks.get(id(media))) for media in inputs))
+    check_job(takes, provider.display_name, job, looks)
 
 
 def test_a_picture_as_it_should_be_passes_everywhere() -> None:
@@ -65,7 +65,7 @@ def test_a_picture_as_it_should_be_passes_everywhere() -> None:
 )
 def test_another_format_is_refused_by_name(provider: Provider, kind: str, accepted: str) -> None:
     with pytest.raises(
-        InvalidInput, match=rf"picture.jpg is {kind.lower()}, not {accepted}: {provider.title} would refuse it"
+        InvalidInput, match=rf"picture.jpg is {kind.lower()}, not {accepted}: {provider.display_name} would refuse it"
     ):
         checked(provider, Bytes(drawn(kind)))
 
@@ -122,11 +122,11 @@ def test_a_picture_to_refine_is_smaller() -> None:
     ],
 )
 def test_photo_erasers_pictures_are_between_its_borders(size: tuple[int, int], said: str) -> None:
-    pictures = PhotoEraser.capabilities.pictures
+    pictures = PhotoEraser.capabilities.images
     with pytest.raises(InvalidInput, match=said):
-        pictures.check(Bytes(b"x"), Looks("png", *size), "Photo Eraser")
+        pictures.check(Bytes(b"x"), MediaInfo("png", *size), "Photo Eraser")
     for fine in ((257, 257), (4999, 4999), (1600, 400), (400, 1600)):
-        pictures.check(Bytes(b"x"), Looks("png", *fine), "Photo Eraser")
+        pictures.check(Bytes(b"x"), MediaInfo("png", *fine), "Photo Eraser")
 
 
 class Heavy(Bytes):
@@ -139,16 +139,16 @@ class Heavy(Bytes):
 
 @pytest.mark.parametrize("provider", [PICWISH, ERASER], ids=lambda provider: provider.name)
 def test_a_file_that_is_too_large_is_refused(provider: Provider) -> None:
-    looks = Looks("png", 300, 300)
+    looks = MediaInfo("png", 300, 300)
     with pytest.raises(InvalidInput, match=r"50.0 MB, more than 50 MB"):
-        provider.capabilities.pictures.check(Heavy(b"x"), looks, provider.title)
-    provider.capabilities.pictures.check(Bytes(b"x"), looks, provider.title)
+        provider.capabilities.images.check(Heavy(b"x"), looks, provider.display_name)
+    provider.capabilities.images.check(Bytes(b"x"), looks, provider.display_name)
 
 
 def test_what_cannot_be_told_is_left_to_the_provider() -> None:
-    PicWish.capabilities.pictures.check(Bytes(b"x"), Looks("png"), "PicWish")
+    PicWish.capabilities.images.check(Bytes(b"x"), MediaInfo("png"), "PicWish")
     checked(PICWISH, LINK)
-    Pictures().check(Bytes(b"x"), Looks("avif", 1, 1_000_000), "anybody")
+    ImageLimits().check(Bytes(b"x"), MediaInfo("avif", 1, 1_000_000), "anybody")
 
 
 # masks
@@ -246,24 +246,24 @@ def test_a_file_where_only_links_are_taken_is_refused_with_a_way_out() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
 def test_a_picture_is_known_by_its_first_bytes(kind: str) -> None:
-    looks = look(drawn(kind, 301, 203)[: 1 << 16])
+    looks = sniff(drawn(kind, 301, 203)[: 1 << 16])
     assert (looks.format, looks.video) == (kind.lower(), False)
     if kind != "BMP":
         assert (looks.width, looks.height) == (301, 203)
 
 
 def test_the_size_of_a_bmp_is_known_too() -> None:
-    assert look(drawn("BMP", 301, 203)) == Looks("bmp", 301, 203)
+    assert sniff(drawn("BMP", 301, 203)) == MediaInfo("bmp", 301, 203)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
 def test_a_damaged_head_is_still_told_or_left_open(kind: str) -> None:
     data = drawn(kind, 301, 203)
     for end in (0, 1, 3, 4, 8, 11, 12, 16, 20, 24, 30, 40, 60):
-        looks = look(data[:end])
+        looks = sniff(data[:end])
         assert looks.format in {None, kind.lower()}
         assert min(looks.width, looks.height) >= 0
-        zeroed = look(data[:end] + b"\xff" * 64)
+        zeroed = sniff(data[:end] + b"\xff" * 64)
         assert zeroed.format in {None, kind.lower()}
 
 
@@ -277,20 +277,20 @@ def test_a_damaged_head_is_still_told_or_left_open(kind: str) -> None:
     ],
 )
 def test_a_film_is_known_by_its_first_bytes(head: bytes, name: str) -> None:
-    assert look(head) == Looks(name)
-    assert look(head).video
+    assert sniff(head) == MediaInfo(name)
+    assert sniff(head).video
 
 
 @pytest.mark.parametrize(
     "head", [b"\x00\x00\x00\x18ftypavif", b"\x00\x00\x00\x18ftypheic", b"RIFF\x00\x00\x00\x00WEBP"]
 )
 def test_a_picture_in_a_films_container_is_a_picture(head: bytes) -> None:
-    assert not look(head).video
+    assert not sniff(head).video
 
 
 def test_a_link_is_a_film_by_its_name_and_bytes_by_their_looks() -> None:
-    assert named_like_a_video(Link("https://example.com/CLIP.mp4?x=y"))
-    assert not named_like_a_video(Link("https://example.com/a.png?x=.mp4"))
+    assert has_video_suffix(Link("https://example.com/CLIP.mp4?x=y"))
+    assert not has_video_suffix(Link("https://example.com/a.png?x=.mp4"))
     takes = Capabilities(videos=True)
-    assert not takes.kind(Bytes(b"x", name="clip.mp4"), Looks("png"))
-    assert takes.kind(Bytes(b"x", name="clip.mp4"), Looks(None))
+    assert not takes.is_video(Bytes(b"x", name="clip.mp4"), MediaInfo("png"))
+    assert takes.is_video(Bytes(b"x", name="clip.mp4"), MediaInfo(None))

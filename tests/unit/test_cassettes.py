@@ -12,9 +12,9 @@ import pytest
 from aiowatermark.errors import WatermarkError
 from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
 from aiowatermark.media.base import Media
-from aiowatermark.media.memory import Bytes, Encoded, Link
-from aiowatermark.provider import Credits, Dialogue, Provider
-from aiowatermark.providers import known, named
+from aiowatermark.media.memory import Base64Text, Bytes, Link
+from aiowatermark.provider import Credits, Exchange, Provider
+from aiowatermark.providers import provider_class, provider_names
 from aiowatermark.wire import Base64, Json, Multipart, Request, Response
 
 FOLDER = Path(__file__).parent.parent / "cassettes"
@@ -36,7 +36,7 @@ def as_job(provider: Provider, words: Mapping[str, Any]) -> Job:
     given = words.get("session")
     session = Session(given["id"], as_media(given["mask"]), given["refinements"]) if given else None
     inputs = tuple(media for name in words["inputs"] if (media := as_media(name)))
-    options = provider.chosen(words.get("options", {}))
+    options = provider.resolve_options(words.get("options", {}))
     return Job(inputs, as_media(words.get("mask")), options, session, video=words.get("video", False))
 
 
@@ -46,7 +46,7 @@ def as_record(name: str, cassette: Mapping[str, Any]) -> Record:
     return Record("key", name, snapshot, video=cassette.get("video", False), inputs=inputs)
 
 
-def dialogue(provider: Provider, cassette: Mapping[str, Any]) -> Dialogue[Any]:
+def dialogue(provider: Provider, cassette: Mapping[str, Any]) -> Exchange[Any]:
     if cassette["call"] == "submit":
         return provider.submit(as_job(provider, cassette["job"]), cassette["job"].get("callback_url"))
     return provider.credits() if cassette["call"] == "credits" else provider.query(as_record(provider.name, cassette))
@@ -83,7 +83,7 @@ def output(one: Output) -> Any:
     match one.media:
         case Link(url):
             return url
-        case Encoded(text):
+        case Base64Text(text):
             return {"base64": text}
     assert one.error is not None
     return {"error": one.error.message}
@@ -102,7 +102,7 @@ def told(snapshot: Snapshot) -> Mapping[str, Any]:
         "details": dict(snapshot.details) or None,
     }
     if session is not None:
-        assert isinstance(session.mask, Encoded)
+        assert isinstance(session.mask, Base64Text)
         words["session"] = {"id": session.id, "mask": session.mask.text, "refinements": session.refinements}
     return {name: value for name, value in words.items() if value is not None}
 
@@ -132,7 +132,7 @@ def test_a_provider_says_what_its_documents_show_and_understands_what_they_answe
     name: str, cassette: Mapping[str, Any]
 ) -> None:
     file = FILES[name]
-    provider = named(name)(**file["account"], **cassette.get("settings", {}))
+    provider = provider_class(name)(**file["account"], **cassette.get("settings", {}))
     if "error" in cassette:
         with pytest.raises(WatermarkError) as caught:
             played(provider, cassette, file["auth"])
@@ -147,13 +147,13 @@ def test_a_provider_says_what_its_documents_show_and_understands_what_they_answe
 
 
 def test_every_provider_has_cassettes_and_every_cassette_a_provider() -> None:
-    assert tuple(FILES) == known()
+    assert tuple(FILES) == provider_names()
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", provider_names())
 def test_every_call_of_a_provider_is_shown_by_a_cassette(name: str) -> None:
     calls = {cassette["call"] for cassette in FILES[name]["cassettes"]}
-    provider = named(name)
+    provider = provider_class(name)
     written = {
         call for call in ("submit", "query", "credits") if getattr(provider, call) is not getattr(Provider, call)
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from aiowatermark.codec import Numeric, Text, parse
+from aiowatermark.codec import NumberLike, TextLike, parse
 from aiowatermark.errors import UnexpectedAnswer
 from aiowatermark.wire import Response
 
@@ -24,8 +24,8 @@ class Answer:
     count: int | None = None
     ratio: float | None = None
     on: bool | None = None
-    number: Numeric | None = None
-    text: Text | None = None
+    number: NumberLike | None = None
+    text: TextLike | None = None
     inner: Inner | None = None
     many: list[Inner] | None = None
 

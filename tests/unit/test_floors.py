@@ -15,7 +15,7 @@ import aiowatermark
 ROOT = Path(aiowatermark.__file__).parent
 # lowest first; what stands in one row are strangers to one another
 FLOORS = (
-    ("errors", "events"),
+    ("errors", "events", "redaction"),
     ("media",),
     ("jobs", "wire"),
     ("results", "codec"),

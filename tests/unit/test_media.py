@@ -20,13 +20,14 @@ from PIL import Image
 
 from aiowatermark.errors import InvalidInput, TransferFailed
 from aiowatermark.media import Source, as_media, optional_media
-from aiowatermark.media.base import BLOCK, HEAD, SLICE, Media, redacted, safe_name
-from aiowatermark.media.files import File, OpenFile, Reading
-from aiowatermark.media.memory import Bytes, Encoded, Link
+from aiowatermark.media.base import BLOCK_SIZE, CHUNK, SNIFF_BYTES, Media, safe_name
+from aiowatermark.media.files import File, FileReader, OpenFile
+from aiowatermark.media.memory import Base64Text, Bytes, Link
 from aiowatermark.media.stream import Stream
-from aiowatermark.media.stroke_mask import Smear, paint
+from aiowatermark.media.stroke_mask import StrokeMask, draw_strokes
+from aiowatermark.redaction import redact_url
 
-DATA = random.Random(7).randbytes(BLOCK + 12_345)  # noqa: S311 - bytes, not keys
+DATA = random.Random(7).randbytes(BLOCK_SIZE + 12_345)  # noqa: S311 - bytes, not keys
 RED, BLACK = (255, 0, 0), (0, 0, 0)
 
 
@@ -56,7 +57,7 @@ async def test_every_source_gives_its_bytes(path: Path) -> None:
             media = as_media(source)
             await media.measure()
             assert media.size == len(DATA)
-            assert await media.head() == DATA[:HEAD]
+            assert await media.head() == DATA[:SNIFF_BYTES]
             assert await whole(media) == DATA
             assert media.reopenable
             assert await whole(media) == DATA
@@ -147,7 +148,7 @@ async def test_an_open_file_is_read_from_where_it_stands(path: Path) -> None:
         media = as_media(opened)
         await media.measure()
         assert media.size == len(DATA) - 1000
-        assert await media.head() == DATA[1000 : 1000 + HEAD]
+        assert await media.head() == DATA[1000 : 1000 + SNIFF_BYTES]
         for _ in range(2):
             assert await whole(media) == DATA[1000:]
 
@@ -203,7 +204,7 @@ def test_identities_tell_media_apart_without_their_content(path: Path) -> None:
     media: list[Media] = [
         Bytes(b"canary"),
         Bytes(b"canary2"),
-        Encoded(b64encode(b"canary").decode()),
+        Base64Text(b64encode(b"canary").decode()),
         Link("https://example.com/a?canary"),
         Link("https://example.com/b?canary"),
         as_media(path),
@@ -217,32 +218,32 @@ def test_identities_tell_media_apart_without_their_content(path: Path) -> None:
 
 def test_no_repr_shows_bytes_or_a_query(path: Path) -> None:
     opened: BinaryIO = io.BytesIO(b"canary")
-    media = [Bytes(b"canary"), Encoded("canary=="), Link("https://u:canary@example.com/a?canary"), OpenFile(opened)]
-    assert "canary" not in repr([*media, Smear(media[0]), Stream(pieces(b"canary"))])
+    media = [Bytes(b"canary"), Base64Text("canary=="), Link("https://u:canary@example.com/a?canary"), OpenFile(opened)]
+    assert "canary" not in repr([*media, StrokeMask(media[0]), Stream(pieces(b"canary"))])
 
 
 # base64
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, SLICE - 1, SLICE, SLICE + 1, 3 * SLICE + 2])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 2])
 async def test_base64_in_blocks_is_base64_at_once(size: int) -> None:
     data = DATA[:size]
-    media = Encoded(b64encode(data).decode())
+    media = Base64Text(b64encode(data).decode())
     assert await whole(media) == b64decode(media.text) == data
     assert media.size == size
-    assert await media.head() == data[:HEAD]
+    assert await media.head() == data[:SNIFF_BYTES]
     assert await whole(media) == data
 
 
 @given(st.binary(min_size=1, max_size=200))
 def test_the_size_of_base64_is_known_before_it_is_decoded(data: bytes) -> None:
-    assert Encoded(b64encode(data).decode()).size == len(data)
+    assert Base64Text(b64encode(data).decode()).size == len(data)
 
 
 @pytest.mark.parametrize("text", ["QUI", "QU=I", "Q!JD", "QUJD=QUJD", "é===", "QUJD\n"])
 async def test_what_is_no_base64_is_a_failed_transfer(text: str) -> None:
     with pytest.raises(TransferFailed, match="not valid base64"):
-        await whole(Encoded(text))
+        await whole(Base64Text(text))
 
 
 # names and links
@@ -321,13 +322,13 @@ def test_a_link_is_named_after_its_path(link: str, name: str) -> None:
     ],
 )
 def test_of_a_link_only_host_and_path_are_shown(link: str, shown: str) -> None:
-    assert redacted(link) == shown
+    assert redact_url(link) == shown
     assert "canary" not in repr(Link(link))
 
 
 @pytest.mark.parametrize("text", ["http://[canary", "https://[::1?canary", "", "no link"])
 def test_redacting_never_raises(text: str) -> None:
-    assert "canary" not in redacted(text)
+    assert "canary" not in redact_url(text)
 
 
 @pytest.mark.parametrize("name", ["", "../x.png", "a/b/c.jpg"])
@@ -347,7 +348,7 @@ def png(picture: Image.Image, **options: Any) -> bytes:
 
 
 def painted(picture: Image.Image, **options: Any) -> Image.Image:
-    with Image.open(io.BytesIO(paint(png(picture, **options)))) as made:
+    with Image.open(io.BytesIO(draw_strokes(png(picture, **options)))) as made:
         assert made.format == "PNG"
         return made.convert("RGB")
 
@@ -422,20 +423,20 @@ def test_a_damaged_mask_is_refused_and_nothing_else_comes_of_it() -> None:
                 data[generator.randrange(min(len(data), 200))] = generator.randrange(256)
             cut = generator.choice([len(data), generator.randrange(len(data))])
             with suppress(InvalidInput):
-                paint(bytes(data[:cut]))
+                draw_strokes(bytes(data[:cut]))
 
 
 async def test_a_smear_is_painted_once_and_read_as_often_as_one_likes() -> None:
     mask = Bytes(png(Image.new("L", (8, 8), 255)))
-    assert Smear(mask).size is None
-    smear = Smear(mask)
+    assert StrokeMask(mask).size is None
+    smear = StrokeMask(mask)
     await smear.measure()
     data = await whole(smear)
     assert await whole(smear) == data
     assert (smear.size, smear.name) == (len(data), "smear.png")
     assert smear.identity == smear.mask.identity
     with pytest.raises(InvalidInput, match="no picture that can be read"):
-        await Smear(Bytes(b"no picture")).measure()
+        await StrokeMask(Bytes(b"no picture")).measure()
 
 
 async def test_readings_that_are_called_off_while_they_open_are_closed(tmp_path: Path) -> None:
@@ -446,11 +447,11 @@ async def test_readings_that_are_called_off_while_they_open_are_closed(tmp_path:
         async for _ in File(path).blocks():
             await asyncio.sleep(0)
 
-    before = Reading.now
+    before = FileReader.open_readers
     for steps in range(20):
         task = asyncio.create_task(read())
         for _ in range(steps % 4):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert Reading.now == before
+    assert FileReader.open_readers == before

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from aiowatermark.errors import InvalidInput
-from aiowatermark.http_errors import about_money
+from aiowatermark.http_errors import mentions_billing
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.provider import Provider
-from aiowatermark.providers import known, named
+from aiowatermark.providers import provider_class, provider_names
 from aiowatermark.wire import Request
 
 CANARY = "canary-7f3a"
-each = pytest.mark.parametrize("kind", [named(name) for name in known()], ids=known())
+each = pytest.mark.parametrize("kind", [provider_class(name) for name in provider_names()], ids=provider_names())
 
 
 def made(kind: type[Provider], **settings: Any) -> Provider:
@@ -29,7 +29,7 @@ def made(kind: type[Provider], **settings: Any) -> Provider:
 def job(provider: Provider) -> Job:
     inputs = (Bytes(b"x"),) if provider.capabilities.files else (Link("https://example.com/a.png?s=" + CANARY),)
     mask = None if provider.capabilities.mask == "none" else Link("https://example.com/m.png?s=" + CANARY)
-    return Job(inputs, mask, provider.chosen({}))
+    return Job(inputs, mask, provider.resolve_options({}))
 
 
 @each
@@ -94,7 +94,7 @@ def test_a_base_url_that_is_none_is_refused_without_its_password(kind: type[Prov
 @each
 def test_an_unknown_option_is_refused_by_name(kind: type[Provider]) -> None:
     with pytest.raises(InvalidInput, match="no option no_such_option"):
-        made(kind).chosen({"no_such_option": 1})
+        made(kind).resolve_options({"no_such_option": 1})
 
 
 @each
@@ -139,7 +139,7 @@ def test_a_provider_does_no_io_when_it_is_made_or_asked(kind: type[Provider]) ->
 
 def test_a_provider_that_does_not_exist_is_answered_with_those_that_do() -> None:
     with pytest.raises(InvalidInput, match="dewatermark, gptge, kaze, photoeraser, picwish"):
-        named("_visual")
+        provider_class("_visual")
 
 
 def module_of(kind: type[Provider]) -> ModuleType:
@@ -156,7 +156,7 @@ def test_a_provider_is_found_by_its_own_name(kind: type[Provider]) -> None:
     ["Insufficient credits to generate this", "integrate a balance first", "quota exceeded", "余额不足", "额度不足"],
 )
 def test_a_refusal_about_money_is_known_by_its_words(text: str) -> None:
-    assert about_money(text)
+    assert mentions_billing(text)
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_a_refusal_about_money_is_known_by_its_words(text: str) -> None:
     ["Too many requests", "rate_limit_exceeded: quota of requests", "request rate quota", "no", "slow down, credit"],
 )
 def test_a_refusal_about_haste_is_not_one_about_money(text: str) -> None:
-    assert not about_money(text)
+    assert not mentions_billing(text)

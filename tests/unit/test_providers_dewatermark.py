@@ -20,7 +20,7 @@ from aiowatermark.errors import (
     WatermarkError,
 )
 from aiowatermark.jobs import Job, Record, Session, Snapshot, Status
-from aiowatermark.media.memory import Bytes, Encoded
+from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.providers.dewatermark import Dewatermark
 from aiowatermark.wire import Multipart, Request, Response, Value
 
@@ -29,12 +29,12 @@ from .talking import answer, talked
 DEWATERMARK = Dewatermark("canary")
 PICTURE = Bytes(b"picture", name="picture.jpg")
 BRUSH = Bytes(b"brush", name="brush.png")
-VIDEO = Job((Bytes(b"film", name="clip.mp4"),), None, DEWATERMARK.chosen({}), video=True)
+VIDEO = Job((Bytes(b"film", name="clip.mp4"),), None, DEWATERMARK.resolve_options({}), video=True)
 RECORD = Record("key", "dewatermark", Snapshot("v-1", Status.QUEUED), video=True)
 
 
 def job(**options: Any) -> Job:
-    return Job((PICTURE,), None, DEWATERMARK.chosen(options))
+    return Job((PICTURE,), None, DEWATERMARK.resolve_options(options))
 
 
 def erased(image: Any = "QUJD", **edited: Any) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def test_the_picture_is_declared_as_the_jpeg_it_has_to_be() -> None:
     assert request.body.types == {"original_preview_image": "image/jpeg"}
 
 
-@pytest.mark.parametrize("base_of_session", [Encoded("Qg==", name="mask.png"), None])
-def test_a_first_refinement_sends_the_picture_and_later_ones_the_session(base_of_session: Encoded | None) -> None:
+@pytest.mark.parametrize("base_of_session", [Base64Text("Qg==", name="mask.png"), None])
+def test_a_first_refinement_sends_the_picture_and_later_ones_the_session(base_of_session: Base64Text | None) -> None:
     masks = ["mask_brush"] if base_of_session is None else ["mask_base", "mask_brush"]
     rest = [*masks, "remove_text", "predict_mode"]
     first = DEWATERMARK.refinement(PICTURE, Session("s-1", base_of_session, 0), BRUSH, {})
@@ -106,7 +106,7 @@ def test_a_refinement_counts_and_remembers_the_next_mask() -> None:
         refined = submitted(DEWATERMARK.refinement(PICTURE, Session("s", None, count), BRUSH, {}), erased())
         assert refined.session is not None
         assert refined.session.refinements == count + 1
-        assert isinstance(refined.session.mask, Encoded)
+        assert isinstance(refined.session.mask, Base64Text)
         assert refined.session.mask.text == "Qg=="
 
 
@@ -121,7 +121,7 @@ def test_a_refinement_takes_options_but_not_those_its_session_holds() -> None:
 def test_the_mask_of_everything_erased_stands_in_where_mask_is_missing() -> None:
     session = submitted(job(), erased(mask=None, watermark_mask="Qw==")).session
     assert session is not None
-    assert isinstance(session.mask, Encoded)
+    assert isinstance(session.mask, Base64Text)
     assert session.mask.text == "Qw=="
 
 
@@ -140,7 +140,7 @@ def test_an_answer_without_a_session_cannot_be_refined_but_is_a_result() -> None
 )
 async def test_what_was_paid_is_not_lost_to_a_strange_kind_of_base64(text: str) -> None:
     media = submitted(job(), erased(text)).outputs[0].media
-    assert isinstance(media, Encoded)
+    assert isinstance(media, Base64Text)
     assert b"".join([block async for block in media.blocks()]) == b"ABCD"
     assert media.size == 4
 
@@ -178,13 +178,13 @@ def test_a_picture_and_a_session_together_or_neither_are_refused_before_anything
     with pytest.raises(InvalidInput, match="one of the two"):
         fields(job(session_id="s"))
     with pytest.raises(InvalidInput, match="one of the two"):
-        fields(Job((), BRUSH, DEWATERMARK.chosen({})))
+        fields(Job((), BRUSH, DEWATERMARK.resolve_options({})))
 
 
 @pytest.mark.parametrize("session_id", ["", "  ", 7])
 def test_a_session_id_is_text(session_id: Any) -> None:
     with pytest.raises(InvalidInput, match="session_id is the text"):
-        DEWATERMARK.chosen({"session_id": session_id})
+        DEWATERMARK.resolve_options({"session_id": session_id})
 
 
 def test_a_picture_is_never_looked_for() -> None:
@@ -195,8 +195,8 @@ def test_a_picture_is_never_looked_for() -> None:
 
 def test_a_picture_to_refine_is_smaller() -> None:
     refined = DEWATERMARK.refinement(PICTURE, Session("s", None, 0), BRUSH, {})
-    assert DEWATERMARK.limits(refined).pictures.longest == 1920
-    assert DEWATERMARK.limits(job()).pictures.longest == 6000
+    assert DEWATERMARK.capabilities_for(refined).images.max_side == 1920
+    assert DEWATERMARK.capabilities_for(job()).images.max_side == 6000
 
 
 # videos

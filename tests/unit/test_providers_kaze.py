@@ -19,7 +19,7 @@ from aiowatermark.errors import (
 )
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.media.stroke_mask import Smear
+from aiowatermark.media.stroke_mask import StrokeMask
 from aiowatermark.providers.kaze import Kaze
 from aiowatermark.wire import Base64, Json, Request
 
@@ -30,7 +30,7 @@ RECORD = Record("key", "kaze", Snapshot("t-1", Status.QUEUED))
 
 
 def job(**options: Any) -> Job:
-    return Job((Bytes(b"x"),), options.pop("mask", None), KAZE.chosen(options))
+    return Job((Bytes(b"x"),), options.pop("mask", None), KAZE.resolve_options(options))
 
 
 def looked(payload: Any) -> Snapshot:
@@ -132,7 +132,7 @@ def test_a_look_is_repeatable_and_a_submit_is_not() -> None:
 
 def test_a_mask_becomes_a_smear_and_a_smear_of_ones_own_stays_as_it_is() -> None:
     own = Bytes(b"smear", name="own.png")
-    for given, kind in ((job(mask=Bytes(b"m")), Smear), (job(smear=own), Bytes)):
+    for given, kind in ((job(mask=Bytes(b"m")), StrokeMask), (job(smear=own), Bytes)):
         request = next(KAZE.submit(given, None))
         assert isinstance(request, Request)
         assert isinstance(request.body, Json)

@@ -217,14 +217,14 @@ def test_without_the_inputs_the_results_come_as_they_are() -> None:
     ],
 )
 def test_a_code_that_is_not_0_refuses(code: Any, kind: type[WatermarkError]) -> None:
-    job = Job((Link(SOURCES[0]),), Link(SOURCES[1]), ERASER.chosen({}))
+    job = Job((Link(SOURCES[0]),), Link(SOURCES[1]), ERASER.resolve_options({}))
     with pytest.raises(WatermarkError) as caught:
         talked(ERASER.submit(job, None), answer({"code": code, "msg": "", "data": {"task_id": "t"}}))
     assert type(caught.value) is kind
 
 
 def test_an_empty_balance_is_known_by_its_code_whatever_the_http_status() -> None:
-    job = Job((Link(SOURCES[0]),), Link(SOURCES[1]), ERASER.chosen({}))
+    job = Job((Link(SOURCES[0]),), Link(SOURCES[1]), ERASER.resolve_options({}))
     with pytest.raises(InsufficientCredits):
         talked(ERASER.submit(job, None), answer({"code": 490027}, 400))
     with pytest.raises(Rejected):
@@ -232,20 +232,20 @@ def test_an_empty_balance_is_known_by_its_code_whatever_the_http_status() -> Non
 
 
 def test_a_file_is_never_left_out_silently() -> None:
-    job = Job((Link(SOURCES[0]), Bytes(b"x")), Link(SOURCES[1]), ERASER.chosen({}))
+    job = Job((Link(SOURCES[0]), Bytes(b"x")), Link(SOURCES[1]), ERASER.resolve_options({}))
     with pytest.raises(Unsupported, match="links only"):
         next(ERASER.submit(job, None))
 
 
 @pytest.mark.parametrize("priority", range(10))
 def test_priorities_0_to_9_are_taken(priority: int) -> None:
-    assert ERASER.chosen({"priority": priority}) == {"priority": priority}
+    assert ERASER.resolve_options({"priority": priority}) == {"priority": priority}
 
 
 @pytest.mark.parametrize("priority", [10, -1, "3", 1.0, True, None])
 def test_any_other_priority_is_refused(priority: Any) -> None:
     with pytest.raises(InvalidInput, match="priority is a whole number from 0 to 9"):
-        ERASER.chosen({"priority": priority})
+        ERASER.resolve_options({"priority": priority})
 
 
 def test_the_task_id_is_escaped_in_the_path() -> None:

@@ -33,7 +33,7 @@ FILE = "https://results.example.com/out.jpg?Signature=a%2Bb"
 
 
 def submitted(provider: Provider, reply: Response, **options: Any) -> Snapshot:
-    end, _ = talked(provider.submit(Job((Bytes(b"x"),), None, provider.chosen(options)), None), reply)
+    end, _ = talked(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options(options)), None), reply)
     assert isinstance(end, Snapshot)
     return end
 
@@ -242,7 +242,7 @@ def test_the_gateways_own_errors_are_understood(
 @both
 def test_exactly_the_fields_file_or_url_are_sent(provider: Provider) -> None:
     for media, field in ((Bytes(b"x"), "file"), (Link("https://example.com/a.png"), "url")):
-        request = next(provider.submit(Job((media,), None, provider.chosen({})), None))
+        request = next(provider.submit(Job((media,), None, provider.resolve_options({})), None))
         assert isinstance(request, Request)
         assert isinstance(request.body, Multipart)
         assert list(request.body.fields) == [field]
@@ -254,7 +254,7 @@ def test_exactly_the_fields_file_or_url_are_sent(provider: Provider) -> None:
     ("given", "sent"), [(True, True), ("1", True), (1, True), ("0", False), ("false", False), (0, False)]
 )
 def test_sync_is_what_it_says(provider: Provider, given: Any, sent: bool) -> None:
-    request = next(provider.submit(Job((Bytes(b"x"),), None, provider.chosen({"sync": given})), None))
+    request = next(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options({"sync": given})), None))
     assert isinstance(request, Request)
     assert isinstance(request.body, Multipart)
     assert ("sync" in request.body.fields) is sent
@@ -264,7 +264,7 @@ def test_sync_is_what_it_says(provider: Provider, given: Any, sent: bool) -> Non
 @pytest.mark.parametrize("given", ["yes please", None, 2, []])
 def test_sync_is_on_or_off(provider: Provider, given: Any) -> None:
     with pytest.raises(InvalidInput, match="True or False"):
-        provider.chosen({"sync": given})
+        provider.resolve_options({"sync": given})
 
 
 ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
@@ -283,7 +283,7 @@ ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
     ids=["envelope", "bare", "form", "form with json", "nested form"],
 )
 def test_a_callback_is_understood_in_every_plausible_shape(provider: Provider, body: bytes) -> None:
-    snapshot = provider.delivered(Delivery(body), RECORD)
+    snapshot = provider.parse_callback(Delivery(body), RECORD)
     assert snapshot is not None
     assert snapshot.status is Status.SUCCEEDED
     assert isinstance(snapshot.outputs[0].media, Link)
@@ -310,14 +310,14 @@ def test_a_callback_is_understood_in_every_plausible_shape(provider: Provider, b
     ],
 )
 def test_a_callback_that_says_nothing_of_this_job_is_nothing(provider: Provider, body: bytes) -> None:
-    assert provider.delivered(Delivery(body), RECORD) is None
+    assert provider.parse_callback(Delivery(body), RECORD) is None
 
 
 @both
 def test_a_callback_that_overtakes_the_submits_answer_counts_only_where_it_names_its_task(provider: Provider) -> None:
     nameless = Record("key", "any")
-    assert provider.delivered(Delivery(b'{"state": 1, "file": "https://evil.example.com/x"}'), nameless) is None
-    told = provider.delivered(Delivery(json.dumps(ENVELOPE).encode()), nameless)
+    assert provider.parse_callback(Delivery(b'{"state": 1, "file": "https://evil.example.com/x"}'), nameless) is None
+    told = provider.parse_callback(Delivery(json.dumps(ENVELOPE).encode()), nameless)
     assert told is not None
     assert told.task_id == "t-1"
 
@@ -325,4 +325,4 @@ def test_a_callback_that_overtakes_the_submits_answer_counts_only_where_it_names
 def test_picwish_keeps_its_two_requests_a_second_and_has_a_host_for_china() -> None:
     assert PicWish("key").requests_per_second == 2.0
     assert PicWish("key", base_url=PicWish.CHINA).base_url == "https://techsz.aoscdn.com"
-    assert PicWish.home == "https://techhk.aoscdn.com"
+    assert PicWish.default_base_url == "https://techhk.aoscdn.com"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aiowatermark.errors import UnexpectedAnswer
 from aiowatermark.media.memory import Bytes
-from aiowatermark.wire import Base64, Delivery, Json, Multipart, Request, Response, excerpt, names, parsed
+from aiowatermark.redaction import redacted_excerpt
+from aiowatermark.wire import Base64, Delivery, Json, Multipart, Request, Response, join_sorted, parse_json
 
 PICTURE = b64encode(b"\xff\xd8\xff\xe0" * 40_000).decode()
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
@@ -70,14 +71,14 @@ def test_what_is_no_object_is_unexpected(body: bytes) -> None:
 
 def test_an_object_is_parsed_once_and_may_be_parsed_elsewhere() -> None:
     answer = reply(b'{"a": 1}')
-    answer.preload()
+    answer.parse_in_advance()
     assert answer.json() == {"a": 1}
     assert answer.json() is answer.json()
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": Infinity}', b"[-Infinity]"])
 def test_numbers_that_json_does_not_have_are_no_json(body: bytes) -> None:
-    assert parsed(body) is None
+    assert parse_json(body) is None
 
 
 @pytest.mark.parametrize("depth", [100, 900, 2_000, 4_000, 8_000, 100_000])
@@ -119,7 +120,7 @@ def test_what_is_called_a_secret_is_hidden_at_any_depth(key: str) -> None:
         {key: ["canary"]},
         {key: {"a": "canary"}},
     ):
-        assert "canary" not in excerpt(json.dumps(payload).encode())
+        assert "canary" not in redacted_excerpt(json.dumps(payload).encode())
 
 
 @pytest.mark.parametrize(
@@ -139,13 +140,13 @@ def test_what_is_called_a_secret_is_hidden_at_any_depth(key: str) -> None:
 @pytest.mark.parametrize("size", [300, 3_000, None])
 def test_no_picture_is_ever_shown(payload: Any, size: int | None) -> None:
     text = json.dumps(payload).replace(PICTURE, PICTURE[:size])
-    assert PICTURE[:40] not in excerpt(text.encode())
+    assert PICTURE[:40] not in redacted_excerpt(text.encode())
 
 
 def test_a_picture_that_is_no_json_is_not_shown_either() -> None:
-    assert PICTURE[:40] not in excerpt(PICTURE.encode())
-    assert "canary" not in excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode() + b'"}')
-    assert "canary" not in excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode())
+    assert PICTURE[:40] not in redacted_excerpt(PICTURE.encode())
+    assert "canary" not in redacted_excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode() + b'"}')
+    assert "canary" not in redacted_excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode())
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_a_picture_that_is_no_json_is_not_shown_either() -> None:
 )
 def test_of_a_link_neither_query_nor_password_is_shown(link: str) -> None:
     for body in (json.dumps({"file": link}), f"see {link} for more", f"<a href={link}>", link, json.dumps([link])):
-        text = excerpt(body.encode())
+        text = redacted_excerpt(body.encode())
         assert "canary" not in text
         assert "example.com/a.png" in text
 
@@ -170,7 +171,7 @@ def test_of_a_link_neither_query_nor_password_is_shown(link: str) -> None:
     "message", ["The link could not be fetched", "is that all? yes", "余额不足", "word and another " * 12]
 )
 def test_a_message_stays_readable(message: str) -> None:
-    assert message[:100].strip() in excerpt(json.dumps({"status": 400, "message": message}).encode())
+    assert message[:100].strip() in redacted_excerpt(json.dumps({"status": 400, "message": message}).encode())
 
 
 def test_an_excerpt_is_short_and_on_one_line() -> None:
@@ -195,4 +196,4 @@ def test_no_repr_shows_a_body_or_a_query() -> None:
 
 
 def test_names_are_sorted_words() -> None:
-    assert names({"b", "a"}) == "a, b"
+    assert join_sorted({"b", "a"}) == "a, b"

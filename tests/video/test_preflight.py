@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aiowatermark as aw
-from aiowatermark.emulator.restoration.video.restore import sample_footage
+from aiowatermark.emulator.restoration.video.restore import sample_video
 
 if TYPE_CHECKING:
     from .conftest import Host
@@ -22,7 +22,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_film_as_the_documents_want_it_warns_of_nothing(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = sample_footage(tmp_path / "clip.mp4", seconds=0.5, fps=24)
+    path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=24)
     async with host.client() as client:
         await client.remove(path)
     assert warnings(caplog) == []
@@ -31,7 +31,7 @@ async def test_a_film_as_the_documents_want_it_warns_of_nothing(
 async def test_another_rate_is_said_and_the_film_goes_up_all_the_same(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = sample_footage(tmp_path / "clip.mp4", seconds=0.5, fps=30)
+    path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=30)
     async with host.client() as client:
         await client.remove(path.read_bytes())
     (warning,) = warnings(caplog)
@@ -40,7 +40,7 @@ async def test_another_rate_is_said_and_the_film_goes_up_all_the_same(
 
 
 async def test_a_film_that_is_too_long_is_said(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = sample_footage(tmp_path / "clip.mp4", seconds=0.5, fps=24)
+    path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=24)
     data = bytearray(path.read_bytes())
     at = data.index(b"mvhd") + 4 + 12
     scale = int.from_bytes(data[at : at + 4], "big")
@@ -62,4 +62,4 @@ async def test_what_cannot_be_told_is_no_warning(host: Host, clip: Path, caplog:
         with clip.open("rb") as opened:
             await client.remove(opened)
     assert warnings(caplog) == []
-    assert aw.Dewatermark.capabilities.films is not None
+    assert aw.Dewatermark.capabilities.video_limits is not None

@@ -13,7 +13,7 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator
 from aiowatermark.emulator.pictures import sample_mark, stamp
 from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
-from aiowatermark.emulator.restoration.video.restore import sample_footage
+from aiowatermark.emulator.restoration.video.restore import sample_video
 
 MARK = sample_mark(width=160)
 
@@ -34,8 +34,8 @@ def near(first: Path, second: Path, mask: bytes) -> float:
 
 @pytest.mark.parametrize("by_mask", [False, True])
 async def test_the_mark_is_really_gone(tmp_path: Path, *, by_mask: bool) -> None:
-    plain = sample_footage(tmp_path / "plain.mp4", seconds=1, seed=3)
-    marked = sample_footage(tmp_path / "marked.mp4", seconds=1, seed=3, mark=MARK)
+    plain = sample_video(tmp_path / "plain.mp4", seconds=1, seed=3)
+    marked = sample_video(tmp_path / "marked.mp4", seconds=1, seed=3, mark=MARK)
     place = stamp(encode_as(next(frames(plain)), "png"), MARK)[1]
     async with Emulator(mark=MARK, processing=0) as emulator, aw.Client(emulator.provider("dewatermark")) as client:
         handle = await client.submit(marked, mask=place if by_mask else None)

@@ -232,8 +232,8 @@ async def test_the_length_of_every_kind_of_body_is_known_without_reading_it(tmp_
     media = as_media(path)
     await media.measure()
 
-    assert bodies.plan(media).length == 5 * GIB + 1
-    form = bodies.plan(Multipart({"file": media}))
+    assert bodies.encode_body(media).length == 5 * GIB + 1
+    form = bodies.encode_body(Multipart({"file": media}))
     assert form.length == 5 * GIB + 1 + sum(len(part) for part in form.parts if isinstance(part, bytes))
-    text = bodies.plan(Json({"a": Base64(media)}))
+    text = bodies.encode_body(Json({"a": Base64(media)}))
     assert text.length == len('{"a": ""}') + (5 * GIB + 3) // 3 * 4

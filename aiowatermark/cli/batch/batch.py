@@ -12,20 +12,20 @@ from attrs import define, frozen
 
 from ... import Client, JobStore, Limits, Provider, SubmissionInDoubt
 from ...jobs import Record, Status
-from ..console.progress import Board
+from ..console.progress import ProgressDisplay
 from ..console.runner import DONE, SOME_FAILED
-from ..options.callbacks import Callbacks
-from ..options.store import memory
-from .output_folder import Outputs
-from .report import Errand, summary, teller
-from .workers import Crew, Item, Task
+from ..options.callbacks import CallbackOptions
+from ..options.store import store_from
+from .output_folder import OutputFolder
+from .report import BatchRequest, make_reporter, summary
+from .workers import BatchAction, BatchItem, WorkerPool
 
 _DRAIN = 20.0
 """Seconds for which Ctrl-C waits for the answers to what was sent: each of them may have been paid."""
 
 
 @define
-class Means:
+class BatchContext:
     """What a task works with: an open client, and an open store where there is one."""
 
     client: Client
@@ -41,55 +41,57 @@ class Means:
 
 
 @frozen
-class Pace:
+class BatchLimits:
     """How many jobs at once, and how many seconds each may take."""
 
     jobs: int
     deadline: float
 
 
-async def run_errand(
-    errand: Errand,
+async def run_batch(
+    errand: BatchRequest,
     provider: Provider,
-    begun: Callable[[Means], tuple[Task, AsyncIterator[Item]]],
+    begun: Callable[[BatchContext], tuple[BatchAction, AsyncIterator[BatchItem]]],
     stop: asyncio.Event,
     *,
-    pace: Pace,
-    callbacks: Callbacks,
+    pace: BatchLimits,
+    callbacks: CallbackOptions,
 ) -> int:
     """Do the items and say what became of them; raises InvalidInput or StoreError where nothing can start."""
-    outputs = Outputs(errand.folder, remembers=errand.store is not None)
+    outputs = OutputFolder(errand.folder, remembers=errand.store is not None)
     await asyncio.to_thread(outputs.prepare)
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(callbacks.open(provider))
-        store = await stack.enter_async_context(memory(errand.store)) if errand.store else None
+        store = await stack.enter_async_context(store_from(errand.store)) if errand.store else None
         limits = Limits(submissions=min(pace.jobs, 16), in_flight=pace.jobs)
         client = Client(provider, limits=limits, deadline=pace.deadline, drain=_DRAIN, store=store, callbacks=receiver)
-        task, items = begun(Means(client, store))
-        board = Board(sys.stderr if errand.as_json else sys.stdout, errand.total)
-        crew = Crew(task, provider.title, outputs, board, teller(errand), stop)
-        await _worked(crew, client, items, min(pace.jobs, errand.total or pace.jobs), errand)
-    return SOME_FAILED if stop.is_set() or crew.unhappy else DONE
+        task, items = begun(BatchContext(client, store))
+        board = ProgressDisplay(sys.stderr if errand.as_json else sys.stdout, errand.total)
+        crew = WorkerPool(task, provider.display_name, outputs, board, make_reporter(errand), stop)
+        await _run_workers(crew, client, items, min(pace.jobs, errand.total or pace.jobs), errand)
+    return SOME_FAILED if stop.is_set() or crew.unfinished else DONE
 
 
-async def _worked(crew: Crew, client: Client, items: AsyncIterator[Item], workers: int, errand: Errand) -> None:
+async def _run_workers(
+    crew: WorkerPool, client: Client, items: AsyncIterator[BatchItem], workers: int, errand: BatchRequest
+) -> None:
     """Have the crew do it with the client open; whatever happens, say how it ended."""
     try:
-        with crew.board:
+        with crew.display:
             async with aclosing(items) as source, client:  # type: ignore[type-var]
-                await crew.work(source, workers)
+                await crew.run(source, workers)
                 if crew.stop.is_set():
-                    crew.board.close()
-                    _hint()
-            await crew.rest()
+                    crew.display.close()
+                    _watch_for_hints()
+            await crew.drain()
     except BaseException:
-        crew.abandon()
+        crew.abort()
         raise
     finally:
         summary(errand, crew)
 
 
-def _hint() -> None:
+def _watch_for_hints() -> None:
     click.echo(
         "Stopping: nothing more is sent; waiting for answers to what was. Ctrl-C again leaves at once.", err=True
     )

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 _BLOCK = 1 << 16
 
 
-async def sources(files: Sequence[str]) -> AsyncIterator[str]:
+async def read_inputs(files: Sequence[str]) -> AsyncIterator[str]:
     """The paths and links; nothing of stdin is read before there is room for it."""
     for file in files:
         if file != "-":

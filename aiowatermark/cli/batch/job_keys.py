@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import Provider, as_media
 
-MADE_OF = (
+KEY_PARTS = (
     "With --store a job's key is made of the provider and its address, the file's name and content (a link: the whole "
     "link), the mask's, and the options."
 )

@@ -12,7 +12,7 @@ NAME = ".aiowatermark-saved"
 
 
 @frozen
-class Claim:
+class ManifestEntry:
     """A file's name in the folder, and how many bytes it has when it is whole."""
 
     name: str
@@ -20,13 +20,13 @@ class Claim:
 
 
 @define(eq=False)
-class Saved:
+class Manifest:
     """What this folder's runs have saved under keys. Each line is written before its file, so that a file of ours is
     always known as ours, whole or not.
     """  # noqa: D205
 
     folder: Path
-    _claims: dict[str, Claim] = field(factory=dict, init=False)
+    _entries: dict[str, ManifestEntry] = field(factory=dict, init=False)
 
     def read(self) -> None:
         """Read what earlier runs wrote; a line that a crash has cut is no line."""
@@ -35,29 +35,29 @@ class Saved:
         except FileNotFoundError:
             return
         for line in lines:
-            self._take(_parsed(line))
+            self._take(_parse_line(line))
 
     def _take(self, told: Any) -> None:
         match told:
             case {"key": str(key), "file": str(name), "size": int(size)} if Path(name).name == name:
-                self._claims[key] = Claim(name, size)
+                self._entries[key] = ManifestEntry(name, size)
 
-    def whole(self, key: str) -> Path | None:
+    def saved_file(self, key: str) -> Path | None:
         """The file that holds a job's result, if it is there and whole."""
-        claim = self._claims.get(key)
+        claim = self._entries.get(key)
         return self.folder / claim.name if claim and self._size(claim) == claim.size else None
 
-    def begun(self, key: str) -> Path | None:
+    def started_file(self, key: str) -> Path | None:
         """The name a run had taken for a job's result when it was killed, if nobody has it now."""
-        claim = self._claims.get(key)
+        claim = self._entries.get(key)
         return self.folder / claim.name if claim and not self._size(claim) else None
 
-    def claim(self, key: str, file: Path, size: int) -> None:
+    def add(self, key: str, file: Path, size: int) -> None:
         """Say that the file is this job's, before it is."""
         line = json.dumps({"key": key, "file": file.name, "size": size})
         with (self.folder / NAME).open("a+b") as lines:
             lines.write(b"\n" * self._cut(lines) + line.encode() + b"\n")
-        self._claims[key] = Claim(file.name, size)
+        self._entries[key] = ManifestEntry(file.name, size)
 
     def _cut(self, lines: Any) -> bool:
         """Whether the last line was never finished."""
@@ -66,14 +66,14 @@ class Saved:
         lines.seek(-1, 2)
         return bool(lines.read(1) != b"\n")
 
-    def _size(self, claim: Claim) -> int:
+    def _size(self, claim: ManifestEntry) -> int:
         try:
             return (self.folder / claim.name).stat().st_size
         except OSError:
             return 0
 
 
-def _parsed(line: bytes) -> Any:
+def _parse_line(line: bytes) -> Any:
     try:
         return json.loads(line)
     except ValueError:

@@ -8,17 +8,13 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 from attrs import define, field
 
 from ... import InvalidInput, Result, as_media
-from .manifest import Saved
-
-Moved: TypeAlias = Callable[[int, int | None], object]
-"""Hears how many bytes have moved, and of how many, if that is known."""
+from ...media.base import ProgressCallback
+from .manifest import Manifest
 
 _STEM_BYTES = 180
 _LONG = 3600.0
@@ -41,16 +37,16 @@ def stem_and_suffix(source: str) -> tuple[str, str]:
 
 
 @define(eq=False)
-class Outputs:
+class OutputFolder:
     """A folder for results. One that `remembers` knows whose result is in which file."""
 
     folder: Path
     remembers: bool = False
-    saved: Saved = field(init=False)
+    manifest: Manifest = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Nothing is known of the folder yet."""
-        self.saved = Saved(self.folder)
+        self.manifest = Manifest(self.folder)
 
     def prepare(self) -> None:
         """Make the folder; raises InvalidInput where nothing can be written there."""
@@ -58,17 +54,17 @@ class Outputs:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
             if self.remembers:
-                self.saved.read()
+                self.manifest.read()
             self._sweep()
         except OSError as error:
             msg = f"nothing can be written to {self.folder}: {error.strerror or error}"
             raise InvalidInput(msg) from None
 
-    async def kept(self, key: str) -> Path | None:
+    async def find_saved(self, key: str) -> Path | None:
         """The result of that job, where an earlier run has brought it here whole."""
-        return await asyncio.to_thread(self.saved.whole, key) if self.remembers else None
+        return await asyncio.to_thread(self.manifest.saved_file, key) if self.remembers else None
 
-    async def save(self, result: Result, stem: str, suffix: str, *, moved: Moved | None = None) -> Path:
+    async def save(self, result: Result, stem: str, suffix: str, *, moved: ProgressCallback | None = None) -> Path:
         """Bring a result home as `STEM-clean.SUFFIX`, or `STEM-clean-2` and so on where that is taken.
 
         `moved(bytes, total)` hears how it comes.
@@ -77,28 +73,28 @@ class Outputs:
         try:
             await asyncio.to_thread(room.mkdir)
             fetched = await result.save(room / "fetched", progress=moved)
-            return await asyncio.to_thread(self._place, fetched, stem, suffix, result.key)
+            return await asyncio.to_thread(self._move_into_place, fetched, stem, suffix, result.key)
         finally:
             shutil.rmtree(room, ignore_errors=True)
 
-    def _place(self, fetched: Path, stem: str, suffix: str, key: str) -> Path:
-        if self.remembers and (begun := self.saved.begun(key)) is not None:
-            self.saved.claim(key, begun, fetched.stat().st_size)
+    def _move_into_place(self, fetched: Path, stem: str, suffix: str, key: str) -> Path:
+        if self.remembers and (begun := self.manifest.started_file(key)) is not None:
+            self.manifest.add(key, begun, fetched.stat().st_size)
             return fetched.replace(begun)
-        suffix = fitting(fetched, suffix)
+        suffix = suffix_of_content(fetched, suffix)
         number = 1
         while True:
             target = self.folder / f"{stem}-clean{f'-{number}' if number > 1 else ''}{suffix}"
-            if self._takes(target, fetched, key):
+            if self._try_claim(target, fetched, key):
                 return fetched.replace(target)
             number += 1
 
-    def _takes(self, target: Path, fetched: Path, key: str) -> bool:
+    def _try_claim(self, target: Path, fetched: Path, key: str) -> bool:
         """Whether the name was free and is ours now."""
         if os.path.lexists(target):
             return False
         if self.remembers:
-            self.saved.claim(key, target, fetched.stat().st_size)
+            self.manifest.add(key, target, fetched.stat().st_size)
         try:
             target.open("x").close()
         except FileExistsError:
@@ -113,7 +109,7 @@ class Outputs:
                 shutil.rmtree(room, ignore_errors=True)
 
 
-def fitting(file: Path, suffix: str) -> str:
+def suffix_of_content(file: Path, suffix: str) -> str:
     """The suffix, or one that fits what is in the file where that is something else."""
     with file.open("rb") as opened:
         head = opened.read(16)

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 
 import click
 
-from ... import known
+from ... import provider_names
 from ..console.runner import DONE, SOME_FAILED, run
-from ..doctor.local_checks import Check, keys, machine
-from ..doctor.network_checks import callbacks_arrive, provider_answers, store_remembers
-from ..options.callbacks import PORT, Callbacks
-from ..options.providers import account, base_url_option
+from ..doctor.local_checks import CheckResult, check_keys, check_packages
+from ..doctor.network_checks import check_callbacks, check_provider, check_store
+from ..options.callbacks import PORT, CallbackOptions
+from ..options.providers import base_url_option, provider_from_env
 
 
 @click.command()
-@click.option("--provider", "name", type=click.Choice(known()), help="Ask this one, too; costs nothing.")
+@click.option("--provider", "name", type=click.Choice(provider_names()), help="Ask this one, too; costs nothing.")
 @base_url_option
 @click.option("--callback-url", metavar="URL", help="Look whether this public URL leads to a server here.")
 @click.option("--callback-host", metavar="HOST", default="127.0.0.1", show_default=True, help="Where it listens.")
@@ -35,7 +35,7 @@ def doctor(  # noqa: PLR0917 - click calls it by name
     Exits with 0 when all is well, 1 when something failed.
     """
     listens = callback_url is not None or callback_port is not None
-    callbacks = Callbacks(callback_url, callback_host, PORT if callback_port is None else callback_port)
+    callbacks = CallbackOptions(callback_url, callback_host, PORT if callback_port is None else callback_port)
 
     async def work(stop: asyncio.Event) -> int:
         failed = 0
@@ -51,17 +51,17 @@ def doctor(  # noqa: PLR0917 - click calls it by name
 
 
 async def _checks(
-    name: str | None, base_url: str | None, callbacks: Callbacks | None, store: str | None
-) -> AsyncIterator[Check]:
-    for check in machine():
+    name: str | None, base_url: str | None, callbacks: CallbackOptions | None, store: str | None
+) -> AsyncIterator[CheckResult]:
+    for check in check_packages():
         yield check
     usable = True
-    for check in keys(name):
+    for check in check_keys(name):
         usable = usable and check.ok is not False
         yield check
-    beyond = [provider_answers(account(name, base_url))] if name and usable else []
-    beyond += [callbacks_arrive(callbacks)] if callbacks else []
-    beyond += [store_remembers(store)] if store else []
+    beyond = [check_provider(provider_from_env(name, base_url))] if name and usable else []
+    beyond += [check_callbacks(callbacks)] if callbacks else []
+    beyond += [check_store(store)] if store else []
     for checks in beyond:
         async for check in checks:
             yield check

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ... import named
+from ... import provider_class
 from ...emulator import Emulator
 from ..console.runner import DONE, run
 from ..options.providers import refuse
@@ -72,11 +72,11 @@ def emulator(port: int, host: str, mark: Path | None, processing: float, keys: K
         except (OSError, ValueError) as error:
             refuse(f"the emulator cannot start on {host} port {port}: {getattr(error, 'strerror', None) or error}")
         try:
-            click.echo(_greeting(serving, mark))
+            click.echo(_start_text(serving, mark))
             await stop.wait()
         finally:
             await serving.__aexit__(None, None, None)
-        click.echo(_farewell(serving))
+        click.echo(_charges_line(serving))
         return DONE
 
     run(work)
@@ -89,11 +89,11 @@ def _emulator(port: int, host: str, mark: Path | None, processing: float, keys: 
         refuse(str(error))
 
 
-def _greeting(serving: Emulator, mark: Path | None) -> str:
+def _start_text(serving: Emulator, mark: Path | None) -> str:
     exports = [
         f"export {variable}={shlex.quote(key)}"
         for name, credential in sorted(serving.keys.items())
-        for variable, key in zip(named(name).env.values(), _texts(credential), strict=True)
+        for variable, key in zip(provider_class(name).env.values(), _texts(credential), strict=True)
     ]
     example = f"aiowatermark remove photo.jpg --provider kaze --base-url {serving.base_url} -o clean"
     example += "" if mark else " --mask mask.png"
@@ -106,6 +106,8 @@ def _texts(credential: str | tuple[str, str]) -> tuple[str, ...]:
     return (credential,) if isinstance(credential, str) else credential
 
 
-def _farewell(serving: Emulator) -> str:
-    charged = [f"{named(name).title} {count}" for name, count in sorted(serving.charged.items()) if count]
+def _charges_line(serving: Emulator) -> str:
+    charged = [
+        f"{provider_class(name).display_name} {count}" for name, count in sorted(serving.charged.items()) if count
+    ]
     return f"\nCharged, had it been real: {', '.join(charged) or 'nothing'}."

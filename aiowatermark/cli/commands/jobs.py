@@ -12,7 +12,7 @@ import click
 
 from ...jobs import Record, Status
 from ..console.runner import DONE, SOME_FAILED, printable, run
-from ..options.store import existing, memory, needed_store_option
+from ..options.store import existing_store_from, needed_store_option, store_from
 
 
 @click.group(invoke_without_command=True)
@@ -27,11 +27,11 @@ def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # n
     if context.invoked_subcommand is not None:
         context.obj = store
         return
-    where = existing(store)
+    where = existing_store_from(store)
 
     async def work(stop: asyncio.Event) -> int:
         counts = dict.fromkeys(_MEANS, 0)
-        async with memory(where) as opened:
+        async with store_from(where) as opened:
             async for record in opened.unfinished():
                 if stop.is_set():
                     return SOME_FAILED
@@ -40,7 +40,7 @@ def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # n
                 counts[_status(record)] += 1
                 click.echo(_json_line(record) if as_json else _lines(record))
         if not as_json:
-            _advise(counts, where)
+            _print_advice(counts, where)
         return DONE
 
     run(work)
@@ -52,11 +52,11 @@ def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # n
 @click.pass_obj
 def forget(given: str | None, keys: Sequence[str], store: str | None) -> None:
     """Forget jobs by their KEYs, so that the same command submits them anew, and pays for them anew."""
-    where = existing(store or given)
+    where = existing_store_from(store or given)
 
     async def work(_: asyncio.Event) -> int:
         missing = 0
-        async with memory(where) as opened:
+        async with store_from(where) as opened:
             for key in dict.fromkeys(keys):
                 record = await opened.get(key)
                 missing += record is None
@@ -64,13 +64,13 @@ def forget(given: str | None, keys: Sequence[str], store: str | None) -> None:
                     click.echo(f"unknown    {printable(key)}: the store knows no job of this key", err=True)
                     continue
                 await opened.forget(key)
-                click.echo(f"forgotten  {printable(key)}{_still(record)}")
+                click.echo(f"forgotten  {printable(key)}{_is_unfinished(record)}")
         return SOME_FAILED if missing else DONE
 
     run(work)
 
 
-def _still(record: Record) -> str:
+def _is_unfinished(record: Record) -> str:
     """What fetches a forgotten job after all."""
     if record.snapshot.task_id is None or record.snapshot.status.terminal:
         return ""
@@ -125,7 +125,7 @@ def _age(record: Record) -> str:
     return f"{seconds:.0f} s"
 
 
-def _advise(counts: dict[str, int], where: str) -> None:
+def _print_advice(counts: dict[str, int], where: str) -> None:
     if not any(counts.values()):
         click.echo("Nothing is unfinished.")
     for status, count in counts.items():

@@ -12,16 +12,16 @@ import click
 from attrs import frozen
 
 from ... import JobHandle, as_media
-from ..batch.batch import Means, Pace, run_errand
-from ..batch.inputs import sources
-from ..batch.job_keys import MADE_OF, identity, readable, stable_key
+from ..batch.batch import BatchContext, BatchLimits, run_batch
+from ..batch.inputs import read_inputs
+from ..batch.job_keys import KEY_PARTS, identity, readable, stable_key
 from ..batch.output_folder import stem_and_suffix
-from ..batch.report import Errand
-from ..batch.workers import Item, Task
-from ..console.progress import Row
+from ..batch.report import BatchRequest
+from ..batch.workers import BatchAction, BatchItem
+from ..console.progress import ProgressRow
 from ..console.runner import run
-from ..options.callbacks import Callbacks, callback_options
-from ..options.providers import account, base_url_option, chosen, provider_option
+from ..options.callbacks import CallbackOptions, callback_options
+from ..options.providers import base_url_option, parse_options, provider_from_env, provider_option
 from ..options.store import store_option
 
 folder_option = click.option(
@@ -44,30 +44,30 @@ deadline_option = click.option(
 
 
 @frozen
-class _Removal:
+class _RemoveAction:
     """What is to be done to every item."""
 
-    means: Means
+    context: BatchContext
     mask: str | None
     mask_identity: tuple[str, str] | None
     options: Mapping[str, Any]
 
-    async def name(self, item: Item) -> None:
+    async def name(self, item: BatchItem) -> None:
         """With a store, the same name in every run; else one that nobody else has."""
         item.key = f"{readable(item.stem)}-{uuid.uuid4().hex[:16]}"
-        if self.means.store is not None:
-            provider = self.means.client.provider
+        if self.context.store is not None:
+            provider = self.context.client.provider
             media = await identity(item.source)
             item.key = stable_key(provider, item.stem, media, self.mask_identity, self.options)
 
-    async def begin(self, item: Item, row: Row) -> JobHandle:
+    async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         """Submit it, unless an earlier run did: then its job is joined."""
-        await self.means.known(item.key)
-        submit = self.means.client.submit
-        return await submit(item.source, mask=self.mask, key=item.key, progress=row.uploaded, **self.options)
+        await self.context.known(item.key)
+        submit = self.context.client.submit
+        return await submit(item.source, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
 
 
-@click.command(epilog=MADE_OF)
+@click.command(epilog=KEY_PARTS)
 @click.argument("files", nargs=-1, required=True)
 @provider_option
 @folder_option
@@ -85,7 +85,7 @@ def remove(  # noqa: PLR0917 - click calls it by name
     folder: Path,
     mask: str | None,
     store: str | None,
-    callbacks: Callbacks,
+    callbacks: CallbackOptions,
     jobs: int,
     deadline: float,
     given: Sequence[str],
@@ -101,18 +101,18 @@ def remove(  # noqa: PLR0917 - click calls it by name
 
     Exits with 0 when all are done, 1 when some failed or Ctrl-C came, 2 when nothing could start.
     """
-    provider = account(name, base_url)
-    options = chosen(provider, given)
+    provider = provider_from_env(name, base_url)
+    options = parse_options(provider, given)
     total = None if "-" in files else len(dict.fromkeys(files))
-    errand = Errand(name, provider.title, folder, base_url, as_json, total=total, store=store)
+    errand = BatchRequest(name, provider.display_name, folder, base_url, as_json, total=total, store=store)
 
     async def work(stop: asyncio.Event) -> int:
         known = await _mask_identity(mask, store)
 
-        def begun(means: Means) -> tuple[Task, AsyncIterator[Item]]:
-            return _Removal(means, mask, known, options), _items(files)
+        def begun(means: BatchContext) -> tuple[BatchAction, AsyncIterator[BatchItem]]:
+            return _RemoveAction(means, mask, known, options), _items(files)
 
-        return await run_errand(errand, provider, begun, stop, pace=Pace(jobs, deadline), callbacks=callbacks)
+        return await run_batch(errand, provider, begun, stop, pace=BatchLimits(jobs, deadline), callbacks=callbacks)
 
     run(work)
 
@@ -125,10 +125,10 @@ async def _mask_identity(mask: str | None, store: str | None) -> tuple[str, str]
     return await identity(mask) if store is not None else None
 
 
-async def _items(files: Sequence[str]) -> AsyncGenerator[Item, None]:
+async def _items(files: Sequence[str]) -> AsyncGenerator[BatchItem, None]:
     """Each file once, as there is room for it."""
     seen: set[str] = set()
-    async for source in sources(files):
+    async for source in read_inputs(files):
         if source not in seen:
             seen.add(source)
-            yield Item(source, *stem_and_suffix(source))
+            yield BatchItem(source, *stem_and_suffix(source))

@@ -11,43 +11,43 @@ import click
 from attrs import frozen
 
 from ... import InvalidInput, JobHandle, Status
-from ..batch.batch import Means, Pace, run_errand
-from ..batch.inputs import sources
-from ..batch.report import Errand
-from ..batch.workers import Item, Task
-from ..console.progress import Row
+from ..batch.batch import BatchContext, BatchLimits, run_batch
+from ..batch.inputs import read_inputs
+from ..batch.report import BatchRequest
+from ..batch.workers import BatchAction, BatchItem
+from ..console.progress import ProgressRow
 from ..console.runner import run
-from ..options.callbacks import Callbacks, callback_options
-from ..options.providers import account, base_url_option, provider_option, refuse
-from ..options.store import existing, needed_store_option
+from ..options.callbacks import CallbackOptions, callback_options
+from ..options.providers import base_url_option, provider_from_env, provider_option, refuse
+from ..options.store import existing_store_from, needed_store_option
 from .remove import deadline_option, folder_option, jobs_option, json_option
 
-_OF_OURS = re.compile(r"-[0-9a-f]{16}$")
+_TOKEN_MARK = re.compile(r"-[0-9a-f]{16}$")
 _TOKEN = "aw1."  # noqa: S105 - how tokens begin
 
 
 @frozen
-class _Resumption:
+class _ResumeAction:
     """Takes jobs up."""
 
-    means: Means
+    context: BatchContext
 
-    async def name(self, item: Item) -> None:
+    async def name(self, item: BatchItem) -> None:
         """The job's key, and its result named after it."""
         if not item.source.startswith(_TOKEN):
-            item.key, item.stem = item.source, _OF_OURS.sub("", item.source)
+            item.key, item.stem = item.source, _TOKEN_MARK.sub("", item.source)
 
-    async def begin(self, item: Item, row: Row) -> JobHandle:  # noqa: ARG002 - nothing is uploaded
+    async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:  # noqa: ARG002 - nothing is uploaded
         """Watch it again, as the token or the store knows it."""
-        handle = self.means.client.resume(await self._token(item) if item.key else item.source)
-        item.key, item.stem = handle.key, _OF_OURS.sub("", handle.key)
+        handle = self.context.client.resume(await self._token(item) if item.key else item.source)
+        item.key, item.stem = handle.key, _TOKEN_MARK.sub("", handle.key)
         return handle
 
-    async def _token(self, item: Item) -> str:
-        if self.means.store is None:
+    async def _token(self, item: BatchItem) -> str:
+        if self.context.store is None:
             msg = "this is no token of a job; a key needs the --store that knows it"
             raise InvalidInput(msg)
-        record = await self.means.known(item.key)
+        record = await self.context.known(item.key)
         if record is None:
             msg = "the store knows no job of this key"
             raise InvalidInput(msg)
@@ -74,7 +74,7 @@ def resume(  # noqa: PLR0917 - click calls it by name
     folder: Path,
     store: str | None,
     everything: bool,  # noqa: FBT001 - click's way
-    callbacks: Callbacks,
+    callbacks: CallbackOptions,
     jobs: int,
     deadline: float,
     base_url: str | None,
@@ -91,31 +91,31 @@ def resume(  # noqa: PLR0917 - click calls it by name
     if everything == bool(tokens):
         refuse("give tokens or keys, or --all with the --store that knows them")
     if everything or store is not None:
-        store = existing(store)
-    provider = account(name, base_url)
+        store = existing_store_from(store)
+    provider = provider_from_env(name, base_url)
     unique = list(dict.fromkeys(tokens))
     total = None if everything or "-" in unique else len(unique)
-    errand = Errand(name, provider.title, folder, base_url, as_json, total=total, store=store)
+    errand = BatchRequest(name, provider.display_name, folder, base_url, as_json, total=total, store=store)
 
-    def begun(means: Means) -> tuple[Task, AsyncIterator[Item]]:
-        return _Resumption(means), _unfinished(means) if everything else _given(unique)
+    def begun(means: BatchContext) -> tuple[BatchAction, AsyncIterator[BatchItem]]:
+        return _ResumeAction(means), _unfinished_items(means) if everything else _tokens_given(unique)
 
     async def work(stop: asyncio.Event) -> int:
-        return await run_errand(errand, provider, begun, stop, pace=Pace(jobs, deadline), callbacks=callbacks)
+        return await run_batch(errand, provider, begun, stop, pace=BatchLimits(jobs, deadline), callbacks=callbacks)
 
     run(work)
 
 
-async def _given(tokens: Sequence[str]) -> AsyncGenerator[Item, None]:
-    async for token in sources(tokens):
-        yield Item(token, "media", "")
+async def _tokens_given(tokens: Sequence[str]) -> AsyncGenerator[BatchItem, None]:
+    async for token in read_inputs(tokens):
+        yield BatchItem(token, "media", "")
 
 
-async def _unfinished(means: Means) -> AsyncGenerator[Item, None]:
+async def _unfinished_items(means: BatchContext) -> AsyncGenerator[BatchItem, None]:
     """What the store knows of this account."""
     provider = means.client.provider
     if means.store is None:
         return
     async for record in means.store.unfinished():
         if record.provider == provider.name and record.account in {"", provider.account}:
-            yield Item(record.key, "media", "")
+            yield BatchItem(record.key, "media", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 _EXTRAS = {"click": "cli", "rich": "cli", "cv2": "cli,emulator", "numpy": "cli,emulator", "av": "cli,video"}
 
 
-def sentence(error: ModuleNotFoundError) -> str:
+def install_hint(error: ModuleNotFoundError) -> str:
     """How to install what is missing; raises the error again where it is nothing of ours."""
     module = (error.name or "cv2").partition(".")[0]
     if module not in _EXTRAS:

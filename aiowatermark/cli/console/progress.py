@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .rate import Meter
+from .rate import RateMeter
 from .runner import printable
 
 _ROWS = 8
@@ -23,38 +23,38 @@ _WIDE = 100
 
 
 @define(eq=False)
-class Row:
+class ProgressRow:
     """One job, as it is shown: what it is, whose it is, where it stands, and since when."""
 
     label: str
     title: str
     stage: str = "waiting"
     since: float = field(factory=time.monotonic)
-    meter: Meter | None = None
+    meter: RateMeter | None = None
 
-    def shows(self, stage: str, share: float | None = None) -> None:
+    def show(self, stage: str, share: float | None = None) -> None:
         """It has come to this stage, and in it to a share from 0 to 1 where that is known."""
         if stage != self.stage:
             self.stage, self.meter = stage, None
         if share:
-            self._metered(lambda: Meter(in_bytes=False, window=float("inf"))).moved(share, 1.0)
+            self._meter(lambda: RateMeter(in_bytes=False, window=float("inf"))).update(share, 1.0)
 
-    def uploaded(self, sent: int, total: int | None) -> None:
+    def on_upload(self, sent: int, total: int | None) -> None:
         """So many bytes have left; when they all have, the provider's answer is waited for."""
         if sent == total:
-            self.shows("sent")
+            self.show("sent")
         else:
-            self._moved("uploading", sent, total)
+            self._on_transfer("uploading", sent, total)
 
-    def fetched(self, got: int, total: int | None) -> None:
+    def on_download(self, got: int, total: int | None) -> None:
         """So many bytes have come."""
-        self._moved("saving", got, total)
+        self._on_transfer("saving", got, total)
 
-    def _moved(self, stage: str, done: int, total: int | None) -> None:
-        self.shows(stage)
-        self._metered(Meter).moved(done, total)
+    def _on_transfer(self, stage: str, done: int, total: int | None) -> None:
+        self.show(stage)
+        self._meter(RateMeter).update(done, total)
 
-    def _metered(self, made: Callable[[], Meter]) -> Meter:
+    def _meter(self, made: Callable[[], RateMeter]) -> RateMeter:
         if self.meter is None:
             self.meter = made()
         return self.meter
@@ -66,7 +66,7 @@ class Row:
 
 
 @define(eq=False)
-class Board:
+class ProgressDisplay:
     """Counts what ends and shows what runs; `total` is None where nobody knows it."""
 
     stream: TextIO
@@ -74,7 +74,7 @@ class Board:
     done: int = 0
     failed: int = 0
     started: float = field(factory=time.monotonic, init=False)
-    _rows: dict[int, Row] = field(factory=dict, init=False)
+    _rows: dict[int, ProgressRow] = field(factory=dict, init=False)
     _live: Live | None = field(default=None, init=False)
     _spinner: Spinner = field(factory=lambda: Spinner("dots", style="cyan"), init=False)
 
@@ -83,7 +83,7 @@ class Board:
         if self.stream.isatty():
             console = Console(file=self.stream, highlight=False)
             self._live = Live(
-                get_renderable=self._picture,
+                get_renderable=self._render,
                 console=console,
                 refresh_per_second=10,
                 transient=True,
@@ -109,13 +109,13 @@ class Board:
         """How long it has all taken."""
         return time.monotonic() - self.started
 
-    def begin(self, label: str, title: str) -> Row:
+    def start(self, label: str, title: str) -> ProgressRow:
         """A job has its turn."""
-        row = Row(printable(label), title)
+        row = ProgressRow(printable(label), title)
         self._rows[id(row)] = row
         return row
 
-    def end(self, row: Row, line: str, *, ok: bool) -> None:
+    def finish(self, row: ProgressRow, line: str, *, ok: bool) -> None:
         """A job has ended; the line is for those who see no bar."""
         self._rows.pop(id(row), None)
         self.done += ok
@@ -125,7 +125,7 @@ class Board:
 
     # the picture, made anew ten times a second: eight rows, however many jobs there are
 
-    def _picture(self) -> RenderableType:
+    def _render(self) -> RenderableType:
         rows = list(self._rows.values())
         wide = self._live is not None and self._live.console.width >= _WIDE
         table = Table.grid(padding=(0, 2), expand=False)
@@ -154,7 +154,7 @@ class Board:
         return grid
 
 
-def _cells(row: Row, width: int) -> tuple[RenderableType, ...]:
+def _cells(row: ProgressRow, width: int) -> tuple[RenderableType, ...]:
     """One job's line: its own bar only while something of it moves."""
     meter = row.meter
     begins = Text(row.label), Text(row.title, "dim"), Text(row.stage)

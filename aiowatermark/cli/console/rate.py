@@ -14,7 +14,7 @@ _STEADY = 1.0
 
 
 @define(eq=False)
-class Meter:
+class RateMeter:
     """What has been seen of something that moves: `done` of `total`, in bytes unless it is a mere share.
 
     The rate is that of the last `window` seconds, so that what stands still is seen to.
@@ -31,7 +31,7 @@ class Meter:
         """Nothing has moved yet."""
         self._seen = deque([(self.clock(), 0.0)])
 
-    def moved(self, done: float, total: float | None) -> None:
+    def update(self, done: float, total: float | None) -> None:
         """It has come so far; less far than before where it had to begin again."""
         now = self.clock()
         if done < self.done:
@@ -50,7 +50,7 @@ class Meter:
         return (self.done - before) / seconds if seconds >= _STEADY else None
 
     @property
-    def left(self) -> float | None:
+    def remaining_seconds(self) -> float | None:
         """Seconds until it is done, as it looks; None where that cannot be told."""
         rate = self.rate
         return (self.total - self.done) / rate if self.total and rate else None
@@ -58,21 +58,21 @@ class Meter:
     @property
     def text(self) -> str:
         """It in words: bytes or percent, rate, time left, as far as they are known."""
-        rate, left = self.rate, self.left
+        rate, left = self.rate, self.remaining_seconds
         parts = [self._amount()]
         if self.in_bytes and rate is not None:
-            parts.append(f"{size(rate)}/s")
+            parts.append(f"{format_bytes(rate)}/s")
         if left is not None:
-            parts.append(f"{clock_of(left)} left")
+            parts.append(f"{format_seconds(left)} left")
         return "  ".join(parts)
 
     def _amount(self) -> str:
         if not self.in_bytes:
             return f"{self.done / (self.total or 1):.0%}"
-        return f"{size(self.done)} of {size(self.total)}" if self.total else size(self.done)
+        return f"{format_bytes(self.done)} of {format_bytes(self.total)}" if self.total else format_bytes(self.done)
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as a person reads them."""
     for unit in ("B", "kB", "MB"):
         if count < 999.5:
@@ -81,7 +81,7 @@ def size(count: float) -> str:
     return f"{count:.2f} GB"
 
 
-def clock_of(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A time as clocks show it."""
     minutes, rest = divmod(round(min(seconds, 359_999)), 60)
     hours, minutes = divmod(minutes, 60)

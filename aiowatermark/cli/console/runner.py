@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from ... import WatermarkError
-from .extras import sentence
+from .extras import install_hint
 
 DONE, SOME_FAILED, NOTHING_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,19 +23,19 @@ Work = Callable[[asyncio.Event], Awaitable[int]]
 def run(work: Work) -> NoReturn:
     """Run it and exit: an error of ours, raised whole, means that nothing could start."""
     try:
-        code = asyncio.run(_heeding(work))
+        code = asyncio.run(_with_signals(work))
     except KeyboardInterrupt:
         code = SOME_FAILED
     except WatermarkError as error:
-        complain(told(error))
+        print_error(error_text(error))
         code = NOTHING_STARTED
     except ModuleNotFoundError as error:
-        complain(sentence(error))
+        print_error(install_hint(error))
         code = NOTHING_STARTED
     sys.exit(code)
 
 
-async def _heeding(work: Work) -> int:
+async def _with_signals(work: Work) -> int:
     """The first signal asks the work to stop; the second is the usual, rougher one."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -56,7 +56,7 @@ async def _heeding(work: Work) -> int:
         restore()
 
 
-async def all_ended(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) -> bool:
+async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) -> bool:
     """Wait for all tasks, but no longer than until `stop`; raises what the first of them raised, if one did."""
     stopped = asyncio.create_task(stop.wait())
     together = asyncio.create_task(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
@@ -72,12 +72,12 @@ async def all_ended(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) -> 
     return all(task.done() for task in tasks)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """One sentence on stderr."""
     click.echo(f"{click.style('Error:', fg='red')} {printable(text)}", err=True)
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error as a person reads it: what happened and what the provider answered."""
     if isinstance(error, WatermarkError):
         return f"{error.message} (answer: {error.answer})" if error.answer else error.message

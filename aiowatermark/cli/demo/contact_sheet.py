@@ -23,7 +23,7 @@ class Pair:
     captions: tuple[str, str]
 
 
-def overview(pairs: Sequence[Pair]) -> bytes:
+def draw_contact_sheet(pairs: Sequence[Pair]) -> bytes:
     """A PNG of all pairs, one under the other."""
     rows = [_decoded(side_by_side(_tile(pair.before), _tile(pair.after), pair.captions)) for pair in pairs]
     widest = max(row.shape[1] for row in rows)

@@ -12,15 +12,15 @@ from attrs import define
 from rich.console import Console
 from rich.table import Table
 
-from ..console.runner import told
-from .samples import Piece
+from ..console.runner import error_text
+from .samples import DemoJob
 
 
 @define(eq=False)
-class Ended:
+class DemoOutcome:
     """One job of the demo: its pictures, and how near they are to the photograph without the mark, in dB."""
 
-    piece: Piece
+    piece: DemoJob
     before: Path
     after: Path | None = None
     gain: tuple[float, float] = (0.0, 0.0)
@@ -29,14 +29,14 @@ class Ended:
     @property
     def line(self) -> str:
         """What to say of it."""
-        name = f"{self.piece.number:02}  {self.piece.provider.title:<12}  {self.piece.photo.name}"
+        name = f"{self.piece.number:02}  {self.piece.provider.display_name:<12}  {self.piece.photo.name}"
         if self.error is not None:
-            return f"failed  {name}: {told(self.error)}"
+            return f"failed  {name}: {error_text(self.error)}"
         return f"done    {name}  {self.gain[0]:.1f} -> {self.gain[1]:.1f} dB"
 
 
 def report(
-    ended: Sequence[Ended], charged: Mapping[str, int], folder: Path, overview: Path | None, seconds: float
+    ended: Sequence[DemoOutcome], charged: Mapping[str, int], folder: Path, overview: Path | None, seconds: float
 ) -> None:
     """The table, the time, the failures, the places."""
     console = Console(file=sys.stdout, highlight=False)
@@ -58,19 +58,19 @@ With an account of your own, such as PicWish's:
   aiowatermark remove photo.jpg --provider picwish -o clean"""
 
 
-def _table(ended: Sequence[Ended], charged: Mapping[str, int]) -> Table:
+def _table(ended: Sequence[DemoOutcome], charged: Mapping[str, int]) -> Table:
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("provider")
     for heading in ("restored", "charged", "marked", "restored to"):
         table.add_column(heading, justify="right")
-    for name, title in sorted({(one.piece.provider.name, one.piece.provider.title) for one in ended}):
+    for name, title in sorted({(one.piece.provider.name, one.piece.provider.display_name) for one in ended}):
         ours = [one for one in ended if one.piece.provider.name == name]
         table.add_row(title, *_cells(ours, charged[name]))
     table.add_row("all, median", *_cells(ended, sum(charged.values())), style="bold")
     return table
 
 
-def _cells(ended: Sequence[Ended], charges: int) -> tuple[str, ...]:
+def _cells(ended: Sequence[DemoOutcome], charges: int) -> tuple[str, ...]:
     gains = [one.gain for one in ended if one.error is None]
     count = f"{len(gains)}/{len(ended)}"
     if not gains:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from attrs import field, frozen
 
-from ... import InvalidInput, Provider, known, named
+from ... import InvalidInput, Provider, provider_class, provider_names
 from ...emulator.pictures import psnr, sample_mark, sample_photo, stamp
 from ..console.runner import printable
 
@@ -22,7 +22,7 @@ _FORMATS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
 
 
 @frozen
-class Photo:
+class DemoPhoto:
     """A photograph as it was before any mark: the file's bytes (JPEG or PNG), and its size in pixels."""
 
     name: str
@@ -33,12 +33,12 @@ class Photo:
 
 
 @frozen
-class Piece:
+class DemoJob:
     """One job of the demo: the photograph, the same with the mark on it, and where the mark is."""
 
     number: int
     provider: type[Provider]
-    photo: Photo
+    photo: DemoPhoto
     marked: bytes = field(repr=False)
     mask: bytes = field(repr=False)
 
@@ -55,53 +55,53 @@ class Piece:
     @property
     def sent_mask(self) -> bytes | None:
         """The mask where it is sent along: Photo Eraser needs it, Kaze shows both ways; the others find the mark."""
-        return self.mask if _masked(self.provider, self.number) else None
+        return self.mask if _uses_mask(self.provider, self.number) else None
 
-    def nearness(self, picture: bytes) -> float:
+    def similarity(self, picture: bytes) -> float:
         """How near a picture is to the photograph without the mark, in dB."""
         return psnr(self.photo.data, picture)
 
 
 @frozen
-class Plan:
+class DemoPlan:
     """The mark, and who gets which photograph; `notes` say what could not be given to whom."""
 
     mark: bytes = field(repr=False)
-    places: Sequence[tuple[int, type[Provider], Photo]]
+    places: Sequence[tuple[int, type[Provider], DemoPhoto]]
     notes: Sequence[str]
 
-    def pieces(self) -> Iterator[Piece]:
+    def jobs(self) -> Iterator[DemoJob]:
         """The photographs with the mark put on them, one by one: made as they are asked for."""
         for index, (number, provider, photo) in enumerate(self.places):
             photo = _jpeg(photo) if provider.name == "dewatermark" else photo  # noqa: PLW2901 - it takes JPEG only
             # filling is guessing: it is shown where people put marks, in corners; a known mark is undone anywhere
-            spots = _CORNERS if _masked(provider, number) else _SPOTS
-            yield Piece(number, provider, photo, *_stamped(photo, self.mark, spots[index % len(spots)], index))
+            spots = _CORNERS if _uses_mask(provider, number) else _SPOTS
+            yield DemoJob(number, provider, photo, *_stamp(photo, self.mark, spots[index % len(spots)], index))
 
 
-def _masked(provider: type[Provider], number: int) -> bool:
+def _uses_mask(provider: type[Provider], number: int) -> bool:
     return provider.capabilities.mask == "required" or (provider.name == "kaze" and number % 2 == 1)
 
 
-def made(count: int, seed: int) -> list[Photo]:
+def make_photos(count: int, seed: int) -> list[DemoPhoto]:
     """As many made-up photographs."""
     return [_photo(f"photo {index + 1:02}", sample_photo(seed=seed * 1000 + index)) for index in range(count)]
 
 
-def given(paths: Sequence[Path]) -> list[Photo]:
+def read_photos(paths: Sequence[Path]) -> list[DemoPhoto]:
     """The user's own; raises InvalidInput that names the one that is none."""
     return [_photo(path.name, _read(path)) for path in paths]
 
 
-def planned(photos: Sequence[Photo], jobs: int) -> Plan:
+def plan_demo(photos: Sequence[DemoPhoto], jobs: int) -> DemoPlan:
     """Turns for all providers, a photograph that it takes for each."""
     widths = median(photo.width for photo in photos)
     mark = sample_mark(width=max(60, round(widths * _SHARE)))
-    providers = [named(name) for name in known()]
+    providers = [provider_class(name) for name in provider_names()]
     places, notes = [], []
     for provider in providers:
         notes += [
-            f"{provider.title} is not given {photo.name}: {why}"
+            f"{provider.display_name} is not given {photo.name}: {why}"
             for photo in photos
             if (why := _why_not(provider, photo))
         ]
@@ -109,25 +109,25 @@ def planned(photos: Sequence[Photo], jobs: int) -> Plan:
         provider = providers[index % len(providers)]
         fits = [photo for photo in photos if not _why_not(provider, photo)]
         if fits:
-            places.append((index + 1, provider, fits[_turn(index, len(fits), jobs) % len(fits)]))
-    return Plan(mark, places, notes)
+            places.append((index + 1, provider, fits[_provider_for(index, len(fits), jobs) % len(fits)]))
+    return DemoPlan(mark, places, notes)
 
 
-def _turn(index: int, photos: int, jobs: int) -> int:
+def _provider_for(index: int, photos: int, jobs: int) -> int:
     """Which photograph comes next: with fewer than jobs, each provider gets another one each time."""
-    turn, place = divmod(index, len(known()))
+    turn, place = divmod(index, len(provider_names()))
     return index if photos >= jobs else turn + place
 
 
-def _why_not(provider: type[Provider], photo: Photo) -> str | None:
-    takes, sides = provider.capabilities.pictures, sorted((photo.width, photo.height))
+def _why_not(provider: type[Provider], photo: DemoPhoto) -> str | None:
+    takes, sides = provider.capabilities.images, sorted((photo.width, photo.height))
     size = f"it has {photo.width}x{photo.height} pixels"
-    if sides[0] < takes.shortest:
-        return f"{size}, a side takes {takes.shortest} or more"
-    if takes.longest is not None and sides[1] > takes.longest:
-        return f"{size}, a side takes {takes.longest} at most"
-    if takes.aspect is not None and sides[1] > takes.aspect * sides[0]:
-        return f"{size}, longer than {takes.aspect:g}:1"
+    if sides[0] < takes.min_side:
+        return f"{size}, a side takes {takes.min_side} or more"
+    if takes.max_side is not None and sides[1] > takes.max_side:
+        return f"{size}, a side takes {takes.max_side} at most"
+    if takes.max_aspect is not None and sides[1] > takes.max_aspect * sides[0]:
+        return f"{size}, longer than {takes.max_aspect:g}:1"
     return None
 
 
@@ -139,7 +139,7 @@ def _read(path: Path) -> bytes:
         raise InvalidInput(msg) from None
 
 
-def _photo(name: str, data: bytes) -> Photo:
+def _photo(name: str, data: bytes) -> DemoPhoto:
     """JPEG and PNG of 8 bits as they are, anything else as JPEG."""
     pixels = (
         cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -149,7 +149,7 @@ def _photo(name: str, data: bytes) -> Photo:
     if pixels is None:
         raise _unreadable(name)
     form = next((form for magic, form in _FORMATS.items() if data.startswith(magic)), None)
-    photo = Photo(printable(name), data, form or "", pixels.shape[1], pixels.shape[0])
+    photo = DemoPhoto(printable(name), data, form or "", pixels.shape[1], pixels.shape[0])
     plain = pixels.dtype == np.uint8 and pixels.shape[2:] in {(), (3,)}
     return photo if form and plain else _jpeg(photo)
 
@@ -158,7 +158,7 @@ def _unreadable(name: str) -> InvalidInput:
     return InvalidInput(f"{printable(name)} is no picture that can be read: give JPEG or PNG files")
 
 
-def _jpeg(photo: Photo) -> Photo:
+def _jpeg(photo: DemoPhoto) -> DemoPhoto:
     if photo.format == "jpeg":
         return photo
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -166,10 +166,10 @@ def _jpeg(photo: Photo) -> Photo:
     if pixels is None:
         raise _unreadable(photo.name)
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    return Photo(photo.name, data, "jpeg", photo.width, photo.height)
+    return DemoPhoto(photo.name, data, "jpeg", photo.width, photo.height)
 
 
-def _stamped(photo: Photo, mark: bytes, place: tuple[float, float], index: int) -> tuple[bytes, bytes]:
+def _stamp(photo: DemoPhoto, mark: bytes, place: tuple[float, float], index: int) -> tuple[bytes, bytes]:
     """The mark in another place and strength each time; at another size where the photograph's asks for it."""
     wide, high = _size(mark)
     if not 0.2 * photo.width <= wide <= 0.8 * photo.width or high > photo.height:

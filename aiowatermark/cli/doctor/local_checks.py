@@ -13,8 +13,8 @@ from importlib.util import find_spec
 import click
 from attrs import frozen
 
-from ... import InvalidInput, known, named
-from ..console.runner import printable, told
+from ... import InvalidInput, provider_class, provider_names
+from ..console.runner import error_text, printable
 
 _PYTHON = (3, 11)
 _REQUIRED = {
@@ -36,7 +36,7 @@ _EXTRAS: Mapping[str, Mapping[str, str]] = {
 
 
 @frozen
-class Check:
+class CheckResult:
     """One thing that was looked at: `ok` is None where it is not there and nobody needs it. `advice`: what to do."""
 
     ok: bool | None
@@ -51,70 +51,70 @@ class Check:
         return f"{text}\n        {printable(self.advice)}" if self.advice else text
 
 
-def fine(text: str) -> Check:
+def passed(text: str) -> CheckResult:
     """All is well."""
-    return Check(ok=True, text=text)
+    return CheckResult(ok=True, text=text)
 
 
-def bad(text: str, advice: str) -> Check:
+def failed(text: str, advice: str) -> CheckResult:
     """Something failed."""
-    return Check(ok=False, text=text, advice=advice)
+    return CheckResult(ok=False, text=text, advice=advice)
 
 
-def absent(text: str, advice: str = "") -> Check:
+def missing(text: str, advice: str = "") -> CheckResult:
     """It is not there, and nobody needs it."""
-    return Check(ok=None, text=text, advice=advice)
+    return CheckResult(ok=None, text=text, advice=advice)
 
 
-def machine() -> Iterator[Check]:
+def check_packages() -> Iterator[CheckResult]:
     """Python, the package, what it stands on, and the extras."""
     version = platform.python_version()
-    yield Check(
+    yield CheckResult(
         sys.version_info >= _PYTHON, f"Python {version}", "" if sys.version_info >= _PYTHON else "3.11 or newer"
     )
     ours = _version("aiowatermark")
-    yield fine(f"aiowatermark {ours}" if ours else "aiowatermark, run from its sources")
+    yield passed(f"aiowatermark {ours}" if ours else "aiowatermark, run from its sources")
     yield from (_package(name, least) for name, least in _REQUIRED.items())
     yield from (_extra(extra, modules) for extra, modules in _EXTRAS.items())
 
 
-def _package(name: str, least: str) -> Check:
+def _package(name: str, least: str) -> CheckResult:
     found = _version(name)
     if found is None:
-        return bad(f"{name} is not installed", f"pip install '{name}>={least}'")
+        return failed(f"{name} is not installed", f"pip install '{name}>={least}'")
     if _numbers(found) < _numbers(least):
-        return bad(f"{name} {found} is older than {least}", f"pip install -U '{name}>={least}'")
-    return fine(f"{name} {found}")
+        return failed(f"{name} {found} is older than {least}", f"pip install -U '{name}>={least}'")
+    return passed(f"{name} {found}")
 
 
-def _extra(extra: str, modules: Mapping[str, str]) -> Check:
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        return absent(f"extra [{extra}]: without {', '.join(missing)}", f"pip install 'aiowatermark[{extra}]'")
+def _extra(extra: str, modules: Mapping[str, str]) -> CheckResult:
+    absent = [module for module in modules if find_spec(module) is None]
+    if absent:
+        return missing(f"extra [{extra}]: without {', '.join(absent)}", f"pip install 'aiowatermark[{extra}]'")
     versions = (f"{module} {_version(package) or ''}".strip() for module, package in modules.items())
-    return fine(f"extra [{extra}]: {', '.join(versions)}")
+    return passed(f"extra [{extra}]: {', '.join(versions)}")
 
 
-def keys(name: str | None) -> Iterator[Check]:
+def check_keys(name: str | None) -> Iterator[CheckResult]:
     """Which variables hold keys: those of one provider, or of all, of which nobody needs more than one. Never shown."""
-    for each in [name] if name else known():
-        kind = named(each)
-        missing = [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]
-        if missing:
-            text = f"{kind.title}: {' and '.join(missing)} not set"
-            yield bad(text, f"put your {kind.title} key into the environment") if name else absent(text)
+    for each in [name] if name else provider_names():
+        kind = provider_class(each)
+        absent = [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]
+        if absent:
+            text = f"{kind.display_name}: {' and '.join(absent)} not set"
+            yield failed(text, f"put your {kind.display_name} key into the environment") if name else missing(text)
         else:
             yield _usable(each)
 
 
-def _usable(name: str) -> Check:
-    kind = named(name)
+def _usable(name: str) -> CheckResult:
+    kind = provider_class(name)
     variables = " and ".join(kind.env.values())
     try:
         kind.from_env()
     except InvalidInput as error:
-        return bad(f"{kind.title}: {variables} set, and not usable", told(error))
-    return fine(f"{kind.title}: {variables} set")
+        return failed(f"{kind.display_name}: {variables} set, and not usable", error_text(error))
+    return passed(f"{kind.display_name}: {variables} set")
 
 
 def _version(package: str) -> str | None:

@@ -29,7 +29,7 @@ _OPTIONS = (
 
 
 @frozen
-class Callbacks:
+class CallbackOptions:
     """Where providers reach us, and where we listen for them; no URL: nowhere."""
 
     url: str | None = None
@@ -45,7 +45,7 @@ class Callbacks:
         takes = provider.capabilities
         if not takes.callbacks and takes.files:
             click.echo(
-                f"Note: {provider.title} calls nobody back, it is asked: --callback-url is not needed.", err=True
+                f"Note: {provider.display_name} calls nobody back, it is asked: --callback-url is not needed.", err=True
             )
             yield None
             return
@@ -61,14 +61,14 @@ def callback_options(command: Command) -> Command:
     def called(
         *given: Any, callback_url: str | None, callback_host: str | None, callback_port: int | None, **others: Any
     ) -> Any:
-        return command(*given, callbacks=_chosen(callback_url, callback_host, callback_port), **others)
+        return command(*given, callbacks=_check_options(callback_url, callback_host, callback_port), **others)
 
     for option in reversed(_OPTIONS):
         called = option(called)
     return called  # type: ignore[return-value]
 
 
-def _chosen(url: str | None, host: str | None, port: int | None) -> Callbacks:
+def _check_options(url: str | None, host: str | None, port: int | None) -> CallbackOptions:
     if url is None and (host is not None or port is not None):
         refuse("--callback-host and --callback-port are where the server behind --callback-url listens: give that, too")
-    return Callbacks(url, host or "127.0.0.1", PORT if port is None else port)
+    return CallbackOptions(url, host or "127.0.0.1", PORT if port is None else port)

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import attrs
 import click
 
-from ... import InvalidInput, Provider, known, named
-from ..console.runner import NOTHING_STARTED, complain, told
+from ... import InvalidInput, Provider, provider_class, provider_names
+from ..console.runner import NOTHING_STARTED, error_text, print_error
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -18,7 +18,7 @@ provider_option = click.option(
     "--provider",
     "name",
     required=True,
-    type=click.Choice(known()),
+    type=click.Choice(provider_names()),
     help="Whose account to use; its keys come from the environment.",
 )
 base_url_option = click.option(
@@ -26,28 +26,28 @@ base_url_option = click.option(
 )
 
 
-def account(name: str, base_url: str | None) -> Provider:
+def provider_from_env(name: str, base_url: str | None) -> Provider:
     """The provider with its keys; exits with a sentence where a key is missing or something is odd."""
-    kind = named(name)
+    kind = provider_class(name)
     if missing := [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]:
-        _without(kind.title, missing)
+        _missing_account(kind.display_name, missing)
     settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
     try:
         return kind.from_env(**settings)
     except InvalidInput as error:
-        refuse(told(error))
+        refuse(error_text(error))
 
 
 def refuse(text: str) -> NoReturn:
     """Say why nothing can start, and exit."""
-    complain(text)
+    print_error(text)
     raise SystemExit(NOTHING_STARTED)
 
 
-def _without(title: str, missing: Sequence[str]) -> NoReturn:
+def _missing_account(title: str, missing: Sequence[str]) -> NoReturn:
     names = " and ".join(missing)
     verb, what = ("are", "keys") if len(missing) > 1 else ("is", "key")
-    complain(f"{names} {verb} not set: put your {title} {what} into the environment.")
+    print_error(f"{names} {verb} not set: put your {title} {what} into the environment.")
     click.echo(_NO_ACCOUNT, err=True)
     raise SystemExit(NOTHING_STARTED)
 
@@ -58,7 +58,7 @@ Without an account:
   aiowatermark emulator    serves the five APIs here, with keys to use"""
 
 
-def chosen(provider: Provider, given: Sequence[str]) -> Mapping[str, Any]:
+def parse_options(provider: Provider, given: Sequence[str]) -> Mapping[str, Any]:
     """The options of `NAME=VALUE` texts, each of the type the provider gives it; exits where one cannot be."""
     types = {field.name: str(field.type) for field in attrs.fields(provider.Options)}
     options = {}
@@ -68,9 +68,9 @@ def chosen(provider: Provider, given: Sequence[str]) -> Mapping[str, Any]:
             refuse(f"--option {text}: write NAME=VALUE")
         options[name] = _typed(name, value, types.get(name, "str"))
     try:
-        provider.chosen(options)
+        provider.resolve_options(options)
     except InvalidInput as error:
-        refuse(told(error))
+        refuse(error_text(error))
     return options
 
 

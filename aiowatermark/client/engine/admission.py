@@ -12,61 +12,61 @@ from attrs import define, field
 from ..handle import JobHandle
 
 if TYPE_CHECKING:
-    from .submit import Order
+    from .submit import SubmitRequest
 
 
 @define(eq=False)
-class Waiting:
+class QueuedJob:
     """A job whose turn has not come, as it was asked for; it stands where the job's task will."""
 
     handle: JobHandle
-    order: Order | None
+    order: SubmitRequest | None
     deadline: float
-    called_off: Callable[[JobHandle], object]
+    on_cancel: Callable[[JobHandle], object]
     context: Context = field(factory=copy_context)
 
     @property
-    def valid(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it still waits."""
         return self.handle.task is self
 
     def cancel(self) -> None:
         """Call it off: its turn will not come."""
-        if self.valid:
+        if self.is_current:
             self.handle.task = self.order = None  # what is left of it in the queue holds no media
-            self.called_off(self.handle)
+            self.on_cancel(self.handle)
 
 
 @define(eq=False)
-class Turns:
+class AdmissionQueue:
     """At most `room` lives. New jobs and remembered ones, of which there may be very many, come alternately."""
 
-    room: int
-    _new: deque[Waiting] = field(factory=deque, init=False)
-    _remembered: deque[Waiting] = field(factory=deque, init=False)
-    _queues: list[deque[Waiting]] = field(init=False)
+    free_slots: int
+    _new: deque[QueuedJob] = field(factory=deque, init=False)
+    _recovered: deque[QueuedJob] = field(factory=deque, init=False)
+    _queues: list[deque[QueuedJob]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._queues = [self._new, self._remembered]
+        self._queues = [self._new, self._recovered]
 
-    def taken(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take a turn if there is room for one now."""
-        if self.room <= 0:
+        if self.free_slots <= 0:
             return False
-        self.room -= 1
+        self.free_slots -= 1
         return True
 
-    def wait(self, place: Waiting) -> None:
+    def enqueue(self, place: QueuedJob) -> None:
         """Queue up."""
-        (self._remembered if place.order is None else self._new).append(place)
+        (self._recovered if place.order is None else self._new).append(place)
         place.handle.task = place
 
-    def given_up(self) -> Waiting | None:
+    def release(self) -> QueuedJob | None:
         """A life has ended: who takes its turn, if anybody waits for one."""
-        while (place := self._next()) is not None:
-            if place.valid:
+        while (place := self._pop_next()) is not None:
+            if place.is_current:
                 return place
-        self.room += 1
+        self.free_slots += 1
         return None
 
     def close(self) -> None:
@@ -74,6 +74,6 @@ class Turns:
         for queue in self._queues:
             queue.clear()
 
-    def _next(self) -> Waiting | None:
+    def _pop_next(self) -> QueuedJob | None:
         self._queues.reverse()
         return next((queue.popleft() for queue in self._queues if queue), None)

@@ -31,7 +31,7 @@ _UNPAID = (
 )
 
 
-class Overtaken(Exception):
+class SubmittedElsewhere(Exception):
     """Another client has sent this very job; `record` is its."""
 
     def __init__(self, record: Record) -> None:
@@ -39,12 +39,12 @@ class Overtaken(Exception):
         self.record = record
 
 
-def refused(error: Exception) -> bool:
+def nothing_was_paid(error: Exception) -> bool:
     """Whether a submission ended with nothing paid: refused in so many words, or never whole on the other side."""
     return isinstance(error, _UNPAID) or (isinstance(error, ProviderUnavailable) and not error.sent)
 
 
-def hint(handle: JobHandle, problem: WatermarkError | None) -> float | None:
+def retry_hint(handle: JobHandle, problem: WatermarkError | None) -> float | None:
     """What the server said of the next look, in its answer or in its refusal."""
     return handle.snapshot.retry_after if problem is None else getattr(problem, "retry_after", None)
 
@@ -54,7 +54,7 @@ def unsettled(record: Record) -> bool:
     return record.snapshot.status is Status.IN_DOUBT and record.snapshot.task_id is None
 
 
-def in_doubt(handle: JobHandle, cause: Exception | None) -> SubmissionInDoubt:
+def submission_in_doubt(handle: JobHandle, cause: Exception | None) -> SubmissionInDoubt:
     why = f" ({getattr(cause, 'message', type(cause).__name__)})" if cause is not None else ""
     error = SubmissionInDoubt(
         f"the paid request left and no usable answer came back{why}: it may have been taken, and is not sent again",
@@ -63,15 +63,15 @@ def in_doubt(handle: JobHandle, cause: Exception | None) -> SubmissionInDoubt:
     return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
 
 
-def late(handle: JobHandle, problem: WatermarkError | None) -> DeadlineExceeded:
+def deadline_exceeded(handle: JobHandle, problem: WatermarkError | None) -> DeadlineExceeded:
     last = f"; the last look said: {problem}" if problem is not None else ""
     error = DeadlineExceeded(f"the job did not end in time; resume it with its token{last}")
     return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
 
 
-def left(handle: JobHandle) -> WatermarkError:
+def client_closed(handle: JobHandle) -> WatermarkError:
     """What the awaiters of a job learn when its client goes first."""
-    if not handle.sent:
+    if not handle.may_be_paid:
         error = WatermarkError("the submission was called off before anything was sent")
     else:
         error = WatermarkError("the client was closed while the job went on: resume it with its token")
@@ -79,7 +79,7 @@ def left(handle: JobHandle) -> WatermarkError:
     return error.about(provider=handle.record.provider, key=handle.key, token=None)
 
 
-def failed(handle: JobHandle) -> JobFailed:
+def job_failed(handle: JobHandle) -> JobFailed:
     """The provider gave up."""
     snapshot = handle.snapshot
     error = JobFailed(f"the job failed: {snapshot.reason or 'no reason was given'}")

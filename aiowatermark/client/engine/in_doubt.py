@@ -15,36 +15,36 @@ from ...stores import JobStore
 from ...wire import Delivery
 from ..handle import JobHandle
 from .failures import unsettled
-from .flows import Talker, Turn, now
+from .flows import FlowContext, FlowRunner, loop_time
 
 if TYPE_CHECKING:
     from ...callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 
-_ASKING = 30.0
+_QUERY_SECONDS = 30.0
 
 
 @define(eq=False)
-class Doubt:
+class InDoubtResolver:
     """Settles jobs in doubt. Only the provider can know a key; what a callback says is asked for all the same."""
 
     provider: Provider
-    talker: Talker
+    flows: FlowRunner
     store: JobStore
     receiver: CallbackReceiver | None = None
-    asking: set[asyncio.Task[None]] = field(factory=set)
+    tasks: set[asyncio.Task[None]] = field(factory=set)
     listening: set[str] = field(factory=set)
 
-    async def settled(self, handle: JobHandle) -> bool:
+    async def try_resolve(self, handle: JobHandle) -> bool:
         """Whether a callback that came already proves that this job was taken; the handle has its id then."""
-        mail, handle.mail = handle.mail, None
-        record = None if mail is None else await self._proved(handle.record, mail)
+        mail, handle.pending_delivery = handle.pending_delivery, None
+        record = None if mail is None else await self._confirm_task(handle.record, mail)
         if record is not None:
-            handle.note(record)
+            handle.update(record)
         return record is not None
 
-    def keep(self, handle: JobHandle) -> None:
+    def keep_listening(self, handle: JobHandle) -> None:
         """Go on listening for a job that was given up in doubt."""
         self.listen(handle.record)
 
@@ -52,15 +52,15 @@ class Doubt:
         """Settle the record in the store when its callback comes."""
         if self.receiver is not None and record.callback is not None:
             self.listening.add(record.callback)
-            self.receiver.expect(record.callback, lambda delivery: self._ask(record, delivery))
+            self.receiver.expect(record.callback, lambda delivery: self._on_delivery(record, delivery))
 
-    def _ask(self, record: Record, delivery: Delivery) -> None:
-        task = asyncio.create_task(self._settle(record, delivery))
-        self.asking.add(task)
-        task.add_done_callback(self.asking.discard)
+    def _on_delivery(self, record: Record, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._resolve(record, delivery))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
-    async def _settle(self, record: Record, delivery: Delivery) -> None:
-        proved = await self._proved(record, delivery)
+    async def _resolve(self, record: Record, delivery: Delivery) -> None:
+        proved = await self._confirm_task(record, delivery)
         if proved is not None and self.receiver is not None and record.callback is not None:
             self.receiver.release(record.callback)
             log.info(
@@ -69,16 +69,16 @@ class Doubt:
                 proved.token,
             )
 
-    async def _proved(self, record: Record, delivery: Delivery) -> Record | None:
+    async def _confirm_task(self, record: Record, delivery: Delivery) -> Record | None:
         """The record with its task's id, if the callback names one that the provider knows."""
         if not unsettled(record):
             return None
         try:
-            told = self.provider.delivered(delivery, record)
+            told = self.provider.parse_callback(delivery, record)
             if told is None or told.task_id is None:
                 return None
             named = record.advance(Snapshot(told.task_id, Status.QUEUED))
-            asked = await self.talker.converse(self.provider.query(named), Turn(now() + _ASKING))
+            asked = await self.flows.run(self.provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
         except WatermarkError as error:
             log.info("a callback of job %s, which is in doubt, proves nothing: %s", record.key, error)
             return None
@@ -89,6 +89,6 @@ class Doubt:
         for callback in self.listening:
             if self.receiver is not None:
                 self.receiver.release(callback)
-        for task in list(self.asking):
+        for task in list(self.tasks):
             task.cancel()
-        await asyncio.gather(*self.asking, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)

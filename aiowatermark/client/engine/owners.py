@@ -6,28 +6,28 @@ import os
 import socket
 import uuid
 
-_here: set[str] = set()
+_owners: set[str] = set()
 
 
-def new_owner() -> str:
+def register_owner() -> str:
     """A name for one client of this process, from its opening until `has_left`."""
     owner = f"{uuid.uuid4().hex}@{socket.gethostname()}:{os.getpid()}"
-    _here.add(owner)
+    _owners.add(owner)
     return owner
 
 
-def has_left(owner: str) -> None:
+def unregister_owner(owner: str) -> None:
     """The client of that name was closed."""
-    _here.discard(owner)
+    _owners.discard(owner)
 
 
-def gone(owner: str) -> bool:
+def owner_is_dead(owner: str) -> bool:
     """Whether the owner is certainly gone; False where that cannot be told, as on another machine."""
     host, _, pid = owner.partition("@")[2].rpartition(":")
     if host != socket.gethostname() or not pid.isdecimal():
         return False
     if int(pid) == os.getpid():  # closed, or of a process that had this number before: a container's has few
-        return owner not in _here
+        return owner not in _owners
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

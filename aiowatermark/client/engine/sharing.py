@@ -12,8 +12,8 @@ from attrs import define
 
 from ...errors import WatermarkError
 from ...jobs import Record
-from ...stores.coordination import Commons
-from ...transport.rate_limiter import no_turn
+from ...stores.coordination import Coordinator
+from ...transport.rate_limiter import rate_limit_timeout
 
 if TYPE_CHECKING:
     from ...callbacks.receiver import CallbackReceiver
@@ -21,74 +21,74 @@ if TYPE_CHECKING:
 log = logging.getLogger("aiowatermark")
 
 
-class Pace(Protocol):
+class RateLimiter(Protocol):
     """The account's rate of requests."""
 
-    async def turn(self, *, new: bool, until: float) -> None:
+    async def acquire(self, *, new: bool, until: float) -> None:
         """Wait for one's turn; `new`: it is for a submission. Raises RateLimited where none comes before `until`."""
 
-    async def hold(self, seconds: float) -> None:
+    async def pause_for(self, seconds: float) -> None:
         """Let nobody begin for so long."""
 
 
 @define(eq=False)
-class SharedPace:
+class CoordinatedRateLimiter:
     """One pace for all replicas."""
 
-    commons: Commons
+    coordinator: Coordinator
     account: str
     rate: float | None
 
-    async def turn(self, *, new: bool, until: float) -> None:
+    async def acquire(self, *, new: bool, until: float) -> None:
         """Wait for one's turn among all replicas; raises StoreError for a submission while the store is gone."""
         try:
             async with asyncio.timeout_at(until):
-                await self.commons.turn(self.account, self.rate, new=new)
+                await self.coordinator.acquire(self.account, self.rate, new=new)
         except TimeoutError:
-            raise no_turn() from None
+            raise rate_limit_timeout() from None
 
-    async def hold(self, seconds: float) -> None:
+    async def pause_for(self, seconds: float) -> None:
         """Let no replica begin for so long."""
-        await self.commons.hold(self.account, seconds)
+        await self.coordinator.pause(self.account, seconds)
 
 
 @define(eq=False)
-class Permits:
+class SubmitSlots:
     """How many submissions may be under way: in this client, or in all replicas together."""
 
     local: asyncio.Semaphore
     limit: int
     account: str
-    commons: Commons | None = None
+    coordinator: Coordinator | None = None
 
-    def permit(self) -> AbstractAsyncContextManager[None]:
+    def slot(self) -> AbstractAsyncContextManager[None]:
         """One permit."""
-        return self.local if self.commons is None else self.commons.permit(self.account, self.limit)
+        return self.local if self.coordinator is None else self.coordinator.slot(self.account, self.limit)
 
 
 @define(eq=False)
-class Replica:
+class ReplicaMember:
     """This client among the others on its store: it hears their bells, and takes over from those that die."""
 
-    commons: Commons
+    coordinator: Coordinator
     account: str
     receiver: CallbackReceiver | None
     adopt: Callable[[Record], Awaitable[object]]
     _task: asyncio.Task[None] | None = None
-    _deaf: Callable[[], None] | None = None
+    _unsubscribe: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Listen, and look for orphans from now on."""
         if self.receiver is not None:
-            self.receiver.elsewhere = self.commons.ring
-            self._deaf = self.commons.listen(self.receiver.rung)
-        self._task = asyncio.create_task(self._adopting())
+            self.receiver.forwarder = self.coordinator.forward
+            self._unsubscribe = self.coordinator.subscribe(self.receiver.deliver_from_replica)
+        self._task = asyncio.create_task(self._adopt_orphans())
 
-    async def _adopting(self) -> None:
+    async def _adopt_orphans(self) -> None:
         while True:
-            await asyncio.sleep(self.commons.lease)
+            await asyncio.sleep(self.coordinator.lease)
             try:
-                async for record in self.commons.orphans(self.account):
+                async for record in self.coordinator.orphans(self.account):
                     log.info("job %s is taken over from a replica that is gone", record.key)
                     await self.adopt(record)
             except WatermarkError as error:
@@ -99,7 +99,7 @@ class Replica:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._deaf is not None:
-            self._deaf()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
         if self.receiver is not None:
-            self.receiver.elsewhere = None
+            self.receiver.forwarder = None

@@ -14,29 +14,29 @@ from ..handle import JobHandle
 
 log = logging.getLogger("aiowatermark")
 
-_LAST_WORD = 5.0
+_FINAL_WRITE_SECONDS = 5.0
 
 
 @define(eq=False)
-class Gate:
+class SnapshotRecorder:
     """Where the submit's answer, a look and a callback's follow-up pass."""
 
     store: JobStore
 
-    async def note(self, handle: JobHandle, snapshot: Snapshot) -> None:
+    async def record(self, handle: JobHandle, snapshot: Snapshot) -> None:
         """Advance the handle's record; a store that fails now costs no job: the money was spent."""
         before = handle.record
         record = before.advance(snapshot)
         if record is before:
             return
-        if _durable(record.snapshot, before.snapshot):
+        if _must_persist(record.snapshot, before.snapshot):
             handle.record = record  # known here, whatever becomes of the write
-            record = await self._stored(record, snapshot)
-        handle.note(record)
+            record = await self._persist(record, snapshot)
+        handle.update(record)
         if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
-            handle.accept()
+            handle.mark_accepted()
 
-    async def _stored(self, record: Record, snapshot: Snapshot) -> Record:
+    async def _persist(self, record: Record, snapshot: Snapshot) -> Record:
         """What is remembered now; where another watcher was quicker, the news on top of its."""
         try:
             while (stored := await self.store.put(record)) is not record:
@@ -45,7 +45,7 @@ class Gate:
                     break
         except asyncio.CancelledError:  # written all the same: what was learnt has cost money
             with suppress(Exception):
-                async with asyncio.timeout(_LAST_WORD):
+                async with asyncio.timeout(_FINAL_WRITE_SECONDS):
                     await self.store.put(record)
             raise
         except Exception as error:  # noqa: BLE001 - whatever a store raises: the money was spent
@@ -53,7 +53,7 @@ class Gate:
         return record
 
 
-def _durable(now: Snapshot, before: Snapshot) -> bool:
+def _must_persist(now: Snapshot, before: Snapshot) -> bool:
     """Whether what is new matters after a crash: whether a job runs already does not."""
     if now.task_id != before.task_id or now.reason != before.reason:
         return True

@@ -7,24 +7,24 @@ import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 
-from .base import Dialect
+from .base import EmulatedApi
 
 
-def _classes() -> Iterator[type[Dialect]]:
+def _classes() -> Iterator[type[EmulatedApi]]:
     for module in pkgutil.iter_modules(__path__):
         if module.name.startswith("_"):
             continue
         found = vars(importlib.import_module(f".{module.name}", __name__)).values()
-        yield from (kind for kind in found if _is_dialect(kind, f"{__name__}.{module.name}"))
+        yield from (kind for kind in found if _is_api(kind, f"{__name__}.{module.name}"))
 
 
-def _is_dialect(kind: object, module: str) -> bool:
+def _is_api(kind: object, module: str) -> bool:
     return (
         inspect.isclass(kind)
-        and issubclass(kind, Dialect)
+        and issubclass(kind, EmulatedApi)
         and not inspect.isabstract(kind)
         and kind.__module__ == module
     )
 
 
-DIALECTS: Mapping[str, type[Dialect]] = {kind.name: kind for kind in _classes()}
+APIS: Mapping[str, type[EmulatedApi]] = {kind.name: kind for kind in _classes()}

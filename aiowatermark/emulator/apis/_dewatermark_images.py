@@ -8,59 +8,59 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-from ..backend.image_worker import Restored
-from ..backend.jobs import Desk
-from ..backend.limits import Failure, Limits, Picture, check_mask, examine, from_base64
-from ..backend.tasks import Made, Task
+from ..backend.image_worker import RestoredImage
+from ..backend.jobs import JobService
+from ..backend.limits import ImageInfo, ImageRules, JobFailure, check_mask, examine, from_base64
+from ..backend.tasks import EmulatedTask, TaskOutput
 from ..web.forms import Form, text_of
-from ..web.responses import Answer, Reason, Refusal, wrong
+from ..web.responses import ApiError, ApiResponse, ErrorReason, parameter_error
 
 FIELDS = ("original_preview_image", "session_id", "mask_base", "mask_brush", "remove_text", "predict_mode")
 # "a JPEG image and the largest dimension is not greater than 6000 px", and when refining "not greater than 1920"
-_FIRST = Limits(("jpeg",), longest=6000)
-_REFINED = Limits(("jpeg",), longest=1920)
+_FIRST = ImageRules(("jpeg",), max_side=6000)
+_REFINED = ImageRules(("jpeg",), max_side=1920)
 
 
 @define
-class Session:
+class EmulatedSession:
     """The picture as it is now, and the mask of everything removed from it so far."""
 
     session_id: str
-    picture: Picture
+    picture: ImageInfo
     mask: bytes | None = field(default=None, repr=False)
 
 
 @frozen
 class _Call:
-    session: Session
-    picture: Picture
+    session: EmulatedSession
+    picture: ImageInfo
     brush: bytes | None = field(repr=False)
     base: bytes | None = field(repr=False)
 
 
 @define
-class Erasing:
+class ImageEndpoints:
     """Answers the erase_watermark calls of one provider."""
 
     name: str
-    desk: Desk
-    sessions: dict[str, Session] = field(init=False, factory=dict)
+    jobs: JobService
+    sessions: dict[str, EmulatedSession] = field(init=False, factory=dict)
 
-    async def erase(self, form: Form) -> Answer:
+    async def erase(self, form: Form) -> ApiResponse:
         """The picture with its marks, or what lies under the brush, removed. Raises Refusal."""
         text_of(form, "remove_text", ("true", "false"), "false")
         text_of(form, "predict_mode", ("old", "2.0", "3.0"), "3.0")
-        call = _refusing(lambda: self._call(form))
-        task = self.desk.paid(self.name)
+        call = _as_api_error(lambda: self._call(form))
+        task = self.jobs.create_charged(self.name)
         if task.failure is None:
-            restored, mask = await self._restored(task, call)
+            restored, mask = await self._restore(task, call)
             call.session.picture, call.session.mask = examine(restored.picture), mask
             self.sessions[call.session.session_id] = call.session
-            task.finish([Made(found=restored.found)])
+            task.finish([TaskOutput(found=restored.found)])
         await task.done()
         if task.failure is not None:
-            raise Refusal(Reason.INTERNAL, task.failure.reason)
-        return Answer.json(_result(call.session, task.task_id))
+            raise ApiError(ErrorReason.INTERNAL, task.failure.reason)
+        return ApiResponse.json(_result(call.session, task.task_id))
 
     def _call(self, form: Form) -> _Call:
         """What is asked for. Raises Failure for pictures that are not as the documents want them."""
@@ -72,7 +72,7 @@ class Erasing:
                 check_mask(session.picture, mask)
         return _Call(session, session.picture, brush, base)
 
-    def _session(self, form: Form, limits: Limits) -> Session:
+    def _session(self, form: Form, limits: ImageRules) -> EmulatedSession:
         """The session that is named, with the picture that is sent, if one is.
 
         The documents' curl example sends a picture with a session that was never opened: that opens a new one.
@@ -81,28 +81,28 @@ class Erasing:
         known = self.sessions.get(named or "")
         if "original_preview_image" in form:
             picture = limits.check(form["original_preview_image"].data)
-            return Session(known.session_id if known else str(uuid.uuid4()), picture, None)
+            return EmulatedSession(known.session_id if known else str(uuid.uuid4()), picture, None)
         if named is None:
-            raise wrong("Either original_preview_image or session_id has to be given.")
+            raise parameter_error("Either original_preview_image or session_id has to be given.")
         if known is None:
-            raise Refusal(Reason.UNKNOWN_TASK, "There is no such session.")
-        return Session(known.session_id, known.picture, known.mask)
+            raise ApiError(ErrorReason.UNKNOWN_TASK, "There is no such session.")
+        return EmulatedSession(known.session_id, known.picture, known.mask)
 
-    async def _restored(self, task: Task, call: _Call) -> tuple[Restored, bytes]:
+    async def _restore(self, task: EmulatedTask, call: _Call) -> tuple[RestoredImage, bytes]:
         try:
-            restored = await self.desk.workshop.restore(call.picture, call.brush)
-        except Failure as failure:
-            self.desk.give_up(task, failure)
-            raise wrong(failure.reason) from None
+            restored = await self.jobs.image_worker.restore(call.picture, call.brush)
+        except JobFailure as failure:
+            self.jobs.fail(task, failure)
+            raise parameter_error(failure.reason) from None
         before = call.base or call.session.mask
-        return restored, await self.desk.workshop.union(before, restored.mask) if before else restored.mask
+        return restored, await self.jobs.image_worker.union(before, restored.mask) if before else restored.mask
 
 
-def _refusing(step: Callable[[], _Call]) -> _Call:
+def _as_api_error(step: Callable[[], _Call]) -> _Call:
     try:
         return step()
-    except Failure as failure:
-        raise wrong(failure.reason) from None
+    except JobFailure as failure:
+        raise parameter_error(failure.reason) from None
 
 
 def _mask_base(form: Form) -> bytes | None:
@@ -112,11 +112,11 @@ def _mask_base(form: Form) -> bytes | None:
     part = form["mask_base"]
     try:
         return examine(part.data).data
-    except Failure:
+    except JobFailure:
         return from_base64(part.text)
 
 
-def _result(session: Session, event_id: str) -> dict[str, object]:
+def _result(session: EmulatedSession, event_id: str) -> dict[str, object]:
     image, mask = (base64.b64encode(data).decode() for data in (session.picture.data, session.mask or b""))
     edited = {"image": image, "image_id": uuid.uuid4().hex, "mask": mask, "watermark_mask": mask}
     return {"edited_image": edited, "event_id": event_id, "session_id": session.session_id}

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from attrs import define, field
 
-from ..backend.jobs import Desk
-from ..backend.limits import Failure, examine
-from ..backend.tasks import Task
+from ..backend.jobs import JobService
+from ..backend.limits import JobFailure, examine
+from ..backend.tasks import EmulatedTask
 from ..storage.objects import Upload
 from ..web.forms import Form
-from ..web.responses import Answer, wrong
+from ..web.responses import ApiResponse, parameter_error
 
 _LETTERS = string.ascii_letters + string.digits
 _BUCKET = "dewatermark-videos-emulator"
@@ -27,20 +27,20 @@ _STATUSES: Mapping[str, str] = {
 
 
 @define
-class Footage:
+class VideoEndpoints:
     """The four steps of the video API of one provider."""
 
     name: str
-    desk: Desk
+    jobs: JobService
     _uploads: dict[str, Upload] = field(init=False, factory=dict)
 
     price: ClassVar[float] = 0.2  # credits a second
 
-    def ticket(self) -> Answer:
+    def upload_link(self) -> ApiResponse:
         """Step 1: an id and a place for the file; costs nothing."""
-        task = self.desk.opened(self.name, "".join(secrets.choice(_LETTERS) for _ in range(20)))
-        upload = self._uploads[task.task_id] = self.desk.shelf.expect(self.name, task.task_id)
-        return Answer.json(
+        task = self.jobs.create(self.name, "".join(secrets.choice(_LETTERS) for _ in range(20)))
+        upload = self._uploads[task.task_id] = self.jobs.objects.create_upload(self.name, task.task_id)
+        return ApiResponse.json(
             {
                 "task_id": task.task_id,
                 "upload_signed_url": upload.link,
@@ -51,30 +51,30 @@ class Footage:
             }
         )
 
-    def start(self, form: Form) -> Answer:
+    def start(self, form: Form) -> ApiResponse:
         """Step 3: the job is charged for, every time this is called, and begun once. Raises Refusal."""
         if "task_id" not in form:
-            raise wrong("task_id has to be given.")
-        task = self.desk.tasks.find(self.name, form["task_id"].text)
+            raise parameter_error("task_id has to be given.")
+        task = self.jobs.tasks.find(self.name, form["task_id"].text)
         upload = self._uploads.get(task.task_id)
         if upload is None:
-            raise wrong("The task is none of a video.")
+            raise parameter_error("The task is none of a video.")
         if not upload.complete:
-            raise wrong("The video has not been uploaded.")
+            raise parameter_error("The video has not been uploaded.")
         mask = _mask(form)
         begun = task.started
-        self.desk.pay(task)
+        self.jobs.charge(task)
         if not begun:
-            self.desk.produce(task, upload.target, mask, self.price)
-        return Answer.json({**self._object(task), "status": "CREATED"})
+            self.jobs.submit_video(task, upload.target, mask, self.price)
+        return ApiResponse.json({**self._object(task), "status": "CREATED"})
 
-    def query(self, task_id: str) -> Answer:
+    def query(self, task_id: str) -> ApiResponse:
         """Step 4: how the job stands. Raises Refusal."""
-        task = self.desk.tasks.find(self.name, task_id)
+        task = self.jobs.tasks.find(self.name, task_id)
         task.queries += 1
-        return Answer.json(self._object(task))
+        return ApiResponse.json(self._object(task))
 
-    def _object(self, task: Task) -> dict[str, object]:
+    def _object(self, task: EmulatedTask) -> dict[str, object]:
         """The task as in the documents' example; null where nothing is known yet."""
         upload = self._uploads.get(task.task_id)
         started = None if task.started_at is None else int(task.started_at)
@@ -92,11 +92,11 @@ class Footage:
             **self._outcome(task),
         }
 
-    def _outcome(self, task: Task) -> dict[str, object]:
-        if task.state != "succeeded" or task.made[0].stored is None:
+    def _outcome(self, task: EmulatedTask) -> dict[str, object]:
+        if task.state != "succeeded" or task.outputs[0].stored is None:
             return {"has_watermark": None, "duration": None, "download_signed_url": None}
-        made = task.made[0]
-        link = self.desk.shelf.link(task.made[0].stored)
+        made = task.outputs[0]
+        link = self.jobs.objects.link(task.outputs[0].stored)
         return {"has_watermark": made.found, "duration": round(made.duration, 2), "download_signed_url": link}
 
 
@@ -106,5 +106,5 @@ def _mask(form: Form) -> bytes | None:
         return None
     try:
         return examine(form["mask_brush"].data).data
-    except Failure as failure:
-        raise wrong(f"mask_brush: {failure.reason}") from None
+    except JobFailure as failure:
+        raise parameter_error(f"mask_brush: {failure.reason}") from None

@@ -11,21 +11,21 @@ from aiohttp import web
 from attrs import define
 
 from ..backend.accounts import Account
-from ..backend.jobs import Desk
-from ..web.responses import Answer, Reason, Refusal
+from ..backend.jobs import JobService
+from ..web.responses import ApiError, ApiResponse, ErrorReason
 from ..web.routes import Route
 
 
 @define
-class Dialect(ABC):
+class EmulatedApi(ABC):
     """One API. `refusals` is the table from the reason of a refusal to the HTTP status and the code in the body."""
 
-    desk: Desk
+    jobs: JobService
 
     name: ClassVar[str]
     paired: ClassVar[bool] = False  # an app key with a secret, and not one key
     lifetime: ClassVar[float] = 3600.0  # of a result's link, in seconds
-    refusals: ClassVar[Mapping[Reason, tuple[int, int]]]
+    error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]]
 
     @abstractmethod
     def routes(self) -> tuple[Route, ...]:
@@ -36,13 +36,13 @@ class Dialect(ABC):
         """What stands where the key belongs."""
 
     @abstractmethod
-    def complaint(self, code: int, sentence: str) -> object:
+    def error_body(self, code: int, sentence: str) -> object:
         """The body of an error, to be sent as JSON."""
 
     @property
     def account(self) -> Account:
         """The customer's account here."""
-        return self.desk.accounts[self.name]
+        return self.jobs.accounts[self.name]
 
     @property
     def expected(self) -> str:
@@ -54,23 +54,23 @@ class Dialect(ABC):
         """Its own name."""
         return self.name
 
-    def admit(self, request: web.Request) -> None:
+    def authenticate(self, request: web.Request) -> None:
         """Raises Refusal unless the right key is shown."""
         shown = self.credential(request) or ""
         if not hmac.compare_digest(shown.encode("utf-8", "replace"), self.expected.encode()):
-            raise Refusal(Reason.KEY, "The API key is missing or wrong.")
+            raise ApiError(ErrorReason.KEY, "The API key is missing or wrong.")
 
-    def refused(self, request: web.Request, refusal: Refusal) -> Answer:  # noqa: ARG002 - the shape is always the same
+    def error_response(self, request: web.Request, refusal: ApiError) -> ApiResponse:  # noqa: ARG002 - the shape is always the same
         """The refusal by the table, in this API's shape."""
-        status, code = self.refusals[refusal.reason]
-        return Answer.json(self.complaint(code, refusal.sentence), status)
+        status, code = self.error_codes[refusal.reason]
+        return ApiResponse.json(self.error_body(code, refusal.message), status)
 
-    def failing(self, status: int) -> Answer:
+    def server_error(self, status: int) -> ApiResponse:
         """An error with this HTTP status, in this API's shape."""
-        return Answer.json(self.complaint(status, f"HTTP {status}"), status)
+        return ApiResponse.json(self.error_body(status, f"HTTP {status}"), status)
 
 
-def bearer(request: web.Request) -> str | None:
+def bearer_token(request: web.Request) -> str | None:
     """The token of `Authorization: Bearer`."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

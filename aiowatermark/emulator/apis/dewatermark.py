@@ -9,41 +9,41 @@ from aiohttp import web
 from attrs import define, field
 
 from ..web.forms import MULTIPART, read_form
-from ..web.responses import Answer, Reason, wrong
+from ..web.responses import ApiResponse, ErrorReason, parameter_error
 from ..web.routes import Route
-from ._dewatermark_images import FIELDS, Erasing
-from ._dewatermark_videos import Footage
-from .base import Dialect
+from ._dewatermark_images import FIELDS, ImageEndpoints
+from ._dewatermark_videos import VideoEndpoints
+from .base import EmulatedApi
 
 
 @define
-class Dewatermark(Dialect):
+class Dewatermark(EmulatedApi):
     """The X-API-KEY belongs on all of its own paths, and never on the signed links it gives."""
 
-    _erasing: Erasing = field(init=False)
-    _footage: Footage = field(init=False)
+    _images: ImageEndpoints = field(init=False)
+    _videos: VideoEndpoints = field(init=False)
 
     name: ClassVar[str] = "dewatermark"
     lifetime: ClassVar[float] = 2 * 86_400.0
-    refusals: ClassVar[Mapping[Reason, tuple[int, int]]] = {
-        Reason.METHOD: (405, 405),
-        Reason.KEY: (401, 401),
-        Reason.PARAMETER: (400, 400),
-        Reason.TOO_LARGE: (413, 413),
-        Reason.UNKNOWN_TASK: (404, 404),
-        Reason.CREDITS: (403, 403),
-        Reason.INTERNAL: (500, 500),
+    error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
+        ErrorReason.METHOD: (405, 405),
+        ErrorReason.KEY: (401, 401),
+        ErrorReason.PARAMETER: (400, 400),
+        ErrorReason.TOO_LARGE: (413, 413),
+        ErrorReason.UNKNOWN_TASK: (404, 404),
+        ErrorReason.CREDITS: (403, 403),
+        ErrorReason.INTERNAL: (500, 500),
     }
 
     def __attrs_post_init__(self) -> None:
-        self._erasing = Erasing(self.name, self.desk)
-        self._footage = Footage(self.name, self.desk)
+        self._images = ImageEndpoints(self.name, self.jobs)
+        self._videos = VideoEndpoints(self.name, self.jobs)
 
     def routes(self) -> tuple[Route, ...]:
         """Pictures, videos, credits."""
         return (
             Route(("POST",), "/api/object_removal/{version:v[23]}/erase_watermark", "submit", self.erase),
-            Route(("POST",), "/api/video/v1/upload", "ticket", self.ticket),
+            Route(("POST",), "/api/video/v1/upload", "ticket", self.upload_link),
             Route(("POST",), "/api/video/v1/tasks", "start", self.start),
             Route(("GET",), "/api/video/v1/tasks/{task_id}", "query", self.query),
             Route(("GET",), "/api/creditInfo", "credits", self.credits),
@@ -53,29 +53,29 @@ class Dewatermark(Dialect):
         """The X-API-KEY header."""
         return request.headers.get("X-API-KEY")
 
-    def complaint(self, code: int, sentence: str) -> object:
+    def error_body(self, code: int, sentence: str) -> object:
         """The documents name the statuses only."""
         return {"error": {"code": code, "message": sentence}}
 
-    async def erase(self, request: web.Request) -> Answer:
+    async def erase(self, request: web.Request) -> ApiResponse:
         """Remove the marks from a picture, and answer with it."""
-        return await self._erasing.erase(await read_form(request, FIELDS))
+        return await self._images.erase(await read_form(request, FIELDS))
 
-    async def ticket(self, request: web.Request) -> Answer:
+    async def upload_link(self, request: web.Request) -> ApiResponse:
         """Step 1 of a video: an empty POST, whose content type says nothing, or a form."""
         if await request.read() and request.content_type != MULTIPART:
-            raise wrong(f"Content-Type has to be {MULTIPART}.")
-        return self._footage.ticket()
+            raise parameter_error(f"Content-Type has to be {MULTIPART}.")
+        return self._videos.upload_link()
 
-    async def start(self, request: web.Request) -> Answer:
+    async def start(self, request: web.Request) -> ApiResponse:
         """Step 3 of a video."""
-        return self._footage.start(await read_form(request, ("task_id", "mask_brush"), boundless=True))
+        return self._videos.start(await read_form(request, ("task_id", "mask_brush"), boundless=True))
 
-    async def query(self, request: web.Request) -> Answer:
+    async def query(self, request: web.Request) -> ApiResponse:
         """Step 4 of a video."""
-        return self._footage.query(request.match_info["task_id"])
+        return self._videos.query(request.match_info["task_id"])
 
-    async def credits(self, request: web.Request) -> Answer:  # noqa: ARG002 - nothing can be asked about it
+    async def credits(self, request: web.Request) -> ApiResponse:  # noqa: ARG002 - nothing can be asked about it
         """The balance."""
         data = {"available_credit": self.account.remaining, "user_id": "emulator"}
-        return Answer.json({"status": "OK", "data": data})
+        return ApiResponse.json({"status": "OK", "data": data})

@@ -8,15 +8,15 @@ from typing import ClassVar
 from aiohttp import web
 from attrs import define
 
-from ..backend.tasks import Task
-from ._visual import Visual
-from .base import bearer
+from ..backend.tasks import EmulatedTask
+from ._visual import VisualApi
+from .base import bearer_token
 
 _DETAILS: Mapping[str, str] = {"processing": "Processing", "succeeded": "Complete", "failed": "Failed"}
 
 
 @define
-class GptGe(Visual):
+class GptGe(VisualApi):
     """Its data object has a `state_detail`, its envelope no `message`."""
 
     name: ClassVar[str] = "gptge"
@@ -25,12 +25,12 @@ class GptGe(Visual):
 
     def credential(self, request: web.Request) -> str | None:
         """The bearer token."""
-        return bearer(request)
+        return bearer_token(request)
 
     def envelope(self, data: Mapping[str, object]) -> dict[str, object]:
         """As in the response example."""
         return {"status": 200, "data": data}
 
-    def data(self, task: Task) -> dict[str, object]:
+    def data(self, task: EmulatedTask) -> dict[str, object]:
         """As in the response example."""
-        return {**Visual.data(self, task), "state_detail": _DETAILS[task.state]}
+        return {**VisualApi.data(self, task), "state_detail": _DETAILS[task.state]}

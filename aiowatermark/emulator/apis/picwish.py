@@ -8,21 +8,21 @@ from typing import ClassVar
 from aiohttp import web
 from attrs import define
 
-from ..backend.limits import Limits
-from ._visual import Visual
+from ..backend.limits import ImageRules
+from ._visual import VisualApi
 
 _PATH = "/api/tasks/visual/external/watermark-remove"
 
 
 @define
-class PicWish(Visual):
+class PicWish(VisualApi):
     """Its envelope has a `message`."""
 
     name: ClassVar[str] = "picwish"
     submit_path: ClassVar[str] = _PATH
     query_path: ClassVar[str] = _PATH
     # Guidelines and Limits, 5
-    limits: ClassVar[Limits] = Limits(("jpeg", "png", "bmp"), shortest=20, longest=10_000)
+    limits: ClassVar[ImageRules] = ImageRules(("jpeg", "png", "bmp"), min_side=20, max_side=10_000)
 
     def credential(self, request: web.Request) -> str | None:
         """The X-API-KEY header."""

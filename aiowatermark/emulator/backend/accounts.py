@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from ..web.responses import Reason, Refusal
+from ..web.responses import ApiError, ErrorReason
 
 Credential = str | tuple[str, str]
 
@@ -17,7 +17,7 @@ class Account:
     """One customer of one provider."""
 
     key: Credential = field(repr=False)
-    limit: float = 1000
+    credits: float = 1000
     spent: float = 0
     charges: int = 0
     refunds: int = 0
@@ -25,12 +25,12 @@ class Account:
     @property
     def remaining(self) -> float:
         """The credits that are left."""
-        return self.limit - self.spent
+        return self.credits - self.spent
 
     def charge(self, credits_: float = 1) -> None:
         """Count one charge. Raises Refusal when there are no credits left for it."""
         if self.remaining <= 0 or self.remaining < credits_:
-            raise Refusal(Reason.CREDITS, "Insufficient credits.")
+            raise ApiError(ErrorReason.CREDITS, "Insufficient credits.")
         self.spent += credits_
         self.charges += 1
 

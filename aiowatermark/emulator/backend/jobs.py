@@ -9,53 +9,53 @@ from pathlib import Path
 
 from attrs import define, field
 
-from ..callbacks import CallbackScript, Courier, Describe
+from ..callbacks import CallbackScript, CallbackSender, Describe
 from ..faults import Fault
-from ..storage.objects import Shelf
-from ..web.fault_queue import Plan
+from ..storage.objects import ObjectStore
+from ..web.fault_queue import FaultQueue
 from .accounts import Account
-from .image_worker import Order, Workshop
-from .limits import Failure, Trouble
-from .tasks import Made, Task, Tasks
-from .video_worker import Progress, Studio
+from .image_worker import ImageJob, ImageWorker
+from .limits import FailureKind, JobFailure
+from .tasks import EmulatedTask, TaskOutput, TaskTable
+from .video_worker import VideoProgress, VideoWorker
 
-Processing = float | Callable[[Task], float]
+Processing = float | Callable[[EmulatedTask], float]
 # the customer's own doing: nobody charges for that
-_FREE = frozenset({Trouble.LINK, Trouble.SIZE, Trouble.PICTURE})
+_FREE = frozenset({FailureKind.LINK, FailureKind.SIZE, FailureKind.PICTURE})
 
 
 @define
-class Desk:
+class JobService:
     """What all five APIs share."""
 
     accounts: Mapping[str, Account]
-    shelf: Shelf
-    workshop: Workshop
-    studio: Studio
-    courier: Courier
-    faults: Plan[Fault]
-    scripts: Plan[CallbackScript]
+    objects: ObjectStore
+    image_worker: ImageWorker
+    video_worker: VideoWorker
+    callback_sender: CallbackSender
+    faults: FaultQueue[Fault]
+    scripts: FaultQueue[CallbackScript]
     script: CallbackScript
     clock: Callable[[], float]
     processing: Processing
     sync_limit: float
-    tasks: Tasks = field(factory=Tasks)
+    tasks: TaskTable = field(factory=TaskTable)
     _running: set[asyncio.Task[None]] = field(init=False, factory=set)
 
-    def opened(self, provider: str, task_id: str | None = None) -> Task:
+    def create(self, provider: str, task_id: str | None = None) -> EmulatedTask:
         """A job that costs nothing yet."""
-        task = Task(provider, task_id or str(uuid.uuid4()), self.clock(), self.clock)
+        task = EmulatedTask(provider, task_id or str(uuid.uuid4()), self.clock(), self.clock)
         self.tasks.add(task)
         return task
 
-    def paid(self, provider: str) -> Task:
+    def create_charged(self, provider: str) -> EmulatedTask:
         """A job that is charged for and whose time runs. Raises Refusal when there are no credits."""
         self.accounts[provider].charge()
-        task = self.opened(provider)
+        task = self.create(provider)
         self._start(task, "submit")
         return task
 
-    def pay(self, task: Task) -> None:
+    def charge(self, task: EmulatedTask) -> None:
         """Charge for a job opened before, its price still unknown; its time runs from now, once."""
         task.price = 0
         self.accounts[task.provider].charge(task.price)
@@ -64,29 +64,29 @@ class Desk:
         else:
             self._start(task, "start", refunds=True)
 
-    async def accept(
-        self, provider: str, order: Order, callback_url: str | None = None, describe: Describe | None = None
-    ) -> Task:
+    async def submit_images(
+        self, provider: str, order: ImageJob, callback_url: str | None = None, describe: Describe | None = None
+    ) -> EmulatedTask:
         """A job for pictures, charged for and on its way. Raises Refusal when there are no credits."""
-        task = self.paid(provider)
+        task = self.create_charged(provider)
         task.expected = len(order.pictures)
         task.callback_url = callback_url
-        self._work(task, order)
+        self._run_images(task, order)
         if callback_url and describe:
             script = self.scripts.take(provider, None, lambda _: True) or self.script
-            await self.courier.dispatch(task, script, describe)
+            await self.callback_sender.dispatch(task, script, describe)
         return task
 
-    def produce(self, task: Task, source: Path, mask: bytes | None, rate: float) -> None:
+    def submit_video(self, task: EmulatedTask, source: Path, mask: bytes | None, rate: float) -> None:
         """Work on a video, which costs `rate` credits a second."""
         if task.failure is None:
-            self._spawn(self._produce(task, source, mask, rate))
+            self._spawn(self._run_video(task, source, mask, rate))
 
-    def give_up(self, task: Task, failure: Failure) -> None:
+    def fail(self, task: EmulatedTask, failure: JobFailure) -> None:
         """End a job that cannot be done, and take nothing for it."""
-        self._finish(task, [Made(failure=failure)])
+        self._finish(task, [TaskOutput(failure=failure)])
 
-    async def wait(self, task: Task) -> None:
+    async def wait(self, task: EmulatedTask) -> None:
         """Wait until the job is done, but not longer than an API waits itself."""
         try:
             await asyncio.wait_for(task.done(), self.sync_limit)
@@ -99,39 +99,39 @@ class Desk:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _start(self, task: Task, step: str, *, refunds: bool = False) -> None:
+    def _start(self, task: EmulatedTask, step: str, *, refunds: bool = False) -> None:
         task.charges += 1
         task.start(self.processing(task) if callable(self.processing) else self.processing)
         fault = self.faults.take(task.provider, step, lambda fault: fault.spoils_the_job and step in fault.steps)
         if fault is None:
             return
-        task.failure = Failure(Trouble.INTERNAL, fault.reason, fault.state)
+        task.failure = JobFailure(FailureKind.INTERNAL, fault.reason, fault.state)
         if refunds if fault.refund is None else fault.refund:
             self._refund(task)
         task.finish([])
 
-    def _refund(self, task: Task) -> None:
+    def _refund(self, task: EmulatedTask) -> None:
         self.accounts[task.provider].refund(task.price, task.charges)
         task.charges = 0
 
-    def _work(self, task: Task, order: Order) -> None:
+    def _run_images(self, task: EmulatedTask, order: ImageJob) -> None:
         if task.failure is not None:
             return
-        if self.workshop.at_once(order):
-            self._finish(task, self.workshop.copy(task.provider, order))
+        if self.image_worker.process_now(order):
+            self._finish(task, self.image_worker.copy(task.provider, order))
         else:
-            self._spawn(self._make(task, order))
+            self._spawn(self._process_images(task, order))
 
-    async def _make(self, task: Task, order: Order) -> None:
+    async def _process_images(self, task: EmulatedTask, order: ImageJob) -> None:
         try:
-            made = await self.workshop.make(task.provider, order)
+            made = await self.image_worker.process(task.provider, order)
         except Exception as error:  # noqa: BLE001 - whatever breaks here, the job fails and its waiters are told
-            made = [Made(failure=Failure(Trouble.INTERNAL, repr(error)))] * task.expected
+            made = [TaskOutput(failure=JobFailure(FailureKind.INTERNAL, repr(error)))] * task.expected
         self._finish(task, made)
 
-    async def _produce(self, task: Task, source: Path, mask: bytes | None, rate: float) -> None:
-        task.work_progress = progress = Progress()
-        made = await self.studio.make(task.provider, source, mask, progress)
+    async def _run_video(self, task: EmulatedTask, source: Path, mask: bytes | None, rate: float) -> None:
+        task.work_progress = progress = VideoProgress()
+        made = await self.video_worker.process(task.provider, source, mask, progress)
         if made.failure is None:
             task.price = round(made.duration * rate, 3)
             self.accounts[task.provider].settle(task.price * task.charges)
@@ -140,8 +140,8 @@ class Desk:
             self._refund(task)
         task.finish([made])
 
-    def _finish(self, task: Task, made: list[Made]) -> None:
-        if all(one.failure is not None and one.failure.trouble in _FREE for one in made):
+    def _finish(self, task: EmulatedTask, made: list[TaskOutput]) -> None:
+        if all(one.failure is not None and one.failure.kind in _FREE for one in made):
             self._refund(task)
         task.finish(made)
 

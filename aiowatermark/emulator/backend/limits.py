@@ -15,7 +15,7 @@ from ..restoration.headers import picture_size
 _BROKEN = (ValueError, struct.error, IndexError, KeyError, OverflowError)
 
 
-class Trouble(Enum):
+class FailureKind(Enum):
     """Why a job that was accepted fails; each API has its own table from these to its states."""
 
     LINK = "could not be downloaded"
@@ -24,18 +24,18 @@ class Trouble(Enum):
     INTERNAL = "internal"
 
 
-class Failure(Exception):
+class JobFailure(Exception):
     """A job, or one picture of it, that failed; `state` is the provider's own word where a fault chose one."""
 
-    def __init__(self, trouble: Trouble, reason: str, state: str | None = None) -> None:
+    def __init__(self, trouble: FailureKind, reason: str, state: str | None = None) -> None:
         super().__init__(reason)
-        self.trouble = trouble
+        self.kind = trouble
         self.reason = reason
         self.state = state
 
 
 @frozen
-class Picture:
+class ImageInfo:
     """Bytes that are a picture, its format, and its size in pixels."""
 
     data: bytes = field(repr=False)
@@ -50,49 +50,49 @@ class Picture:
 
 
 @frozen
-class Limits:
+class ImageRules:
     """What the documents say of the pictures taken; the bounds are allowed themselves."""
 
     formats: Collection[str] = ("jpeg", "png", "bmp", "webp")
-    shortest: int = 1
-    longest: int = 100_000
-    aspect: float = float("inf")
-    most: int = 50 * 1024 * 1024
+    min_side: int = 1
+    max_side: int = 100_000
+    max_aspect: float = float("inf")
+    max_bytes: int = 50 * 1024 * 1024
 
-    def check(self, data: bytes) -> Picture:
+    def check(self, data: bytes) -> ImageInfo:
         """The picture, when it is one and within the limits. Raises Failure."""
         picture = examine(data)
-        if len(data) > self.most:
-            raise Failure(Trouble.SIZE, f"The picture has more than {self.most} bytes.")
+        if len(data) > self.max_bytes:
+            raise JobFailure(FailureKind.SIZE, f"The picture has more than {self.max_bytes} bytes.")
         if reason := self._reason(picture):
-            raise Failure(Trouble.PICTURE, reason)
+            raise JobFailure(FailureKind.PICTURE, reason)
         return picture
 
-    def _reason(self, picture: Picture) -> str | None:
+    def _reason(self, picture: ImageInfo) -> str | None:
         low, high = sorted(picture.size)
         if picture.format not in self.formats:
             return f"The format {picture.format} is not among {', '.join(self.formats)}."
-        if low < self.shortest or high > self.longest:
-            return f"{picture.width} x {picture.height} is not within {self.shortest} to {self.longest} pixels."
-        if high > self.aspect * low:
-            return f"{picture.width} x {picture.height} is longer than {self.aspect:g}:1."
+        if low < self.min_side or high > self.max_side:
+            return f"{picture.width} x {picture.height} is not within {self.min_side} to {self.max_side} pixels."
+        if high > self.max_aspect * low:
+            return f"{picture.width} x {picture.height} is longer than {self.max_aspect:g}:1."
         return None
 
 
-def examine(data: bytes) -> Picture:
+def examine(data: bytes) -> ImageInfo:
     """What the bytes say they are. Raises Failure when they are no picture."""
     try:
-        return Picture(data, *picture_size(data))
+        return ImageInfo(data, *picture_size(data))
     except _BROKEN:
-        raise Failure(Trouble.PICTURE, "The bytes are no picture.") from None
+        raise JobFailure(FailureKind.PICTURE, "The bytes are no picture.") from None
 
 
-def check_mask(picture: Picture, data: bytes) -> None:
+def check_mask(picture: ImageInfo, data: bytes) -> None:
     """Raises Failure unless the mask is a picture of the same size."""
     mask = examine(data)
     if mask.size != picture.size:
         size, wanted = f"{mask.width} x {mask.height}", f"{picture.width} x {picture.height}"
-        raise Failure(Trouble.PICTURE, f"The mask has {size} pixels and the picture {wanted}.")
+        raise JobFailure(FailureKind.PICTURE, f"The mask has {size} pixels and the picture {wanted}.")
 
 
 def from_base64(text: str) -> bytes:
@@ -100,4 +100,4 @@ def from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
-        raise Failure(Trouble.PICTURE, "This is not base64 without a header.") from None
+        raise JobFailure(FailureKind.PICTURE, "This is not base64 without a header.") from None

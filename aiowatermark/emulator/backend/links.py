@@ -9,7 +9,7 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
-from .limits import Failure, Trouble
+from .limits import FailureKind, JobFailure
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _BLOCK = 1 << 18
@@ -44,7 +44,7 @@ def _host(text: str) -> str:
 
 
 @define
-class Links:
+class LinkFetcher:
     """Fetches what a customer's link leads to; never contacts anything but loopback addresses."""
 
     session: aiohttp.ClientSession
@@ -53,15 +53,17 @@ class Links:
     async def fetch(self, link: str, most: int) -> bytes:
         """The bytes behind a loopback link, `most` at most; redirects are not followed. Raises Failure."""
         if not is_loopback(link):
-            raise Failure(Trouble.LINK, "The link could not be downloaded: the emulator fetches from loopback only.")
+            raise JobFailure(
+                FailureKind.LINK, "The link could not be downloaded: the emulator fetches from loopback only."
+            )
         url = URL(link, encoded=True)
         try:
             async with self._slots, self.session.get(url, allow_redirects=False, timeout=_TIMEOUT) as response:
                 if response.status != 200:
-                    raise Failure(Trouble.LINK, f"The link could not be downloaded: HTTP {response.status}.")
+                    raise JobFailure(FailureKind.LINK, f"The link could not be downloaded: HTTP {response.status}.")
                 return await _read(response, most)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Failure(Trouble.LINK, f"The link could not be downloaded: {type(error).__name__}.") from None
+            raise JobFailure(FailureKind.LINK, f"The link could not be downloaded: {type(error).__name__}.") from None
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -69,5 +71,5 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     async for block in response.content.iter_chunked(_BLOCK):
         blocks += block
         if len(blocks) > most:
-            raise Failure(Trouble.SIZE, f"Behind the link are more than {most} bytes.")
+            raise JobFailure(FailureKind.SIZE, f"Behind the link are more than {most} bytes.")
     return bytes(blocks)

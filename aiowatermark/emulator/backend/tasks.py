@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterator
 
 from attrs import define, field, frozen
 
-from ..storage.objects import Stored
-from ..web.responses import Reason, Refusal
-from .limits import Failure
+from ..storage.objects import StoredObject
+from ..web.responses import ApiError, ErrorReason
+from .limits import JobFailure
 
 
 @frozen
-class Made:
+class TaskOutput:
     """What came of one picture or video: the result on the storage host, or the failure; exactly one of the two."""
 
-    stored: Stored | None = None
-    failure: Failure | None = None
+    stored: StoredObject | None = None
+    failure: JobFailure | None = None
     found: bool = False
     duration: float = 0.0
 
 
 @define(eq=False)
-class Task:
+class EmulatedTask:
     """One job. `queries`, `charges` (of `price` credits) and `deliveries` count what was done about it."""
 
     provider: str
@@ -37,10 +37,10 @@ class Task:
     queries: int = 0
     deliveries: int = 0
     expected: int = 1
-    made: list[Made] = field(factory=list, repr=False)
-    failure: Failure | None = None
+    outputs: list[TaskOutput] = field(factory=list, repr=False)
+    failure: JobFailure | None = None
     callback_url: str | None = field(default=None, repr=False)
-    worked: asyncio.Event = field(factory=asyncio.Event, repr=False)
+    processed: asyncio.Event = field(factory=asyncio.Event, repr=False)
     work_progress: Callable[[], float] | None = field(default=None, repr=False)
 
     @property
@@ -51,18 +51,18 @@ class Task:
     @property
     def pending(self) -> bool:
         """Whether it is not done yet."""
-        return not self.worked.is_set() or self.clock() < self.ready_at
+        return not self.processed.is_set() or self.clock() < self.ready_at
 
     @property
     def failed(self) -> bool:
         """Whether it is done, and nothing came of it."""
-        return not self.pending and self.trouble is not None
+        return not self.pending and self.failure_kind is not None
 
     @property
-    def trouble(self) -> Failure | None:
+    def failure_kind(self) -> JobFailure | None:
         """The failure of the whole job, or that of its only picture."""
-        if self.failure is None and self.expected == 1 and self.made:
-            return self.made[0].failure
+        if self.failure is None and self.expected == 1 and self.outputs:
+            return self.outputs[0].failure
         return self.failure
 
     @property
@@ -83,7 +83,7 @@ class Task:
             return 1.0
         span = self.ready_at - self.started_at
         elapsed = 1.0 if span <= 0 else (self.clock() - self.started_at) / span
-        worked = self.work_progress() if self.work_progress and not self.worked.is_set() else 1.0
+        worked = self.work_progress() if self.work_progress and not self.processed.is_set() else 1.0
         return max(0.0, min(elapsed, worked, 0.99))
 
     @property
@@ -101,36 +101,36 @@ class Task:
         self.started_at = self.clock()
         self.ready_at = self.started_at + seconds
 
-    def finish(self, made: list[Made]) -> None:
+    def finish(self, made: list[TaskOutput]) -> None:
         """Its work is finished; it is done as soon as its time is over, too."""
-        self.made = made
+        self.outputs = made
         self.ready_at = max(self.ready_at, self.clock())
-        self.worked.set()
+        self.processed.set()
 
     async def done(self) -> None:
         """Wait until it is done, for as many seconds as `clock` says now."""
-        await self.worked.wait()
+        await self.processed.wait()
         await asyncio.sleep(self.remaining)
         # the loop's clock and this one are not the same and may differ by a hair
         self.ready_at = min(self.ready_at, self.clock())
 
 
 @define
-class Tasks:
+class TaskTable:
     """All jobs, by provider and id."""
 
-    _by_id: dict[tuple[str, str], Task] = field(init=False, factory=dict)
+    _by_id: dict[tuple[str, str], EmulatedTask] = field(init=False, factory=dict)
 
-    def __iter__(self) -> Iterator[Task]:
+    def __iter__(self) -> Iterator[EmulatedTask]:
         return iter(self._by_id.values())
 
-    def add(self, task: Task) -> None:
+    def add(self, task: EmulatedTask) -> None:
         """Remember it."""
         self._by_id[task.provider, task.task_id] = task
 
-    def find(self, provider: str, task_id: str) -> Task:
+    def find(self, provider: str, task_id: str) -> EmulatedTask:
         """The job with this id. Raises Refusal when this provider has none."""
         try:
             return self._by_id[provider, task_id]
         except KeyError:
-            raise Refusal(Reason.UNKNOWN_TASK, "There is no such task.") from None
+            raise ApiError(ErrorReason.UNKNOWN_TASK, "There is no such task.") from None

@@ -13,15 +13,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _two() -> ThreadPoolExecutor:
+def _executor_of_two() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="aiowatermark-emulator")
 
 
 @define
-class Threads:
+class ThreadPool:
     """Two threads, made when first needed and ended by `close`."""
 
-    _executor: ThreadPoolExecutor = field(init=False, factory=_two)
+    _executor: ThreadPoolExecutor = field(init=False, factory=_executor_of_two)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function gives, called in one of the threads."""

@@ -12,16 +12,16 @@ from attrs import define, field
 
 from ..extras import missing_extra
 from ..restoration.video.mp4 import duration_of
-from ..storage.objects import Shelf
-from .limits import Failure, Trouble
-from .tasks import Made
-from .threads import Threads
+from ..storage.objects import ObjectStore
+from .limits import FailureKind, JobFailure
+from .tasks import TaskOutput
+from .threads import ThreadPool
 
 _WORKER = "aiowatermark.emulator.restoration.video.worker"
 
 
 @define
-class Progress:
+class VideoProgress:
     """How far a video is, from 0 to 1."""
 
     value: float = 0.0
@@ -32,31 +32,38 @@ class Progress:
 
 
 @define
-class Studio:
+class VideoWorker:
     """Restores two videos at a time, or with `restoring` off hands every file back as it came."""
 
     restoring: bool
     mark: bytes | None = field(repr=False)
-    shelf: Shelf
-    files: Threads
-    _places: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(2))
+    objects: ObjectStore
+    file_pool: ThreadPool
+    _slots: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(2))
 
-    async def make(self, provider: str, source: Path, mask: bytes | None, progress: Progress) -> Made:
+    async def process(self, provider: str, source: Path, mask: bytes | None, progress: VideoProgress) -> TaskOutput:
         """The restored video on the storage host, or the failure."""
         if not self.restoring:
-            return await self._kept(provider, source, {})
+            return await self._store_output(provider, source, {})
         if sentence := missing_extra("av"):
-            return Made(failure=Failure(Trouble.INTERNAL, sentence))
+            return TaskOutput(failure=JobFailure(FailureKind.INTERNAL, sentence))
         try:
-            async with self._places:
-                target, report = await self._work(source, mask, progress)
-        except Failure as failure:
-            return Made(failure=failure)
-        return await self._kept(provider, target, report)
+            async with self._slots:
+                target, report = await self._run_process(source, mask, progress)
+        except JobFailure as failure:
+            return TaskOutput(failure=failure)
+        return await self._store_output(provider, target, report)
 
-    async def _work(self, source: Path, mask: bytes | None, progress: Progress) -> tuple[Path, dict[str, float]]:
-        target = self.shelf.new_file("mp4")
-        paths = [source, target, await self._file(mask), await self._file(None if mask else self.mark)]
+    async def _run_process(
+        self, source: Path, mask: bytes | None, progress: VideoProgress
+    ) -> tuple[Path, dict[str, float]]:
+        target = self.objects.new_file("mp4")
+        paths = [
+            source,
+            target,
+            await self._write_temporary(mask),
+            await self._write_temporary(None if mask else self.mark),
+        ]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", _WORKER, *map(str, paths)),
@@ -71,29 +78,29 @@ class Studio:
                 process.kill()
             await process.wait()
 
-    async def _file(self, picture: bytes | None) -> Path | str:
+    async def _write_temporary(self, picture: bytes | None) -> Path | str:
         if picture is None:
             return "-"
-        path = self.shelf.new_file("png")
-        await self.files.run(path.write_bytes, picture)
+        path = self.objects.new_file("png")
+        await self.file_pool.run(path.write_bytes, picture)
         return path
 
-    async def _kept(self, provider: str, path: Path, report: dict[str, float]) -> Made:
-        size = (await self.files.run(path.stat)).st_size
-        duration = report["duration"] if report else await self.files.run(duration_of, path)
-        stored = self.shelf.keep(provider, path, "mp4", size)
-        return Made(stored, found=bool(report.get("has_watermark")), duration=duration)
+    async def _store_output(self, provider: str, path: Path, report: dict[str, float]) -> TaskOutput:
+        size = (await self.file_pool.run(path.stat)).st_size
+        duration = report["duration"] if report else await self.file_pool.run(duration_of, path)
+        stored = self.objects.put(provider, path, "mp4", size)
+        return TaskOutput(stored, found=bool(report.get("has_watermark")), duration=duration)
 
 
-async def _listen(process: asyncio.subprocess.Process, progress: Progress) -> dict[str, float]:
+async def _listen(process: asyncio.subprocess.Process, progress: VideoProgress) -> dict[str, float]:
     """Read what the worker tells, line by line, until it tells what came of it. Raises Failure."""
     if process.stdout is None:
-        raise Failure(Trouble.INTERNAL, "The worker cannot be heard.")
+        raise JobFailure(FailureKind.INTERNAL, "The worker cannot be heard.")
     async for line in process.stdout:
         told = json.loads(line)
         if "duration" in told:
             return dict(told)
         if "error" in told:
-            raise Failure(Trouble.PICTURE, told["error"])
+            raise JobFailure(FailureKind.PICTURE, told["error"])
         progress.value = float(told["progress"])
-    raise Failure(Trouble.INTERNAL, "The worker ended without a result.")
+    raise JobFailure(FailureKind.INTERNAL, "The worker ended without a result.")

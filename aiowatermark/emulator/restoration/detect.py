@@ -10,12 +10,12 @@ from attrs import evolve, frozen
 
 from .edge_evidence import edges, shared
 from .pixels import Grey, Mark, Reals
-from .similarity import likeness
+from .similarity import match_scores
 
 # a score below this is chance; unmarked photographs reach it in places, but there no edge fades
 _ALIKE = 0.03
 # the share of edges that must fade: for a first hit, and for further ones of the same strength
-_SURE, _FAINT = 0.25, 0.12
+_SURE_SCORE, _FAINT = 0.25, 0.12
 # and more when there are few pairs of pixels to judge by: chance does that for 200 pairs
 _PAIRS = 60
 _WEAKEST = 0.03
@@ -27,14 +27,14 @@ _WAYS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
 @frozen
-class Hit:
+class Detection:
     """A mark in a picture: as it was blended in, its upper left corner, and the gain on its alpha."""
 
     mark: Mark
     x: int
     y: int
     gain: float
-    sure: bool
+    certain: bool
 
     @property
     def alpha(self) -> Reals:
@@ -42,13 +42,13 @@ class Hit:
         return self.mark.alpha * np.float32(self.gain)
 
 
-def find(luma: Grey, mark: Mark) -> tuple[Hit, ...]:
+def detect(luma: Grey, mark: Mark) -> tuple[Detection, ...]:
     """Every place of the mark in a picture's brightness (height, width); at its own size, else at one other size."""
     for width, height in _natural_sizes(mark, luma):
-        if hits := _hits(luma, mark.resized(width, height).seen()):
+        if hits := _detections(luma, mark.resize(width, height).as_displayed()):
             return hits
     for seen in _scaled(luma, mark):
-        if hits := _hits(luma, seen):
+        if hits := _detections(luma, seen):
             return hits
     return ()
 
@@ -62,13 +62,13 @@ def _natural_sizes(mark: Mark, luma: Grey) -> Iterator[tuple[int, int]]:
         yield max(1, round(width * fit)), max(1, round(height * fit))
 
 
-def _hits(luma: Grey, mark: Mark) -> tuple[Hit, ...]:
+def _detections(luma: Grey, mark: Mark) -> tuple[Detection, ...]:
     step = _step(luma, mark)
     small = cv2.resize(luma, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA) if step > 1 else luma
-    outline = mark.resized(round(mark.size[0] / step), round(mark.size[1] / step))
-    places = likeness(small, outline, outside=0.6).peaks(outline.size, _ALIKE, _MOST)
-    settled = (_settled(luma, mark, x * step, y * step, step if step > 1 else 0) for x, y in places)
-    return _agreed([hit for hit in settled if hit])
+    outline = mark.resize(round(mark.size[0] / step), round(mark.size[1] / step))
+    places = match_scores(small, outline, outside=0.6).peaks(outline.size, _ALIKE, _MOST)
+    settled = (_refine_position(luma, mark, x * step, y * step, step if step > 1 else 0) for x, y in places)
+    return _with_common_scale([hit for hit in settled if hit])
 
 
 def _step(luma: Grey, mark: Mark) -> int:
@@ -77,46 +77,46 @@ def _step(luma: Grey, mark: Mark) -> int:
     return max(1, int(coarsest))
 
 
-def _settled(luma: Grey, mark: Mark, x: int, y: int, reach: int) -> Hit | None:
+def _refine_position(luma: Grey, mark: Mark, x: int, y: int, reach: int) -> Detection | None:
     """The hit at the best place within reach of (x, y), or None when its edges do not fade."""
     score, x, y = _best_near(luma, mark, x, y, reach)
     pairs = edges(luma, mark, x, y)
     if pairs is None or score < _ALIKE:
         return None
     gain = pairs.gain()
-    proof = pairs.relief(gain) - _PAIRS / pairs.luma.shape[1]
+    proof = pairs.edge_reduction(gain) - _PAIRS / pairs.luma.shape[1]
     if gain * float(mark.alpha.max()) < _WEAKEST or proof < _FAINT:
         return None
-    return Hit(mark, x, y, gain, sure=proof >= _SURE)
+    return Detection(mark, x, y, gain, certain=proof >= _SURE_SCORE)
 
 
 def _best_near(luma: Grey, mark: Mark, x: int, y: int, reach: int) -> tuple[float, int, int]:
     margin = reach + 8
     rows = shared(luma.shape[0], mark.size[1] + 2 * margin, y - margin)
     columns = shared(luma.shape[1], mark.size[0] + 2 * margin, x - margin)
-    found = likeness(luma[rows, columns], mark, outside=0.6)
+    found = match_scores(luma[rows, columns], mark, outside=0.6)
     top, left = y - reach - rows.start - found.top, x - reach - columns.start - found.left
     window = found.scores[max(0, top) : top + 2 * reach + 1, max(0, left) : left + 2 * reach + 1]
     _, score, _, (column, row) = cv2.minMaxLoc(window)
     return score, x - reach + column - min(0, left), y - reach + row - min(0, top)
 
 
-def _agreed(hits: list[Hit]) -> tuple[Hit, ...]:
+def _with_common_scale(hits: list[Detection]) -> tuple[Detection, ...]:
     """The hits to believe: sure ones, and faint ones as strong as the sure; one gain where they nearly agree."""
-    sure = [hit.gain for hit in hits if hit.sure]
+    sure = [hit.gain for hit in hits if hit.certain]
     if not sure:
         return ()
     common = float(np.median(sure))
     # the file as it is, is the likeliest strength of all
     common = 1.0 if abs(common - 1) < 0.03 else common
-    return tuple(_joined(hits, common))
+    return tuple(_merge(hits, common))
 
 
-def _joined(hits: Iterable[Hit], common: float) -> Iterator[Hit]:
+def _merge(hits: Iterable[Detection], common: float) -> Iterator[Detection]:
     for hit in hits:
         if abs(hit.gain - common) < 0.12 * common:
             yield evolve(hit, gain=common)
-        elif hit.sure:
+        elif hit.certain:
             yield hit
 
 
@@ -124,13 +124,13 @@ def _scaled(luma: Grey, mark: Mark) -> Iterator[Mark]:
     """The mark at the sizes it may have in the picture, likeliest first, none when nothing looks like it."""
     shrink = min(1.0, (_PIXELS / luma.size) ** 0.5)
     base = cv2.resize(luma, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1 else luma
-    looks = sorted((look for scale in _SCALES if (look := _look(base, mark, scale, shrink))), reverse=True)
+    looks = sorted((look for scale in _SCALES if (look := _match_at_scale(base, mark, scale, shrink))), reverse=True)
     for score, scale, x, y in looks[:3]:
-        if score >= _ALIKE and (sharp := _sharpened(luma, mark, scale, x, y)):
+        if score >= _ALIKE and (sharp := _refine_scale(luma, mark, scale, x, y)):
             yield sharp
 
 
-def _look(base: Grey, mark: Mark, scale: float, shrink: float) -> tuple[float, float, float, float] | None:
+def _match_at_scale(base: Grey, mark: Mark, scale: float, shrink: float) -> tuple[float, float, float, float] | None:
     """Score, scale, x and y of the best place for the mark at a scale, looked for with a small template."""
     width, height = (side * scale * shrink for side in mark.size)
     factor = min(1.0, _TEMPLATE / (width * height) ** 0.5)
@@ -138,11 +138,11 @@ def _look(base: Grey, mark: Mark, scale: float, shrink: float) -> tuple[float, f
     if min(wide, high) < 6 or wide > base.shape[1] * factor * 1.05 or high > base.shape[0] * factor * 1.05:
         return None
     small = cv2.resize(base, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else base
-    score, x, y = likeness(small, mark.resized(wide, high)).best()
+    score, x, y = match_scores(small, mark.resize(wide, high)).best()
     return score, scale, x / factor / shrink, y / factor / shrink
 
 
-def _sharpened(luma: Grey, mark: Mark, scale: float, x: float, y: float) -> Mark | None:
+def _refine_scale(luma: Grey, mark: Mark, scale: float, x: float, y: float) -> Mark | None:
     """The mark at the size that fits best around (x, y), to the pixel, and as seen; None when no size promises much."""
     area = _around(luma, mark, scale, x, y)
     step = 0.02
@@ -151,29 +151,29 @@ def _sharpened(luma: Grey, mark: Mark, scale: float, x: float, y: float) -> Mark
         scale = max(tries, key=lambda candidate: _fit(area, mark, candidate, step))
         step /= 2
     size = (round(mark.size[0] * scale), round(mark.size[1] * scale))
-    if _relieved(area, mark.resized(*size)) < _FAINT:
+    if _edge_reduction(area, mark.resize(*size)) < _FAINT:
         return None
-    size = _climbed(area, mark, size)
-    ways = [mark.resized(*size, way) for way in _WAYS]
-    return max(ways, key=lambda way: _relieved(area, way)).seen()
+    size = _climb(area, mark, size)
+    ways = [mark.resize(*size, way) for way in _WAYS]
+    return max(ways, key=lambda way: _edge_reduction(area, way)).as_displayed()
 
 
-def _climbed(area: Grey, mark: Mark, size: tuple[int, int]) -> tuple[int, int]:
+def _climb(area: Grey, mark: Mark, size: tuple[int, int]) -> tuple[int, int]:
     """The size near the one given, in pixels, at which undoing the mark leaves least of its edges."""
-    known = {size: _relieved(area, mark.resized(*size))}
+    known = {size: _edge_reduction(area, mark.resize(*size))}
     while len(known) < 60:
         around = [(size[0] + more, size[1] + taller) for more in (-2, -1, 0, 1, 2) for taller in (-1, 0, 1)]
-        known |= {one: _relieved(area, mark.resized(*one)) for one in around if one not in known and min(one) > 0}
+        known |= {one: _edge_reduction(area, mark.resize(*one)) for one in around if one not in known and min(one) > 0}
         if (best := max(known, key=lambda one: known[one])) == size:
             break
         size = best
     return size
 
 
-def _relieved(area: Grey, mark: Mark) -> float:
-    _, x, y = likeness(area, mark).best()
+def _edge_reduction(area: Grey, mark: Mark) -> float:
+    _, x, y = match_scores(area, mark).best()
     pairs = edges(area, mark, x, y)
-    return pairs.relief(pairs.gain()) if pairs else 0.0
+    return pairs.edge_reduction(pairs.gain()) if pairs else 0.0
 
 
 def _around(luma: Grey, mark: Mark, scale: float, x: float, y: float) -> Grey:
@@ -189,4 +189,4 @@ def _fit(area: Grey, mark: Mark, scale: float, step: float) -> float:
     factor = min(1.0, max(1.5 / (step * width), _TEMPLATE / (width * height) ** 0.5))
     small = cv2.resize(area, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else area
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return likeness(small, mark.resized(*size)).best()[0]
+    return match_scores(small, mark.resize(*size)).best()[0]

@@ -34,7 +34,7 @@ class Edges:
             low, high = (middle, high) if self._trace(middle) > 0 else (low, middle)
         return (low + high) / 2
 
-    def relief(self, gain: float) -> float:
+    def edge_reduction(self, gain: float) -> float:
         """The share of the contrast at the mark's edges that goes away when the mark is undone: 1 all, 0 none."""
         before = float(np.abs(self._steps(0.0)[0]).sum())
         return 1 - float(np.abs(self._steps(gain)[0]).sum()) / before if before else 0.0
@@ -53,7 +53,7 @@ class Edges:
 
 def edges(luma: Grey | Reals, mark: Mark, x: int, y: int) -> Edges | None:
     """The mark's edges with its upper left corner at (x, y) of the picture; None when too little lies inside."""
-    padded = mark.padded(_REACH)
+    padded = mark.pad(_REACH)
     patch, part = overlap(luma, padded, x - _REACH, y - _REACH)
     if min(patch.shape) <= _REACH or part.alpha.max() < 0.01:
         return None

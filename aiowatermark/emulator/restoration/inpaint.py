@@ -12,25 +12,25 @@ from .pixels import Grey, Pixels
 _CELL = 32
 _RADIUS = 4
 # more hole than this is filled on a smaller copy: Telea's cost grows with the area, what it can know does not
-_AFFORDABLE = 150_000
+_MAX_PIXELS = 150_000
 
 
-def widened(mask: Grey, pixels: int = 1) -> Grey:
+def dilate(mask: Grey, pixels: int = 1) -> Grey:
     """The mask with its white areas grown by some pixels: what is smooth or compressed bleeds over its edge."""
     size = 2 * pixels + 1
     return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
 
 
-def fill(pixels: Pixels, mask: Grey) -> None:
+def inpaint(pixels: Pixels, mask: Grey) -> None:
     """Fills the white areas of the mask in place, from their surroundings; any channels, 8 or 16 bits.
 
     Raises ValueError when the mask is white everywhere.
     """
     if cv2.countNonZero(mask) == mask.size:
         raise ValueError("The mask is white everywhere: nothing is left to restore the picture from.")
-    affordable = max(1.0, cv2.countNonZero(mask) / _AFFORDABLE)
+    affordable = max(1.0, cv2.countNonZero(mask) / _MAX_PIXELS)
     for rows, columns in _areas(mask):
-        filled = _filled(pixels[rows, columns], mask[rows, columns], affordable**0.5)
+        filled = _inpaint_area(pixels[rows, columns], mask[rows, columns], affordable**0.5)
         pixels[rows, columns] = filled
 
 
@@ -48,25 +48,25 @@ def _areas(mask: Grey) -> Iterator[tuple[slice, slice]]:
         yield slice(top, min(top + high, height)), slice(left, min(left + wide, width))
 
 
-def _filled(pixels: Pixels, mask: Grey, shrink: float) -> Pixels:
+def _inpaint_area(pixels: Pixels, mask: Grey, shrink: float) -> Pixels:
     if shrink <= 1.2:
-        return _inpainted(pixels, mask)
+        return _run_inpainting(pixels, mask)
     height, width = mask.shape
     small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
     hole = np.where(cv2.resize(mask, small, interpolation=cv2.INTER_AREA) > 0, 255, 0).astype(np.uint8)
     if hole.all():
-        return _inpainted(pixels, mask)
-    rough = _inpainted(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), hole)
+        return _run_inpainting(pixels, mask)
+    rough = _run_inpainting(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), hole)
     smooth = cv2.resize(rough, (width, height), interpolation=cv2.INTER_LINEAR).reshape(pixels.shape)
     chosen = mask.astype(bool)
     return np.where(chosen if pixels.ndim == 2 else chosen[..., None], smooth, pixels)
 
 
-def _inpainted(pixels: Pixels, mask: Grey) -> Pixels:
+def _run_inpainting(pixels: Pixels, mask: Grey) -> Pixels:
     if pixels.ndim == 2 or (pixels.shape[2] == 3 and pixels.dtype == np.uint8):
         return cv2.inpaint(pixels, mask, _RADIUS, cv2.INPAINT_TELEA)
     if pixels.shape[2] == 4 and pixels.dtype == np.uint8:
-        colours = _inpainted(np.ascontiguousarray(pixels[..., :3]), mask)
-        return np.dstack([colours, _inpainted(np.ascontiguousarray(pixels[..., 3]), mask)])
+        colours = _run_inpainting(np.ascontiguousarray(pixels[..., :3]), mask)
+        return np.dstack([colours, _run_inpainting(np.ascontiguousarray(pixels[..., 3]), mask)])
     # 16 bits are done a channel at a time: more OpenCV does not do
-    return np.dstack([_inpainted(np.ascontiguousarray(channel), mask) for channel in np.moveaxis(pixels, 2, 0)])
+    return np.dstack([_run_inpainting(np.ascontiguousarray(channel), mask) for channel in np.moveaxis(pixels, 2, 0)])

@@ -38,7 +38,7 @@ class Mark:
         """Width and height in pixels."""
         return self.alpha.shape[1], self.alpha.shape[0]
 
-    def resized(self, width: int, height: int, way: int | None = None) -> Mark:
+    def resize(self, width: int, height: int, way: int | None = None) -> Mark:
         """The mark at another size; colour is weighed by alpha, so that hidden pixels do not bleed in."""
         if (width, height) == self.size:
             return self
@@ -50,7 +50,7 @@ class Mark:
         colour = np.clip(scaled[..., :3] / np.maximum(alpha, 1e-4)[..., None], 0, 255)
         return Mark(colour.astype(np.float32), alpha.astype(np.float32))
 
-    def padded(self, margin: int) -> Mark:
+    def pad(self, margin: int) -> Mark:
         """The mark with a transparent margin (pixels) on each side."""
         around = (margin, margin, margin, margin)
         return Mark(
@@ -58,7 +58,7 @@ class Mark:
             cv2.copyMakeBorder(self.alpha, *around, cv2.BORDER_CONSTANT),
         )
 
-    def seen(self) -> Mark:
+    def as_displayed(self) -> Mark:
         """The mark cut to what can be seen of it: the smallest box around alpha of a hundredth and more."""
         visible = self.alpha > 0.01
         rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
@@ -129,7 +129,7 @@ def decode_mark(mark: bytes) -> Mark:
     return Mark(scaled[..., :3].copy(), scaled[..., 3] / 255)
 
 
-def smear_to_mask(smear: bytes) -> bytes:
+def strokes_to_mask(smear: bytes) -> bytes:
     """The mask PNG for brush strokes in any colour but pure black or white (Kaze's way); noise of JPEG is tolerated.
 
     Raises ValueError when it is no picture.

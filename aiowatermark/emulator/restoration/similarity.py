@@ -15,7 +15,7 @@ LUMA = np.array([0.114, 0.587, 0.299], np.float32)
 
 
 @frozen
-class Likeness:
+class MatchScores:
     """Scores 0..1 of all places: scores[y - top, x - left] is for the mark with its upper left corner at (x, y)."""
 
     scores: Reals
@@ -29,7 +29,7 @@ class Likeness:
 
     def peaks(self, size: tuple[int, int], floor: float, most: int) -> list[tuple[int, int]]:
         """Up to `most` places with scores above the floor, best first, none near another one; size is the mark's."""
-        left = Likeness(self.scores.copy(), self.left, self.top)
+        left = MatchScores(self.scores.copy(), self.left, self.top)
         places: list[tuple[int, int]] = []
         while len(places) < most:
             score, x, y = left.best()
@@ -41,7 +41,7 @@ class Likeness:
         return places
 
 
-def likeness(luma: Grey | Reals, mark: Mark, outside: float = 0.0) -> Likeness:
+def match_scores(luma: Grey | Reals, mark: Mark, outside: float = 0.0) -> MatchScores:
     """The share of the picture's fine structure, under the mark's outline, that the mark explains.
 
     Under a mark the fine structure is gain * fine(alpha * colour) - gain * background * fine(alpha), with gain and
@@ -53,13 +53,13 @@ def likeness(luma: Grey | Reals, mark: Mark, outside: float = 0.0) -> Likeness:
     across, down = max(across, width - luma.shape[1]), max(down, height - luma.shape[0])
     margins = (down + _BORDER, down + _BORDER, across + _BORDER, across + _BORDER)
     fine = cv2.copyMakeBorder(_fine(luma.astype(np.float32)), *margins, cv2.BORDER_CONSTANT)
-    outline, plane = _plane(mark.padded(_BORDER))
+    outline, plane = _plane(mark.pad(_BORDER))
     energy = cv2.matchTemplate(fine * fine, outline, cv2.TM_CCORR)
     explained: Reals = np.zeros(energy.shape, np.float32)
     for template in plane:
         explained = explained + cv2.matchTemplate(fine, template, cv2.TM_CCORR) ** 2
     noise = _NOISE * float(outline.sum())
-    return Likeness(explained / (np.maximum(energy, 0) + noise), -across, -down)
+    return MatchScores(explained / (np.maximum(energy, 0) + noise), -across, -down)
 
 
 def _plane(mark: Mark) -> tuple[Reals, list[Reals]]:

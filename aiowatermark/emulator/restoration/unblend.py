@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .detect import Hit
+from .detect import Detection
 from .edge_evidence import overlap
 from .pixels import Grey, Mark, Pixels, Reals
 
@@ -14,38 +14,38 @@ _BEYOND = 16.0
 _MARGIN = 4
 
 
-def undo(pixels: Pixels, hit: Hit, sampling: tuple[int, int] | None) -> Grey:
+def unblend(pixels: Pixels, hit: Detection, sampling: tuple[int, int] | None) -> Grey:
     """Undoes one hit in place; gives the mask (height and width of the picture) of what could not be undone.
 
     `sampling` is how many times coarser chroma was stored, across and down; None when nothing was compressed away.
     """
-    padded = hit.mark.padded(_MARGIN)
+    padded = hit.mark.pad(_MARGIN)
     strong = Mark(padded.colour, padded.alpha * np.float32(hit.gain))
     x, y = hit.x - _MARGIN, hit.y - _MARGIN
     patch, part = overlap(pixels, strong, x, y)
     deep = 257.0 if pixels.dtype == np.uint16 else 1.0
     colours = patch if patch.ndim == 2 else patch[..., :3]
     marked = colours.astype(np.float32) / np.float32(deep)
-    restored = unblended(marked, part, sampling, (max(x, 0), max(y, 0)))
+    restored = unblend_area(marked, part, sampling, (max(x, 0), max(y, 0)))
     colours[...] = np.round(np.clip(restored, 0, 255) * deep).astype(pixels.dtype)
     lost = np.zeros(pixels.shape[:2], np.uint8)
-    overlap(lost, strong, x, y)[0][...] = _lost(restored, part.alpha)
+    overlap(lost, strong, x, y)[0][...] = _unrecoverable(restored, part.alpha)
     return lost
 
 
-def unblended(marked: Reals, mark: Mark, sampling: tuple[int, int] | None, at: tuple[int, int]) -> Reals:
+def unblend_area(marked: Reals, mark: Mark, sampling: tuple[int, int] | None, at: tuple[int, int]) -> Reals:
     """The patch (0..255; grey or BGR) without the mark; `at` is the patch's upper left corner in the picture."""
     if marked.ndim == 2:
         grey = Mark(cv2.cvtColor(mark.colour / 255, cv2.COLOR_BGR2GRAY)[..., None] * 255, mark.alpha)
-        restored = _divided(marked[..., None], grey.colour * mark.alpha[..., None], mark.alpha)[..., 0]
+        restored = _divide(marked[..., None], grey.colour * mark.alpha[..., None], mark.alpha)[..., 0]
     elif sampling in (None, (1, 1)):
-        restored = _divided(marked, mark.colour * mark.alpha[..., None], mark.alpha)
+        restored = _divide(marked, mark.colour * mark.alpha[..., None], mark.alpha)
     else:
-        restored = _divided_coarsely(marked, mark, sampling or (1, 1), at)
-    return restored if sampling is None else _calmed(restored, mark.alpha)
+        restored = _divide_subsampled(marked, mark, sampling or (1, 1), at)
+    return restored if sampling is None else _smooth(restored, mark.alpha)
 
 
-def coarsened(values: Reals, sampling: tuple[int, int], at: tuple[int, int]) -> Reals:
+def subsample(values: Reals, sampling: tuple[int, int], at: tuple[int, int]) -> Reals:
     """Values as they come back from being stored at the chroma's resolution, on the picture's grid."""
     (across, down), (height, width) = sampling, values.shape[:2]
     left, top = at[0] % across, at[1] % down
@@ -56,21 +56,21 @@ def coarsened(values: Reals, sampling: tuple[int, int], at: tuple[int, int]) -> 
     return cv2.resize(stored, size, interpolation=cv2.INTER_LINEAR)[top : top + height, left : left + width]
 
 
-def _divided(marked: Reals, blended: Reals, alpha: Reals) -> Reals:
+def _divide(marked: Reals, blended: Reals, alpha: Reals) -> Reals:
     own: Reals = (marked - blended) / np.maximum(1 - alpha, 1 - 0.99)[..., None]
     return own
 
 
-def _divided_coarsely(marked: Reals, mark: Mark, sampling: tuple[int, int], at: tuple[int, int]) -> Reals:
+def _divide_subsampled(marked: Reals, mark: Mark, sampling: tuple[int, int], at: tuple[int, int]) -> Reals:
     seen, logo = (cv2.cvtColor(colours / 255, cv2.COLOR_BGR2YCrCb) * 255 for colours in (marked, mark.colour))
     blended = logo * mark.alpha[..., None]
-    coarse = coarsened(np.dstack([blended[..., 1:], mark.alpha]), sampling, at)
-    fine = _divided(seen[..., :1], blended[..., :1], mark.alpha)
-    chroma = _divided(seen[..., 1:], coarse[..., :2], coarse[..., 2])
+    coarse = subsample(np.dstack([blended[..., 1:], mark.alpha]), sampling, at)
+    fine = _divide(seen[..., :1], blended[..., :1], mark.alpha)
+    chroma = _divide(seen[..., 1:], coarse[..., :2], coarse[..., 2])
     return cv2.cvtColor(np.dstack([fine, chroma]) / 255, cv2.COLOR_YCrCb2BGR) * 255
 
 
-def _calmed(restored: Reals, alpha: Reals) -> Reals:
+def _smooth(restored: Reals, alpha: Reals) -> Reals:
     """Undoing amplifies what compression left: smoothed where the mark was, edges kept."""
     louder = 1 / (1 - min(float(alpha.max()), _OPAQUE))
     smooth = cv2.bilateralFilter(np.clip(restored, 0, 255), 5, 11 * louder, 1.2)
@@ -79,7 +79,7 @@ def _calmed(restored: Reals, alpha: Reals) -> Reals:
     return calm
 
 
-def _lost(restored: Reals, alpha: Reals) -> Grey:
+def _unrecoverable(restored: Reals, alpha: Reals) -> Grey:
     """White where too little of the picture came through, or where the result cannot be: the mark was not like that."""
     beyond = (restored < -_BEYOND) | (restored > 255 + _BEYOND)
     wrong = beyond if beyond.ndim == 2 else beyond.any(axis=2)

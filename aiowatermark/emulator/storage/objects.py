@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from ..web.responses import Answer, FilePart
+from ..web.responses import ApiResponse, FilePart
 from .signing import Signer
 
 TYPES: Mapping[str, str] = {
@@ -22,7 +22,7 @@ TYPES: Mapping[str, str] = {
 
 
 @frozen
-class Stored:
+class StoredObject:
     """Bytes that can be downloaded: where, as what, and how many."""
 
     path: str
@@ -37,9 +37,9 @@ class Stored:
             return self.body if stop - start == self.size else self.body[start:stop]
         return FilePart(self.body, start, stop)
 
-    def answer(self, status: int, start: int, stop: int, headers: Mapping[str, str]) -> Answer:
+    def answer(self, status: int, start: int, stop: int, headers: Mapping[str, str]) -> ApiResponse:
         """These bytes as an answer."""
-        return Answer(status, self.part(start, stop), self.content_type, headers)
+        return ApiResponse(status, self.part(start, stop), self.content_type, headers)
 
 
 @define
@@ -58,7 +58,7 @@ class Upload:
 
 
 @define
-class Shelf:
+class ObjectStore:
     """Everything the storage host has, and the links to it."""
 
     directory: Path
@@ -66,32 +66,32 @@ class Shelf:
     lifetimes: Mapping[str, float]
     upload_lifetime: float = 900.0
     base_url: str = ""
-    _stored: dict[str, Stored] = field(init=False, factory=dict, repr=False)
+    _stored: dict[str, StoredObject] = field(init=False, factory=dict, repr=False)
     _uploads: dict[str, Upload] = field(init=False, factory=dict, repr=False)
 
-    def keep(self, provider: str, body: bytes | Path, suffix: str, size: int | None = None) -> Stored:
+    def put(self, provider: str, body: bytes | Path, suffix: str, size: int | None = None) -> StoredObject:
         """Put a result there."""
-        return self._keep(f"/{provider}/results/{secrets.token_hex(12)}.{suffix}", body, suffix, size)
+        return self._put(f"/{provider}/results/{secrets.token_hex(12)}.{suffix}", body, suffix, size)
 
-    def lend(self, body: bytes, name: str) -> str:
+    def host(self, body: bytes, name: str) -> str:
         """Put a file there that anybody with the link may fetch; gives the link."""
         safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in name)
-        stored = self._keep(f"/lent/{secrets.token_hex(12)}/{safe}", body, safe.rpartition(".")[2].lower(), None)
+        stored = self._put(f"/lent/{secrets.token_hex(12)}/{safe}", body, safe.rpartition(".")[2].lower(), None)
         return self.base_url + stored.path
 
-    def link(self, stored: Stored) -> str:
+    def link(self, stored: StoredObject) -> str:
         """A fresh link to a result, valid as long as its provider says."""
         provider = stored.path.split("/")[1]
         return self.base_url + self.signer.sign(stored.path, "read", self.lifetimes[provider])
 
-    def expect(self, provider: str, name: str) -> Upload:
+    def create_upload(self, provider: str, name: str) -> Upload:
         """A place for one upload, and the signed link to it."""
         path = f"/{provider}/uploads/{name}"
         link = self.base_url + self.signer.sign(path, "write", self.upload_lifetime)
         upload = self._uploads[path] = Upload(path, self.directory / f"{name}.upload", link)
         return upload
 
-    def find(self, path: str) -> Stored | None:
+    def find(self, path: str) -> StoredObject | None:
         """What lies at this path."""
         return self._stored.get(path)
 
@@ -103,8 +103,10 @@ class Shelf:
         """A path in the directory that nothing has yet."""
         return self.directory / f"{secrets.token_hex(12)}.{suffix}"
 
-    def _keep(self, path: str, body: bytes | Path, suffix: str, size: int | None) -> Stored:
+    def _put(self, path: str, body: bytes | Path, suffix: str, size: int | None) -> StoredObject:
         length = len(body) if isinstance(body, bytes) else size or 0
         etag = f'"{secrets.token_hex(8)}"'
-        stored = self._stored[path] = Stored(path, body, TYPES.get(suffix, "application/octet-stream"), length, etag)
+        stored = self._stored[path] = StoredObject(
+            path, body, TYPES.get(suffix, "application/octet-stream"), length, etag
+        )
         return stored

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from ..web.responses import Reason, Refusal
+from ..web.responses import ApiError, ErrorReason
 
 _MARK = "&Signature="
 _EXPIRES = re.compile(r"[?&]Expires=(\d+(?:\.\d+)?)&")
@@ -37,15 +37,15 @@ class Signer:
         text = f"{path}?{query}"
         return f"{text}{_MARK}{self._signature(text)}"
 
-    def check(self, raw_path: str, use: str) -> None:
+    def verify(self, raw_path: str, use: str) -> None:
         """Compare the path as it was received. Raises Refusal."""
         text, _, signature = raw_path.partition(_MARK)
         right = hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "replace"))
         expires = _EXPIRES.search(text + "&")
         if not right or expires is None or f"&Scope=object+{use}&" not in text:
-            raise Refusal(Reason.SIGNATURE, "The calculated signature does not match the one provided.")
+            raise ApiError(ErrorReason.SIGNATURE, "The calculated signature does not match the one provided.")
         if self.clock() >= float(expires[1]):
-            raise Refusal(Reason.EXPIRED, "The provided token has expired.")
+            raise ApiError(ErrorReason.EXPIRED, "The provided token has expired.")
 
     def _signature(self, text: str) -> str:
         digest = hmac.digest(self._secret, text.encode("utf-8", "replace"), hashlib.sha256)

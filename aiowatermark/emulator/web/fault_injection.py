@@ -9,35 +9,35 @@ from contextlib import suppress
 from aiohttp import StreamReader, web
 from attrs import define
 
-from ..faults import Fault, Kind
-from .fault_queue import Plan
-from .responses import Answer, Reason, Refusal
-from .routes import Endpoint, opened
+from ..faults import Fault, FaultKind
+from .fault_queue import FaultQueue
+from .responses import ApiError, ApiResponse, ErrorReason
+from .routes import Endpoint, prepare_response
 
-_LOOK = 0.02
-_LINGER = 10.0
+_CHECK_INTERVAL = 0.02
+_LINGER_SECONDS = 10.0
 
 
 @define
-class Struck:
+class FaultInjector:
     """An endpoint as the client meets it: each answer may be struck by the first fault that fits."""
 
     endpoint: Endpoint
-    faults: Plan[Fault]
+    faults: FaultQueue[Fault]
     closing: asyncio.Event
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """The endpoint's answer, or what a fault makes of it."""
         fault = self._fault(request)
-        way = self.endpoint(request) if fault is None else _WAYS[fault.kind](self, request, fault)
+        way = self.endpoint(request) if fault is None else _ACTIONS[fault.kind](self, request, fault)
         try:
             response = await way
         except ConnectionError:
-            if not _gone(request):
+            if not _is_disconnected(request):
                 raise
             return web.Response()  # the client has left: nobody gets this, and nothing went wrong here
         if not request.content.at_eof():
-            await self._see_off(request, response)
+            await self._drain_request(request, response)
         return response
 
     def _fault(self, request: web.Request) -> Fault | None:
@@ -47,7 +47,7 @@ class Struck:
         provider = self.endpoint.surface.provider_of(request)
         return self.faults.take(provider, step, lambda fault: fault.spoils_the_answer and step in fault.steps)
 
-    async def _see_off(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _drain_request(self, request: web.Request, response: web.StreamResponse) -> None:
         """Send an answer that came before the body was read, and let the client finish.
 
         aiohttp would do the same after the handler, but in a task that outlives the connection and the server.
@@ -56,7 +56,7 @@ class Struck:
             await response.prepare(request)
             await response.write_eof()
         rest, closing = asyncio.ensure_future(_drain(request.content)), asyncio.ensure_future(self.closing.wait())
-        await asyncio.wait({rest, closing}, timeout=_LINGER, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({rest, closing}, timeout=_LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         rest.cancel()
         closing.cancel()
         await asyncio.gather(rest, closing, return_exceptions=True)
@@ -65,15 +65,15 @@ class Struck:
             # so that aiohttp knows of it before it would linger itself
             await asyncio.sleep(0)
 
-    async def work(self, request: web.Request, fault: Fault) -> None:
+    async def respond(self, request: web.Request, fault: Fault) -> None:
         """Do the work, and bill it, if this fault comes after it."""
         if fault.after_work:
             await self.endpoint.answer(request)
 
-    async def refuse(self, request: web.Request, reason: Reason, sentence: str) -> web.StreamResponse:
+    async def error_response(self, request: web.Request, reason: ErrorReason, sentence: str) -> web.StreamResponse:
         """Answer with a refusal."""
-        refusal = Refusal(reason, sentence)
-        return await self.endpoint.send(request, self.endpoint.surface.refused(request, refusal))
+        refusal = ApiError(reason, sentence)
+        return await self.endpoint.send(request, self.endpoint.surface.error_response(request, refusal))
 
     async def wait(self, seconds: float) -> bool:
         """Whether the emulator is closing before so many seconds are over."""
@@ -83,44 +83,44 @@ class Struck:
             return False
         return True
 
-    async def abandoned(self, request: web.Request, seconds: float | None) -> bool:
+    async def client_left(self, request: web.Request, seconds: float | None) -> bool:
         """Whether the client leaves, or the emulator closes, before so many seconds are over."""
         loop = asyncio.get_running_loop()
         end = float("inf") if seconds is None else loop.time() + seconds
         while loop.time() < end:
-            if _gone(request) or await self.wait(min(_LOOK, end - loop.time())):
+            if _is_disconnected(request) or await self.wait(min(_CHECK_INTERVAL, end - loop.time())):
                 return True
         return False
 
 
-async def _status(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
-    await struck.work(request, fault)
-    answer = struck.endpoint.surface.failing(fault.code)
+async def _status(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    await struck.respond(request, fault)
+    answer = struck.endpoint.surface.server_error(fault.code)
     body = answer.body if fault.body is None else fault.body
-    return await struck.endpoint.send(request, Answer(fault.code, body, answer.content_type, fault.headers))
+    return await struck.endpoint.send(request, ApiResponse(fault.code, body, answer.content_type, fault.headers))
 
 
-async def _drop(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
-    await struck.work(request, fault)
+async def _drop(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    await struck.respond(request, fault)
     return _hang_up(request)
 
 
-async def _stall(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
+async def _stall(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
     answer = await struck.endpoint.answer(request) if fault.after_work else None
-    if await struck.abandoned(request, fault.amount):
+    if await struck.client_left(request, fault.amount):
         return _hang_up(request)
     return await struck.endpoint.send(request, answer or await struck.endpoint.answer(request))
 
 
-async def _garble(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
-    await struck.work(request, fault)
-    return await struck.endpoint.send(request, Answer(200, fault.body or b"", "text/html"))
+async def _send_garbage(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    await struck.respond(request, fault)
+    return await struck.endpoint.send(request, ApiResponse(200, fault.body or b"", "text/html"))
 
 
-async def _drip(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
+async def _drip(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
     answer = await struck.endpoint.answer(request)
     pace = fault.amount or 1.0
-    response = await opened(request, answer)
+    response = await prepare_response(request, answer)
     async for block in struck.endpoint.blocks(answer, max(1, int(pace / 20))):
         if await struck.wait(len(block) / pace):
             return _hang_up(request, response)
@@ -128,9 +128,9 @@ async def _drip(struck: Struck, request: web.Request, fault: Fault) -> web.Strea
     return response
 
 
-async def _cut(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
+async def _cut(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
     answer = await struck.endpoint.answer(request)
-    response = await opened(request, answer)
+    response = await prepare_response(request, answer)
     left = int(fault.amount or 0)
     async for block in struck.endpoint.blocks(answer):
         await response.write(block[:left])
@@ -140,23 +140,23 @@ async def _cut(struck: Struck, request: web.Request, fault: Fault) -> web.Stream
     return _hang_up(request, response)
 
 
-async def _expire(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
-    return await struck.refuse(request, Reason.EXPIRED, f"The provided token has {fault.kind.value}.")
+async def _expire(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    return await struck.error_response(request, ErrorReason.EXPIRED, f"The provided token has {fault.kind.value}.")
 
 
-async def _forget(struck: Struck, request: web.Request, fault: Fault) -> web.StreamResponse:
-    return await struck.refuse(request, Reason.UNKNOWN_TASK, f"The task is {fault.kind.value}.")
+async def _forget(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    return await struck.error_response(request, ErrorReason.UNKNOWN_TASK, f"The task is {fault.kind.value}.")
 
 
-_WAYS: Mapping[Kind, Callable[[Struck, web.Request, Fault], Awaitable[web.StreamResponse]]] = {
-    Kind.STATUS: _status,
-    Kind.DROPPED: _drop,
-    Kind.STALLED: _stall,
-    Kind.GARBAGE: _garble,
-    Kind.SLOW: _drip,
-    Kind.CUT: _cut,
-    Kind.EXPIRED: _expire,
-    Kind.FORGOTTEN: _forget,
+_ACTIONS: Mapping[FaultKind, Callable[[FaultInjector, web.Request, Fault], Awaitable[web.StreamResponse]]] = {
+    FaultKind.STATUS: _status,
+    FaultKind.DROPPED: _drop,
+    FaultKind.STALLED: _stall,
+    FaultKind.GARBAGE: _send_garbage,
+    FaultKind.SLOW: _drip,
+    FaultKind.CUT: _cut,
+    FaultKind.EXPIRED: _expire,
+    FaultKind.FORGOTTEN: _forget,
 }
 
 
@@ -165,7 +165,7 @@ async def _drain(content: StreamReader) -> None:
         pass
 
 
-def _gone(request: web.Request) -> bool:
+def _is_disconnected(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 

@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 @define
 class _Entry(Generic[T]):
-    what: T
+    item: T
     provider: str | None
     step: str | None
-    left: int | None
+    remaining: int | None
 
-    def fits(self, provider: str | None, step: str | None) -> bool:
+    def matches(self, provider: str | None, step: str | None) -> bool:
         return self.provider in (None, provider) and (self.step is None or self.step == step)
 
 
 @define
-class Plan(Generic[T]):
+class FaultQueue(Generic[T]):
     """A queue of things to happen; each is taken at most `times` times, None meaning for ever."""
 
     _entries: list[_Entry[T]] = field(init=False, factory=list)
@@ -36,9 +36,9 @@ class Plan(Generic[T]):
     def take(self, provider: str | None, step: str | None, wanted: Callable[[T], bool]) -> T | None:
         """The first that fits the provider and the step and is wanted; it has then been used once."""
         for entry in self._entries:
-            if entry.fits(provider, step) and wanted(entry.what):
+            if entry.matches(provider, step) and wanted(entry.item):
                 self._use(entry)
-                return entry.what
+                return entry.item
         return None
 
     def __bool__(self) -> bool:
@@ -50,8 +50,8 @@ class Plan(Generic[T]):
         self._entries.clear()
 
     def _use(self, entry: _Entry[T]) -> None:
-        if entry.left is None:
+        if entry.remaining is None:
             return
-        entry.left -= 1
-        if not entry.left:
+        entry.remaining -= 1
+        if not entry.remaining:
             self._entries = [other for other in self._entries if other is not entry]

@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl
 from aiohttp import content_disposition_filename, parse_content_disposition, web
 from attrs import field, frozen
 
-from .responses import wrong
+from .responses import parameter_error
 
 MULTIPART = "multipart/form-data"
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
 
 
 @frozen
-class Part:
+class FormPart:
     """One field of a form: its bytes, and the file name if it came with one."""
 
     data: bytes = field(repr=False)
@@ -29,10 +29,10 @@ class Part:
         try:
             return self.data.decode()
         except UnicodeDecodeError:
-            raise wrong("A text field is not UTF-8.") from None
+            raise parameter_error("A text field is not UTF-8.") from None
 
 
-Form = Mapping[str, Part]
+Form = Mapping[str, FormPart]
 
 
 async def read_form(request: web.Request, allowed: Collection[str], *, boundless: bool = False) -> Form:
@@ -42,10 +42,10 @@ async def read_form(request: web.Request, allowed: Collection[str], *, boundless
     urlencoded body or none. Raises Refusal.
     """
     if request.content_type != MULTIPART:
-        raise wrong(f"Content-Type has to be {MULTIPART}, not {request.content_type}.")
+        raise parameter_error(f"Content-Type has to be {MULTIPART}, not {request.content_type}.")
     found = _BOUNDARY.search(request.headers["Content-Type"])
     if found is None and not boundless:
-        raise wrong(f"Content-Type {MULTIPART} has no boundary.")
+        raise parameter_error(f"Content-Type {MULTIPART} has no boundary.")
     body = await request.read()
     pairs = _split(body, (found[1] or found[2]).encode()) if found else _urlencoded(body)
     return _collect(pairs, allowed)
@@ -54,15 +54,15 @@ async def read_form(request: web.Request, allowed: Collection[str], *, boundless
 async def read_json(request: web.Request, allowed: Collection[str]) -> dict[str, object]:
     """The JSON object in the body, with no key but the allowed ones. Raises Refusal."""
     if request.content_type != "application/json":
-        raise wrong(f"Content-Type has to be application/json, not {request.content_type}.")
+        raise parameter_error(f"Content-Type has to be application/json, not {request.content_type}.")
     try:
         value = json.loads(await request.read())
     except (ValueError, RecursionError):
-        raise wrong("The body is not JSON.") from None
+        raise parameter_error("The body is not JSON.") from None
     if not isinstance(value, dict):
-        raise wrong("The body is not a JSON object.")
+        raise parameter_error("The body is not a JSON object.")
     if unknown := value.keys() - set(allowed):
-        raise wrong(f"Unknown fields: {', '.join(sorted(unknown))}.")
+        raise parameter_error(f"Unknown fields: {', '.join(sorted(unknown))}.")
     return value
 
 
@@ -70,43 +70,43 @@ def text_of(form: Form, name: str, choices: Collection[str], default: str) -> st
     """The field's text, which has to be one of the choices. Raises Refusal."""
     text = form[name].text if name in form else default
     if text not in choices:
-        raise wrong(f"{name} has to be one of {', '.join(choices)}.")
+        raise parameter_error(f"{name} has to be one of {', '.join(choices)}.")
     return text
 
 
-def _collect(pairs: Iterator[tuple[str, Part]], allowed: Collection[str]) -> Form:
-    form: dict[str, Part] = {}
+def _collect(pairs: Iterator[tuple[str, FormPart]], allowed: Collection[str]) -> Form:
+    form: dict[str, FormPart] = {}
     for name, part in pairs:
         if name not in allowed:
-            raise wrong(f"Unknown field: {name}; there are {', '.join(allowed)}.")
+            raise parameter_error(f"Unknown field: {name}; there are {', '.join(allowed)}.")
         if name in form:
-            raise wrong(f"The field {name} is given twice.")
+            raise parameter_error(f"The field {name} is given twice.")
         form[name] = part
     return form
 
 
-def _urlencoded(body: bytes) -> Iterator[tuple[str, Part]]:
+def _urlencoded(body: bytes) -> Iterator[tuple[str, FormPart]]:
     for name, value in parse_qsl(body.decode("ascii", "replace"), keep_blank_values=True):
-        yield name, Part(value.encode())
+        yield name, FormPart(value.encode())
 
 
-def _split(body: bytes, boundary: bytes) -> Iterator[tuple[str, Part]]:
+def _split(body: bytes, boundary: bytes) -> Iterator[tuple[str, FormPart]]:
     """The parts between the boundaries (RFC 2046, section 5.1.1)."""
     pieces = (b"\r\n" + body).split(b"\r\n--" + boundary)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
-        raise wrong("The multipart body does not end with its boundary.")
+        raise parameter_error("The multipart body does not end with its boundary.")
     for piece in pieces[1:-1]:
         head, separator, data = piece.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if not separator:
-            raise wrong("A part of the multipart body has no head.")
-        yield _named(head, data)
+            raise parameter_error("A part of the multipart body has no head.")
+        yield _field_name(head, data)
 
 
-def _named(head: bytes, data: bytes) -> tuple[str, Part]:
+def _field_name(head: bytes, data: bytes) -> tuple[str, FormPart]:
     for line in head.decode("utf-8", "replace").split("\r\n"):
         header, _, value = line.partition(":")
         if header.strip().lower() == "content-disposition":
             _, parameters = parse_content_disposition(value.strip())
             if name := parameters.get("name"):
-                return name, Part(data, content_disposition_filename(parameters))
-    raise wrong("A part of the multipart body has no name.")
+                return name, FormPart(data, content_disposition_filename(parameters))
+    raise parameter_error("A part of the multipart body has no name.")

@@ -22,7 +22,7 @@ class FilePart:
 
 
 @frozen
-class Answer:
+class ApiResponse:
     """One HTTP answer: status, body (bytes, or a part of a file), content type and further headers."""
 
     status: int = 200
@@ -31,7 +31,7 @@ class Answer:
     headers: Mapping[str, str] = field(factory=dict)
 
     @classmethod
-    def json(cls, value: object, status: int = 200) -> Answer:
+    def json(cls, value: object, status: int = 200) -> ApiResponse:
         """An answer whose body is the value as JSON."""
         return cls(status, json.dumps(value).encode())
 
@@ -41,7 +41,7 @@ class Answer:
         return len(self.body) if isinstance(self.body, bytes) else self.body.stop - self.body.start
 
 
-class Reason(Enum):
+class ErrorReason(Enum):
     """Why a request is refused; each API has its own table from these to an HTTP status and a code."""
 
     METHOD = "method"
@@ -56,15 +56,15 @@ class Reason(Enum):
     LENGTH = "length"
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is not served, with the reason and a sentence for whoever sent it."""
 
-    def __init__(self, reason: Reason, sentence: str) -> None:
+    def __init__(self, reason: ErrorReason, sentence: str) -> None:
         super().__init__(sentence)
         self.reason = reason
-        self.sentence = sentence
+        self.message = sentence
 
 
-def wrong(sentence: str) -> Refusal:
+def parameter_error(sentence: str) -> ApiError:
     """The refusal of a parameter that the documents do not allow."""
-    return Refusal(Reason.PARAMETER, sentence)
+    return ApiError(ErrorReason.PARAMETER, sentence)

@@ -9,27 +9,27 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from attrs import define, field
 
-from ..backend.threads import Threads
+from ..backend.threads import ThreadPool
 from ..faults import Fault
-from .fault_injection import Struck
-from .fault_queue import Plan
-from .routes import Endpoint, Surface
+from .fault_injection import FaultInjector
+from .fault_queue import FaultQueue
+from .routes import Endpoint, HttpSurface
 
 # the largest documented picture is 50 MB; base64 and a mask make that some 160
-_MOST = 160 << 20
+_MAX_BODY = 160 << 20
 _SHUTDOWN = 2.0
 
 
 @define
-class Servers:
+class HttpServers:
     """Starts servers whose every route may be struck by faults."""
 
-    faults: Plan[Fault]
-    files: Threads
+    faults: FaultQueue[Fault]
+    file_pool: ThreadPool
     closing: asyncio.Event = field(factory=asyncio.Event)
 
     @asynccontextmanager
-    async def serve(self, surfaces: Iterable[Surface], host: str, port: int) -> AsyncIterator[str]:
+    async def serve(self, surfaces: Iterable[HttpSurface], host: str, port: int) -> AsyncIterator[str]:
         """One origin for these surfaces; gives it as `http://host:port`. Port 0 takes any that is free."""
         runner = web.AppRunner(self._application(surfaces), access_log=None, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
@@ -42,11 +42,11 @@ class Servers:
             # aiohttp cancels what is left of its connections and does not wait for that
             await asyncio.sleep(0)
 
-    def _application(self, surfaces: Iterable[Surface]) -> web.Application:
-        application = web.Application(client_max_size=_MOST)
+    def _application(self, surfaces: Iterable[HttpSurface]) -> web.Application:
+        application = web.Application(client_max_size=_MAX_BODY)
         for surface in surfaces:
             for route in surface.routes():
-                struck = Struck(Endpoint(surface, route, self.files), self.faults, self.closing)
+                struck = FaultInjector(Endpoint(surface, route, self.file_pool), self.faults, self.closing)
                 application.router.add_route("*", route.path, struck.__call__)
         return application
 

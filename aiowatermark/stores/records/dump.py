@@ -14,8 +14,8 @@ from ...errors import StoreError, WatermarkError
 from ...jobs import Output, Record, Session, Snapshot
 from ...media.base import Media
 from ...media.files import File
-from ...media.memory import Bytes, Encoded, Link
-from .load import Parts, RememberedRecord
+from ...media.memory import Base64Text, Bytes, Link
+from .load import LoadPart, StoredRecord
 
 FORMAT = 1
 """Of what `dump` writes. It grows when an older version could no longer read it."""
@@ -40,7 +40,7 @@ def dump(record: Record) -> tuple[dict[str, Any], dict[str, Media]]:
         "v": FORMAT,
         "key": record.key,
         "provider": record.provider,
-        "snapshot": _snapshot(record.snapshot, part),
+        "snapshot": _dump_snapshot(record.snapshot, part),
         "fingerprint": record.fingerprint,
         "video": record.video,
         "inputs": list(record.inputs),
@@ -53,7 +53,7 @@ def dump(record: Record) -> tuple[dict[str, Any], dict[str, Media]]:
     return plain, parts
 
 
-def load(data: Any, parts: Parts) -> Record:
+def load(data: Any, parts: LoadPart) -> Record:
     """The record `dump` made this of. Raises StoreError for damage, and for a format newer than this version's.
 
     An output whose part is gone becomes a ResultExpired; a session whose mask is gone is forgotten, because to go on
@@ -67,73 +67,75 @@ def load(data: Any, parts: Parts) -> Record:
         msg = "the record is damaged: it is no record of aiowatermark"
         raise StoreError(msg)
     try:
-        return converter.structure(data, RememberedRecord).record(parts)
+        return converter.structure(data, StoredRecord).record(parts)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
         what = "; ".join(cattrs.transform_error(error)) if isinstance(error, cattrs.BaseValidationError) else error
         msg = f"the record is damaged: {what}"
         raise StoreError(msg) from None
 
 
-def holds_content(record: Record) -> bool:
+def has_inline_media(record: Record) -> bool:
     """Whether `dump` would hand out parts."""
     snapshot = record.snapshot
     media = [output.media for output in snapshot.outputs]
     if snapshot.session is not None:
         media.append(snapshot.session.mask)
-    return any(isinstance(each, Bytes | Encoded) for each in media)
+    return any(isinstance(each, Bytes | Base64Text) for each in media)
 
 
-_Part = Callable[[str, Media], str]
+_AddPart = Callable[[str, Media], str]
 
 
-def _snapshot(snapshot: Snapshot, part: _Part) -> dict[str, Any]:
+def _dump_snapshot(snapshot: Snapshot, part: _AddPart) -> dict[str, Any]:
     """What there is; most snapshots are a status and an id."""
     plain: dict[str, Any] = {"status": snapshot.status.value}
     for name in ("task_id", "progress", "reason", "retry_after", "key"):
         if (value := getattr(snapshot, name)) is not None:
             plain[name] = value
     if snapshot.outputs:
-        plain["outputs"] = [_output(output, f"output {index}", part) for index, output in enumerate(snapshot.outputs)]
+        plain["outputs"] = [
+            _dump_output(output, f"output {index}", part) for index, output in enumerate(snapshot.outputs)
+        ]
     if snapshot.details:
-        plain["details"] = _jsonable(snapshot.details)
+        plain["details"] = _to_json(snapshot.details)
     if snapshot.session is not None:
-        plain["session"] = _session(snapshot.session, part)
+        plain["session"] = _dump_session(snapshot.session, part)
     return plain
 
 
-def _session(session: Session, part: _Part) -> dict[str, Any]:
-    mask = None if session.mask is None else _media(session.mask, "mask", part)
+def _dump_session(session: Session, part: _AddPart) -> dict[str, Any]:
+    mask = None if session.mask is None else _dump_media(session.mask, "mask", part)
     return {"id": session.id, "mask": mask, "refinements": session.refinements}
 
 
-def _output(output: Output, place: str, part: _Part) -> dict[str, Any]:
-    media = None if output.media is None else _media(output.media, place, part)
-    return {"media": media, "error": None if output.error is None else _error(output.error)}
+def _dump_output(output: Output, place: str, part: _AddPart) -> dict[str, Any]:
+    media = None if output.media is None else _dump_media(output.media, place, part)
+    return {"media": media, "error": None if output.error is None else _dump_error(output.error)}
 
 
-def _error(error: WatermarkError) -> dict[str, Any]:
+def _dump_error(error: WatermarkError) -> dict[str, Any]:
     """Its class, or the next one above it that stands in the tree; its message; the redacted answer."""
     kind = next(cls for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
     return {"kind": kind.__name__, "message": error.message, "answer": error.answer}
 
 
-def _media(media: Media, place: str, part: _Part) -> dict[str, Any]:
+def _dump_media(media: Media, place: str, part: _AddPart) -> dict[str, Any]:
     if isinstance(media, Link):
         return {"link": media.url, "size": media.size, "name": media.name}
     if isinstance(media, File):
         return {"file": str(media.path), "size": media.size, "name": media.name}
-    if isinstance(media, Bytes | Encoded):
+    if isinstance(media, Bytes | Base64Text):
         return {"part": part(place, media), "size": media.size, "name": media.name}
     msg = f"a record holds links, files and media in memory, not {type(media).__name__}"
     raise StoreError(msg)
 
 
-def _jsonable(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """A provider's facts as JSON has them; what JSON has no word for becomes text."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(name): _jsonable(each) for name, each in value.items()}
+        return {str(name): _to_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(each) for each in value]
+        return [_to_json(each) for each in value]
     return str(value)

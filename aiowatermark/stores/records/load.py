@@ -15,25 +15,25 @@ from ...media.base import Media
 from ...media.files import File
 from ...media.memory import Link
 
-Parts: TypeAlias = Callable[[str], Media]
+LoadPart: TypeAlias = Callable[[str], Media]
 """Gives the media a part's name stands for; raises ResultExpired (or KeyError) where it is gone."""
 
 
 @frozen
-class RememberedMedia:
+class StoredMedia:
     link: str | None = None
     file: str | None = None
     part: str | None = None
     size: int | None = None
     name: str = "media"
 
-    def media(self, parts: Parts) -> Media:
-        media = self._found(parts)
+    def media(self, parts: LoadPart) -> Media:
+        media = self._open(parts)
         if media.name != self.name:
             media.rename(self.name)
         return media
 
-    def _found(self, parts: Parts) -> Media:
+    def _open(self, parts: LoadPart) -> Media:
         if self.link is not None:
             return Link(self.link, size=self.size)
         if self.file is not None:
@@ -47,7 +47,7 @@ class RememberedMedia:
 
 
 @frozen
-class RememberedError:
+class StoredError:
     kind: str
     message: str
     answer: str | None = None
@@ -61,11 +61,11 @@ class RememberedError:
 
 
 @frozen
-class RememberedOutput:
-    media: RememberedMedia | None = None
-    error: RememberedError | None = None
+class StoredOutput:
+    media: StoredMedia | None = None
+    error: StoredError | None = None
 
-    def output(self, parts: Parts) -> Output:
+    def output(self, parts: LoadPart) -> Output:
         if (self.media is None) == (self.error is None):
             raise ValueError("an output is media or an error, one of the two")
         if self.error is not None:
@@ -77,12 +77,12 @@ class RememberedOutput:
 
 
 @frozen
-class RememberedSession:
+class StoredSession:
     id: str
-    mask: RememberedMedia | None = None
+    mask: StoredMedia | None = None
     refinements: int = 0
 
-    def session(self, parts: Parts) -> Session | None:
+    def session(self, parts: LoadPart) -> Session | None:
         try:
             mask = None if self.mask is None else self.mask.media(parts)
         except ResultExpired:
@@ -91,18 +91,18 @@ class RememberedSession:
 
 
 @frozen
-class RememberedSnapshot:
+class StoredSnapshot:
     status: str
     task_id: str | None = None
     progress: float | None = None
-    outputs: tuple[RememberedOutput, ...] = ()
+    outputs: tuple[StoredOutput, ...] = ()
     reason: str | None = None
     retry_after: float | None = None
-    session: RememberedSession | None = None
+    session: StoredSession | None = None
     details: dict[str, Any] = field(factory=dict)
     key: str | None = None
 
-    def snapshot(self, parts: Parts) -> Snapshot:
+    def snapshot(self, parts: LoadPart) -> Snapshot:
         return Snapshot(
             self.task_id,
             Status(self.status),
@@ -117,10 +117,10 @@ class RememberedSnapshot:
 
 
 @frozen
-class RememberedRecord:
+class StoredRecord:
     key: str
     provider: str
-    snapshot: RememberedSnapshot
+    snapshot: StoredSnapshot
     fingerprint: str
     video: bool
     inputs: tuple[str, ...]
@@ -130,7 +130,7 @@ class RememberedRecord:
     created_at: float
     version: int
 
-    def record(self, parts: Parts) -> Record:
+    def record(self, parts: LoadPart) -> Record:
         return Record(
             self.key,
             self.provider,

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from attrs import define, field, frozen
 
 from ...errors import InvalidInput, StoreError
-from ...events import Bell
-from .keys import Call
+from ...events import AutoResetEvent
+from .keys import Command
 from .scripts import ALL
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ _SCHEMES = ("redis", "rediss", "unix")
 
 
 @frozen
-class _Asked:
-    calls: tuple[Call, ...]
+class _PendingBatch:
+    commands: tuple[Command, ...]
     answer: asyncio.Future[list[Any]]
     probe: bool
 
 
 @define(eq=False)
-class Wire:
+class Connection:
     """Asks Redis; whoever asks may be cancelled. `trips` counts round trips; `bell` rings when Redis is lost.
 
     A call that fails for want of a connection is sent once more, which no call minds. `timeout` is in seconds.
@@ -43,12 +43,12 @@ class Wire:
 
     url: str = field(repr=False)
     timeout: float = 5.0
-    trips: int = field(default=0, init=False)
-    lost: bool = field(default=False, init=False)
-    bell: Bell = field(factory=Bell, init=False, repr=False)
-    _why: str = field(default="", init=False)
+    round_trips: int = field(default=0, init=False)
+    disconnected: bool = field(default=False, init=False)
+    wakeup: AutoResetEvent = field(factory=AutoResetEvent, init=False, repr=False)
+    _reason: str = field(default="", init=False)
     _redis: Redis | None = field(default=None, init=False, repr=False)
-    _queue: deque[_Asked] = field(factory=deque, init=False, repr=False)
+    _queue: deque[_PendingBatch] = field(factory=deque, init=False, repr=False)
     _senders: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Wire:
             )
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Where Redis is, fit for texts."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -74,13 +74,13 @@ class Wire:
     async def open(self) -> None:
         """Connect, and teach the scripts; raises StoreError where Redis cannot be reached or is none."""
         self._redis = _client(self.url, self.timeout)
-        self.lost = True  # whoever opens is told by the error: nothing for the log yet
+        self.disconnected = True  # whoever opens is told by the error: nothing for the log yet
         try:
-            await self.ask(*(Call("SCRIPT LOAD", (script.text,)) for script in ALL), probe=True)
+            await self.execute(*(Command("SCRIPT LOAD", (script.text,)) for script in ALL), probe=True)
         except BaseException:
             await self.close()
             raise
-        self.lost = False
+        self.disconnected = False
 
     async def close(self) -> None:
         """Let what was asked be answered, and hang up."""
@@ -95,10 +95,10 @@ class Wire:
     def redis(self) -> Redis:
         """The client; raises StoreError while the store is closed."""
         if self._redis is None:
-            raise StoreError(f"the store at {self.place} is closed: use it inside `async with`")
+            raise StoreError(f"the store at {self.address} is closed: use it inside `async with`")
         return self._redis
 
-    async def ask(self, *calls: Call, probe: bool = False) -> list[Any]:
+    async def execute(self, *calls: Command, probe: bool = False) -> list[Any]:
         """The answers to calls that are made in this order; raises StoreError where one of them fails.
 
         While Redis is lost nobody waits for it: only a `probe` is sent.
@@ -106,9 +106,9 @@ class Wire:
         _ = self.redis
         if not calls:
             return []
-        if self.lost and not probe:
-            raise self.gone()
-        asked = _Asked(calls, asyncio.get_running_loop().create_future(), probe)
+        if self.disconnected and not probe:
+            raise self.unavailable()
+        asked = _PendingBatch(calls, asyncio.get_running_loop().create_future(), probe)
         self._queue.append(asked)
         if len(self._senders) < SENDERS:
             sender = asyncio.create_task(self._send())
@@ -116,82 +116,86 @@ class Wire:
             sender.add_done_callback(self._senders.discard)
         return await asked.answer
 
-    def gone(self) -> OutOfReach:
+    def unavailable(self) -> RedisUnavailable:
         """What is raised while Redis is lost."""
-        return OutOfReach(f"Redis at {self.place} is out of reach ({self._why}): nothing new is begun until it is back")
+        return RedisUnavailable(
+            f"Redis at {self.address} is out of reach ({self._reason}): nothing new is begun until it is back"
+        )
 
-    def back(self) -> None:
+    def mark_connected(self) -> None:
         """Redis answers again, and has been told what it missed."""
-        if self.lost:
-            self.lost = False
-            log.info("Redis at %s is back", self.place)
+        if self.disconnected:
+            self.disconnected = False
+            log.info("Redis at %s is back", self.address)
 
-    def _missed(self, error: Exception) -> None:
-        self._why = reason(error)
-        if not self.lost:
-            self.lost = True
-            log.warning("Redis at %s is lost (%s): nothing new is begun; jobs under way go on", self.place, self._why)
-            self.bell.ring()
+    def _mark_disconnected(self, error: Exception) -> None:
+        self._reason = describe_error(error)
+        if not self.disconnected:
+            self.disconnected = True
+            log.warning(
+                "Redis at %s is lost (%s): nothing new is begun; jobs under way go on", self.address, self._reason
+            )
+            self.wakeup.set()
 
     async def _send(self) -> None:
-        while batch := list(self._batch()):
+        while batch := list(self._next_batch()):
             try:
-                answers = await self._answers([call for asked in batch for call in asked.calls])
+                answers = await self._execute_batch([call for asked in batch for call in asked.commands])
             except Exception as error:  # noqa: BLE001 - whatever it is, those who asked are told
-                self._missed(error)
-                self._refuse(batch)
+                self._mark_disconnected(error)
+                self._fail(batch)
             else:
-                self._tell(batch, iter(answers))
+                self._resolve(batch, iter(answers))
 
-    def _batch(self) -> Iterator[_Asked]:
+    def _next_batch(self) -> Iterator[_PendingBatch]:
         room = BATCH
         while self._queue and room > 0:
             asked = self._queue.popleft()
-            if self.lost and not asked.probe:
-                self._refuse([asked])
+            if self.disconnected and not asked.probe:
+                self._fail([asked])
             if not asked.answer.done():
-                room -= len(asked.calls)
+                room -= len(asked.commands)
                 yield asked
 
-    def _refuse(self, batch: list[_Asked]) -> None:
+    def _fail(self, batch: list[_PendingBatch]) -> None:
         for asked in batch:
             if not asked.answer.done():
-                asked.answer.set_exception(self.gone())
+                asked.answer.set_exception(self.unavailable())
 
-    def _tell(self, batch: list[_Asked], answers: Iterator[Any]) -> None:
+    def _resolve(self, batch: list[_PendingBatch], answers: Iterator[Any]) -> None:
         for asked in batch:
-            mine = list(islice(answers, len(asked.calls)))
+            mine = list(islice(answers, len(asked.commands)))
             problem = next((answer for answer in mine if isinstance(answer, Exception)), None)
-            if problem is not None and unfit(problem):
-                self._missed(problem)
-                self._refuse([asked])
+            if problem is not None and server_cannot_write(problem):
+                self._mark_disconnected(problem)
+                self._fail([asked])
             elif asked.answer.done():
                 continue
             elif problem is None:
                 asked.answer.set_result(mine)
             else:
-                asked.answer.set_exception(StoreError(f"Redis at {self.place}: {reason(problem)}"))
+                asked.answer.set_exception(StoreError(f"Redis at {self.address}: {describe_error(problem)}"))
 
-    async def _answers(self, calls: list[Call]) -> list[Any]:
+    async def _execute_batch(self, calls: list[Command]) -> list[Any]:
         """The answers in their order; an error stands where its answer would."""
         try:
-            answers = await self._trip(calls, whole=False)
+            answers = await self._round_trip(calls, whole=False)
         except Exception as error:
-            if not severed(error):
+            if not is_connection_error(error):
                 raise
-            answers = await self._trip(calls, whole=False)  # a connection that was closed while it idled
-        strange = [at for at, answer in enumerate(answers) if named(answer, "NOSCRIPT")]
+            answers = await self._round_trip(calls, whole=False)  # a connection that was closed while it idled
+        strange = [at for at, answer in enumerate(answers) if reply_starts_with(answer, "NOSCRIPT")]
         if strange:
-            learned = await self._trip([calls[at] for at in strange], whole=True)
+            learned = await self._round_trip([calls[at] for at in strange], whole=True)
             for at, answer in zip(strange, learned, strict=True):
                 answers[at] = answer
         return answers
 
-    async def _trip(self, calls: list[Call], *, whole: bool) -> list[Any]:
-        self.trips += 1
+    async def _round_trip(self, calls: list[Command], *, whole: bool) -> list[Any]:
+        self.round_trips += 1
         async with self.redis.pipeline(transaction=False) as pipeline:
             for call in calls:
-                pipeline.execute_command(*call.words(whole=whole))
+                pipeline.execute_command(*call.encode(whole=whole))
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
@@ -221,7 +225,7 @@ def _client(url: str, timeout: float) -> Redis:
 
 
 # what a server says that can write nothing at the moment: as good as gone
-_UNFIT = (
+_CANNOT_WRITE_REPLIES = (
     "READONLY",
     "OOM",
     "OUTOFMEMORY",
@@ -233,35 +237,35 @@ _UNFIT = (
     "NOREPLICAS",
     "UNBLOCKED",
 )
-_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "AUTHENTICATION", "invalid username-password", "invalid password")
+_REFUSED_REPLIES = ("NOAUTH", "WRONGPASS", "NOPERM", "AUTHENTICATION", "invalid username-password", "invalid password")
 
 
-class OutOfReach(StoreError):
+class RedisUnavailable(StoreError):
     """Nothing can be written at the moment, whatever it is."""
 
 
-def severed(error: Exception) -> bool:
+def is_connection_error(error: Exception) -> bool:
     """Whether a connection broke, as opposed to a server that does not answer."""
     from redis import exceptions  # noqa: PLC0415 - an optional extra
 
     return isinstance(error, exceptions.ConnectionError | OSError) and not isinstance(error, TimeoutError)
 
 
-def named(answer: Any, *words: str) -> bool:
+def reply_starts_with(answer: Any, *words: str) -> bool:
     """Whether it is an error of that name: redis-py's or Redis's own."""
     return isinstance(answer, Exception) and any(
         type(answer).__name__.upper().startswith(word) or str(answer).startswith(word) for word in words
     )
 
 
-def unfit(error: Exception) -> bool:
+def server_cannot_write(error: Exception) -> bool:
     """Whether an answer says something about the server rather than about the call."""
-    return named(error, *_UNFIT)
+    return reply_starts_with(error, *_CANNOT_WRITE_REPLIES)
 
 
-def reason(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What went wrong, in a line."""
-    if named(error, *_REFUSED):
+    if reply_starts_with(error, *_REFUSED_REPLIES):
         return "it refuses the user or password of the URL"
     text = str(error).partition("\n")[0][:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -19,24 +19,24 @@ class Script:
         """Digest the text as Redis does."""
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode()).hexdigest())  # noqa: S324 - Redis's own name
 
-    def __call__(self, keys: tuple[str, ...], *args: Any) -> Call:
+    def __call__(self, keys: tuple[str, ...], *args: Any) -> Command:
         """The script with its keys, all of one hash slot, and its arguments."""
-        return Call(self, keys, args)
+        return Command(self, keys, args)
 
 
 @frozen
-class Call:
+class Command:
     """A command, or a script with its keys and arguments. Asking twice does no harm."""
 
-    what: Script | str
+    name: Script | str
     keys: tuple[str, ...]
     args: tuple[Any, ...] = ()
 
-    def words(self, *, whole: bool = False) -> tuple[Any, ...]:
+    def encode(self, *, whole: bool = False) -> tuple[Any, ...]:
         """As Redis is told; `whole`: with the script's text, for a server that does not know it."""
-        if isinstance(self.what, str):
-            return (self.what, *self.keys, *self.args)
-        name, script = ("EVAL", self.what.text) if whole else ("EVALSHA", self.what.sha)
+        if isinstance(self.name, str):
+            return (self.name, *self.keys, *self.args)
+        name, script = ("EVAL", self.name.text) if whole else ("EVALSHA", self.name.sha)
         return (name, script, len(self.keys), *self.keys, *self.args)
 
 
@@ -46,7 +46,7 @@ def digest(text: str) -> str:
 
 
 @frozen
-class Names:
+class Keys:
     """Key names. What one script touches shares a hash tag, so that every layout fits a cluster.
 
     A job has its own tag; its record and the media inside its answer are keys of it. An account has one tag too:
@@ -79,6 +79,6 @@ class Names:
         return f"{{{self.prefix}}}:news"
 
 
-LEASES = ("replicas", "held", "holders", "unfinished")
-PERMITS = ("replicas", "permits", "wanting")
+LEASE_KEYS = ("replicas", "held", "holders", "unfinished")
+SLOT_KEYS = ("replicas", "permits", "wanting")
 """An account's keys, in the order in which the scripts of leases and of permits take them."""

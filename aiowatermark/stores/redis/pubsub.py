@@ -12,29 +12,29 @@ from typing import Any
 
 from attrs import define, field
 
-from .connection import Wire
+from .connection import Connection
 
 log = logging.getLogger("aiowatermark")
 
-_QUIET = 10.0
-_PATIENCE = 3
+_READ_TIMEOUT = 10.0
+_FAILURES_BEFORE_WARNING = 3
 
 
 @define(eq=False)
-class News:
+class PubSub:
     """Hears what other replicas say: `heard[kind](*words, body)`; its own words are not repeated to it."""
 
-    wire: Wire
+    connection: Connection
     channel: str
-    me: str
-    heard: dict[str, Callable[[list[Any], bytes], object]] = field(factory=dict, init=False)
+    replica_id: str
+    handlers: dict[str, Callable[[list[Any], bytes], object]] = field(factory=dict, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def said(self, kind: str, *words: Any, body: bytes = b"") -> bytes:
+    def encode(self, kind: str, *words: Any, body: bytes = b"") -> bytes:
         """A message, as it travels: a line of JSON, and bytes."""
-        return json.dumps([kind, self.me, *words]).encode() + b"\n" + body
+        return json.dumps([kind, self.replica_id, *words]).encode() + b"\n" + body
 
-    def listen(self) -> None:
+    def start(self) -> None:
         """Begin to listen; once is enough."""
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -56,16 +56,16 @@ class News:
                     self._dispatch(message)
             except Exception as error:  # noqa: BLE001 - listening goes on, whatever happened
                 failed += 1
-                if failed == _PATIENCE and not self.wire.lost:
+                if failed == _FAILURES_BEFORE_WARNING and not self.connection.disconnected:
                     log.warning("no news between replicas: %s; they hear of each other later", type(error).__name__)
             await asyncio.sleep(min(0.05 * 2 ** min(failed, 6), 1.0) * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _messages(self) -> AsyncIterator[bytes]:
-        pubsub = self.wire.redis.pubsub(ignore_subscribe_messages=True)
+        pubsub = self.connection.redis.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(self.channel)
             while True:
-                message = await pubsub.get_message(timeout=_QUIET)
+                message = await pubsub.get_message(timeout=_READ_TIMEOUT)
                 if message is not None:
                     yield message["data"]
         finally:
@@ -75,7 +75,7 @@ class News:
         try:
             line, _, body = message.partition(b"\n")
             kind, sender, *words = json.loads(line)
-            if sender != self.me and kind in self.heard:
-                self.heard[kind](words, body)
+            if sender != self.replica_id and kind in self.handlers:
+                self.handlers[kind](words, body)
         except Exception:
             log.exception("news from another replica could not be taken")

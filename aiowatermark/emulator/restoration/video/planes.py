@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from attrs import frozen
 
-from ..detect import Hit
+from ..detect import Detection
 from ..edge_evidence import overlap
-from ..inpaint import fill
+from ..inpaint import inpaint
 from ..pixels import Grey, Pixels, Reals
 
 _OPAQUE = 0.9
@@ -19,7 +19,7 @@ _WEIGHTS = {False: (0.299, 0.114), True: (0.2126, 0.0722)}
 
 
 @frozen
-class Peel:
+class PlaneUnblend:
     """One hit in one plane: plane * scale - shift is the plane without the mark, within rows and columns."""
 
     plane: int
@@ -30,12 +30,14 @@ class Peel:
     smoothing: float
 
 
-def peels(hits: Iterable[Hit], width: int, height: int, *, halved: bool, modern: bool) -> list[Peel]:
+def plan_planes(
+    hits: Iterable[Detection], width: int, height: int, *, halved: bool, modern: bool
+) -> list[PlaneUnblend]:
     """What undoes the hits in frames of a size; chroma is halved or not, colours are BT.709 (modern) or BT.601."""
-    return [peel for hit in hits for peel in _peels(hit, (height, width), 2 if halved else 1, modern=modern)]
+    return [peel for hit in hits for peel in _plan_detection(hit, (height, width), 2 if halved else 1, modern=modern)]
 
 
-def opaque(hits: Iterable[Hit], width: int, height: int) -> Grey:
+def opaque_mask(hits: Iterable[Detection], width: int, height: int) -> Grey:
     """The mask of what lets too little of the picture through to be undone."""
     mask = np.zeros((height, width), np.uint8)
     for hit in hits:
@@ -44,7 +46,7 @@ def opaque(hits: Iterable[Hit], width: int, height: int) -> Grey:
     return mask
 
 
-def clean(planes: Sequence[Grey], peelings: Iterable[Peel], holes: Sequence[Grey] | None) -> None:
+def clean_planes(planes: Sequence[Grey], peelings: Iterable[PlaneUnblend], holes: Sequence[Grey] | None) -> None:
     """Undoes the marks in the planes of one frame, in place, then fills the holes (one mask for each plane)."""
     for peel in peelings:
         patch = planes[peel.plane][peel.rows, peel.columns]
@@ -54,7 +56,7 @@ def clean(planes: Sequence[Grey], peelings: Iterable[Peel], holes: Sequence[Grey
             restored = np.where(peel.scale > 1.01, smooth, restored)
         patch[...] = np.round(restored).astype(np.uint8)
     for plane, hole in zip(planes, holes or (), strict=False):
-        fill(plane, hole)
+        inpaint(plane, hole)
 
 
 def holes_of(hole: Grey, *, halved: bool) -> list[Grey] | None:
@@ -85,30 +87,30 @@ def split(frame: Pixels, width: int, height: int) -> list[Grey]:
     return [frame[:height], chroma[0], chroma[1]]
 
 
-def _peels(hit: Hit, shape: tuple[int, int], half: int, *, modern: bool) -> list[Peel]:
+def _plan_detection(hit: Detection, shape: tuple[int, int], half: int, *, modern: bool) -> list[PlaneUnblend]:
     """The peels of one hit, on the even grid that chroma is stored on."""
     canvas = np.zeros((*shape, 4), np.float32)
     window, mark = overlap(canvas, hit.mark, hit.x, hit.y)
     alpha = np.minimum(mark.alpha * np.float32(hit.gain), 0.98)
     window[...] = np.dstack([to_ycc(mark.colour, modern=modern) * alpha[..., None], alpha])
-    top, left, bottom, right = _evenly(hit, shape, half)
+    top, left, bottom, right = _even_area(hit, shape, half)
     part = canvas[top:bottom, left:right]
     small = cv2.resize(part, ((right - left) // half, (bottom - top) // half), interpolation=cv2.INTER_AREA)
     corner = slice(top // half, bottom // half), slice(left // half, right // half)
     smoothing = 11 / (1 - min(float(alpha.max()), _OPAQUE))
     return [
-        _peel(0, (slice(top, bottom), slice(left, right)), part, smoothing),
-        _peel(1, corner, small, 0),
-        _peel(2, corner, small, 0),
+        _plan_plane(0, (slice(top, bottom), slice(left, right)), part, smoothing),
+        _plan_plane(1, corner, small, 0),
+        _plan_plane(2, corner, small, 0),
     ]
 
 
-def _peel(plane: int, area: tuple[slice, slice], part: Reals, smoothing: float) -> Peel:
+def _plan_plane(plane: int, area: tuple[slice, slice], part: Reals, smoothing: float) -> PlaneUnblend:
     scale = 1 / (1 - part[..., 3])
-    return Peel(plane, *area, scale, part[..., plane] * scale, smoothing)
+    return PlaneUnblend(plane, *area, scale, part[..., plane] * scale, smoothing)
 
 
-def _evenly(hit: Hit, shape: tuple[int, int], half: int) -> tuple[int, int, int, int]:
+def _even_area(hit: Detection, shape: tuple[int, int], half: int) -> tuple[int, int, int, int]:
     """Top, left, bottom and right of a hit within the frame, widened to whole chroma samples."""
     top, left = max(0, hit.y) // half * half, max(0, hit.x) // half * half
     bottom, right = hit.y + hit.mark.size[1], hit.x + hit.mark.size[0]

@@ -14,22 +14,22 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ...pictures import blend, fitted, landscape
-from ..detect import Hit, find
-from ..inpaint import widened
+from ..detect import Detection, detect
+from ..inpaint import dilate
 from ..pixels import Grey, Mark, Reals, decode_mark, decode_mask
-from ..restore import plan
-from .planes import Peel, clean, holes_of, opaque, peels, split
-from .streams import QUALITY, created, layout, like, measured, opened, pass_on, sheet
-from .streams import Probe as Probe
+from ..restore import plan_restoration
+from .planes import PlaneUnblend, clean_planes, holes_of, opaque_mask, plan_planes, split
+from .streams import QUALITY, add_similar_stream, copy_packet, create_video, layout, luma_plane, measure, open_video
+from .streams import StreamInfo as StreamInfo
 from .streams import probe as probe
 
-_LOOKED_AT, _EVERY = 36, 3
+_SAMPLED_FRAMES, _EVERY = 36, 3
 _BT709 = 1
 _PAN = 120
 
 
 @frozen
-class FootageReport:
+class VideoReport:
     """Whether a mark was found, the duration in seconds, and how many frames there are."""
 
     has_watermark: bool
@@ -38,10 +38,10 @@ class FootageReport:
 
 
 @frozen
-class _Work:
+class _RestorationPlan:
     """What is done to each frame."""
 
-    peelings: list[Peel]
+    peelings: list[PlaneUnblend]
     holes: list[Grey] | None
 
 
@@ -49,14 +49,14 @@ def _silent(_: float) -> None:
     """Nobody wants to know."""
 
 
-def restore_footage(
+def restore_video(
     source: Path,
     target: Path,
     *,
     mask: bytes | None = None,
     mark: bytes | None = None,
     progress: Callable[[float], None] = _silent,
-) -> FootageReport:
+) -> VideoReport:
     """Writes the video without its mark to `target` (MP4): a known mark undone, white areas of the mask inpainted.
 
     The mark is located once, on an average of the first frames. When nothing is to be removed, the file is copied
@@ -65,23 +65,23 @@ def restore_footage(
 
     Raises ValueError, with a sentence to show, when the file is no video, or mask or mark do not fit (see `restore`).
     """
-    with opened(source) as (container, video):
-        facts = measured(container, video)
-        work = _planned(container, video, mask, mark)
+    with open_video(source) as (container, video):
+        facts = measure(container, video)
+        work = _plan(container, video, mask, mark)
     if work is None:
         shutil.copyfile(source, target)
         progress(1.0)
-        return FootageReport(has_watermark=False, duration=facts.duration, frames=_count(source))
+        return VideoReport(has_watermark=False, duration=facts.duration, frames=_count(source))
     try:
         frames = _rewrite(source, target, work, lambda seconds: progress(min(1.0, seconds / (facts.duration or 1.0))))
     except BaseException:
         target.unlink(missing_ok=True)
         raise
     progress(1.0)
-    return FootageReport(has_watermark=True, duration=facts.duration, frames=frames)
+    return VideoReport(has_watermark=True, duration=facts.duration, frames=frames)
 
 
-def sample_footage(
+def sample_video(
     path: Path,
     *,
     seconds: float = 2.0,
@@ -109,60 +109,64 @@ def sample_footage(
 
 
 def _count(source: Path) -> int:
-    with opened(source) as (container, video):
+    with open_video(source) as (container, video):
         return video.frames or sum(packet.size > 0 for packet in container.demux(video))
 
 
-def _planned(container: InputContainer, video: VideoStream, mask: bytes | None, mark: bytes | None) -> _Work | None:
+def _plan(
+    container: InputContainer, video: VideoStream, mask: bytes | None, mark: bytes | None
+) -> _RestorationPlan | None:
     """What to do to each frame; None when nothing is to be removed."""
     width, height = video.width, video.height
     white = None if mask is None else decode_mask(mask, width, height)
-    hits = _located(container, video, decode_mark(mark)) if mark else ()
-    hits, _, hole = plan(white, hits, width, height)
-    hole |= widened(opaque(hits, width, height))
+    hits = _locate(container, video, decode_mark(mark)) if mark else ()
+    hits, _, hole = plan_restoration(white, hits, width, height)
+    hole |= dilate(opaque_mask(hits, width, height))
     if not hits and not hole.any():
         return None
     halved = layout(width, height) == "yuv420p"
     modern = video.codec_context.colorspace == _BT709
-    return _Work(peels(hits, width, height, halved=halved, modern=modern), holes_of(hole, halved=halved))
+    return _RestorationPlan(
+        plan_planes(hits, width, height, halved=halved, modern=modern), holes_of(hole, halved=halved)
+    )
 
 
-def _located(container: InputContainer, video: VideoStream, mark: Mark) -> tuple[Hit, ...]:
+def _locate(container: InputContainer, video: VideoStream, mark: Mark) -> tuple[Detection, ...]:
     """Where the mark is in an average of early frames: what moves is blurred there, the mark is not."""
     total: Reals = np.zeros((video.height, video.width), np.float32)
     used = 0
     for number, frame in enumerate(container.decode(video)):
-        if number >= _LOOKED_AT:
+        if number >= _SAMPLED_FRAMES:
             break
         if number % _EVERY == 0 and (frame.width, frame.height) == (video.width, video.height):
-            total += split(sheet(frame), frame.width, frame.height)[0]
+            total += split(luma_plane(frame), frame.width, frame.height)[0]
             used += 1
     # from the narrow range of video to 0..255
-    return find(((total / max(used, 1)) - 16) * np.float32(255 / 219), mark)
+    return detect(((total / max(used, 1)) - 16) * np.float32(255 / 219), mark)
 
 
-def _rewrite(source: Path, target: Path, work: _Work, reached: Callable[[float], None]) -> int:
-    with opened(source) as (container, video), created(target) as output:
-        drawn = like(output, video)
+def _rewrite(source: Path, target: Path, work: _RestorationPlan, reached: Callable[[float], None]) -> int:
+    with open_video(source) as (container, video), create_video(target) as output:
+        drawn = add_similar_stream(output, video)
         sounds = {sound.index: output.add_stream_from_template(sound) for sound in container.streams.audio}
         frames = 0
         for packet in container.demux(video, *container.streams.audio):
             if packet.stream.index in sounds:
-                pass_on(packet, sounds[packet.stream.index], output)
+                copy_packet(packet, sounds[packet.stream.index], output)
                 continue
             for frame in video.decode(packet):
-                output.mux(drawn.encode(_cleaned(frame, video, work)))
+                output.mux(drawn.encode(_clean_frame(frame, video, work)))
                 frames += 1
                 reached(frame.time or 0.0)
         output.mux(drawn.encode(None))
     return frames
 
 
-def _cleaned(frame: VideoFrame, video: VideoStream, work: _Work) -> VideoFrame:
+def _clean_frame(frame: VideoFrame, video: VideoStream, work: _RestorationPlan) -> VideoFrame:
     if (frame.width, frame.height) != (video.width, video.height):
         raise ValueError("The video changes its size on the way: that is not supported.")
-    pixels = sheet(frame)
-    clean(split(pixels, frame.width, frame.height), work.peelings, work.holes)
+    pixels = luma_plane(frame)
+    clean_planes(split(pixels, frame.width, frame.height), work.peelings, work.holes)
     drawn = VideoFrame.from_ndarray(pixels, format=layout(frame.width, frame.height))
     drawn.pts, drawn.time_base = frame.pts, frame.time_base
     return drawn

@@ -29,7 +29,7 @@ _NO_VIDEO = ("tty", "image2", "bin", "lrc")
 
 
 @frozen
-class Probe:
+class StreamInfo:
     """A video's duration in seconds, frames a second, and size in pixels."""
 
     duration: float
@@ -38,14 +38,14 @@ class Probe:
     height: int
 
 
-def probe(source: Path) -> Probe:
+def probe(source: Path) -> StreamInfo:
     """Duration, rate and size, from the headers. Raises ValueError when the file is no video."""
-    with opened(source) as (container, video):
-        return measured(container, video)
+    with open_video(source) as (container, video):
+        return measure(container, video)
 
 
 @contextmanager
-def opened(source: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(source: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The file and its video; whatever FFmpeg finds wrong with it, then or later, becomes a ValueError."""
     with source.open("rb") as file:
         if picture_format(file.read(16)):
@@ -69,23 +69,23 @@ def _moving(container: InputContainer) -> VideoStream:
     raise ValueError("This file holds no video.")
 
 
-def measured(container: InputContainer, video: VideoStream) -> Probe:
+def measure(container: InputContainer, video: VideoStream) -> StreamInfo:
     """What the headers say of an open video."""
     rate = float(video.average_rate or video.guessed_rate or 0)
     if container.duration:
-        return Probe(container.duration / av.time_base, rate, video.width, video.height)
+        return StreamInfo(container.duration / av.time_base, rate, video.width, video.height)
     own = float(video.duration * video.time_base) if video.duration and video.time_base else 0.0
-    return Probe(own, rate, video.width, video.height)
+    return StreamInfo(own, rate, video.width, video.height)
 
 
 @contextmanager
-def created(target: Path) -> Iterator[OutputContainer]:
+def create_video(target: Path) -> Iterator[OutputContainer]:
     """A new MP4 that players can start before they have all of it."""
     with av.open(target, "w", format="mp4", options={"movflags": "+faststart"}) as output:
         yield output
 
 
-def like(output: OutputContainer, video: VideoStream) -> VideoStream:
+def add_similar_stream(output: OutputContainer, video: VideoStream) -> VideoStream:
     """A new H.264 stream with the size, times and colours of another."""
     drawn = output.add_stream("libx264", rate=video.average_rate or Fraction(25), options=QUALITY)
     drawn.width, drawn.height, drawn.pix_fmt = video.width, video.height, layout(video.width, video.height)
@@ -98,7 +98,7 @@ def like(output: OutputContainer, video: VideoStream) -> VideoStream:
     return drawn
 
 
-def pass_on(packet: Packet[Stream], sound: Stream, output: OutputContainer) -> None:
+def copy_packet(packet: Packet[Stream], sound: Stream, output: OutputContainer) -> None:
     """Copies a packet of sound as it is."""
     # the last packet of a stream is an empty one that only tells decoders to finish
     if packet.dts is not None:
@@ -106,7 +106,7 @@ def pass_on(packet: Packet[Stream], sound: Stream, output: OutputContainer) -> N
         output.mux(packet)
 
 
-def sheet(frame: VideoFrame) -> Pixels:
+def luma_plane(frame: VideoFrame) -> Pixels:
     """A copy of the frame's planes, in the narrow range."""
     wanted = layout(frame.width, frame.height)
     if frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE:

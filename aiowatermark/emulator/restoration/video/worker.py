@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .restore import restore_footage
+from .restore import restore_video
 
 _EVERY = 0.05
 
 
-def _tell(**what: object) -> None:
+def _print_json(**what: object) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
@@ -32,18 +32,18 @@ class _Progress:
         now = time.monotonic()
         if now - self._told >= _EVERY:
             self._told = now
-            _tell(progress=value)
+            _print_json(progress=value)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Restore, and tell the outcome in the last line."""
     source, target, mask, mark = arguments
     try:
-        report = restore_footage(Path(source), Path(target), mask=_bytes(mask), mark=_bytes(mark), progress=_Progress())
+        report = restore_video(Path(source), Path(target), mask=_bytes(mask), mark=_bytes(mark), progress=_Progress())
     except (ValueError, OSError) as error:
-        _tell(error=str(error))
+        _print_json(error=str(error))
     else:
-        _tell(has_watermark=report.has_watermark, duration=report.duration)
+        _print_json(has_watermark=report.has_watermark, duration=report.duration)
 
 
 if __name__ == "__main__":
