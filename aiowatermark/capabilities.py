@@ -28,11 +28,9 @@ class ImageLimits:
     def check(self, media: Media, looks: MediaInfo, title: str) -> None:
         """Raise InvalidInput where a picture is outside; what cannot be told is left to the provider."""
         if looks.format is None:
-            msg = f"{media.name} is no picture: its first bytes are those of no known format"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{media.name} is no picture: its first bytes are those of no known format")
         if problem := self._problem(media, looks):
-            msg = f"{media.name} {problem}: {title} would refuse it"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{media.name} {problem}: {title} would refuse it")
 
     def _problem(self, media: Media, looks: MediaInfo) -> str | None:
         width, height = looks.width, looks.height
@@ -96,35 +94,31 @@ def check_job(takes: Capabilities, title: str, job: Job, looks: dict[int, MediaI
     _check_mask(takes, title, job, looks)
     for media in job.inputs:
         if job.video and not takes.videos:
-            msg = f"{title} takes no videos: {media.name} is one"
-            raise Unsupported(msg)
+            raise Unsupported(f"{title} takes no videos: {media.name} is one")
         if isinstance(media, Link) or job.video:
             continue
         if not takes.files:
-            msg = f"{title} takes links only: {media.name} is to be reachable by a link, or lent by a callback server"
-            raise Unsupported(msg)
+            raise Unsupported(
+                f"{title} takes links only: {media.name} is to be reachable by a link, or lent by a callback server"
+            )
         if id(media) in looks:
             takes.images.check(media, looks[id(media)], title)
 
 
 def _check_counts(takes: Capabilities, title: str, job: Job) -> None:
     if not job.inputs and takes.needs_media:
-        msg = "there is nothing to do: give a picture or a video"
-        raise InvalidInput(msg)
+        raise InvalidInput("there is nothing to do: give a picture or a video")
     if len(job.inputs) > takes.batch:
         many = f"at most {takes.batch} pictures" if takes.batch > 1 else "one picture"
-        msg = f"{title} takes {many} a job, not {len(job.inputs)}: submit the others as jobs of their own"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"{title} takes {many} a job, not {len(job.inputs)}: submit the others as jobs of their own")
 
 
 def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, MediaInfo]) -> None:
     if job.mask is None:
         if takes.mask == "required" and not job.session:
-            msg = f"{title} needs a mask: white where the mark is, black elsewhere"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{title} needs a mask: white where the mark is, black elsewhere")
     elif takes.mask == "none":
-        msg = f"{title} takes no mask: it finds the mark itself"
-        raise Unsupported(msg)
+        raise Unsupported(f"{title} takes no mask: it finds the mark itself")
     _check_mask_format(job, looks)
 
 
@@ -136,8 +130,7 @@ def _check_mask_format(job: Job, looks: dict[int, MediaInfo]) -> None:
         mask = looks.get(id(media)) if isinstance(media, Media) else None
         if mask is not None and isinstance(media, Media):
             if mask.format is None or mask.video:
-                msg = f"the mask {media.name} is no picture"
-                raise InvalidInput(msg)
+                raise InvalidInput(f"the mask {media.name} is no picture")
             _check_mask_size(mask, job, looks)
 
 
@@ -145,8 +138,7 @@ def _check_mask_size(mask: MediaInfo, job: Job, looks: dict[int, MediaInfo]) -> 
     for media in job.inputs:
         picture = looks.get(id(media))
         if picture and picture.width and mask.width and (picture.width, picture.height) != (mask.width, mask.height):
-            msg = (
+            raise InvalidInput(
                 f"the mask has {mask.width}x{mask.height} pixels and {media.name} {picture.width}x{picture.height}: "
                 "they are to be of one size"
             )
-            raise InvalidInput(msg)

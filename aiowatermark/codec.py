@@ -23,27 +23,23 @@ TextLike = NewType("TextLike", str)
 
 def _structure_number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        msg = f"{type(value).__name__} is no number"
-        raise TypeError(msg)
+        raise TypeError(f"{type(value).__name__} is no number")
     number = float(value)
     if not isfinite(number):
-        msg = "it is not finite"
-        raise ValueError(msg)
+        raise ValueError("it is not finite")
     return number
 
 
 def _structure_text(value: Any, _: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        msg = f"{type(value).__name__} is no text"
-        raise TypeError(msg)
+        raise TypeError(f"{type(value).__name__} is no text")
     return str(value)
 
 
 def _exactly(*kinds: type) -> Any:
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            msg = f"{type(value).__name__} is not {kinds[0].__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"{type(value).__name__} is not {kinds[0].__name__}")
         return value
 
     return hook
@@ -54,8 +50,7 @@ def _structure_object(cls: type[T]) -> Any:
 
     def hook(value: Any, kind: Any) -> T:
         if not isinstance(value, dict):
-            msg = f"{type(value).__name__} is no object"
-            raise TypeError(msg)
+            raise TypeError(f"{type(value).__name__} is no object")
         return structure(value, kind)
 
     return hook
@@ -77,5 +72,6 @@ def parse(payload: Any, cls: type[T], reply: Response | None = None) -> T:
         return converter.structure(payload, cls)
     except (BaseValidationError, TypeError, ValueError) as error:
         what = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
-        msg = f"the answer is not as documented: {what}"
-        raise UnexpectedAnswer(msg, answer=None if reply is None else reply.excerpt) from None
+        raise UnexpectedAnswer(
+            f"the answer is not as documented: {what}", answer=None if reply is None else reply.excerpt
+        ) from None

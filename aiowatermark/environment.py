@@ -11,6 +11,7 @@ def required_variable(variable: str, *, purpose: str) -> str:
     """The variable's value; raises InvalidInput that names it where it is missing or empty."""
     value = os.environ.get(variable, "").strip()
     if not value:
-        msg = f"the environment variable {variable} is not set: put {purpose} into it, or try the emulator without one"
-        raise InvalidInput(msg)
+        raise InvalidInput(
+            f"the environment variable {variable} is not set: put {purpose} into it, or try the emulator without one"
+        )
     return value

@@ -171,8 +171,9 @@ class Record:
             if not (task_id is None or isinstance(task_id, str)):
                 raise TypeError  # noqa: TRY301
         except (ValueError, TypeError, AttributeError, RecursionError):
-            msg = "this is no token of a job: give the text of handle.token or error.token as it was"
-            raise InvalidInput(msg) from None
+            raise InvalidInput(
+                "this is no token of a job: give the text of handle.token or error.token as it was"
+            ) from None
         snapshot = Snapshot(task_id, Status.QUEUED if task_id else Status.IN_DOUBT)
         return cls(key, provider, snapshot, video=bool(video), inputs=tuple(inputs))
 

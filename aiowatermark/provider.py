@@ -60,8 +60,7 @@ class NoOptions:
 
 def _validate_key(_: Any, attribute: Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
-        msg = f"{attribute.name} is empty or no API key: give the text the provider shows in its console"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"{attribute.name} is empty or no API key: give the text the provider shows in its console")
 
 
 def api_key_field() -> Any:
@@ -75,11 +74,9 @@ def _validate_base_url(base_url: str) -> str:
     except ValueError:
         raise InvalidInput("base_url is to be like https://host, and this is no link") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-        msg = f"base_url is to be like https://host, without user or query, not {redact_url(base_url)}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"base_url is to be like https://host, without user or query, not {redact_url(base_url)}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        msg = f"base_url http://{parts.hostname} would send the API key in clear text: use https://"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"base_url http://{parts.hostname} would send the API key in clear text: use https://")
     return base_url.rstrip("/")
 
 
@@ -125,14 +122,12 @@ class Provider(ABC):
 
     def query(self, record: Record) -> Flow:  # noqa: ARG002 - for those who can
         """Look where a job stands."""
-        msg = f"{self.display_name} has no call to ask for a job: its answer to the submit is the result"
-        raise Unsupported(msg)
+        raise Unsupported(f"{self.display_name} has no call to ask for a job: its answer to the submit is the result")
         yield
 
     def credits(self) -> Exchange[Credits]:
         """Ask what the account holds."""
-        msg = f"{self.display_name} documents no call for its credits"
-        raise Unsupported(msg)
+        raise Unsupported(f"{self.display_name} documents no call for its credits")
         yield
 
     def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
@@ -144,8 +139,7 @@ class Provider(ABC):
 
     def refinement(self, media: Media, session: Session, brush: Media, options: Mapping[str, Any]) -> Job:  # noqa: ARG002
         """The job that takes more away from a result."""
-        msg = f"{self.display_name} cannot refine a result: submit it anew with a mask where it takes one"
-        raise Unsupported(msg)
+        raise Unsupported(f"{self.display_name} cannot refine a result: submit it anew with a mask where it takes one")
 
     def capabilities_for(self, job: Job) -> Capabilities:  # noqa: ARG002
         """What this very job may be like."""
@@ -164,8 +158,7 @@ class Provider(ABC):
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
             takes = f"it takes {join_sorted(known)}" if known else "it takes none"
-            msg = f"{self.display_name} has no option {join_sorted(unknown)}: {takes}"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{self.display_name} has no option {join_sorted(unknown)}: {takes}")
         return asdict(self.Options(**options), recurse=False)
 
     @cached_property

@@ -94,5 +94,4 @@ class Result:
         for output in chosen:
             if output.error is not None:
                 raise output.error
-        msg = "the result has no such output"
-        raise JobFailed(msg)
+        raise JobFailed("the result has no such output")

@@ -72,8 +72,7 @@ class Response:
         if self._payload is None:
             self._payload = parse_json(self.body)
         if not isinstance(self._payload, dict):
-            msg = "the answer is no JSON object"
-            raise UnexpectedAnswer(msg, answer=self.excerpt)
+            raise UnexpectedAnswer("the answer is no JSON object", answer=self.excerpt)
         return self._payload
 
     def parse_in_advance(self) -> None:

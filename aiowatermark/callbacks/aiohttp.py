@@ -77,8 +77,7 @@ async def _serve_media(request: web.BaseRequest, media: Media) -> web.StreamResp
 def setup(receiver: CallbackReceiver, app: web.Application, path: str) -> None:
     """Mount the receiver below `path`; handlers are drained when the application is cleaned up."""
     if not path.startswith("/"):
-        msg = f"path is the part of the public URL behind the host, like /wm, not {path!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"path is the part of the public URL behind the host, like /wm, not {path!r}")
     answer = request_handler(receiver)
     app.router.add_route("*", path.rstrip("/") + "/{key}", answer)
     app.router.add_route("*", path.rstrip("/") + "/{key}/{name}", answer)

@@ -86,8 +86,9 @@ class CallbackReceiver:
         Raises Unsupported for what can be read only once: a provider may fetch twice.
         """
         if not media.reopenable:
-            msg = f"{media.name} can be read only once: give a path or bytes, so that it can be lent by a link"
-            raise Unsupported(msg)
+            raise Unsupported(
+                f"{media.name} can be read only once: give a path or bytes, so that it can be lent by a link"
+            )
         key = secrets.token_urlsafe(24)
         self._lent[hash_key(key)] = media
         return Link(f"{self.public_url}/{key}/{quote(media.name)}"), hash_key(key)
@@ -166,8 +167,7 @@ class CallbackReceiver:
 def _validate_public_url(public_url: str) -> str:
     parts = urlsplit(public_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        msg = (
+        raise InvalidInput(
             f"public_url is where providers reach this receiver, like https://hooks.example.com/wm, not {public_url!r}"
         )
-        raise InvalidInput(msg)
     return public_url.rstrip("/")

@@ -215,8 +215,7 @@ class Client:
         conductor = self._open_engine
         record = Record.from_token(token)
         if record.provider != self.provider.name:
-            msg = f"this token is of a job at {record.provider}: resume it with that provider's client"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"this token is of a job at {record.provider}: resume it with that provider's client")
         return conductor.start(record, None, self._deadline_seconds(deadline))
 
     async def recover(self, *, deadline: float | None = None) -> Recovery:

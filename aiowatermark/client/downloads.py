@@ -71,5 +71,4 @@ class ResultDownloader:
         snapshot = await self.flows.run(self.provider.query(result.record), FlowContext(loop_time() + _QUERY_SECONDS))
         if at < len(snapshot.outputs) and isinstance(fresh := snapshot.outputs[at].media, Link):
             return fresh
-        msg = "the result's link has expired and the provider gives no new one"
-        raise ResultExpired(msg)
+        raise ResultExpired("the result's link has expired and the provider gives no new one")

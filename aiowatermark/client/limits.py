@@ -11,8 +11,7 @@ from ..errors import InvalidInput
 
 def _validate_positive(_: Any, attribute: Attribute[Any], value: float | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-        msg = f"{attribute.name} is a number above 0, not {value!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"{attribute.name} is a number above 0, not {value!r}")
 
 
 @frozen
@@ -28,6 +27,5 @@ class Limits:
 def validate_deadline(deadline: float) -> float:
     """A deadline; raises InvalidInput for what is no time."""
     if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
-        msg = f"deadline is a number of seconds above 0, not {deadline!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"deadline is a number of seconds above 0, not {deadline!r}")
     return float(deadline)

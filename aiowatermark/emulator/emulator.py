@@ -16,7 +16,7 @@ from attrs import define, field
 from ..provider import Polling, Provider
 from ..providers import provider_class
 from .apis import APIS
-from .backend.accounts import Account, Credential, Keys, new_keys
+from .backend.accounts import Account, ApiKeys, Credential, new_keys
 from .backend.image_worker import ImageWorker
 from .backend.jobs import JobService, Processing
 from .backend.links import LinkFetcher
@@ -35,7 +35,7 @@ from .web.server import HttpServers
 _POLLING = Polling(first=0.02, factor=1.5, ceiling=0.25)
 
 
-def _keys(given: Mapping[str, Credential] | None) -> Keys:
+def _keys(given: Mapping[str, Credential] | None) -> ApiKeys:
     return new_keys({name: dialect.paired for name, dialect in APIS.items()}, given)
 
 
@@ -57,7 +57,7 @@ class Emulator:
     processing: Processing = 0.05
     mark: bytes | str | Path | None = field(default=None, repr=False)
     callbacks: CallbackScript | None = None
-    keys: Keys = field(default=None, converter=_keys)
+    keys: ApiKeys = field(default=None, converter=_keys)
     credits: float | Mapping[str, float] = 1000
     restore: bool = True
     sync_limit: float = 30.0

@@ -44,8 +44,7 @@ def _coerce(source: object, size: int | None) -> Media:
     if callable(getattr(source, "read", None)):
         return OpenFile(source, size=size)  # type: ignore[arg-type]
     kind = type(source).__name__
-    msg = f"media is a path, bytes, a link, an open binary file or an async iterable of bytes, not {kind}"
-    raise InvalidInput(msg)
+    raise InvalidInput(f"media is a path, bytes, a link, an open binary file or an async iterable of bytes, not {kind}")
 
 
 def optional_media(source: Source | None) -> Media | None:

@@ -65,15 +65,12 @@ class File(Media):
 def _file_size(path: Path) -> int:
     try:
         if path.is_dir():
-            msg = f"{path} is a folder: give the files in it"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{path} is a folder: give the files in it")
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise InvalidInput(msg) from None
+        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not size:
-        msg = f"{path} is an empty file"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"{path} is an empty file")
     return size
 
 
@@ -82,8 +79,7 @@ def _file_head(path: Path) -> bytes:
         with path.open("rb") as opened:
             return opened.read(SNIFF_BYTES)
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror or error}"
-        raise InvalidInput(msg) from None
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 @define(eq=False)
@@ -115,16 +111,14 @@ class OpenFile(Media):
     def _measure(self) -> None:
         closed = getattr(self.opened, "closed", False)
         if closed or not self.opened.readable() or isinstance(self.opened, io.TextIOBase):
-            msg = "the open file is not open for reading bytes: use open(path, 'rb')"
-            raise InvalidInput(msg)
+            raise InvalidInput("the open file is not open for reading bytes: use open(path, 'rb')")
         self.reopenable = self.opened.seekable()
         if self.reopenable:
             self.start = self.opened.tell()
             self.size = self.opened.seek(0, os.SEEK_END) - self.start
             self.opened.seek(self.start)
             if not self.size:
-                msg = f"{self.name} is empty from where the open file stands"
-                raise InvalidInput(msg)
+                raise InvalidInput(f"{self.name} is empty from where the open file stands")
 
     async def head(self) -> bytes:
         """The first bytes of a file that can seek; nothing of one that cannot."""

@@ -45,8 +45,7 @@ class Bytes(Media):
     async def measure(self) -> None:
         """Refuse nothing at all."""
         if not self.data:
-            msg = "the media is empty: 0 bytes were given"
-            raise InvalidInput(msg)
+            raise InvalidInput("the media is empty: 0 bytes were given")
 
 
 @define(eq=False)
@@ -73,8 +72,7 @@ class Base64Text(Media):
             try:
                 yield b64decode(self.text[start : start + CHUNK * 4 // 3], validate=True)
             except ValueError:
-                msg = "the provider's picture is not valid base64"
-                raise TransferFailed(msg) from None
+                raise TransferFailed("the provider's picture is not valid base64") from None
             await asyncio.sleep(0)
 
 
@@ -94,8 +92,7 @@ class Link(Media):
         except ValueError:
             parts = urlsplit("")
         if not parts.hostname:
-            msg = f"{redact_url(self.url)} is no link: it names no host"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{redact_url(self.url)} is no link: it names no host")
         self.name = safe_name(unquote(parts.path))
 
     @property
@@ -105,5 +102,4 @@ class Link(Media):
 
     def blocks(self) -> AsyncGenerator[bytes, None]:
         """Raise TransferFailed: only a transport opens links."""
-        msg = f"{redact_url(self.url)} is a link: a client's transport opens it"
-        raise TransferFailed(msg)
+        raise TransferFailed(f"{redact_url(self.url)} is a link: a client's transport opens it")

@@ -30,8 +30,7 @@ class Stream(Media):
     async def measure(self) -> None:
         """Look at the first block; raises InvalidInput where there is none."""
         if not self.consumed and not await self.head():
-            msg = f"{self.name} is an empty stream"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{self.name} is an empty stream")
 
     async def head(self) -> bytes:
         """The first block, kept for the reading that follows."""
@@ -59,5 +58,6 @@ class Stream(Media):
 def ensure_unread(name: str, *, spent: bool) -> None:
     """Refuse a second reading of what can be read once."""
     if spent:
-        msg = f"{name} was read already and cannot be read again: give a path, bytes or a file that can seek"
-        raise TransferFailed(msg)
+        raise TransferFailed(
+            f"{name} was read already and cannot be read again: give a path, bytes or a file that can seek"
+        )

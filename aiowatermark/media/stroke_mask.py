@@ -54,8 +54,7 @@ def draw_strokes(mask: bytes) -> bytes:
         with Image.open(io.BytesIO(mask)) as picture:
             grey = _flatten(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        msg = f"the mask is no picture that can be read: {error}"
-        raise InvalidInput(msg) from None
+        raise InvalidInput(f"the mask is no picture that can be read: {error}") from None
     painted = grey.point([255 * (level > 127) for level in range(256)]).convert("P")
     painted.putpalette([*(0, 0, 0) * 128, *_STROKE * 128])
     out = io.BytesIO()

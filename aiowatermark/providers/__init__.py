@@ -18,8 +18,7 @@ def provider_names() -> tuple[str, ...]:
 def provider_class(name: str) -> type[Provider]:
     """The provider of that name; raises InvalidInput that lists what there is."""
     if name not in provider_names():
-        msg = f"there is no provider {name!r}: choose one of {join_sorted(provider_names())}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"there is no provider {name!r}: choose one of {join_sorted(provider_names())}")
     module = import_module(f"{__name__}.{name}")
     return next(
         item

@@ -23,8 +23,7 @@ _TYPES: Mapping[str, str] = {"original_preview_image": "image/jpeg"}
 
 def _validate_mode(_: Any, __: Attribute[str], value: Any) -> None:
     if value not in _MODES:
-        msg = f"predict_mode is one of {', '.join(_MODES)}, not {value!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"predict_mode is one of {', '.join(_MODES)}, not {value!r}")
 
 
 def _validate_session_id(_: Any, __: Attribute[str | None], value: Any) -> None:

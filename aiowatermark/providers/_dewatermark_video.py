@@ -103,5 +103,4 @@ def _check_upload(reply: Response, *, last: bool) -> bool:
     expired = code == "ExpiredToken" or (reply.status == 403 and code != "SignatureDoesNotMatch")
     if expired and not last:
         return False
-    msg = f"the storage host refused the upload: HTTP {reply.status} {code}".rstrip()
-    raise TransferFailed(msg)
+    raise TransferFailed(f"the storage host refused the upload: HTTP {reply.status} {code}".rstrip())

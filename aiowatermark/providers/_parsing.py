@@ -86,6 +86,5 @@ def to_bool(value: Any) -> bool:
     """An option that is on or off, as the APIs' own texts too; raises InvalidInput for anything else."""
     text = str(value).lower()
     if text not in {"true", "1", "false", "0"}:
-        msg = f"an option that is True or False cannot be {value!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"an option that is True or False cannot be {value!r}")
     return text in {"true", "1"}

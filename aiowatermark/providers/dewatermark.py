@@ -24,8 +24,7 @@ _MP4 = VideoLimits("mp4", fps=24, seconds=540)
 
 def _validate_version(_: Any, __: Attribute[Any], value: Any) -> None:
     if value not in {"v2", "v3"}:
-        msg = f"version is v2 or v3, not {value!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"version is v2 or v3, not {value!r}")
 
 
 @frozen

@@ -33,8 +33,7 @@ from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int
 
 def _validate_priority(_: Any, __: Attribute[int], value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in range(10):
-        msg = f"priority is a whole number from 0 to 9, not {value!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"priority is a whole number from 0 to 9, not {value!r}")
 
 
 @frozen
@@ -110,8 +109,7 @@ class PhotoEraser(Provider):
 
 def _link_url(media: Media) -> str:
     if not isinstance(media, Link):
-        msg = f"Photo Eraser takes links only: {media.name} is none"
-        raise Unsupported(msg)
+        raise Unsupported(f"Photo Eraser takes links only: {media.name} is none")
     return media.url
 
 

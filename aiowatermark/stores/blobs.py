@@ -43,8 +43,7 @@ class BlobFolder:
                 self._write(name, media)
             _sync(self.folder)
         except OSError as error:
-            msg = f"a result could not be kept in {self.folder}: {error.strerror or error}"
-            raise StoreError(msg) from None
+            raise StoreError(f"a result could not be kept in {self.folder}: {error.strerror or error}") from None
 
     def open(self, name: str) -> Media:
         """A part as a file; raises ResultExpired where it is gone."""
@@ -54,8 +53,7 @@ class BlobFolder:
                 return File(path, size=path.stat().st_size)
         except OSError:
             pass
-        msg = f"the result was kept in {self.folder} and is gone"
-        raise ResultExpired(msg)
+        raise ResultExpired(f"the result was kept in {self.folder} and is gone")
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove parts whose record is gone; what cannot be removed is left to `sweep`."""

@@ -76,8 +76,7 @@ async def atomic_file(target: Path) -> AsyncIterator[PartialFile]:
         yield part
         await asyncio.to_thread(_publish, part, target)
     except OSError as error:
-        msg = f"{target} could not be written: {error.strerror or error}"
-        raise TransferFailed(msg) from None
+        raise TransferFailed(f"{target} could not be written: {error.strerror or error}") from None
     finally:
         await asyncio.to_thread(_discard, part)
 
@@ -85,14 +84,12 @@ async def atomic_file(target: Path) -> AsyncIterator[PartialFile]:
 def _create_part(target: Path) -> PartialFile:
     path = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     if target.is_dir():
-        msg = f"{target} is a folder: give the name of a file in it"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"{target} is a folder: give the name of a file in it")
     bytes(2 * _BATCH_BYTES)  # glibc learns from its freeing to keep so much at hand, and not to fetch every page anew
     try:
         return PartialFile(path.open("xb"), path)
     except OSError as error:
-        msg = f"{target} cannot be written: {error.strerror or error}"
-        raise InvalidInput(msg) from None
+        raise InvalidInput(f"{target} cannot be written: {error.strerror or error}") from None
 
 
 def _discard(part: PartialFile) -> None:

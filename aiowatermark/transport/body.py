@@ -51,8 +51,7 @@ def _length(part: BodyPart) -> int:
 
 def _known_length(media: Media) -> int:
     if media.size is None:
-        msg = f"the size of {media.name} is not known"
-        raise TransferFailed(msg)
+        raise TransferFailed(f"the size of {media.name} is not known")
     return media.size
 
 
@@ -101,8 +100,7 @@ def _mixed_parts(value: Any) -> Iterator[BodyPart]:
 
     def placed(item: Any) -> str:
         if not isinstance(item, Base64):
-            msg = f"{type(item).__name__} is no JSON"
-            raise TypeError(msg)
+            raise TypeError(f"{type(item).__name__} is no JSON")
         found.append(item)
         return mark
 

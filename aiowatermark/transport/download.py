@@ -93,8 +93,7 @@ class Download:
         except TransferFailed as error:
             raise _Retry(error.message.rpartition(": ")[2]) from None
         if self.total is not None and self.received < self.total:
-            msg = "the connection was closed"
-            raise _Retry(msg)
+            raise _Retry("the connection was closed")
 
     async def _receive(self, answer: aiohttp.ClientResponse, sink: DownloadTarget) -> None:
         if answer.status == 416 and (found := _TOTAL.match(answer.headers.get("Content-Range", ""))):

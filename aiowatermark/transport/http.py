@@ -198,8 +198,7 @@ class HttpTransport:
         """A link's bytes as a stream; raises TransferFailed for a link that gives none."""
         async with self.open_link(link.url, {}) as answer:
             if answer.status != 200:
-                msg = f"{redact_url(link.url)} cannot be fetched: HTTP {answer.status}"
-                raise InvalidInput(msg)
+                raise InvalidInput(f"{redact_url(link.url)} cannot be fetched: HTTP {answer.status}")
             yield Stream(self.read_blocks(answer), size=answer.content_length, name=link.name)
 
     @asynccontextmanager

@@ -33,8 +33,7 @@ async def _read_unsized(answer: aiohttp.ClientResponse) -> bytes:
         async for chunk in answer.content.iter_chunked(1 << 18):
             body += chunk
             if len(body) > ANSWER_LIMIT:
-                msg = "the answer has no end"
-                raise UnexpectedAnswer(msg)
+                raise UnexpectedAnswer("the answer has no end")
     return bytes(body)
 
 

@@ -39,8 +39,7 @@ def check_url(url: str, *, local: bool) -> None:
         return
     if parts.scheme == "http" and local and is_loopback(parts.hostname):
         return
-    msg = f"{redact_url(url)} is no https link: it is not fetched"
-    raise PermanentTransferError(msg)
+    raise PermanentTransferError(f"{redact_url(url)} is no https link: it is not fetched")
 
 
 def public_only_socket(info: tuple[Any, ...]) -> socket.socket:
@@ -50,8 +49,7 @@ def public_only_socket(info: tuple[Any, ...]) -> socket.socket:
     """
     family, kind, protocol, _, address = info
     if not is_public(address[0]):
-        msg = f"{address[0]} is not a public address"
-        raise ForbiddenAddress(msg)
+        raise ForbiddenAddress(f"{address[0]} is not a public address")
     made = socket.socket(family, kind, protocol)
     made.settimeout(0)
     return made

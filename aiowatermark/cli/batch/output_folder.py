@@ -57,8 +57,7 @@ class OutputFolder:
                 self.manifest.read()
             self._sweep()
         except OSError as error:
-            msg = f"nothing can be written to {self.folder}: {error.strerror or error}"
-            raise InvalidInput(msg) from None
+            raise InvalidInput(f"nothing can be written to {self.folder}: {error.strerror or error}") from None
 
     async def find_saved(self, key: str) -> Path | None:
         """The result of that job, where an earlier run has brought it here whole."""

@@ -126,8 +126,7 @@ async def _run_demo(plan: DemoPlan, folder: Path, stop: asyncio.Event) -> int:
     for note in plan.notes:
         click.echo(f"Note: {note}.", err=True)
     if not plan.places:
-        msg = "no provider takes these photographs"
-        raise InvalidInput(msg)
+        raise InvalidInput("no provider takes these photographs")
     async with Emulator(mark=plan.mark, processing=_processing()) as emulator:
         click.echo(f"{len(plan.places)} jobs, five APIs emulated on {emulator.base_url}\n")
         with ProgressDisplay(sys.stdout, len(plan.places)) as board:

@@ -25,8 +25,7 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     except ValueError:
         here = False
     if not here:
-        msg = f"{host} is not this machine's own: give 127.0.0.1, ::1 or localhost"
-        raise click.BadParameter(msg)
+        raise click.BadParameter(f"{host} is not this machine's own: give 127.0.0.1, ::1 or localhost")
     return host
 
 
@@ -36,8 +35,7 @@ def _keys(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[s
         name, _equals, key = text.partition("=")
         app_key, colon, secret = key.partition(":")
         if not key or (name == "photoeraser") != bool(colon and app_key and secret):
-            msg = "write NAME=KEY, or photoeraser=APP_KEY:APP_SECRET"
-            raise click.BadParameter(msg)
+            raise click.BadParameter("write NAME=KEY, or photoeraser=APP_KEY:APP_SECRET")
         keys[name] = (app_key, secret) if name == "photoeraser" else key
     return keys
 

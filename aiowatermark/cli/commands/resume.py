@@ -45,15 +45,12 @@ class _ResumeAction:
 
     async def _token(self, item: BatchItem) -> str:
         if self.context.store is None:
-            msg = "this is no token of a job; a key needs the --store that knows it"
-            raise InvalidInput(msg)
+            raise InvalidInput("this is no token of a job; a key needs the --store that knows it")
         record = await self.context.known(item.key)
         if record is None:
-            msg = "the store knows no job of this key"
-            raise InvalidInput(msg)
+            raise InvalidInput("the store knows no job of this key")
         if record.snapshot.status is Status.UPLOADING:
-            msg = "it was never sent whole and nothing was paid: run `aiowatermark remove` again"
-            raise InvalidInput(msg)
+            raise InvalidInput("it was never sent whole and nothing was paid: run `aiowatermark remove` again")
         return record.token
 
 

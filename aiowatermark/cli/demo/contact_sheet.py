@@ -51,6 +51,5 @@ def _tile(picture: bytes) -> bytes:
 def _decoded(picture: bytes) -> Pixels:
     pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
-        msg = "the picture cannot be decoded"
-        raise ValueError(msg)
+        raise ValueError("the picture cannot be decoded")
     return pixels

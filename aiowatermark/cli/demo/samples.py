@@ -135,8 +135,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        msg = f"{printable(str(path))} cannot be read: {error.strerror or error}"
-        raise InvalidInput(msg) from None
+        raise InvalidInput(f"{printable(str(path))} cannot be read: {error.strerror or error}") from None
 
 
 def _photo(name: str, data: bytes) -> DemoPhoto:

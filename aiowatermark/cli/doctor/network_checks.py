@@ -106,8 +106,7 @@ async def _written(store: JobStore) -> None:
     await store.open(Record(key, "doctor", Snapshot(None, Status.UPLOADING)))
     try:
         if await store.get(key) is None:
-            msg = "the store does not remember what is written to it"
-            raise InvalidInput(msg)
+            raise InvalidInput("the store does not remember what is written to it")
     finally:
         await store.forget(key)
 

@@ -299,6 +299,5 @@ def validate_key(key: str | None) -> str:
         # in order of time, to the millisecond: an index of keys grows at its end
         return f"{time.time_ns() >> 20:011x}{secrets.token_hex(11)[1:]}"
     if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
-        msg = "key is a printable text of 1 to 200 characters: your own name for this job"
-        raise InvalidInput(msg)
+        raise InvalidInput("key is a printable text of 1 to 200 characters: your own name for this job")
     return key

@@ -52,8 +52,9 @@ class JobPreparer:
         """A job that takes more away from a result."""
         session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
         if session is None or media is None or not self.provider.capabilities.refines:
-            msg = f"{self.provider.display_name} keeps no session of this result: submit it anew with a mask"
-            raise Unsupported(msg)
+            raise Unsupported(
+                f"{self.provider.display_name} keeps no session of this result: submit it anew with a mask"
+            )
         return await self._validate(self.provider.refinement(media, session, brush, options))
 
     async def _validate(self, job: Job) -> Job:
@@ -92,16 +93,15 @@ class JobPreparer:
         parts = urlsplit(link.url)
         here = is_loopback(parts.hostname)
         if parts.scheme != "https" and not here:
-            msg = f"{redact_url(link.url)} travels in clear text: use https, or give the file itself"
-            raise InvalidInput(msg)
+            raise InvalidInput(f"{redact_url(link.url)} travels in clear text: use https, or give the file itself")
         if here and not is_loopback(urlsplit(self.provider.base_url).hostname):
-            msg = f"{redact_url(link.url)} is on this machine, where {self.provider.display_name} cannot fetch it"
-            raise InvalidInput(msg)
+            raise InvalidInput(
+                f"{redact_url(link.url)} is on this machine, where {self.provider.display_name} cannot fetch it"
+            )
 
     async def _download_mask(self, link: Link) -> Bytes:
         """A mask that the provider does not fetch itself; masks are small."""
         try:
             return Bytes(await self.transport.read(link.url, _MASK_LIMIT), name=link.name)
         except TransferFailed as error:
-            msg = f"the mask cannot be fetched: {error.message}"
-            raise InvalidInput(msg) from None
+            raise InvalidInput(f"the mask cannot be fetched: {error.message}") from None

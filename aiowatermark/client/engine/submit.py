@@ -193,8 +193,7 @@ def _upload_progress(handle: JobHandle, order: SubmitRequest) -> ProgressCallbac
 def check_same_job(known: Record, fingerprint: str) -> None:
     """Raise InvalidInput where a used key is to name another job."""
     if known.fingerprint and fingerprint and known.fingerprint != fingerprint:
-        msg = f"the key {known.key!r} belongs to another job: use a key of its own for this one"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"the key {known.key!r} belongs to another job: use a key of its own for this one")
 
 
 @define(eq=False)

@@ -45,19 +45,19 @@ class Account:
         self.refunds += times
 
 
-class Keys(dict[str, Credential]):
+class ApiKeys(dict[str, Credential]):
     """Provider name to key, or to (app key, secret); none of them shows in its repr."""
 
     def __repr__(self) -> str:
         return f"Keys({', '.join(sorted(self))})"
 
 
-def new_keys(names: Mapping[str, bool], given: Mapping[str, Credential] | None) -> Keys:
+def new_keys(names: Mapping[str, bool], given: Mapping[str, Credential] | None) -> ApiKeys:
     """A random key for each name that was given none; True stands for an app key with a secret."""
     chosen = dict(given or {})
     if unknown := chosen.keys() - names.keys():
         raise ValueError(f"No such provider: {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}.")
-    return Keys({name: chosen.get(name) or _random(paired=paired) for name, paired in names.items()})
+    return ApiKeys({name: chosen.get(name) or _random(paired=paired) for name, paired in names.items()})
 
 
 def _random(*, paired: bool) -> Credential:

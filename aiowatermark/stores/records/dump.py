@@ -61,17 +61,16 @@ def load(data: Any, parts: LoadPart) -> Record:
     """
     version = data.get("v") if isinstance(data, dict) else None
     if isinstance(version, int) and version > FORMAT:
-        msg = f"the record is of format {version}, and this aiowatermark reads {FORMAT}: use the newer version"
-        raise StoreError(msg)
+        raise StoreError(
+            f"the record is of format {version}, and this aiowatermark reads {FORMAT}: use the newer version"
+        )
     if version != FORMAT or isinstance(version, bool):
-        msg = "the record is damaged: it is no record of aiowatermark"
-        raise StoreError(msg)
+        raise StoreError("the record is damaged: it is no record of aiowatermark")
     try:
         return converter.structure(data, StoredRecord).record(parts)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
         what = "; ".join(cattrs.transform_error(error)) if isinstance(error, cattrs.BaseValidationError) else error
-        msg = f"the record is damaged: {what}"
-        raise StoreError(msg) from None
+        raise StoreError(f"the record is damaged: {what}") from None
 
 
 def has_inline_media(record: Record) -> bool:
@@ -126,8 +125,7 @@ def _dump_media(media: Media, place: str, part: _AddPart) -> dict[str, Any]:
         return {"file": str(media.path), "size": media.size, "name": media.name}
     if isinstance(media, Bytes | Base64Text):
         return {"part": part(place, media), "size": media.size, "name": media.name}
-    msg = f"a record holds links, files and media in memory, not {type(media).__name__}"
-    raise StoreError(msg)
+    raise StoreError(f"a record holds links, files and media in memory, not {type(media).__name__}")
 
 
 def _to_json(value: Any) -> Any:

@@ -46,7 +46,7 @@ def digest(text: str) -> str:
 
 
 @frozen
-class Keys:
+class RedisKeys:
     """Key names. What one script touches shares a hash tag, so that every layout fits a cluster.
 
     A job has its own tag; its record and the media inside its answer are keys of it. An account has one tag too:

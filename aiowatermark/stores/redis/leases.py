@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from ...jobs import Record
-from .keys import LEASE_KEYS, Command, Keys, digest
+from .keys import LEASE_KEYS, Command, RedisKeys, digest
 from .scripts import DROP, TRACK
 
 
@@ -13,7 +13,7 @@ from .scripts import DROP, TRACK
 class LeaseCommands:
     """What the replica `me` says."""
 
-    keys: Keys
+    keys: RedisKeys
     replica_id: str
     lease_ms: int
 

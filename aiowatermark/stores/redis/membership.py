@@ -16,7 +16,7 @@ from ...errors import StoreError
 from ...jobs import Record
 from .backlog import WriteBacklog, chunks
 from .connection import Connection
-from .keys import SLOT_KEYS, Command, Keys, digest
+from .keys import SLOT_KEYS, Command, RedisKeys, digest
 from .leases import LeaseCommands
 from .pubsub import PubSub
 from .records import update_command
@@ -45,7 +45,7 @@ class Membership:
     """Lives as long as its store is open. `held` are the jobs leased to it; `quiet_until` it declares nobody dead."""
 
     connection: Connection
-    keys: Keys
+    keys: RedisKeys
     keep: float
     lease: float
     replica_id: str = field(factory=lambda: uuid.uuid4().hex, init=False)

@@ -14,7 +14,7 @@ from ...media.base import Media
 from ...media.memory import Base64Text, Bytes
 from ..records.dump import dump, load
 from .connection import Connection
-from .keys import Command, Keys, digest
+from .keys import Command, RedisKeys, digest
 from .scripts import OPEN, PUT
 
 log = logging.getLogger("aiowatermark")
@@ -25,7 +25,7 @@ def nonce() -> str:
     return uuid.uuid4().hex
 
 
-def create_command(names: Keys, record: Record, once: str) -> Command:
+def create_command(names: RedisKeys, record: Record, once: str) -> Command:
     """What writes a new record."""
     data, parts = dump(record)
     if parts:
@@ -33,7 +33,7 @@ def create_command(names: Keys, record: Record, once: str) -> Command:
     return OPEN(names.job(digest(record.key)), once, json.dumps(data), record.version)
 
 
-def update_command(names: Keys, record: Record, keep: float) -> Command:
+def update_command(names: RedisKeys, record: Record, keep: float) -> Command:
     """What writes news of a record; a finished one is kept for `keep` seconds."""
     data, parts = dump(record)
     content = [item for name, media in parts.items() for item in (name, _pack_media(media))]
@@ -42,7 +42,7 @@ def update_command(names: Keys, record: Record, keep: float) -> Command:
     return PUT(names.job(digest(record.key)), nonce(), json.dumps(data), record.version, ended, age, *content)
 
 
-async def load_many(wire: Connection, names: Keys, jobs: Sequence[str]) -> list[Record | None]:
+async def load_many(wire: Connection, names: RedisKeys, jobs: Sequence[str]) -> list[Record | None]:
     """The records of keys' digests in one round trip; None where there is none, or where it cannot be read.
 
     A second one fetches the media of those that hold any.

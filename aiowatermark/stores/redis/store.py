@@ -16,7 +16,7 @@ from ...jobs import Record, Status
 from ...redaction import redact_url
 from .connection import Connection
 from .coordinator import RedisCoordinator
-from .keys import Command, Keys, digest
+from .keys import Command, RedisKeys, digest
 from .membership import Membership
 from .records import create_command, decode, load_many, nonce, update_command
 from .scripts import CREATED, FORGET, PAGE
@@ -60,7 +60,7 @@ class RedisStore:
     keep: float = field(default=30 * 86400.0, kw_only=True, validator=_validate_positive)
     lease: float = field(default=5.0, kw_only=True, validator=_validate_positive)
     _connection: Connection = field(init=False, repr=False)
-    _keys: Keys = field(init=False, repr=False)
+    _keys: RedisKeys = field(init=False, repr=False)
     _membership: Membership = field(init=False, repr=False)
     _coordinator: RedisCoordinator = field(init=False, repr=False)
     _users: int = field(default=0, init=False, repr=False)
@@ -69,7 +69,7 @@ class RedisStore:
     def __attrs_post_init__(self) -> None:
         """Look at the address; nothing is connected yet."""
         self._connection = Connection(self.url)
-        self._keys = Keys(self.prefix)
+        self._keys = RedisKeys(self.prefix)
         self._build({})
 
     def _build(self, unwritten: dict[str, Record]) -> None:

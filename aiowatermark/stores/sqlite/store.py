@@ -30,8 +30,7 @@ def _path(path: str | PathLike[str]) -> Path:
 
 def _validate_keep(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        msg = f"keep is a number of seconds, not {value!r}"
-        raise InvalidInput(msg)
+        raise InvalidInput(f"keep is a number of seconds, not {value!r}")
     return float(value)
 
 
@@ -72,8 +71,7 @@ class SQLiteStore:
         loop = asyncio.get_running_loop()
         if self._thread is not None and self._thread.loop is not loop:
             if not self._thread.loop.is_closed():
-                msg = "this store is open on another event loop: use one store a loop, on the same file"
-                raise InvalidInput(msg)
+                raise InvalidInput("this store is open on another event loop: use one store a loop, on the same file")
             self._thread.close()  # its loop ended without closing it
             self._thread = None
         if self._thread is None:
@@ -142,8 +140,7 @@ class SQLiteStore:
     @property
     def _open_thread(self) -> StoreThread:
         if self._thread is None:
-            msg = f"the store {self.path} is closed: use it inside `async with`"
-            raise StoreError(msg)
+            raise StoreError(f"the store {self.path} is closed: use it inside `async with`")
         return self._thread
 
     async def _to_write(self, record: Record) -> Record | RecordRow:

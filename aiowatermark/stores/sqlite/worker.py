@@ -69,8 +69,7 @@ def _check_key(key: str) -> str:
     try:
         key.encode()
     except UnicodeEncodeError:
-        msg = f"the key {key!r} is no text that can be stored"
-        raise StoreError(msg) from None
+        raise StoreError(f"the key {key!r} is no text that can be stored") from None
     return key
 
 

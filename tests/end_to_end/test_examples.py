@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SAID = {
     "one_picture": "clean: clean.jpg",
     "many_pictures": "failed many/photo-7.jpg",

@@ -17,7 +17,7 @@ from aiowatermark.provider import Credits, Exchange, Provider
 from aiowatermark.providers import provider_class, provider_names
 from aiowatermark.wire import Base64, Json, Multipart, Request, Response
 
-FOLDER = Path(__file__).parent.parent / "cassettes"
+FOLDER = Path(__file__).parent / "cassettes"
 FILES: Mapping[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 CASSETTES = [
     pytest.param(name, cassette, id=f"{name}: {cassette['name']}")

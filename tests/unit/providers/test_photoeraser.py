@@ -24,8 +24,7 @@ from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.providers.photoeraser import PhotoEraser
 from aiowatermark.wire import Request
-
-from .talking import answer, talked
+from tests.support.flows import answer, talked
 
 ERASER = PhotoEraser("canary-a", "canary-b")
 SOURCES = tuple(f"https://example.com/{number}.png?Signature=old" for number in range(3))

@@ -14,8 +14,7 @@ from attrs import evolve
 import aiowatermark as aw
 from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Record, Snapshot, Status
 from aiowatermark.media.base import Media
-
-from .redis_server import shared_server, stop_shared_server
+from tests.support.redis_server import shared_server, stop_shared_server
 
 Make: TypeAlias = Callable[[], aw.JobStore]
 """Gives a store that is not open yet; all that one factory gives have the same memory."""

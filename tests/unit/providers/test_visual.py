@@ -24,8 +24,7 @@ from aiowatermark.provider import Provider
 from aiowatermark.providers.gptge import GptGe
 from aiowatermark.providers.picwish import PicWish
 from aiowatermark.wire import Delivery, Multipart, Request, Response
-
-from .talking import answer, talked
+from tests.support.flows import answer, talked
 
 PROVIDERS = (GptGe("canary-1"), PicWish("canary-2"))
 RECORD = Record("key", "any", Snapshot("t-1", Status.QUEUED))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import aiowatermark as aw
+from tests.support.virtual_clock import VirtualLoop
 
-from ..conftest import VirtualLoop
-from . import world
+from . import fake_world
 
 FAULTS = ["none", "none", "lost after", "lost before", "broken after", "never left", "refused"]
 RANK = {status: rank for rank, status in enumerate(["uploading", "in_doubt", "queued", "running", "succeeded"])}
@@ -28,13 +28,13 @@ class Jobs(RuleBasedStateMachine):
         self.loop = VirtualLoop()
         self.problems: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self._problem(context))
-        self.world = world.World()
+        self.world = fake_world.World()
         self.waiting: list[asyncio.Task[Any]] = []
         self.tokens: dict[str, str] = {}
         self.reported: set[str] = set()
 
     def _problem(self, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), world.Died):
+        if not isinstance(context.get("exception"), fake_world.Died):
             self.problems.append(context)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -47,7 +47,7 @@ class Jobs(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         self.receiver = aw.CallbackReceiver("https://hooks.example/wm")
-        self.process = world.Process(self.world, self.receiver)
+        self.process = fake_world.Process(self.world, self.receiver)
         provider = aw.PicWish("canary-1", requests_per_second=None)
         self.client = aw.Client(
             provider, transport=self.process, store=self.process, callbacks=self.receiver, deadline=500, drain=1.0
@@ -183,7 +183,7 @@ class Jobs(RuleBasedStateMachine):
     @invariant()
     def nothing_paid_is_forgotten(self) -> None:
         known = {key for key, statuses in self.world.history.items() if statuses}
-        assert {f"k{world.number(link)}" for link in self.world.charges} <= known
+        assert {f"k{fake_world.number(link)}" for link in self.world.charges} <= known
 
     def teardown(self) -> None:
         """In the end every paid job is finished, watched again, or reported in doubt."""
@@ -200,7 +200,7 @@ class Jobs(RuleBasedStateMachine):
 
     def _judge(self) -> None:
         for link in self.world.charges:
-            key = f"k{world.number(link)}"
+            key = f"k{fake_world.number(link)}"
             status = self.world.history[key][-1]
             assert status.terminal or key in self.reported, (key, status)
         assert self.problems == []

@@ -14,9 +14,8 @@ from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.stores import JobStore
 from aiowatermark.stores.coordination import Coordinator
-
-from .redis_pieces import ACCOUNT, Opened, accepted, finished, opened, own, record, redis_server, until
-from .redis_server import RedisServer
+from tests.support.redis_records import ACCOUNT, Opened, accepted, finished, opened, own, record, redis_server, until
+from tests.support.redis_server import RedisServer
 
 __all__ = ["opened", "redis_server"]
 

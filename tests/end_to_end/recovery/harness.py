@@ -16,7 +16,7 @@ from attrs import define, field
 
 from aiowatermark.emulator import Emulator
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 FIRST_SIZE = 1000
 
 
@@ -52,7 +52,7 @@ async def zygote() -> AsyncIterator[Zygote]:
     """A process that forks children."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(__file__).with_name("zygote.py")),
+        str(Path(__file__).with_name("fork_server.py")),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONDEVMODE": ""},
@@ -111,5 +111,5 @@ def _judge(tally: Tally, names: dict[str, int], said: dict[str, Any]) -> None:
 
 def _size(task: Any) -> int:
     """Which job a task is: the size of its picture."""
-    size: int = task.made[0].stored.size
+    size: int = task.outputs[0].stored.size
     return size

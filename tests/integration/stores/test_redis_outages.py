@@ -12,9 +12,8 @@ from aiowatermark import Delivery, RedisStore, StoreError
 from aiowatermark.jobs import Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.redis.keys import digest
-
-from .redis_pieces import ACCOUNT, accepted, finished, record, until
-from .redis_server import RedisServer, lasting_server, own_server
+from tests.support.redis_records import ACCOUNT, accepted, finished, record, until
+from tests.support.redis_server import RedisServer, lasting_server, own_server
 
 __all__ = ["lasting_server", "own_server"]
 

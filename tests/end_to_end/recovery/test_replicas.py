@@ -12,10 +12,9 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import CallbackScript, Emulator
+from tests.support.redis_server import RedisServer
 
-from ..stores.redis_server import RedisServer
-
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 QUICK = aw.Polling(0.05, 1.0, 0.1)
 
 

@@ -22,8 +22,7 @@ from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.media.stroke_mask import StrokeMask
 from aiowatermark.providers.kaze import Kaze
 from aiowatermark.wire import Base64, Json, Request
-
-from .talking import answer, talked
+from tests.support.flows import answer, talked
 
 KAZE = Kaze("canary")
 RECORD = Record("key", "kaze", Snapshot("t-1", Status.QUEUED))

@@ -23,8 +23,7 @@ from aiowatermark.jobs import Job, Record, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.providers.dewatermark import Dewatermark
 from aiowatermark.wire import Multipart, Request, Response, Value
-
-from .talking import answer, talked
+from tests.support.flows import answer, talked
 
 DEWATERMARK = Dewatermark("canary")
 PICTURE = Bytes(b"picture", name="picture.jpg")

@@ -16,9 +16,8 @@ import pytest
 import aiowatermark
 from aiowatermark import Delivery, RedisStore, StoreError
 from aiowatermark.stores.coordination import Coordinator
-
-from .redis_pieces import ACCOUNT, Opened, accepted, finished, opened, record, redis_server, until
-from .redis_server import RedisServer
+from tests.support.redis_records import ACCOUNT, Opened, accepted, finished, opened, record, redis_server, until
+from tests.support.redis_server import RedisServer
 
 __all__ = ["opened", "redis_server"]
 

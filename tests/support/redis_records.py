@@ -14,8 +14,7 @@ import pytest
 from aiowatermark import RedisStore
 from aiowatermark.jobs import Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Link
-
-from .redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_server
 
 __all__ = ["redis_server"]
 

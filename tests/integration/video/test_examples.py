@@ -22,7 +22,7 @@ from aiowatermark.emulator import Emulator
 if TYPE_CHECKING:
     from .conftest import Host, Line
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 async def started(name: str, *arguments: str, key: str) -> asyncio.subprocess.Process:
