@@ -1,1 +1,1 @@
-"""Callbacks: a receiver that knows nothing but keys, and its doors to aiohttp and ASGI."""
+"""Callbacks: the receiver of the providers' callbacks, its bridges to aiohttp and ASGI, and an embedded server."""

@@ -1,4 +1,4 @@
-"""The receiver's door to aiohttp: one handler, and the routes and lifetime of an application it is mounted in."""
+"""The bridge from aiohttp to the receiver: one request handler, and its routes and cleanup in an application."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from .receiver import CallbackReceiver
 
 _BODY_SECONDS = 5.0
+"""Seconds a client may take to send its body."""
 _DRAIN_SECONDS = 5.0
+"""Seconds result handlers may take when the application is cleaned up."""
 
 
 def request_handler(receiver: CallbackReceiver) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """Answers POST with the receiver's word and GET with what was lent; reads no more than it may, and not for long."""
+    """Return a handler that passes POSTs to the receiver and serves lent media on GET and HEAD.
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    It reads no more than the receiver's `body_limit` and waits at most 5 s for a body: 413, 408 or 400 otherwise.
+    """
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
         key = key_from_path(request.path)
         if request.method == "POST":
             return await _receive(receiver, key, request)
@@ -32,7 +37,25 @@ def request_handler(receiver: CallbackReceiver) -> Callable[[web.BaseRequest], A
             return web.Response(status=405, headers={"Allow": "POST"})
         return web.Response(status=404) if media is None else await _serve_media(request, media)
 
-    return answer
+    return respond
+
+
+def setup(receiver: CallbackReceiver, app: web.Application, path: str) -> None:
+    """Add the receiver's routes below `path`, and drain its result handlers when the application is cleaned up.
+
+    Raises InvalidInput for a path that does not start with a slash.
+    """
+    if not path.startswith("/"):
+        raise InvalidInput(f"path must start with a slash, such as /wm, not {path!r}: give the public URL's path")
+    respond = request_handler(receiver)
+    app.router.add_route("*", path.rstrip("/") + "/{key}", respond)
+    app.router.add_route("*", path.rstrip("/") + "/{key}/{name}", respond)
+
+    async def cleanup(_: web.Application) -> None:
+        await receiver.observers.drain(_DRAIN_SECONDS)
+        receiver.observers.close()
+
+    app.on_cleanup.append(cleanup)
 
 
 async def _receive(receiver: CallbackReceiver, key: str, request: web.BaseRequest) -> web.StreamResponse:
@@ -48,7 +71,7 @@ async def _receive(receiver: CallbackReceiver, key: str, request: web.BaseReques
 
 
 async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
-    """The body, or as much of it as shows that it is too large."""
+    """Return the body, or, if that is larger than `limit`, a little more than `limit` bytes of it."""
     body = b""
     async for chunk in request.content.iter_any():
         body += chunk
@@ -58,7 +81,7 @@ async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
 
 
 def _force_close(response: web.Response) -> web.Response:
-    """An answer after which nothing more is read from this connection."""
+    """Close the connection after the response, so that the rest of the body is not read."""
     response.force_close()
     return response
 
@@ -72,18 +95,3 @@ async def _serve_media(request: web.BaseRequest, media: Media) -> web.StreamResp
             await response.write(block)
     await response.write_eof()
     return response
-
-
-def setup(receiver: CallbackReceiver, app: web.Application, path: str) -> None:
-    """Mount the receiver below `path`; handlers are drained when the application is cleaned up."""
-    if not path.startswith("/"):
-        raise InvalidInput(f"path is the part of the public URL behind the host, like /wm, not {path!r}")
-    answer = request_handler(receiver)
-    app.router.add_route("*", path.rstrip("/") + "/{key}", answer)
-    app.router.add_route("*", path.rstrip("/") + "/{key}/{name}", answer)
-
-    async def cleanup(_: web.Application) -> None:
-        await receiver.observers.drain(_DRAIN_SECONDS)
-        receiver.observers.close()
-
-    app.on_cleanup.append(cleanup)

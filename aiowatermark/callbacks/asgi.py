@@ -1,4 +1,4 @@
-"""The receiver's door to ASGI: a plain application, with lifespan or without, no framework imported."""
+"""The bridge from ASGI to the receiver: a plain ASGI application that imports no framework."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _BODY_SECONDS = 5.0
+"""Seconds a client may take to send its body."""
 _DRAIN_SECONDS = 5.0
+"""Seconds result handlers may take when the application shuts down."""
 
 
 def asgi_app(receiver: CallbackReceiver) -> AsgiApp:
-    """The application; it answers POST with the receiver's word and GET with what was lent."""
+    """Return an application that passes POSTs to the receiver and serves lent media on GET and HEAD."""
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -63,6 +65,7 @@ async def _respond(receiver: CallbackReceiver, scope: MutableMapping[str, Any], 
 
 
 async def _receive(receiver: CallbackReceiver, key: str, headers: dict[bytes, bytes], receive: Receive) -> int:
+    """Read the body, up to a little more than the limit, and return the status to respond with."""
     body = b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):

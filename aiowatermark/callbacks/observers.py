@@ -1,4 +1,4 @@
-"""Who wants to know when jobs end: handlers in the background, and streams of snapshots."""
+"""ResultObservers: runs the `on_result` handlers and feeds the `deliveries()` streams when jobs end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from ..results import Result
 log = logging.getLogger("aiowatermark")
 
 ResultHandler: TypeAlias = Callable[[Result], Awaitable[object]]
+
 _MAX_QUEUED = 10_000
+"""Snapshots that wait for one subscriber; beyond that the oldest is dropped, so that memory stays bounded."""
 
 
 class ResultObservers:
-    """Tells handlers and listeners of results; a slow listener loses the oldest news, never the process's memory."""
+    """Passes results to handlers, which run in background tasks, and to subscribers, which read from queues."""
 
     def __init__(self) -> None:
         self._handlers: list[ResultHandler] = []
@@ -27,12 +29,12 @@ class ResultObservers:
         self._subscribers: set[asyncio.Queue[Snapshot | None]] = set()
 
     def add_handler(self, handler: ResultHandler) -> ResultHandler:
-        """One more handler."""
+        """Call `handler` with every result from now on; returns it, so that this can be a decorator."""
         self._handlers.append(handler)
         return handler
 
     def notify(self, result: Result) -> None:
-        """Start the handlers, feed the listeners."""
+        """Start every handler with a result, and queue its snapshot for every subscriber."""
         for handler in self._handlers:
             task = asyncio.create_task(_run(handler, result))
             self._running.add(task)
@@ -43,7 +45,8 @@ class ResultObservers:
                 _put(queue, snapshot)
 
     def subscribe(self) -> AsyncIterator[Snapshot]:
-        """What is told from now on, until the end."""
+        """Return an iterator over the snapshots of all results from now on; it ends with `close`."""
+        # subscribed here, not at the first step of the generator: a job that ends in between must not be missed
         queue: asyncio.Queue[Snapshot | None] = asyncio.Queue()
         self._subscribers.add(queue)
         return self._iterate(queue)
@@ -56,16 +59,16 @@ class ResultObservers:
             self._subscribers.discard(queue)
 
     async def drain(self, seconds: float) -> None:
-        """Let handlers finish; who takes longer goes on alone, and the log says so."""
+        """Wait until the running handlers have ended; those that take longer are cancelled and logged."""
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=seconds)
             for task in late:
-                log.warning("a result's handler still runs after %.0f s and is called off", seconds)
+                log.warning("a result handler was still running after %.0f s and was cancelled", seconds)
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """End all subscriptions, after what is queued for them."""
         for queue in self._subscribers:
             _put(queue, None)
 
@@ -73,7 +76,7 @@ class ResultObservers:
 def _put(queue: asyncio.Queue[Snapshot | None], item: Snapshot | None) -> None:
     if queue.qsize() >= _MAX_QUEUED:
         queue.get_nowait()
-        log.warning("a listener of deliveries is too slow: the oldest of %d snapshots was dropped", _MAX_QUEUED)
+        log.warning("a subscriber to deliveries is too slow: the oldest of %d snapshots was dropped", _MAX_QUEUED)
     queue.put_nowait(item)
 
 
@@ -81,4 +84,4 @@ async def _run(handler: ResultHandler, result: Result) -> None:
     try:
         await handler(result)
     except Exception:
-        log.exception("the handler of job %s's result raised", result.key)
+        log.exception("job %s: a result handler raised an exception", result.key)

@@ -1,4 +1,4 @@
-"""Whether a public URL leads to a receiver of this process: one delivery, sent the long way round."""
+"""Probe: checks that `public_url` reaches this process, by POSTing one test delivery to it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from .receiver import CallbackReceiver
 
 _TIMEOUT = 10.0
 _USER_AGENT = {"User-Agent": "aiowatermark-doctor"}
+_MAX_SERVER_NAME = 60
 
 
 class ProbeVerdict(StrEnum):
-    """How far a delivery came."""
+    """What became of the test delivery."""
 
     ARRIVED = "arrived"
-    NO_NAME = "no name"
+    UNKNOWN_HOST = "unknown host"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
-    NO_TLS = "no TLS"
-    SILENT = "silent"
-    BROKEN = "broken"
+    TLS_FAILED = "TLS failed"
+    TIMED_OUT = "timed out"
+    DISCONNECTED = "disconnected"
     REDIRECTED = "redirected"
-    GATEWAY = "gateway"
+    BAD_GATEWAY = "bad gateway"
     CHANGED = "changed"
-    ELSEWHERE = "elsewhere"
+    WRONG_SERVER = "wrong server"
 
 
 @frozen
 class ProbeResult:
-    """What was found, in a sentence; `status` and `server` are those of whoever answered."""
+    """The verdict and a sentence that explains it; HTTP status and Server header of the response, if there was one."""
 
     verdict: ProbeVerdict
     sentence: str
@@ -42,78 +43,76 @@ class ProbeResult:
     server: str = ""
 
 
-async def probe_callbacks(receiver: CallbackReceiver, patience: float = _TIMEOUT) -> ProbeResult:
-    """POST one delivery to a key of its own at the public URL; `patience` is in seconds. Raises nothing."""
-    url, callback = receiver.create_url()
+async def probe_callbacks(receiver: CallbackReceiver, timeout_seconds: float = _TIMEOUT) -> ProbeResult:
+    """POST one delivery with a key of its own to the receiver's public URL. Raises nothing."""
+    url, key_hash = receiver.create_url()
     arrived: list[Delivery] = []
     body = json.dumps({"probe": secrets.token_hex(8)}).encode()
-    strangers = receiver.counts["unknown"]
-    receiver.expect(callback, arrived.append)
+    unknown_before = receiver.counts["unknown"]
+    receiver.expect(key_hash, arrived.append)
     try:
-        answer = await _post(url, body, patience)
+        response = await _post(url, body, timeout_seconds)
     finally:
-        receiver.release(callback)
-    if isinstance(answer, ProbeResult):
-        return answer
-    status, server = answer
+        receiver.release(key_hash)
+    if isinstance(response, ProbeResult):
+        return response
+    status, server = response
     if any(delivery.body == body for delivery in arrived):
         return _arrived_verdict(status, server)
-    if receiver.counts["unknown"] > strangers:
-        sentence = (
-            "a request came here with another path: whatever stands before keeps the last part of the path as it is"
-        )
+    if receiver.counts["unknown"] > unknown_before:
+        sentence = "a request came here with another path: a proxy must keep the last segment of the path unchanged"
         return ProbeResult(ProbeVerdict.CHANGED, sentence, status, server)
     return _wrong_server_verdict(status, server)
 
 
-async def check_reachable(url: str, patience: float = _TIMEOUT) -> ProbeResult:
-    """Whether anything answers at a URL: GET, without any key. Raises nothing."""
-    answer = await _request("GET", url, None, patience)
-    if isinstance(answer, ProbeResult):
-        return answer
-    return ProbeResult(ProbeVerdict.ARRIVED, f"it answers, with HTTP {answer[0]}", *answer)
+async def check_reachable(url: str, timeout_seconds: float = _TIMEOUT) -> ProbeResult:
+    """Check whether anything responds at a URL, with a GET without credentials. Raises nothing."""
+    response = await _request("GET", url, None, timeout_seconds)
+    if isinstance(response, ProbeResult):
+        return response
+    return ProbeResult(ProbeVerdict.ARRIVED, f"it answers with HTTP {response[0]}", *response)
 
 
-async def _post(url: str, body: bytes, patience: float) -> tuple[int, str] | ProbeResult:
-    return await _request("POST", url, body, patience)
+async def _post(url: str, body: bytes, timeout_seconds: float) -> tuple[int, str] | ProbeResult:
+    return await _request("POST", url, body, timeout_seconds)
 
 
-async def _request(method: str, url: str, body: bytes | None, patience: float) -> tuple[int, str] | ProbeResult:
-    """The status and the name of whoever answered, or why nobody did."""
-    limits = aiohttp.ClientTimeout(total=patience)
+async def _request(method: str, url: str, body: bytes | None, timeout_seconds: float) -> tuple[int, str] | ProbeResult:
+    """Return the status and the Server header of the response, or the verdict if there was none."""
+    timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     headers = _USER_AGENT if body is None else {**_USER_AGENT, "Content-Type": "application/json"}
     try:
         async with (
-            aiohttp.ClientSession(trust_env=True, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
+            aiohttp.ClientSession(trust_env=True, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
+            session.request(method, url, data=body, headers=headers, allow_redirects=False) as response,
         ):
-            return answer.status, answer.headers.get("Server", "")[:60]
+            return response.status, response.headers.get("Server", "")[:_MAX_SERVER_NAME]
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return _connection_verdict(error, patience)
+        return _connection_verdict(error, timeout_seconds)
 
 
-def _connection_verdict(error: Exception, patience: float) -> ProbeResult:
-    """Why nobody answered; never the error's own text, which may hold the key."""
+def _connection_verdict(error: Exception, timeout_seconds: float) -> ProbeResult:
+    """Explain why there was no response; never with the error's own text, which may contain the key."""
     cause = getattr(error, "os_error", error)
-    words = getattr(cause, "strerror", None)
-    reason = f" ({words})" if words else ""
+    cause_text = getattr(cause, "strerror", None)
+    reason = f" ({cause_text})" if cause_text else ""
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return ProbeResult(ProbeVerdict.NO_NAME, f"the name leads nowhere{reason}: DNS knows no such host")
+            return ProbeResult(ProbeVerdict.UNKNOWN_HOST, f"the host name does not resolve{reason}")
         case aiohttp.ClientSSLError():
             certificate = getattr(error, "certificate_error", None)
             why = getattr(certificate, "verify_message", "") or getattr(cause, "reason", "") or type(error).__name__
-            return ProbeResult(ProbeVerdict.NO_TLS, f"TLS cannot be spoken with it: {why}")
+            return ProbeResult(ProbeVerdict.TLS_FAILED, f"the TLS handshake failed: {why}")
         case TimeoutError():
-            return ProbeResult(ProbeVerdict.SILENT, f"no answer within {patience:g} s: a firewall or a proxy holds it")
+            sentence = f"no answer within {timeout_seconds:g} s: a firewall or a proxy may hold the request back"
+            return ProbeResult(ProbeVerdict.TIMED_OUT, sentence)
         case aiohttp.ClientConnectorError() if isinstance(cause, ConnectionRefusedError):
             return ProbeResult(ProbeVerdict.REFUSED, "the connection is refused: nothing listens there")
         case aiohttp.ClientConnectorError():
             return ProbeResult(ProbeVerdict.UNREACHABLE, f"the host cannot be reached{reason}")
         case _:
-            return ProbeResult(
-                ProbeVerdict.BROKEN, f"the connection broke before an answer came: {type(error).__name__}"
-            )
+            sentence = f"the connection broke before an answer came: {type(error).__name__}"
+            return ProbeResult(ProbeVerdict.DISCONNECTED, sentence)
 
 
 def _arrived_verdict(status: int, server: str) -> ProbeResult:
@@ -124,18 +123,16 @@ def _arrived_verdict(status: int, server: str) -> ProbeResult:
 
 
 def _wrong_server_verdict(status: int, server: str) -> ProbeResult:
-    """Something answered, and it was not this receiver."""
-    who = f"{server} " if server else "something "
+    """Explain a response that did not come from this receiver."""
+    name = server or "something"
     if 300 <= status < 400:
-        return ProbeResult(
-            ProbeVerdict.REDIRECTED, f"{who}answers HTTP {status}, a redirect: providers may not follow", status, server
-        )
+        sentence = f"{name} answers HTTP {status}, a redirect: providers may not follow it"
+        return ProbeResult(ProbeVerdict.REDIRECTED, sentence, status, server)
     if status in {502, 503, 504}:
-        return ProbeResult(
-            ProbeVerdict.GATEWAY, f"{who}answers HTTP {status}: it cannot reach the port behind it", status, server
-        )
+        sentence = f"{name} answers HTTP {status}: it cannot reach the port behind it"
+        return ProbeResult(ProbeVerdict.BAD_GATEWAY, sentence, status, server)
     if status == 404:
-        return ProbeResult(
-            ProbeVerdict.ELSEWHERE, f"{who}answers HTTP 404, and it is not this receiver", status, server
-        )
-    return ProbeResult(ProbeVerdict.ELSEWHERE, f"{who}answered HTTP {status}, but nothing arrived here", status, server)
+        sentence = f"{name} answers HTTP 404, and it is not this receiver"
+        return ProbeResult(ProbeVerdict.WRONG_SERVER, sentence, status, server)
+    sentence = f"{name} answered HTTP {status}, but nothing arrived here"
+    return ProbeResult(ProbeVerdict.WRONG_SERVER, sentence, status, server)

@@ -1,4 +1,4 @@
-"""Performs what the providers describe: requests, streams up, streams down."""
+"""The Transport protocol: performs the requests that providers describe, and downloads results."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from ..wire import Request, Response
 
 
 class Transport(Protocol):
-    """The seam between what is said and how it travels; a test may bring its own."""
+    """Performs HTTP for a client: `HttpTransport` does it with aiohttp, tests pass a scripted one."""
 
     async def __aenter__(self) -> Self:
-        """Open it on the running loop."""
+        """Open the transport on the running event loop."""
         ...
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close it."""
+        """Close the transport."""
 
     def perform(
         self, request: Request, *, timeout: float, progress: ProgressCallback | None = None
     ) -> Awaitable[Response]:
-        """Do one request, once. Raises ProviderUnavailable, with `sent` False where no byte left."""
+        """Send one request, a POST at most once, and return the response, whatever its status.
+
+        `timeout` is in seconds and bounds a request without media as a whole; where media is streamed, it bounds the
+        wait for the response after the upload. Raises ProviderUnavailable (its `sent` is False if provably nothing
+        was sent), TransferFailed if the media could not be read, UnexpectedAnswer for a response that is too large.
+        """
         ...
 
     async def download(
         self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
     ) -> None:
-        """A link's bytes into a file that appears when it is whole. Raises TransferFailed, ResultExpired."""
+        """Save what a URL serves as a file that appears only when it is complete.
+
+        Raises TransferFailed (also for more than `max_bytes` bytes), ResultExpired, InvalidInput for a bad target.
+        """
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
-        """A link's bytes, in memory. Raises TransferFailed, ResultExpired."""
+        """Return what a URL serves; raises TransferFailed (also for more than `max_bytes` bytes), ResultExpired."""
         ...

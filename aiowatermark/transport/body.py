@@ -1,4 +1,8 @@
-"""A described body as a plan of what will be sent: its type, its parts, its length."""
+"""Request bodies: encodes JSON, multipart forms and media as a sequence of parts whose total length is known.
+
+aiohttp's own writers lack three things that are needed here: the exact length of a form before it is sent, base64 text
+inside JSON that is encoded while it is sent, and media that can be read again for another attempt.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from ..media.base import Media
 from ..wire import Base64, Json, Multipart
 
 BodyPart: TypeAlias = bytes | Media | Base64
-Sized: TypeAlias = Callable[[Media], Awaitable[Media]]
-"""Gives media whose size is known and that can be read here."""
+MeasureMedia: TypeAlias = Callable[[Media], Awaitable[Media]]
+"""Returns media with the same content whose size is known and that can be read here."""
 
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 _BYTES: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
@@ -24,19 +28,19 @@ _BYTES: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
 
 @frozen
 class EncodedBody:
-    """What will be sent: the headers that tell its type, its parts in order, its whole length in bytes."""
+    """A body that is ready to be sent: its headers and its parts in order."""
 
     headers: Mapping[str, str]
     parts: tuple[BodyPart, ...]
 
     @property
     def length(self) -> int:
-        """Bytes on the wire."""
+        """Bytes on the wire; raises TransferFailed while the size of a part is not known."""
         return sum(map(_length, self.parts))
 
     @property
-    def is_small(self) -> bytes | None:
-        """The whole body, where nothing in it needs to be read."""
+    def as_bytes(self) -> bytes | None:
+        """The whole body, or None if a part of it has to be read from media."""
         part = self.parts[0]
         return part if isinstance(part, bytes) and len(self.parts) == 1 else None
 
@@ -45,83 +49,85 @@ def _length(part: BodyPart) -> int:
     if isinstance(part, bytes):
         return len(part)
     if isinstance(part, Base64):
-        return (_known_length(part.media) + 2) // 3 * 4
-    return _known_length(part)
+        return (_known_size(part.media) + 2) // 3 * 4
+    return _known_size(part)
 
 
-def _known_length(media: Media) -> int:
+def _known_size(media: Media) -> int:
     if media.size is None:
         raise TransferFailed(f"the size of {media.name} is not known")
     return media.size
 
 
 def encode_body(body: Json | Multipart | Media) -> EncodedBody:
-    """How a body will be sent; its media are not measured yet."""
+    """Return the body as it will be sent; the sizes of its media may still be unknown."""
     match body:
         case Json(value):
             return EncodedBody(_JSON, json_parts(value))
         case Multipart():
             boundary = secrets.token_hex(16)
-            kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-            return EncodedBody(kind, _collapse(multipart_parts(body, boundary)))
+            headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+            return EncodedBody(headers, _join_if_all_bytes(multipart_parts(body, boundary)))
         case Media() as media:
             return EncodedBody(_BYTES, (media,))
 
 
-def _collapse(parts: Iterable[BodyPart]) -> tuple[BodyPart, ...]:
-    """The parts; a single one, where nothing in them needs to be read."""
-    given = tuple(parts)
-    plain = [part for part in given if isinstance(part, bytes)]
-    return (b"".join(plain),) if len(plain) == len(given) else given
+def _join_if_all_bytes(parts: Iterable[BodyPart]) -> tuple[BodyPart, ...]:
+    """Return the parts, joined to a single one if none of them is media."""
+    all_parts = tuple(parts)
+    texts = [part for part in all_parts if isinstance(part, bytes)]
+    return (b"".join(texts),) if len(texts) == len(all_parts) else all_parts
 
 
-async def with_known_sizes(body: EncodedBody, sized: Sized) -> EncodedBody:
-    """The plan with media whose sizes are known and that can be read here."""
-    return EncodedBody(body.headers, tuple([await _with_known_size(part, sized) for part in body.parts]))
+async def with_known_sizes(body: EncodedBody, measure: MeasureMedia) -> EncodedBody:
+    """Return the body with every media in it replaced by what `measure` returns for it."""
+    return EncodedBody(body.headers, tuple([await _with_known_size(part, measure) for part in body.parts]))
 
 
-async def _with_known_size(part: BodyPart, sized: Sized) -> BodyPart:
+async def _with_known_size(part: BodyPart, measure: MeasureMedia) -> BodyPart:
     if isinstance(part, bytes):
         return part
-    return Base64(await sized(part.media)) if isinstance(part, Base64) else await sized(part)
+    return Base64(await measure(part.media)) if isinstance(part, Base64) else await measure(part)
 
 
 def json_parts(value: Any) -> tuple[BodyPart, ...]:
-    """JSON text in parts, with media where base64 text is to stand."""
-    try:  # plain values, as most are, need no second look
+    """Return JSON text in parts: bytes, and Base64 where a string holds media as base64 text."""
+    try:  # most bodies hold plain values only
         return (json.dumps(value).encode(),)
     except TypeError:
-        return tuple(_mixed_parts(value))
+        return tuple(_json_parts_with_media(value))
 
 
-def _mixed_parts(value: Any) -> Iterator[BodyPart]:
-    found: list[Base64] = []
-    mark = secrets.token_hex(16)
+def _json_parts_with_media(value: Any) -> Iterator[BodyPart]:
+    """Serialize with a random placeholder for each media, then split the text at the placeholders."""
+    media: list[Base64] = []
+    placeholder = secrets.token_hex(16)
 
-    def placed(item: Any) -> str:
+    def replace(item: Any) -> str:
         if not isinstance(item, Base64):
-            raise TypeError(f"{type(item).__name__} is no JSON")
-        found.append(item)
-        return mark
+            raise TypeError(f"{type(item).__name__} is not JSON serializable")
+        media.append(item)
+        return placeholder
 
-    first, *rest = json.dumps(value, default=placed).encode().split(mark.encode())
+    first, *rest = json.dumps(value, default=replace).encode().split(placeholder.encode())
     yield first
-    for item, text in zip(found, rest, strict=True):
+    for item, text in zip(media, rest, strict=True):
         yield item
         yield text
 
 
 def multipart_parts(form: Multipart, boundary: str) -> Iterator[BodyPart]:
-    """A form in parts: one part's head, its value, the next."""
-    lead = ""
+    """Yield a multipart/form-data body: for each field its header and its value, and the closing boundary."""
+    line_break = ""  # a boundary follows a line break, except the first
     for name, value in form.fields.items():
-        head = f'{lead}--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
-        lead = "\r\n"
+        header = f'{line_break}--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
+        line_break = "\r\n"
         if isinstance(value, str):
-            yield f"{head}\r\n\r\n{value}".encode()
+            yield f"{header}\r\n\r\n{value}".encode()
             continue
-        kind = form.types.get(name) or mimetypes.guess_type(value.name)[0] or "application/octet-stream"
-        file = value.name.replace('"', "_").replace("\r", "_").replace("\n", "_")
-        yield f'{head}; filename="{file}"\r\nContent-Type: {kind}\r\n\r\n'.encode()
+        content_type = form.types.get(name) or mimetypes.guess_type(value.name)[0] or "application/octet-stream"
+        # these three would end the quoted file name, or the header
+        file_name = value.name.replace('"', "_").replace("\r", "_").replace("\n", "_")
+        yield f'{header}; filename="{file_name}"\r\nContent-Type: {content_type}\r\n\r\n'.encode()
         yield value
-    yield f"{lead}--{boundary}--\r\n".encode()
+    yield f"{line_break}--{boundary}--\r\n".encode()

@@ -1,4 +1,35 @@
-"""Performs requests with aiohttp: one session for the API with its key, one bare session for everything else."""
+"""HttpTransport: performs requests, uploads and downloads with aiohttp.
+
+Two sessions with a connector each, so that transfers never wait for the connections of API calls, or the reverse:
+
+    API          the provider's origin, with its credentials; no redirects; may be a session of the user's
+    anonymous    signed URLs, links and results: no credentials, no cookies, no decompression; connects to public
+                 addresses only, unless the provider is on loopback (url_guard.py); a GET follows five redirects
+
+How each kind of request is bounded (`timeout` is the caller's, `stall` this transport's; both in seconds):
+
+    no body, or one without media    `timeout` for everything from connecting to the end of the response
+    a body with media                `stall` until the first chunk is accepted and then between chunks; once the body is
+                                     complete, `stall` + `timeout` in all and `timeout` between received bytes
+    GET of a URL                     `stall` for the response's headers, and for each block
+
+What an error says about the submission. Each one costs money, so "not sent" is claimed only where it is provable:
+
+    refused, DNS, TLS, connect timeout, proxy, bad URL          ProviderUnavailable, sent=False
+    a body with media failed before its first chunk             ProviderUnavailable, sent=False
+    a body with media timed out, while connecting too           ProviderUnavailable, sent=True
+    the media failed before the body was complete               the media's error: no server accepts an incomplete body
+    a stream that can be read once failed while it was sent     TransferFailed: it cannot be sent again
+    anything else                                               ProviderUnavailable, sent=True
+
+Invariants: `perform` sends a POST at most once; aiohttp itself repeats a GET, PUT or DELETE once if a kept-alive
+connection turns out to be closed. Error texts never contain the text of an aiohttp error, which may hold a whole
+signed URL.
+
+All methods may run concurrently on the loop that opened the transport. If a call is cancelled, aiohttp closes its
+connection and the media being read is closed here. Closing the transport times out what still waits for a
+TimeoutGroup.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +52,25 @@ from ..media.stream import Stream
 from ..provider import Provider
 from ..redaction import is_loopback, redact_url
 from ..wire import Request, Response
-from . import response as answers
 from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
 from .download import Download, FileTarget, MemoryTarget
 from .request_timeouts import TimeoutGroup
+from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
 from .url_guard import ForbiddenAddress, PermanentTransferError, check_url, public_only_socket
 
-_READ_BLOCK = {"Accept-Encoding": "identity"}
-# below the idle time after which common servers hang up: a paid POST is never written to a dead connection
-_KEEPALIVE = 4.0
-# provably before the first byte of a request
+# an encoded file could not be resumed, and its length would not be that of the result
+_IDENTITY_ENCODING = {"Accept-Encoding": "identity"}
+_API_CONNECTIONS = 100
+_KEEPALIVE_SECONDS = 4.0
+"""Below the idle time after which common servers close a connection: a paid POST must not be written to a dead one."""
+_MAX_REDIRECTS = 5
+_READ_BUFFER_BYTES = 1 << 18
+"""Bytes of a download that wait to be read; aiohttp holds twice as many before it stops reading from the socket."""
+_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+# those that occur before the first byte of a request is written
 _NOT_SENT_ERRORS = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -41,14 +78,14 @@ _NOT_SENT_ERRORS = (
     InvalidURL,
     ServerFingerprintMismatch,
 )
-_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
-_BUFFER = 1 << 18
-"""Bytes of a download that wait to be taken; aiohttp holds twice as many before it stops reading."""
 
 
 @define(eq=False)
 class HttpTransport:
-    """The real transport. A session that is passed in serves the API and is never closed."""
+    """The transport that clients use. `user_session`, if given, serves the API and is never closed here.
+
+    `transfers` is how many transfers run at once; `stall` is how many seconds a transfer may make no progress.
+    """
 
     provider: Provider
     transfers: int = 8
@@ -56,20 +93,21 @@ class HttpTransport:
     user_session: aiohttp.ClientSession | None = None
     _api: aiohttp.ClientSession = field(init=False, repr=False)
     _anonymous: aiohttp.ClientSession = field(init=False, repr=False)
-    _base: str = field(init=False, repr=False)
+    _base_url: str = field(init=False, repr=False)
     _extra_headers: Mapping[str, str] | None = field(init=False, repr=False)
     _timeouts: TimeoutGroup = field(init=False, repr=False)
     is_local: bool = field(init=False)
 
     async def __aenter__(self) -> Self:
-        """Open both sessions, on the running loop."""
-        self._base = self.provider.base_url
+        """Open both sessions on the running event loop."""
+        self._base_url = self.provider.base_url
         self._timeouts = TimeoutGroup()
-        self.is_local = is_loopback(urlsplit(self._base).hostname)
+        self.is_local = is_loopback(urlsplit(self._base_url).hostname)
         headers = {"User-Agent": "aiowatermark", **self.provider.headers}
+        # a session of our own sends them with every request; the user's session must not keep them
         self._extra_headers = headers if self.user_session is not None else None
         self._api = self.user_session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=_KEEPALIVE),
+            connector=aiohttp.TCPConnector(limit=_API_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
         )
@@ -79,13 +117,13 @@ class HttpTransport:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            read_bufsize=_BUFFER,
+            read_bufsize=_READ_BUFFER_BYTES,
             headers={"User-Agent": "aiowatermark"},
         )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close what was opened here."""
+        """Close what was opened here, and time out the requests that still wait."""
         self._timeouts.close()
         await self._anonymous.close()
         if self.user_session is None:
@@ -94,157 +132,169 @@ class HttpTransport:
     def perform(
         self, request: Request, *, timeout: float, progress: ProgressCallback | None = None
     ) -> Awaitable[Response]:
-        """Do one request, once; `timeout` is how long the answer may take in seconds.
+        """Send one request once and return its response; `timeout` is how many seconds the response may take.
 
-        Raises ProviderUnavailable, with `sent` False where no byte left, TransferFailed where the media broke.
+        Raises ProviderUnavailable (`sent` is False if provably nothing was sent), TransferFailed or InvalidInput if the
+        media cannot be read, UnexpectedAnswer for a response that is too large.
         """
+        # returns the coroutine of the method that fits: one coroutine less for each request in flight
         if request.body is None:
             return self._send_small(request, None, None, timeout)
         body = encode_body(request.body)
-        if (text := body.is_small) is not None:
-            return self._send_small(request, text, body.headers, timeout)
+        if (data := body.as_bytes) is not None:
+            return self._send_small(request, data, body.headers, timeout)
         return self._send_streamed(request, body, timeout, progress)
 
     async def _send_small(
-        self, request: Request, text: bytes | None, headers: Mapping[str, str] | None, wait: float
+        self, request: Request, data: bytes | None, headers: Mapping[str, str] | None, answer_timeout: float
     ) -> Response:
-        task = self._timeouts.begin(wait)  # as `within` does, with no coroutine more a request
+        # TimeoutGroup.within() written out, which saves a coroutine for each request in flight
+        task = self._timeouts.start(answer_timeout)
         try:
-            return await answers.read_response(await self._request(request, text, headers, answers.NO_TOTAL_TIMEOUT))
+            return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, sent=not isinstance(error, _NOT_SENT_ERRORS)) from None
         except asyncio.CancelledError:
-            if self._timeouts.end(task):
+            if self._timeouts.stop(task):
                 raise self._unavailable(TimeoutError(), sent=True) from None
             raise
         finally:
-            self._timeouts.end(task)
+            self._timeouts.stop(task)
 
     async def _send_streamed(
-        self, request: Request, body: EncodedBody, wait: float, progress: ProgressCallback | None
+        self, request: Request, body: EncodedBody, answer_timeout: float, progress: ProgressCallback | None
     ) -> Response:
         try:
             async with AsyncExitStack() as stack:
                 body = await with_known_sizes(body, lambda media: self._with_known_size(media, stack))
-                return await self._send_with_watchdog(request, body, wait, progress)
+                return await self._send_with_watchdog(request, body, answer_timeout, progress)
         except TransferFailed as error:
             if request.repeatable and isinstance(request.body, Link) and not isinstance(error, PermanentTransferError):
-                raise ProviderUnavailable(error.message) from None  # a link is opened anew for another try
+                raise ProviderUnavailable(error.message) from None  # the next attempt opens the link again
             raise
 
     async def _send_with_watchdog(
-        self, request: Request, body: EncodedBody, wait: float, progress: ProgressCallback | None
+        self, request: Request, body: EncodedBody, answer_timeout: float, progress: ProgressCallback | None
     ) -> Response:
-        """A body that moves may take its time; a watchdog looks that it does."""
+        """Send a body with media; a watchdog that each accepted chunk resets takes the place of a total timeout."""
         headers = {**body.headers, "Content-Length": str(body.length)}
-        sending = BodyStream(body, progress, self.stall / 20)
+        stream = BodyStream(body, progress, progress_interval=self.stall / 20)
         try:
-            async with asyncio.timeout(self.stall) as watch:
-                sending.on_progress = lambda: watch.reschedule(self._upload_timeout(sending, wait))
-                asked = self._request(request, sending.blocks, headers, answers.idle_timeout(wait))
-                return await answers.read_response(await asked)
+            async with asyncio.timeout(self.stall) as watchdog:
+                stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
+                sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
+                return await read_response(await sending)
         except _CONNECTION_ERRORS as error:
-            raise self._upload_error(error, request, sending) from None
+            raise self._upload_error(error, request, stream) from None
         finally:
-            await sending.close()
+            await stream.close()
 
-    def _upload_timeout(self, sending: BodyStream, wait: float) -> float:
-        """A body that moves may stand still for `stall`; once it is whole, the answer has its own time."""
-        return asyncio.get_running_loop().time() + self.stall + (wait if sending.complete else 0.0)
+    def _watchdog_deadline(self, stream: BodyStream, answer_timeout: float) -> float:
+        """Return the time on the loop's clock by which the next chunk must be accepted, or the response be read."""
+        return asyncio.get_running_loop().time() + self.stall + (answer_timeout if stream.complete else 0.0)
 
-    def _upload_error(self, error: BaseException, request: Request, sending: BodyStream) -> WatermarkError:
-        """What a broken upload means: the media's own fault, or the line's."""
-        if sending.error is not None and not sending.complete:
-            return sending.error
-        failure = self._unavailable(error, sent=sending.sent > 0 and not isinstance(error, _NOT_SENT_ERRORS))
-        if isinstance(error, TimeoutError) and not sending.complete:
-            still = f"nothing of it was taken for {self.stall:g} s"
-            failure = ProviderUnavailable(f"the upload stands at byte {sending.sent} of {sending.length}: {still}")
+    def _upload_error(self, error: BaseException, request: Request, stream: BodyStream) -> WatermarkError:
+        """Return the error for a failed upload: see the table at the head of this module."""
+        if stream.error is not None and not stream.complete:
+            return stream.error
+        failure = self._unavailable(error, sent=stream.sent > 0 and not isinstance(error, _NOT_SENT_ERRORS))
+        if isinstance(error, TimeoutError) and not stream.complete:
+            failure = ProviderUnavailable(
+                f"the upload stands at byte {stream.sent} of {stream.length}: nothing was accepted for {self.stall:g} s"
+            )
         media = request.body
         if request.repeatable and isinstance(media, Media) and media.consumed and not media.reopenable:
-            once = "it can be read only once and is not sent again: give a path, bytes or a file that can seek"
-            return TransferFailed(f"{media.name} broke off on its way ({failure.message}): {once}")
+            return TransferFailed(
+                f"{media.name} was interrupted while it was sent ({failure.message}): it can be read only once and is "
+                "not sent again: give a path, bytes or a file that can seek"
+            )
         return failure
 
     def _request(
-        self, request: Request, data: Any, headers: Mapping[str, str] | None, limits: aiohttp.ClientTimeout
+        self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
     ) -> Awaitable[aiohttp.ClientResponse]:
         session, url = self._api, request.target
         if request.signed:
             session = self._anonymous
             check_url(url, local=self.is_local)
         else:
-            url = self._base + url
+            url = self._base_url + url
             if self._extra_headers is not None:
                 headers = {**self._extra_headers, **headers} if headers else self._extra_headers
         return session.request(
             request.method,
-            URL(url, encoded=True),
+            URL(url, encoded=True),  # byte for byte: yarl would decode escapes that a signature covers
             data=data,
             headers=headers,
-            timeout=limits,
+            timeout=timeout,
             allow_redirects=False,
             raise_for_status=False,
         )
 
     async def _with_known_size(self, media: Media, stack: AsyncExitStack) -> Media:
+        """Return media with a known size: a link is opened, a stream of unknown size spooled, until `stack` closes."""
         if isinstance(media, Link):
-            media = await stack.enter_async_context(self._open_url(media))
+            media = await stack.enter_async_context(self._open_stream(media))
         await media.measure()
         return media if media.size is not None else await stack.enter_async_context(spool(media))
 
     @asynccontextmanager
-    async def _open_url(self, link: Link) -> AsyncIterator[Stream]:
-        """A link's bytes as a stream; raises TransferFailed for a link that gives none."""
-        async with self.open_link(link.url, {}) as answer:
-            if answer.status != 200:
-                raise InvalidInput(f"{redact_url(link.url)} cannot be fetched: HTTP {answer.status}")
-            yield Stream(self.read_blocks(answer), size=answer.content_length, name=link.name)
+    async def _open_stream(self, link: Link) -> AsyncIterator[Stream]:
+        """Open a link as a stream; raises InvalidInput for a status other than 200, TransferFailed if it fails."""
+        async with self.open_url(link.url, {}) as response:
+            if response.status != 200:
+                raise InvalidInput(f"{redact_url(link.url)} cannot be fetched: HTTP {response.status}")
+            yield Stream(self.read_blocks(response), size=response.content_length, name=link.name)
 
     @asynccontextmanager
-    async def open_link(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """GET a link on the bare session, byte for byte; raises TransferFailed for a forbidden or unreachable host."""
+    async def open_url(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """GET a URL on the anonymous session, byte for byte, and yield the response.
+
+        Raises PermanentTransferError for a forbidden host, TransferFailed if it cannot be reached, or if the connection
+        fails while the response is used.
+        """
         check_url(url, local=self.is_local)
-        headers = {**_READ_BLOCK, **headers}
+        headers = {**_IDENTITY_ENCODING, **headers}
         opening = self._anonymous.get(
-            URL(url, encoded=True), headers=headers, timeout=answers.NO_TOTAL_TIMEOUT, max_redirects=5
+            URL(url, encoded=True), headers=headers, timeout=NO_TOTAL_TIMEOUT, max_redirects=_MAX_REDIRECTS
         )
         try:
-            async with await self._timeouts.within(self.stall, opening) as answer:
-                check_url(str(answer.url), local=self.is_local)
-                yield answer
+            async with await self._timeouts.within(self.stall, opening) as response:
+                check_url(str(response.url), local=self.is_local)  # where the redirects have led to
+                yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             if _is_forbidden(error):
                 raise PermanentTransferError(
-                    f"{redact_url(url)} leads to an address that is not public: it is not fetched"
+                    f"{redact_url(url)} leads to an address that is not public and is not requested"
                 ) from None
             raise TransferFailed(f"{redact_url(url)} cannot be fetched: {_describe(error)}") from None
 
-    async def read_blocks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """What comes, as it comes: joining would be a copy. Raises TimeoutError where nothing does."""
+    async def read_blocks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Yield the body in the blocks in which it arrives; raises TimeoutError after `stall` seconds without any."""
         more = True
         while more:
-            block, ended = await self._timeouts.within(self.stall, answer.content.readchunk())
-            more = bool(block) or ended
+            # joining them to larger blocks would be a copy; an empty block that ends no HTTP chunk is the end
+            block, ends_http_chunk = await self._timeouts.within(self.stall, response.content.readchunk())
+            more = bool(block) or ends_http_chunk
             if block:
                 yield block
 
     async def download(
         self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
     ) -> None:
-        """A link's bytes into a file that appears when it is whole."""
+        """Save what a URL serves as a file that appears only when it is complete; see `Transport.download`."""
         async with atomic_file(target) as part:
             await Download(self, url, max_bytes, progress=progress).run(FileTarget(part))
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
-        """A link's bytes, in memory."""
-        sink = MemoryTarget()
-        await Download(self, url, max_bytes).run(sink)
-        return bytes(sink.data)
+        """Return what a URL serves; see `Transport.read`."""
+        target = MemoryTarget()
+        await Download(self, url, max_bytes).run(target)
+        return bytes(target.data)
 
     def _unavailable(self, error: BaseException, *, sent: bool) -> ProviderUnavailable:
-        what = "no answer came" if sent else "it could not be reached"
-        failure = ProviderUnavailable(f"{self.provider.display_name}: {what}: {_describe(error)}")
+        problem = "no answer was received" if sent else "could not be reached"
+        failure = ProviderUnavailable(f"{self.provider.display_name}: {problem}: {_describe(error)}")
         failure.sent = sent
         return failure
 
@@ -254,7 +304,7 @@ def _is_forbidden(error: BaseException) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    """An aiohttp error's name and cause; never its text, which may hold the whole link."""
+    """Return an aiohttp error's name and its cause; never its text, which may contain the whole URL."""
     cause = getattr(error, "os_error", None) or (error if isinstance(error, OSError) else None)
     reason = getattr(cause, "strerror", None)
     return f"{type(error).__name__}{f' ({reason})' if reason else ''}"

@@ -1,4 +1,4 @@
-"""One rate of requests for an account, shared by submits and polls."""
+"""LocalRateLimiter: spaces the requests of one account, submissions and polls alike, within this process."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from ..errors import RateLimited
 
 
 class LocalRateLimiter:
-    """Lets at most `rate` requests a second begin, in order of asking; no task and no queue of its own.
+    """Starts at most `rate` requests per second, in the order in which they asked; None is no limit.
 
-    `hold(seconds)` is a server's word for everybody: nothing begins before it is over.
+    Each request reserves the next free point in time and sleeps until then: no queue and no background task. A request
+    that is cancelled while it sleeps leaves its reservation unused.
     """
 
     def __init__(self, rate: float | None) -> None:
         self._interval = 1 / rate if rate else 0.0
-        self._next = 0.0
+        self._next_start = 0.0
 
-    async def acquire(self, *, new: bool, until: float) -> None:  # noqa: ARG002 - all are equal here
-        """Wait for one's turn; raises RateLimited where none comes before `until` on the loop's clock."""
-        if not self._next and not self._interval:
-            return  # no rate, and nobody was ever held
+    async def acquire(self, *, new: bool, until: float) -> None:  # noqa: ARG002 - submissions have no priority here
+        """Wait until a request may start; raises RateLimited if that is after `until` on the loop's clock."""
+        if not self._next_start and not self._interval:
+            return  # no rate and never paused: the usual case costs nothing
         now = asyncio.get_running_loop().time()
-        begin = max(now, self._next)
-        if begin > max(until, now):
-            raise rate_limit_timeout(begin - now)
-        self._next = begin + self._interval
-        if begin > now:
-            await asyncio.sleep(begin - now)
+        start = max(now, self._next_start)
+        if start > max(until, now):
+            raise rate_limit_timeout(start - now)
+        self._next_start = start + self._interval
+        if start > now:
+            await asyncio.sleep(start - now)
 
     async def pause_for(self, seconds: float) -> None:
-        """Let nobody begin for so long."""
-        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+        """Let no request start within the next `seconds`, as a server's Retry-After demands."""
+        self._next_start = max(self._next_start, asyncio.get_running_loop().time() + seconds)
 
 
-def rate_limit_timeout(after: float | None = None) -> RateLimited:
-    """No request may begin before the deadline."""
-    error = RateLimited("no turn came before the deadline: the account's rate is used up")
-    error.retry_after = after
+def rate_limit_timeout(retry_after: float | None = None) -> RateLimited:
+    """Return the error for a request that cannot start before its deadline; `retry_after` is in seconds."""
+    error = RateLimited("the account's rate limit left no free slot before the deadline")
+    error.retry_after = retry_after
     return error

@@ -1,4 +1,4 @@
-"""Media of unknown size on its way through a temporary file: storage hosts want a length first."""
+"""Spooling: copies media of unknown size to a temporary file, because a request needs its Content-Length first."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .atomic_file import write_blocks
 
 @asynccontextmanager
 async def spool(media: Media) -> AsyncIterator[File]:
-    """The media as a file that is gone afterwards."""
-    spool: BinaryIO = await asyncio.to_thread(tempfile.NamedTemporaryFile, "w+b", prefix="aiowatermark-")  # type: ignore[arg-type]
+    """Copy media to a temporary file and yield that; it is deleted afterwards."""
+    temporary: BinaryIO = await asyncio.to_thread(tempfile.NamedTemporaryFile, "w+b", prefix="aiowatermark-")  # type: ignore[arg-type]
     try:
-        await write_blocks(spool, media.blocks())
-        await asyncio.to_thread(spool.flush)
-        file = File(Path(spool.name))
+        await write_blocks(temporary, media.blocks())
+        await asyncio.to_thread(temporary.flush)
+        file = File(Path(temporary.name))
         file.rename(media.name)
         await file.measure()
         yield file
     finally:
-        await asyncio.to_thread(spool.close)
+        await asyncio.to_thread(temporary.close)

@@ -1,4 +1,29 @@
-"""A planned body on its way: slices whose size follows the pace of the line, counted as they leave."""
+"""Uploads: streams an encoded body in chunks that fit the connection, and counts what was handed over.
+
+A BodyStream belongs to one attempt at one request. aiohttp's writer iterates over `chunks`; HttpTransport reads the
+counters to decide what a failure means for the submission:
+
+    sent == 0              no byte of the body was handed to aiohttp; the headers leave with the first chunk
+    0 < sent < length      something may have left, but not everything; `error` is set if the media is the reason
+    sent == length         complete: the provider may have accepted the request
+
+Invariants: `sent` is raised before a chunk is yielded, so it is never lower than what has left. The last chunk is
+yielded only after the media has ended and its length was found to be right: aiohttp would silently cut a body that is
+longer than its Content-Length, and hang on one that is shorter, so a body of a wrong length never becomes complete.
+Every chunk but the last of a base64 part encodes a multiple of three bytes, so that the chunks join to one valid text
+without padding inside.
+
+Chunk sizes adapt (ChunkSizer): large chunks cost less CPU, small ones keep the event loop responsive and keep a slow
+connection visibly moving for the stall watchdog. `ChunkSizer.active` counts the uploads of the process, which share
+the largest size: the loop has other work between their chunks.
+
+If the attempt fails or is cancelled, aiohttp cancels its writer, which may be inside a read of the media. `close`
+lets that end and then closes the reader, so that no file stays open.
+
+After each chunk the generator yields to the loop, because aiohttp does not suspend while the socket accepts
+everything. On loopback with chunks of 256 KiB that costs 0.37 instead of 0.34 CPU seconds per GiB, and reduces the
+99th percentile of loop lag from 354 ms to 1.4 ms.
+"""
 
 from __future__ import annotations
 
@@ -17,161 +42,161 @@ Chunk: TypeAlias = bytes | memoryview
 
 
 class ChunkSizer:
-    """How many bytes leave at once: more while they leave at once, fewer where the line is narrow.
+    """Chooses the chunk size of one upload: doubled on a fast connection, halved on a slow one.
 
-    Whole groups of base64; so few at the least that a slow line is not taken for one that stands still. `most` is for
-    all bodies that are under way together: the loop has other work between their slices.
+    All sizes are in bytes and multiples of three, which base64 needs. `max_total` is shared by all active uploads.
     """
 
-    least, usual, most = 3 << 14, 3 << 15, 3 << 20
-    quick, slow = 0.05, 1.0
+    min_size, initial_size, max_total = 3 << 14, 3 << 15, 3 << 20
+    fast_seconds, slow_seconds = 0.05, 1.0
     active: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        self.size = self.usual
+        self.size = self.initial_size
 
     def adjust(self, seconds: float) -> None:
-        """Learn from how long the last slice took to leave."""
-        if seconds < self.quick:
-            self.size = min(self.size * 2, max(self.most // ChunkSizer.active // 3 * 3, self.usual))
-        elif seconds > self.slow:
-            self.size = max(self.size // 6 * 3, self.least)
+        """Adapt the size to the seconds that the connection took to accept the last chunk."""
+        if seconds < self.fast_seconds:
+            share = self.max_total // ChunkSizer.active // 3 * 3
+            self.size = min(self.size * 2, max(share, self.initial_size))
+        elif seconds > self.slow_seconds:
+            self.size = max(self.size // 6 * 3, self.min_size)
 
 
 class BodyStream:
-    """One attempt's body on its way: counts what leaves and remembers why it broke.
+    """The body of one attempt: iterate over `chunks` once; `sent`, `complete` and `error` say how far it got.
 
-    `moved` is called when the line took something, at most every `rest` seconds, and when the body has left whole.
+    `on_progress` is called when the connection has accepted a chunk, at most every `progress_interval` seconds, and
+    when the body is complete. `progress` is the user's callback and is called after every chunk.
     """
 
-    def __init__(self, body: EncodedBody, progress: ProgressCallback | None, rest: float = 0.0) -> None:
+    def __init__(self, body: EncodedBody, progress: ProgressCallback | None, progress_interval: float = 0.0) -> None:
         self.body = body
         self.length = body.length
         self.sent = 0
         self.error: WatermarkError | None = None
         self.on_progress: Callable[[], object] = lambda: None
-        self.blocks = self._count_chunks()
+        self.chunks = self._count_chunks()
         self._progress = progress
         self._sizer = ChunkSizer()
-        self._rest = rest
-        self._told = 0.0
+        self._progress_interval = progress_interval
+        self._next_report = 0.0
         self._clock = asyncio.get_running_loop().time
 
     @property
     def complete(self) -> bool:
-        """Whether everything has been handed to the line."""
+        """Whether the whole body was handed to aiohttp."""
         return self.sent == self.length
 
     async def close(self) -> None:
-        """Close what was being read, where the body did not leave whole."""
-        await asyncio.sleep(0)  # aiohttp has called its writing task off, which may be inside a read
-        with suppress(RuntimeError):
-            await self.blocks.aclose()
+        """Close the media, in case the body was not sent completely."""
+        await asyncio.sleep(0)  # aiohttp has just cancelled its writer: let it leave a read of the media
+        with suppress(RuntimeError):  # "asynchronous generator is already running": the read is still ending
+            await self.chunks.aclose()
 
     async def _count_chunks(self) -> AsyncGenerator[Chunk, None]:
-        """The body, giving the loop its turn between slices.
-
-        The last slice leaves only when it is known to be the last: a body of a wrong length is never whole, so the
-        other side cannot have taken it.
-        """
-        last: Chunk = b""
+        """Yield the chunks of the body; keeps `sent` and, if the media fails, `error`."""
         read = 0
+        last: Chunk = b""
         ChunkSizer.active += 1
         try:
-            async with aclosing(_chunks(self.body.parts, self._sizer)) as slices:
-                async for block in slices:
-                    if not block:
+            async with aclosing(_split(self.body.parts, self._sizer)) as chunks:
+                async for chunk in chunks:
+                    if not chunk:
                         continue
-                    read += len(block)
-                    if read < self.length:
-                        begun = self._clock()
-                        self.sent = read
-                        yield block
-                        self._report_sent(begun)
-                        await asyncio.sleep(0)
-                    else:
-                        self._check(whole=read == self.length)
-                        last = block
-            self._check(whole=read == self.length)
+                    read += len(chunk)
+                    if read >= self.length:
+                        self._check_length(read)
+                        last = chunk  # held back until the media has ended
+                        continue
+                    started = self._clock()
+                    self.sent = read
+                    yield chunk
+                    now = self._clock()
+                    self._sizer.adjust(now - started)
+                    self._report_progress(now)
+                    await asyncio.sleep(0)
+            self._check_length(read)
             self.sent = read
             yield last
-            self._report_sent(0.0)
-        except WatermarkError as error:
-            self.error = error
-            raise
+            self._report_progress(self._clock())
         except Exception as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            self.error = TransferFailed(f"the media could not be read to its end: {reason}")
+            self.error = _media_error(error)
             raise
         finally:
             ChunkSizer.active -= 1
 
-    def _report_sent(self, begun: float) -> None:
-        now = self._clock()
-        self._sizer.adjust(now - begun)
-        if now >= self._told or self.complete:
-            self._told = now + self._rest
+    def _check_length(self, read: int) -> None:
+        if read != self.length:
+            raise TransferFailed(f"the media changed its size while it was sent: {self.length} bytes were declared")
+
+    def _report_progress(self, now: float) -> None:
+        if now >= self._next_report or self.complete:
+            self._next_report = now + self._progress_interval
             self.on_progress()
         if self._progress is not None:
             self._progress(self.sent, self.length)
 
-    def _check(self, *, whole: bool) -> None:
-        if not whole:
-            raise TransferFailed(f"the media changed its size while it was sent: {self.length} bytes were declared")
+
+def _media_error(error: Exception) -> WatermarkError:
+    if isinstance(error, WatermarkError):
+        return error
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return TransferFailed(f"the media could not be read to its end: {reason}")
 
 
-async def _chunks(parts: Iterable[BodyPart], pace: ChunkSizer) -> AsyncGenerator[Chunk, None]:
-    """All parts in slices; a reading is closed when nobody goes on with it."""
+async def _split(parts: Iterable[BodyPart], sizer: ChunkSizer) -> AsyncGenerator[Chunk, None]:
+    """Yield all parts in chunks; a media is closed as soon as the consumer stops."""
     for part in parts:
         if isinstance(part, bytes):
             yield part
             continue
-        media, cut = (part.media, Base64Chunks(pace)) if isinstance(part, Base64) else (part, RawChunks(pace))
+        media, splitter = (part.media, Base64Chunks(sizer)) if isinstance(part, Base64) else (part, RawChunks(sizer))
         async with aclosing(media.buffers()) as blocks:
             async for block in blocks:
-                for piece in cut.split(block):
-                    yield piece
-        for piece in cut.flush():
-            yield piece
+                for chunk in splitter.split(block):
+                    yield chunk
+        for chunk in splitter.flush():
+            yield chunk
 
 
 class RawChunks:
-    """Blocks cut into slices, without a copy."""
+    """Splits blocks into chunks without copying them."""
 
-    def __init__(self, pace: ChunkSizer) -> None:
-        self._pace = pace
+    def __init__(self, sizer: ChunkSizer) -> None:
+        self._sizer = sizer
 
     def split(self, block: bytes | memoryview) -> Iterable[Chunk]:
-        """The slices of one block."""
-        return (block,) if len(block) <= self._pace.size else self._cut(memoryview(block))
+        """Return the chunks of one block; the size is asked for again before each."""
+        return (block,) if len(block) <= self._sizer.size else self._slices(memoryview(block))
 
-    def _cut(self, view: memoryview) -> Iterator[Chunk]:
+    def _slices(self, view: memoryview) -> Iterator[Chunk]:
         start = 0
         while start < len(view):
-            piece = view[start : start + self._pace.size]
-            start += len(piece)
-            yield piece
+            chunk = view[start : start + self._sizer.size]
+            start += len(chunk)
+            yield chunk
 
     def flush(self) -> Iterable[bytes]:
-        """Nothing is held back."""
+        """Return what was held back: nothing here."""
         return ()
 
 
 class Base64Chunks(RawChunks):
-    """Blocks as base64 text, in slices; what does not fill a group of three waits for the next block."""
+    """Splits blocks into chunks of base64 text; bytes that do not fill a group of three wait for the next block."""
 
-    def __init__(self, pace: ChunkSizer) -> None:
-        super().__init__(pace)
-        self._held = b""
+    def __init__(self, sizer: ChunkSizer) -> None:
+        super().__init__(sizer)
+        self._remainder = b""
 
     def split(self, block: bytes | memoryview) -> Iterator[Chunk]:
-        """The encoded slices of one block."""
-        data = self._held + block if self._held else block
-        whole = len(data) - len(data) % 3
-        self._held = bytes(data[whole:])
-        for piece in super().split(data[:whole] if self._held else data):
-            yield b2a_base64(piece, newline=False)
+        """Yield the encoded chunks of one block."""
+        data = self._remainder + block if self._remainder else block
+        end = len(data) - len(data) % 3
+        self._remainder = bytes(data[end:])
+        for chunk in super().split(data[:end] if self._remainder else data):
+            yield b2a_base64(chunk, newline=False)
 
     def flush(self) -> Iterable[bytes]:
-        """The last group, padded."""
-        return (b2a_base64(self._held, newline=False),) if self._held else ()
+        """Return the last group, padded, if there is one."""
+        return (b2a_base64(self._remainder, newline=False),) if self._remainder else ()

@@ -1,4 +1,4 @@
-"""Where the bare session may go: https and public addresses, or this machine where the provider is on it."""
+"""URL guard: limits the anonymous session to https and public addresses, or to loopback for a provider on loopback."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ from urllib.parse import urlsplit
 from ..errors import TransferFailed
 from ..redaction import is_loopback, redact_url
 
-# is_global passes these two on some Pythons: translated and multicast addresses reach private hosts
-_NAT64_PREFIXES = ipaddress.ip_network("64:ff9b::/96")
+# `is_global` is True for NAT64 addresses on some Python versions, but they can be translated to private IPv4 hosts
+_NAT64_PREFIX = ipaddress.ip_network("64:ff9b::/96")
 
 
 class ForbiddenAddress(OSError):
-    """A link leads to an address that is nobody's public host."""
+    """The address of a URL's host is not public."""
 
 
 class PermanentTransferError(TransferFailed):
-    """A transfer that no repetition mends."""
+    """A transfer that would fail again if it were repeated."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet's."""
+    """Whether an IP address, with or without a zone, belongs to the public internet."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64_PREFIXES:
+        if ip in _NAT64_PREFIX:
             return False
         ip = ip.ipv4_mapped or ip.sixtofour or ip
+    # some Python versions count multicast addresses as global
     return ip.is_global and not ip.is_multicast
 
 
 def check_url(url: str, *, local: bool) -> None:
-    """Raise Refused for a link that is neither https nor, where the provider is local, on this machine."""
+    """Raise PermanentTransferError unless the URL is https, or `local` is set and it is http on loopback."""
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and local and is_loopback(parts.hostname):
         return
-    raise PermanentTransferError(f"{redact_url(url)} is no https link: it is not fetched")
+    raise PermanentTransferError(f"{redact_url(url)} is not an https URL and is not requested")
 
 
 def public_only_socket(info: tuple[Any, ...]) -> socket.socket:
-    """A socket for an address aiohttp is about to connect to; raises ForbiddenAddress where it is not public.
+    """Create the socket for an address aiohttp is about to connect to; raises ForbiddenAddress if it is not public.
 
-    The connector asks for every real address, those of redirects and literal ones included.
+    A custom resolver would not see IP literals. The connector's socket factory is called for every address it connects
+    to, those of redirects and literals included.
     """
     family, kind, protocol, _, address = info
     if not is_public(address[0]):
         raise ForbiddenAddress(f"{address[0]} is not a public address")
-    made = socket.socket(family, kind, protocol)
-    made.settimeout(0)
-    return made
+    created = socket.socket(family, kind, protocol)
+    created.settimeout(0)
+    return created

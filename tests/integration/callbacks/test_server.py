@@ -1,4 +1,4 @@
-"""The doors over real sockets: hostile input ends in a 4xx or a closed connection, never in a 5xx."""
+"""The server and the bridges over real sockets: hostile input ends in a 4xx or a closed connection, never in a 5xx."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from aiowatermark.callbacks import server as server_module
 from aiowatermark.emulator import Emulator
 
 
-class Ring:
-    """A key that is expected, and how often it was called."""
+class ExpectedKey:
+    """A key that the receiver expects, and the deliveries to it."""
 
     def __init__(self, receiver: aw.CallbackReceiver) -> None:
-        url, callback = receiver.create_url()
+        url, key_hash = receiver.create_url()
         self.key = url.rsplit("/", 1)[1]
         self.deliveries: list[aw.Delivery] = []
-        receiver.expect(callback, self.deliveries.append)
+        receiver.expect(key_hash, self.deliveries.append)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ async def server(receiver: aw.CallbackReceiver) -> AsyncIterator[aw.CallbackServ
         yield running
 
 
-async def raw(port: int, data: bytes, *, more: bytes = b"") -> bytes:
-    """What a server answers to bytes as they are, until it hangs up."""
+async def send_raw(port: int, data: bytes, *, more: bytes = b"") -> bytes:
+    """Send raw bytes; returns what the server sends until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
@@ -58,17 +58,17 @@ def request(path: str, body: bytes = b"{}", method: str = "POST", headers: str =
     return head.encode("utf-8", "surrogateescape") + body
 
 
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1]) if answer else 0
+def status(response: bytes) -> int:
+    return int(response.split(b" ", 2)[1]) if response else 0
 
 
 async def test_a_delivery_to_an_expected_key_is_acknowledged(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver
 ) -> None:
-    ring = Ring(receiver)
-    for path in (f"/{ring.key}", f"/wm/{ring.key}", f"/any/where/{ring.key}?x=1"):
-        assert status(await raw(server.port, request(path, b'{"a":1}'))) == 200
-    assert [delivery.body for delivery in ring.deliveries] == [b'{"a":1}'] * 3
+    expected = ExpectedKey(receiver)
+    for path in (f"/{expected.key}", f"/wm/{expected.key}", f"/any/where/{expected.key}?x=1"):
+        assert status(await send_raw(server.port, request(path, b'{"a":1}'))) == 200
+    assert [delivery.body for delivery in expected.deliveries] == [b'{"a":1}'] * 3
 
 
 BODIES = [
@@ -85,21 +85,21 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES)
-async def test_whatever_the_body_holds_the_job_is_only_woken(
+async def test_any_body_only_wakes_the_job(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver, body: bytes
 ) -> None:
-    ring = Ring(receiver)
-    answer = await raw(server.port, request(f"/{ring.key}", body, headers="Content-Encoding: gzip\r\n"))
-    assert status(answer) == 200
-    assert len(ring.deliveries) == 1
+    expected = ExpectedKey(receiver)
+    response = await send_raw(server.port, request(f"/{expected.key}", body, headers="Content-Encoding: gzip\r\n"))
+    assert status(response) == 200
+    assert len(expected.deliveries) == 1
     provider = aw.GptGe("canary-1")
     from aiowatermark.jobs import Record
 
     try:
-        told = provider.parse_callback(ring.deliveries[0], Record("k", "gptge"))
+        snapshot = provider.parse_callback(expected.deliveries[0], Record("k", "gptge"))
     except aw.WatermarkError:
-        told = None
-    assert told is None or not told.status.terminal
+        snapshot = None
+    assert snapshot is None or not snapshot.status.terminal
 
 
 PATHS = [
@@ -120,58 +120,58 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE"])
-async def test_unknown_and_misshapen_keys_are_refused(server: aw.CallbackServer, path: str, method: str) -> None:
-    answer = await raw(server.port, request(path, method=method))
-    assert status(answer) in {400, 404, 405}
+async def test_unknown_and_malformed_keys_are_refused(server: aw.CallbackServer, path: str, method: str) -> None:
+    response = await send_raw(server.port, request(path, method=method))
+    assert status(response) in {400, 404, 405}
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 async def test_other_methods_do_not_wake_a_job(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver, method: str
 ) -> None:
-    ring = Ring(receiver)
-    assert status(await raw(server.port, request(f"/{ring.key}", method=method))) in {404, 405}
-    assert ring.deliveries == []
+    expected = ExpectedKey(receiver)
+    assert status(await send_raw(server.port, request(f"/{expected.key}", method=method))) in {404, 405}
+    assert expected.deliveries == []
 
 
-async def test_a_body_over_the_limit_is_refused_without_being_read(
+async def test_a_body_over_the_limit_is_refused_before_it_is_read_completely(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver
 ) -> None:
-    ring = Ring(receiver)
-    assert status(await raw(server.port, request(f"/{ring.key}", b"x" * 3_000_000))) in {413, 0}
-    chunked = f"POST /{ring.key} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    expected = ExpectedKey(receiver)
+    assert status(await send_raw(server.port, request(f"/{expected.key}", b"x" * 3_000_000))) in {413, 0}
+    chunked = f"POST /{expected.key} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     assert status(
-        await raw(server.port, chunked, more=b"10000\r\n" + b"x" * 65536 + b"\r\n" + b"10000\r\n" + b"y" * 65536)
+        await send_raw(server.port, chunked, more=b"10000\r\n" + b"x" * 65536 + b"\r\n" + b"10000\r\n" + b"y" * 65536)
     ) in {413, 0}
-    assert ring.deliveries == []
+    assert expected.deliveries == []
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become moments."""
-    monkeypatch.setattr(server_module, "_MAX_AGE", 0.3)
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit connections to fractions of a second."""
+    monkeypatch.setattr(server_module, "_MAX_AGE_SECONDS", 0.3)
     monkeypatch.setattr(server_module, "_IDLE_SECONDS", 0.2)
     monkeypatch.setattr("aiowatermark.callbacks.aiohttp._BODY_SECONDS", 0.2)
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_limits")
 @pytest.mark.parametrize("start", [b"", b"POST /x HTTP/1.1\r\n", b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"])
-async def test_idle_header_dripping_and_body_dripping_connections_are_closed(
+async def test_idle_connections_and_slow_headers_and_bodies_are_closed(
     receiver: aw.CallbackReceiver, start: bytes
 ) -> None:
     async with aw.CallbackServer(receiver, port=0) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(start)
-        drip = asyncio.create_task(_drip(writer))
+        slow_sender = asyncio.create_task(_send_slowly(writer))
         async with asyncio.timeout(3):
-            answer = await _read_all(reader)
-        drip.cancel()
-        await asyncio.gather(drip, return_exceptions=True)
+            response = await _read_all(reader)
+        slow_sender.cancel()
+        await asyncio.gather(slow_sender, return_exceptions=True)
         writer.close()
-    assert status(answer) in {0, 400, 408}
+    assert status(response) in {0, 400, 408}
 
 
-async def _drip(writer: asyncio.StreamWriter) -> None:
+async def _send_slowly(writer: asyncio.StreamWriter) -> None:
     while not writer.is_closing():
         writer.write(b"a")
         await asyncio.sleep(0.05)
@@ -184,24 +184,24 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def test_surplus_connections_are_dropped_and_real_jobs_keep_resolving(
+async def test_surplus_connections_are_closed_while_jobs_still_finish(
     emulator: Emulator, receiver: aw.CallbackReceiver, picture: Any
 ) -> None:
     async with aw.CallbackServer(receiver, port=0, connections=200) as server:
         receiver.public_url = f"http://127.0.0.1:{server.port}"
-        hostile = [asyncio.create_task(_hold(server.port)) for _ in range(1000)]
+        held = [asyncio.create_task(_hold_connection(server.port)) for _ in range(1000)]
         await asyncio.sleep(0)
         async with aw.Client(emulator.provider("gptge"), callbacks=receiver, polling=aw.Polling(0.5, 1, 1)) as client:
             results = await asyncio.gather(*(client.remove(picture(), deadline=30) for _ in range(50)))
         assert server._runner is not None
         assert len(server._runner.server.connections if server._runner.server else []) <= 200
-        for task in hostile:
+        for task in held:
             task.cancel()
-        await asyncio.gather(*hostile, return_exceptions=True)
+        await asyncio.gather(*held, return_exceptions=True)
     assert all(result.url for result in results)
 
 
-async def _hold(port: int) -> None:
+async def _hold_connection(port: int) -> None:
     writer = None
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -213,56 +213,56 @@ async def _hold(port: int) -> None:
             writer.close()
 
 
-async def test_a_taken_port_is_named(server: aw.CallbackServer, receiver: aw.CallbackReceiver) -> None:
+async def test_a_port_in_use_is_named_in_the_error(server: aw.CallbackServer, receiver: aw.CallbackReceiver) -> None:
     with pytest.raises(aw.InvalidInput, match=str(server.port)):
         async with aw.CallbackServer(receiver, port=server.port):
             pass
 
 
-async def test_no_line_of_any_log_holds_a_key(
+async def test_no_log_line_contains_a_key(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    ring = Ring(receiver)
-    await raw(server.port, request(f"/{ring.key}"))
-    await raw(server.port, f"POST /{ring.key} and more HTTP/1.1\r\n\r\n".encode())
-    assert len(ring.deliveries) == 1
-    assert ring.key not in caplog.text
+    expected = ExpectedKey(receiver)
+    await send_raw(server.port, request(f"/{expected.key}"))
+    await send_raw(server.port, f"POST /{expected.key} and more HTTP/1.1\r\n\r\n".encode())
+    assert len(expected.deliveries) == 1
+    assert expected.key not in caplog.text
 
 
 @pytest.mark.parametrize(
     "url", ["", "hooks.example.com", "ftp://x", "https://", "https://u:p@x.example", "https://x/?a=1"]
 )
-def test_a_public_url_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_public_url_is_refused(url: str) -> None:
     with pytest.raises(aw.InvalidInput, match="public_url"):
         aw.CallbackReceiver(url)
 
 
-async def test_it_mounts_in_an_aiohttp_application(receiver: aw.CallbackReceiver) -> None:
+async def test_the_receiver_mounts_in_an_aiohttp_application(receiver: aw.CallbackReceiver) -> None:
     app = web.Application()
     receiver.setup(app, path="/wm")
-    ring = Ring(receiver)
+    expected = ExpectedKey(receiver)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession() as session:
-        async with session.post(f"{base}/wm/{ring.key}", json={}) as answer:
-            assert answer.status == 200
-        async with session.post(f"{base}/{ring.key}", json={}) as answer:
-            assert answer.status == 404
+        async with session.post(f"{base}/wm/{expected.key}", json={}) as response:
+            assert response.status == 200
+        async with session.post(f"{base}/{expected.key}", json={}) as response:
+            assert response.status == 404
     await runner.cleanup()
-    assert len(ring.deliveries) == 1
+    assert len(expected.deliveries) == 1
 
 
 async def asgi_call(app: Any, scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
-    """A bare ASGI harness."""
-    waiting = list(messages)
+    """Call an ASGI application with these messages; returns what it sends."""
+    pending = list(messages)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+        return pending.pop(0) if pending else {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -275,46 +275,46 @@ def http(path: str, method: str = "POST") -> dict[str, Any]:
     return {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
 
 
-async def test_the_asgi_door_answers_as_the_others_do(receiver: aw.CallbackReceiver) -> None:
+async def test_the_asgi_bridge_responds_like_the_aiohttp_bridge(receiver: aw.CallbackReceiver) -> None:
     app = receiver.asgi()
-    ring = Ring(receiver)
+    expected = ExpectedKey(receiver)
     first = {"type": "http.request", "body": b'{"a"', "more_body": True}
-    sent = await asgi_call(app, http(f"/wm/{ring.key}"), first, {"type": "http.request", "body": b":1}"})
+    sent = await asgi_call(app, http(f"/wm/{expected.key}"), first, {"type": "http.request", "body": b":1}"})
     assert sent[0]["status"] == 200
-    assert ring.deliveries[0].body == b'{"a":1}'
-    assert ring.deliveries[0].content_type == "application/json"
-    for scope, expected in ((http("/nobody"), 404), (http("/x", "PUT"), 405), (http("/x", "GET"), 404)):
-        assert (await asgi_call(app, scope, {"type": "http.request"}))[0]["status"] == expected
+    assert expected.deliveries[0].body == b'{"a":1}'
+    assert expected.deliveries[0].content_type == "application/json"
+    for scope, code in ((http("/unknown"), 404), (http("/x", "PUT"), 405), (http("/x", "GET"), 404)):
+        assert (await asgi_call(app, scope, {"type": "http.request"}))[0]["status"] == code
     big = {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
-    assert (await asgi_call(app, http(f"/{ring.key}"), big))[0]["status"] == 413
-    assert (await asgi_call(app, http(f"/{ring.key}"), first))[0]["status"] == 400
+    assert (await asgi_call(app, http(f"/{expected.key}"), big))[0]["status"] == 413
+    assert (await asgi_call(app, http(f"/{expected.key}"), first))[0]["status"] == 400
     assert (await asgi_call(app, {"type": "websocket"}))[0]["type"] == "websocket.close"
     lifespan = await asgi_call(app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     assert [message["type"] for message in lifespan] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-async def test_lent_media_is_served_while_it_is_lent(
+async def test_lent_media_is_served_until_it_is_revoked(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver, picture: Any
 ) -> None:
     data = picture(padding=500_000)
-    link, lent = receiver.lend(aw.as_media(data, name="mark é.png"))
+    link, key_hash = receiver.lend(aw.as_media(data, name="mark é.png"))
     path = link.url.removeprefix(receiver.public_url)
     async with aiohttp.ClientSession() as session:
         base = f"http://127.0.0.1:{server.port}/wm"
-        async with session.get(base + path) as answer:
-            assert await answer.read() == data
-            assert answer.content_type == "image/png"
-        async with session.head(base + path) as answer:
-            assert answer.content_length == len(data)
-        receiver.revoke(lent)
-        async with session.get(base + path) as answer:
-            assert answer.status == 404
+        async with session.get(base + path) as response:
+            assert await response.read() == data
+            assert response.content_type == "image/png"
+        async with session.head(base + path) as response:
+            assert response.content_length == len(data)
+        receiver.revoke(key_hash)
+        async with session.get(base + path) as response:
+            assert response.status == 404
     sent = await asgi_call(receiver.asgi(), http(path, "GET"), {"type": "http.request"})
     assert sent[0]["status"] == 404
 
 
-async def test_it_speaks_tls_with_a_context_of_ones_own(receiver: aw.CallbackReceiver) -> None:
+async def test_the_server_speaks_tls_with_a_given_context(receiver: aw.CallbackReceiver) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     async with aw.CallbackServer(receiver, port=0, ssl=context) as server:
-        answer = await raw(server.port, request("/x"))
-    assert not answer.startswith(b"HTTP")
+        response = await send_raw(server.port, request("/x"))
+    assert not response.startswith(b"HTTP")

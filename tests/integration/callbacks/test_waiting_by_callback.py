@@ -1,4 +1,4 @@
-"""Jobs that end by callback: the provider's word counts, and a job ends whatever becomes of its callback."""
+"""Jobs that wait for callbacks: a query decides, and a lost or forged callback does not keep a job from ending."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import aiowatermark as aw
 from aiowatermark.callbacks.receiver import hash_key
 from aiowatermark.emulator import CallbackScript, Emulator, Fault
 
-Picture = Callable[..., bytes]
+ImageFactory = Callable[..., bytes]
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[aw.CallbackServer]:
-    """A receiver whose public URL is the server's own address."""
+    """A server whose receiver has the server's own address as its public URL."""
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm")
     async with aw.CallbackServer(receiver, port=0) as running:
         receiver.public_url = f"http://127.0.0.1:{running.port}/wm"
@@ -29,8 +29,8 @@ def client(emulator: Emulator, server: aw.CallbackServer, name: str = "gptge", *
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish"])
-async def test_a_job_ends_by_its_callback_with_one_query(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture, name: str
+async def test_a_callback_ends_its_job_with_one_query(
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory, name: str
 ) -> None:
     async with client(emulator, server, name) as running:
         result = await running.remove(picture(), deadline=20)
@@ -51,8 +51,8 @@ async def test_a_job_ends_by_its_callback_with_one_query(
         CallbackScript(half=True, copies=2),
     ],
 )
-async def test_a_callback_may_come_early_often_and_in_any_shape(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture, script: CallbackScript
+async def test_callbacks_may_arrive_early_repeatedly_and_in_any_encoding(
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory, script: CallbackScript
 ) -> None:
     emulator.script(script)
     polling = aw.Polling(first=1.5, factor=1, ceiling=1.5)
@@ -63,8 +63,8 @@ async def test_a_callback_may_come_early_often_and_in_any_shape(
     assert emulator.tasks[0].queries <= 2
 
 
-async def test_a_lost_callback_costs_one_interval(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture
+async def test_a_lost_callback_costs_one_polling_interval(
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
 ) -> None:
     emulator.script(CallbackScript(lost=True))
     async with client(emulator, server, polling=aw.Polling(first=0.2, factor=1, ceiling=1)) as running:
@@ -74,7 +74,7 @@ async def test_a_lost_callback_costs_one_interval(
 
 
 async def test_reordered_callbacks_end_their_own_jobs(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
 ) -> None:
     emulator.script(CallbackScript(reordered=True), times=4)
     async with client(emulator, server) as running:
@@ -83,20 +83,20 @@ async def test_reordered_callbacks_end_their_own_jobs(
     assert contents == [picture(padding=n) for n in range(4)]
 
 
-async def test_ten_thousand_forged_deliveries_to_a_real_key_change_nothing_and_cost_few_queries(
-    server: aw.CallbackServer, picture: Picture
+async def test_ten_thousand_forged_deliveries_to_a_valid_key_cost_few_queries_and_change_nothing(
+    server: aw.CallbackServer, picture: ImageFactory
 ) -> None:
     async with Emulator(restore=False, processing=0.5, callbacks=CallbackScript(lost=True)) as emulator:
         provider = emulator.provider("gptge")
         keys: list[str] = []
-        mint = server.receiver.create_url
+        create_url = server.receiver.create_url
 
-        def noted() -> tuple[str, str]:
-            url, callback = mint()
+        def recording_create_url() -> tuple[str, str]:
+            url, key_hash = create_url()
             keys.append(url.rsplit("/", 1)[1])
-            return url, callback
+            return url, key_hash
 
-        server.receiver.create_url = noted  # type: ignore[method-assign]
+        server.receiver.create_url = recording_create_url  # type: ignore[method-assign]
         polling = aw.Polling(first=1.2, factor=1, ceiling=1.2)
         async with aw.Client(provider, callbacks=server.receiver, polling=polling) as running:
             handle = await running.submit(picture(), deadline=20)
@@ -109,7 +109,9 @@ async def test_ten_thousand_forged_deliveries_to_a_real_key_change_nothing_and_c
         assert emulator.tasks[0].queries <= 4
 
 
-async def test_a_believed_callback_needs_no_query_and_must_name_the_task(emulator: Emulator, picture: Picture) -> None:
+async def test_a_trusted_callback_needs_no_query_and_must_name_the_task(
+    emulator: Emulator, picture: ImageFactory
+) -> None:
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm", verify=False)
     emulator.inject(Fault.status(500), step="query", times=None)
     async with aw.CallbackServer(receiver, port=0) as server:
@@ -118,61 +120,63 @@ async def test_a_believed_callback_needs_no_query_and_must_name_the_task(emulato
             result = await running.remove(picture(), deadline=20)
             emulator.script(CallbackScript(lost=True))
             handle = await running.submit(picture(), deadline=0.5)
-            callback = handle.record.callback
+            callback = handle._job.record.callback
             assert callback is not None
-            handle.on_delivery(aw.Delivery(b'{"data":{"task_id":"another","state":1,"file":"https://evil.example/x"}}'))
+            handle._job.on_delivery(
+                aw.Delivery(b'{"data":{"task_id":"another","state":1,"file":"https://evil.example/x"}}')
+            )
             with pytest.raises(aw.DeadlineExceeded):
                 await handle
     assert result.url
 
 
 async def test_deliveries_after_the_end_and_to_unknown_keys_are_answered_and_counted(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
 ) -> None:
     emulator.script(CallbackScript(copies=3, delay=0.0))
     async with client(emulator, server) as running:
         await running.remove(picture(), deadline=20)
         assert await server.receiver.receive("x" * 32, aw.Delivery(b"")) == 404
-        await _settled(emulator, 3)
+        await _wait_for_deliveries(emulator, 3)
     counts = server.receiver.counts
     assert counts["expected"] + counts["late"] == 3
     assert counts["unknown"] == 1
 
 
-async def _settled(emulator: Emulator, attempts: int) -> None:
+async def _wait_for_deliveries(emulator: Emulator, attempts: int) -> None:
     async with asyncio.timeout(5):
-        while len(emulator.deliveries) < attempts:  # noqa: ASYNC110 - the emulator tells nobody
+        while len(emulator.deliveries) < attempts:  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0.01)
 
 
-async def test_a_provider_that_does_not_call_back_is_polled_without_a_word(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture
+async def test_a_provider_without_callbacks_is_polled(
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
 ) -> None:
     async with client(emulator, server, "kaze") as running:
         assert (await running.remove(picture(), deadline=20)).url
     assert server.receiver.counts["received"] == 0
 
 
-async def test_only_the_hash_of_a_key_is_kept(server: aw.CallbackServer) -> None:
-    url, callback = server.receiver.create_url()
+async def test_the_receiver_stores_only_the_hash_of_a_key(server: aw.CallbackServer) -> None:
+    url, key_hash = server.receiver.create_url()
     key = url.rsplit("/", 1)[1]
     assert len(key) == 32
-    server.receiver.expect(callback, lambda _: None)
-    assert hash_key(key) == callback
+    server.receiver.expect(key_hash, lambda _: None)
+    assert hash_key(key) == key_hash
     assert key not in repr(vars(server.receiver))
 
 
-async def test_handlers_run_after_the_answer_and_what_they_raise_is_logged(
-    emulator: Emulator, picture: Picture, caplog: pytest.LogCaptureFixture
+async def test_handlers_run_in_the_background_and_what_they_raise_is_logged(
+    emulator: Emulator, picture: ImageFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm")
-    seen: list[tuple[str, aw.Status]] = []
+    handled: list[tuple[str, aw.Status]] = []
 
     @receiver.on_result
-    async def keep(result: aw.Result) -> None:
+    async def handle_result(result: aw.Result) -> None:
         await asyncio.sleep(0.05)
-        seen.append((result.key, result.snapshot.status))
-        raise RuntimeError("the database is gone")
+        handled.append((result.key, result.snapshot.status))
+        raise RuntimeError("the database is down")
 
     emulator.inject(Fault.failed(state=-7), step="submit")
     async with aw.CallbackServer(receiver, port=0) as server:
@@ -181,29 +185,29 @@ async def test_handlers_run_after_the_answer_and_what_they_raise_is_logged(
             with pytest.raises(aw.JobFailed):
                 await running.remove(picture(), key="bad", deadline=20)
             await running.remove(picture(), key="good", deadline=20)
-    assert sorted(seen) == [("bad", aw.Status.FAILED), ("good", aw.Status.SUCCEEDED)]
-    assert caplog.text.count("RuntimeError: the database is gone") == 2
+    assert sorted(handled) == [("bad", aw.Status.FAILED), ("good", aw.Status.SUCCEEDED)]
+    assert caplog.text.count("RuntimeError: the database is down") == 2
 
 
-async def test_listeners_get_every_jobs_last_snapshot_and_end_with_the_server(
-    emulator: Emulator, picture: Picture
+async def test_subscribers_get_every_jobs_final_snapshot_and_end_with_the_server(
+    emulator: Emulator, picture: ImageFactory
 ) -> None:
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm")
 
-    async def listen() -> list[str | None]:
+    async def collect_keys() -> list[str | None]:
         return [snapshot.key async for snapshot in receiver.deliveries()]
 
     async with aw.CallbackServer(receiver, port=0) as server:
         receiver.public_url = f"http://127.0.0.1:{server.port}"
-        listener = asyncio.create_task(listen())
+        subscriber = asyncio.create_task(collect_keys())
         await asyncio.sleep(0)
         async with client(emulator, server) as running:
             await asyncio.gather(*(running.remove(picture(), key=f"k{n}", deadline=20) for n in range(3)))
-    assert sorted(key or "" for key in await listener) == ["k0", "k1", "k2"]
+    assert sorted(key or "" for key in await subscriber) == ["k0", "k1", "k2"]
 
 
-async def test_a_provider_that_takes_only_links_is_lent_the_file(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture, tmp_path: Any
+async def test_a_file_is_served_to_a_provider_that_accepts_links_only(
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory, tmp_path: Any
 ) -> None:
     photos = [picture(300, 300, padding=400_000), picture(300, 300)]
     paths = [tmp_path / f"photo {n}.jpg" for n in range(2)]
@@ -215,8 +219,8 @@ async def test_a_provider_that_takes_only_links_is_lent_the_file(
         assert server.receiver._lent == {}
 
 
-async def test_the_usual_case_needs_about_one_query_a_job(
-    emulator: Emulator, server: aw.CallbackServer, picture: Picture
+async def test_two_hundred_jobs_with_callbacks_need_about_one_query_each(
+    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
 ) -> None:
     async with client(emulator, server) as running:
         await asyncio.gather(*(running.remove(picture(), deadline=30) for _ in range(200)))

@@ -1,4 +1,4 @@
-"""Slices follow the pace of the line, and whatever they do, base64 stays one text."""
+"""Chunk sizes follow the speed of the connection, and base64 stays one valid text whatever they are."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ DATA = random.Random(3).randbytes(9_000_001)  # noqa: S311 - bytes, not keys
 
 
 @pytest.fixture(autouse=True)
-def nothing_under_way() -> Iterator[None]:
-    """Each test says how many bodies are under way."""
+def reset_active_uploads() -> Iterator[None]:
+    """Undo what a test says about how many uploads are active."""
     yield
     ChunkSizer.active = 0
 
 
-@pytest.mark.parametrize("under_way", range(1, 9))
-def test_base64_is_one_text_on_a_line_that_is_quick_first_and_slow_later(under_way: int) -> None:
-    ChunkSizer.active = under_way
-    pace = ChunkSizer()
-    slices, parts = Base64Chunks(pace), []
+@pytest.mark.parametrize("active", range(1, 9))
+def test_base64_is_one_text_on_a_connection_that_is_fast_first_and_slow_later(active: int) -> None:
+    ChunkSizer.active = active
+    sizer = ChunkSizer()
+    splitter, encoded = Base64Chunks(sizer), []
     for number, start in enumerate(range(0, len(DATA), 1_000_000)):
-        for piece in slices.split(DATA[start : start + 1_000_000]):
-            parts.append(bytes(piece))
-            pace.adjust(0.0 if number < 4 else 10.0)
-            assert pace.size % 3 == 0
-    parts += map(bytes, slices.flush())
-    assert b"".join(parts) == base64.b64encode(DATA)
+        for chunk in splitter.split(DATA[start : start + 1_000_000]):
+            encoded.append(bytes(chunk))
+            sizer.adjust(0.0 if number < 4 else 10.0)
+            assert sizer.size % 3 == 0
+    encoded += map(bytes, splitter.flush())
+    assert b"".join(encoded) == base64.b64encode(DATA)

@@ -1,4 +1,4 @@
-"""Requests and transfers over real sockets: what travels, what does not, and what happens when it breaks."""
+"""Requests, uploads and downloads over real sockets: what is sent, what is not, and what happens on failures."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.transport.atomic_file import atomic_file, write_blocks
 from aiowatermark.transport.url_guard import is_public
 
-Picture = Callable[..., bytes]
+ImageFactory = Callable[..., bytes]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow at once."""
+def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry without delays."""
     monkeypatch.setattr("aiowatermark.transport.retry.backoff.full_jitter", lambda _: 0.0)
 
 
 @asynccontextmanager
-async def served(handler: Handler) -> AsyncIterator[str]:
-    """An address at which one handler answers everything."""
+async def http_server(handler: Handler) -> AsyncIterator[str]:
+    """A server whose only handler answers every request; yields its URL."""
     runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)  # type: ignore[arg-type]
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -44,16 +44,16 @@ async def served(handler: Handler) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def saved(emulator: Emulator, tmp_path: Path, picture: bytes, **settings: Any) -> bytes:
+async def remove_and_save(emulator: Emulator, tmp_path: Path, image: bytes, **settings: Any) -> bytes:
     async with aw.Client(emulator.provider("picwish"), **settings) as client:
-        result = await client.remove(picture)
+        result = await client.remove(image)
         path = await result.save(tmp_path / "clean.jpg")
     return path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish", "kaze", "dewatermark"])
-async def test_a_picture_goes_up_and_comes_down_whole(
-    emulator: Emulator, tmp_path: Path, picture: Picture, name: str
+async def test_an_image_is_uploaded_and_downloaded_unchanged(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory, name: str
 ) -> None:
     data = picture(padding=700_000)
     source = tmp_path / "photo.jpg"
@@ -67,7 +67,9 @@ async def test_a_picture_goes_up_and_comes_down_whole(
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "stream", "sized stream", "unseekable"])
-async def test_any_source_goes_up_whole(emulator: Emulator, tmp_path: Path, picture: Picture, kind: str) -> None:
+async def test_every_kind_of_source_is_uploaded_unchanged(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory, kind: str
+) -> None:
     data = picture(padding=600_001)
 
     async def blocks() -> AsyncIterator[bytes]:
@@ -77,9 +79,9 @@ async def test_any_source_goes_up_whole(emulator: Emulator, tmp_path: Path, pict
     path = tmp_path / "p.jpg"
     path.write_bytes(b"before" + data)
     options: dict[str, Any] = {"size": len(data)} if kind == "sized stream" else {}
-    with path.open("rb") as opened:
-        opened.seek(6)
-        sources: dict[str, Any] = {"bytes": data, "file": opened, "stream": blocks(), "sized stream": blocks()}
+    with path.open("rb") as file:
+        file.seek(6)
+        sources: dict[str, Any] = {"bytes": data, "file": file, "stream": blocks(), "sized stream": blocks()}
         sources["unseekable"] = _Pipe(data)
         async with aw.Client(emulator.provider("kaze")) as client:
             result = await client.remove(sources[kind], **options)
@@ -93,8 +95,8 @@ class _Pipe:
         self.data = data
 
     def read(self, size: int = -1) -> bytes:
-        part, self.data = self.data[:size], self.data[size:]
-        return part
+        block, self.data = self.data[:size], self.data[size:]
+        return block
 
     def readable(self) -> bool:
         return True
@@ -104,8 +106,8 @@ class _Pipe:
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish", "kaze", "dewatermark"])
-async def test_an_answer_lost_after_the_work_is_paid_once_and_in_doubt(
-    emulator: Emulator, picture: Picture, name: str
+async def test_a_submission_whose_answer_is_lost_is_charged_once_and_in_doubt(
+    emulator: Emulator, picture: ImageFactory, name: str
 ) -> None:
     emulator.inject(Fault.dropped_after(), provider=name, step="submit")
     async with aw.Client(emulator.provider(name)) as client:
@@ -115,8 +117,8 @@ async def test_an_answer_lost_after_the_work_is_paid_once_and_in_doubt(
 
 
 @pytest.mark.parametrize("fault", [Fault.dropped_before(), Fault.garbage(), Fault.status(500), Fault.stalled()])
-async def test_nothing_that_breaks_after_bytes_left_is_sent_again(
-    emulator: Emulator, picture: Picture, fault: Fault, monkeypatch: pytest.MonkeyPatch
+async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
+    emulator: Emulator, picture: ImageFactory, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
     emulator.inject(fault, provider="picwish", step="submit")
@@ -128,46 +130,48 @@ async def test_nothing_that_breaks_after_bytes_left_is_sent_again(
     assert len(emulator.tasks) <= 1
 
 
-async def test_a_refused_connection_is_tried_again_and_then_unavailable(picture: Picture) -> None:
+async def test_a_refused_connection_is_retried_and_then_raises_provider_unavailable(picture: ImageFactory) -> None:
     async with aw.Client(aw.PicWish("canary", base_url="http://127.0.0.1:9")) as client:
         with pytest.raises(aw.ProviderUnavailable) as caught:
             await client.remove(picture())
     assert caught.value.sent is False
 
 
-async def test_a_cut_download_is_resumed(emulator: Emulator, tmp_path: Path, picture: Picture) -> None:
+async def test_an_interrupted_download_is_resumed(emulator: Emulator, tmp_path: Path, picture: ImageFactory) -> None:
     data = picture(padding=900_000)
     emulator.inject(Fault.cut(300_000), step="result")
     emulator.inject(Fault.dropped_before(), step="result")
     emulator.inject(Fault.status(503), step="result")
-    assert await saved(emulator, tmp_path, data) == data
+    assert await remove_and_save(emulator, tmp_path, data) == data
     assert [path.name for path in tmp_path.iterdir()] == ["clean.jpg"]
 
 
-async def test_an_expired_link_is_asked_for_anew_once(emulator: Emulator, tmp_path: Path, picture: Picture) -> None:
+async def test_an_expired_result_url_is_requested_again_once(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory
+) -> None:
     data = picture()
     emulator.inject(Fault.expired(), step="result")
-    assert await saved(emulator, tmp_path, data) == data
+    assert await remove_and_save(emulator, tmp_path, data) == data
     emulator.inject(Fault.expired(), step="result", times=None)
     with pytest.raises(aw.ResultExpired) as caught:
-        await saved(emulator, tmp_path, data)
+        await remove_and_save(emulator, tmp_path, data)
     assert caught.value.provider == "picwish"
     assert "?" not in str(caught.value).replace("?…", "")
 
 
-async def test_a_download_that_never_gets_whole_leaves_no_debris(
-    emulator: Emulator, tmp_path: Path, picture: Picture
+async def test_a_download_that_never_completes_leaves_no_files(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory
 ) -> None:
     emulator.inject(Fault.cut(10), step="result", times=None)
     with pytest.raises(aw.TransferFailed, match="whole"):
-        await saved(emulator, tmp_path, picture(padding=5000))
+        await remove_and_save(emulator, tmp_path, picture(padding=5000))
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_server_that_ignores_ranges_makes_a_download_start_over(tmp_path: Path) -> None:
+async def test_a_download_starts_over_if_the_server_ignores_ranges(tmp_path: Path) -> None:
     calls: list[str | None] = []
 
-    async def half_then_whole(request: web.Request) -> web.StreamResponse:
+    async def half_then_everything(request: web.Request) -> web.StreamResponse:
         calls.append(request.headers.get("Range"))
         response = web.StreamResponse(headers={"Content-Length": "100000", "ETag": '"one"'})
         await response.prepare(request)
@@ -176,14 +180,14 @@ async def test_a_server_that_ignores_ranges_makes_a_download_start_over(tmp_path
             request.transport.abort()
         return response
 
-    async with served(half_then_whole) as url:
-        path = await fetched(url + "/a", tmp_path / "out")
+    async with http_server(half_then_everything) as url:
+        path = await download(url + "/a", tmp_path / "out")
     assert path.read_bytes() == b"x" * 100_000
     assert calls == [None, "bytes=50000-"]
 
 
-async def fetched(url: str, path: Path, **limits: Any) -> Path:
-    """Save one link as if it were a result."""
+async def download(url: str, path: Path, **limits: Any) -> Path:
+    """Download a URL as if it were a result."""
     from aiowatermark.transport.http import HttpTransport
 
     async with HttpTransport(aw.PicWish("canary", base_url="http://127.0.0.1:9")) as transport:
@@ -191,34 +195,34 @@ async def fetched(url: str, path: Path, **limits: Any) -> Path:
     return path
 
 
-async def test_a_link_travels_byte_for_byte_and_without_the_key(tmp_path: Path) -> None:
-    seen: list[tuple[str, Any]] = []
+async def test_a_url_is_requested_byte_for_byte_and_without_the_key(tmp_path: Path) -> None:
+    requests: list[tuple[str, Any]] = []
 
-    async def note(request: web.Request) -> web.StreamResponse:
-        seen.append((request.raw_path, request.headers))
+    async def record_request(request: web.Request) -> web.StreamResponse:
+        requests.append((request.raw_path, request.headers))
         return web.Response(body=b"result")
 
     target = "/a%2Fb%7Ec/%41?sig=a%2Fb%2B%3D+~,:@"
-    async with served(note) as url:
-        await fetched(url + target, tmp_path / "out")
-    (raw, headers), *_ = seen
-    assert raw == target
+    async with http_server(record_request) as url:
+        await download(url + target, tmp_path / "out")
+    (raw_path, headers), *_ = requests
+    assert raw_path == target
     assert not {"X-API-KEY", "Authorization", "Cookie"} & set(headers)
 
 
-async def test_more_bytes_than_allowed_are_refused(tmp_path: Path) -> None:
-    async def big(_: web.Request) -> web.StreamResponse:
+async def test_a_result_larger_than_allowed_is_refused(tmp_path: Path) -> None:
+    async def large_result(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b"x" * 2000)
 
-    async with served(big) as url:
+    async with http_server(large_result) as url:
         with pytest.raises(aw.TransferFailed, match="1000 bytes"):
-            await fetched(url, tmp_path / "out", max_bytes=1000)
+            await download(url, tmp_path / "out", max_bytes=1000)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("target", ["", "missing/clean.jpg"])
-async def test_a_path_that_cannot_be_written_is_one_clear_error(
-    emulator: Emulator, tmp_path: Path, picture: Picture, target: str
+async def test_a_path_that_cannot_be_written_raises_invalid_input(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory, target: str
 ) -> None:
     async with aw.Client(emulator.provider("picwish")) as client:
         result = await client.remove(picture())
@@ -227,13 +231,13 @@ async def test_a_path_that_cannot_be_written_is_one_clear_error(
         await result.save(tmp_path / "clean.jpg")
 
 
-async def test_a_full_disk_is_one_clear_error_and_leaves_no_debris(
-    emulator: Emulator, tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_disk_raises_transfer_failed_and_leaves_no_files(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: int) -> None:
+    def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail)
     async with aw.Client(emulator.provider("picwish")) as client:
         result = await client.remove(picture())
         with pytest.raises(aw.TransferFailed, match="No space left"):
@@ -241,8 +245,8 @@ async def test_a_full_disk_is_one_clear_error_and_leaves_no_debris(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_that_shrinks_while_it_is_sent_is_one_clear_error(
-    emulator: Emulator, tmp_path: Path, picture: Picture
+async def test_a_file_that_shrinks_while_it_is_sent_raises_transfer_failed(
+    emulator: Emulator, tmp_path: Path, picture: ImageFactory
 ) -> None:
     source = tmp_path / "photo.jpg"
     source.write_bytes(picture(padding=4_000_000))
@@ -257,42 +261,42 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_one_clear_error(
     assert emulator.charged["picwish"] == 0
 
 
-async def test_progress_is_told_and_ends_with_everything_sent(emulator: Emulator, picture: Picture) -> None:
-    told: list[tuple[int, int | None]] = []
+async def test_progress_is_reported_and_ends_with_everything_sent(emulator: Emulator, picture: ImageFactory) -> None:
+    reports: list[tuple[int, int | None]] = []
     async with aw.Client(emulator.provider("picwish")) as client:
-        await client.remove(picture(padding=2_000_000), progress=lambda sent, total: told.append((sent, total)))
-    assert told == sorted(told)
-    assert told[-1][0] == told[-1][1]
-    assert len(told) > 5
+        await client.remove(picture(padding=2_000_000), progress=lambda sent, total: reports.append((sent, total)))
+    assert reports == sorted(reports)
+    assert reports[-1][0] == reports[-1][1]
+    assert len(reports) > 5
 
 
-async def test_a_redirect_of_the_api_is_not_followed_with_the_key(picture: Picture) -> None:
-    seen: list[Any] = []
+async def test_a_redirect_of_the_api_is_not_followed(picture: ImageFactory) -> None:
+    redirected: list[Any] = []
 
-    async def elsewhere(request: web.Request) -> web.StreamResponse:
-        seen.append(request.headers)
+    async def record_request(request: web.Request) -> web.StreamResponse:
+        redirected.append(request.headers)
         return web.Response()
 
-    async with served(elsewhere) as other:
+    async with http_server(record_request) as other_url:
 
-        async def away(_: web.Request) -> web.StreamResponse:
-            return web.Response(status=307, headers={"Location": other})
+        async def redirect(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=307, headers={"Location": other_url})
 
-        async with served(away) as url, aw.Client(aw.PicWish("canary", base_url=url)) as client:
+        async with http_server(redirect) as url, aw.Client(aw.PicWish("canary", base_url=url)) as client:
             with pytest.raises(aw.WatermarkError):
                 await client.remove(picture())
-    assert seen == []
+    assert redirected == []
 
 
-async def test_a_stalled_upload_ends_with_its_watchdog(tmp_path: Path, picture: Picture) -> None:
+async def test_the_watchdog_ends_a_stalled_upload(tmp_path: Path, picture: ImageFactory) -> None:
     source = tmp_path / "photo.jpg"
     source.write_bytes(picture(padding=40_000_000))
 
-    async def deaf(request: web.Request) -> web.StreamResponse:
+    async def never_read(request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         return web.Response()
 
-    async with served(deaf) as url:
+    async with http_server(never_read) as url:
         from aiowatermark.transport.http import HttpTransport
 
         provider = aw.PicWish("canary", base_url=url)
@@ -301,7 +305,7 @@ async def test_a_stalled_upload_ends_with_its_watchdog(tmp_path: Path, picture: 
                 await client.submit(source)
 
 
-async def test_a_users_session_serves_the_api_and_is_not_closed(emulator: Emulator, picture: Picture) -> None:
+async def test_a_users_session_serves_the_api_and_is_not_closed(emulator: Emulator, picture: ImageFactory) -> None:
     import aiohttp
 
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as session:
@@ -311,12 +315,12 @@ async def test_a_users_session_serves_the_api_and_is_not_closed(emulator: Emulat
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1/a", "http://result.example/a", "ftp://x.example/a", "https:///a"])
-async def test_result_links_that_are_not_https_are_not_fetched(tmp_path: Path, url: str) -> None:
+async def test_result_urls_that_are_not_https_are_not_requested(tmp_path: Path, url: str) -> None:
     with pytest.raises(aw.TransferFailed):
-        await fetched(url, tmp_path / "out")
+        await download(url, tmp_path / "out")
 
 
-async def test_a_public_provider_cannot_send_us_to_a_private_host(tmp_path: Path) -> None:
+async def test_a_public_provider_cannot_make_the_client_request_a_private_host(tmp_path: Path) -> None:
     from aiowatermark.transport.http import HttpTransport
 
     async with HttpTransport(aw.PicWish("canary")) as transport:
@@ -326,7 +330,7 @@ async def test_a_public_provider_cannot_send_us_to_a_private_host(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("address", "yes"),
+    ("address", "public"),
     [
         ("93.184.216.34", True),
         ("2606:2800:220:1::1", True),
@@ -343,63 +347,63 @@ async def test_a_public_provider_cannot_send_us_to_a_private_host(tmp_path: Path
         ("ff02::1", False),
     ],
 )
-def test_only_addresses_of_the_open_internet_are_public(address: str, *, yes: bool) -> None:
-    assert is_public(address) is yes
+def test_only_addresses_of_the_public_internet_are_public(address: str, *, public: bool) -> None:
+    assert is_public(address) is public
 
 
-async def test_base64_in_json_is_encoded_in_a_stream_as_the_standard_library_does(picture: Picture) -> None:
+async def test_base64_that_is_streamed_into_json_equals_the_standard_librarys(picture: ImageFactory) -> None:
     for padding in (0, 1, 2, 300_000, 300_001):
         data = picture(padding=padding)
         bodies: list[bytes] = []
 
-        async def keep(request: web.Request) -> web.StreamResponse:
+        async def record_body(request: web.Request) -> web.StreamResponse:
             body = b"".join([chunk async for chunk in request.content.iter_any()])
             bodies.append(body)  # noqa: B023
             assert request.content_length == len(body)
             return web.json_response({"code": 0, "data": {"task_id": "t", "status": "failed"}})
 
-        async with served(keep) as url, aw.Client(aw.Kaze("canary", base_url=url)) as client:
+        async with http_server(record_body) as url, aw.Client(aw.Kaze("canary", base_url=url)) as client:
             await client.submit(data)
         assert json.loads(bodies[0]) == {"image_base64": base64.b64encode(data).decode()}
 
 
-async def test_a_client_on_another_loop_is_a_clear_error(emulator: Emulator) -> None:
+async def test_using_a_client_on_another_loop_raises_invalid_input(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("picwish")) as client:
 
-        def elsewhere() -> None:
+        def submit_on_another_loop() -> None:
             with pytest.raises(aw.InvalidInput, match="loop"):
-                asyncio.run(client.submit("https://pictures.example/a.png"))
+                asyncio.run(client.submit("https://images.example/a.png"))
 
-        await asyncio.to_thread(elsewhere)
+        await asyncio.to_thread(submit_on_another_loop)
 
 
-async def test_a_link_is_fetched_where_a_provider_takes_files_only(emulator: Emulator, picture: Picture) -> None:
+async def test_a_link_is_downloaded_for_a_provider_that_accepts_files_only(
+    emulator: Emulator, picture: ImageFactory
+) -> None:
     data = picture(padding=300_000)
     async with aw.Client(emulator.provider("dewatermark")) as client:
         result = await client.remove(emulator.host(data))
         assert await result.read() == data
         with pytest.raises(aw.InvalidInput, match="404"):
-            await client.remove(emulator.host(data).split("?", maxsplit=1)[0] + "-gone")
+            await client.remove(emulator.host(data).split("?", maxsplit=1)[0] + "-missing")
     assert emulator.charged["dewatermark"] == 1
 
 
-async def test_a_save_cancelled_while_it_begins_leaves_no_debris(tmp_path: Path) -> None:
-    from aiowatermark.transport.atomic_file import atomic_file
-
-    async def begin() -> None:
+async def test_a_save_that_is_cancelled_while_it_starts_leaves_no_files(tmp_path: Path) -> None:
+    async def hold_open() -> None:
         async with atomic_file(tmp_path / "clean.jpg"):
             await asyncio.Event().wait()
 
-    for turns in range(4):
-        task = asyncio.create_task(begin())
-        for _ in range(turns):
+    for steps in range(4):
+        task = asyncio.create_task(hold_open())
+        for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_result_hosts(
+async def test_netrc_passwords_are_not_sent_to_result_hosts_even_if_the_users_session_trusts_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import aiohttp
@@ -409,87 +413,85 @@ async def test_a_users_session_that_trusts_the_environment_shows_no_password_to_
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password canary-netrc\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    seen: list[Any] = []
+    headers: list[dict[str, str]] = []
 
-    async def note(request: web.Request) -> web.StreamResponse:
-        seen.append(dict(request.headers))
+    async def record_headers(request: web.Request) -> web.StreamResponse:
+        headers.append(dict(request.headers))
         return web.Response(body=b"result")
 
     provider = aw.PicWish("canary", base_url="http://127.0.0.1:9")
     async with (
-        served(note) as url,
+        http_server(record_headers) as url,
         aiohttp.ClientSession(trust_env=True) as session,
         HttpTransport(provider, user_session=session) as transport,
     ):
         await transport.download(url, tmp_path / "out", None)
-    assert "Authorization" not in seen[0]
+    assert "Authorization" not in headers[0]
 
 
-@pytest.mark.parametrize("gathered", [300, 4 << 20])
-@pytest.mark.parametrize("taken", [1, 7, 1000, None])
-async def test_a_file_is_whole_however_much_the_system_takes_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None, gathered: int
+@pytest.mark.parametrize("batch_bytes", [300, 4 << 20])
+@pytest.mark.parametrize("bytes_per_call", [1, 7, 1000, None])
+async def test_a_file_is_complete_however_few_bytes_one_system_call_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_per_call: int | None, batch_bytes: int
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", gathered)
+    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", batch_bytes)
     monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
     writev = os.writev
-    if taken is None:
+    if bytes_per_call is None:
         monkeypatch.delattr(os, "writev")
     else:
-        monkeypatch.setattr(os, "writev", lambda fd, views: writev(fd, [b"".join(views)[:taken]]))
+        monkeypatch.setattr(os, "writev", lambda fd, views: writev(fd, [b"".join(views)[:bytes_per_call]]))
     blocks = [bytes([number]) * number for number in range(1, 60)]
 
-    async def coming() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncIterator[bytes]:
         for block in blocks:
             yield block
 
-    target = tmp_path / "whole.bin"
+    target = tmp_path / "result.bin"
     async with atomic_file(target) as part:
-        assert await write_blocks(part.file, coming()) == sum(map(len, blocks))
+        assert await write_blocks(part.file, stream()) == sum(map(len, blocks))
     assert target.read_bytes() == b"".join(blocks)
 
 
-async def test_a_disk_that_fills_up_in_the_middle_is_told_and_nothing_is_left(
+async def test_a_disk_that_fills_up_during_the_write_raises_transfer_failed_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", 300)
     monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
-    writev, room = os.writev, [1000]
+    writev, free_bytes = os.writev, [1000]
 
-    def full(fd: int, views: list[memoryview]) -> int:
-        room[0] -= sum(map(len, views))
-        if room[0] < 0:
+    def limited_writev(fd: int, views: list[memoryview]) -> int:
+        free_bytes[0] -= sum(map(len, views))
+        if free_bytes[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         return writev(fd, views)
 
-    async def coming() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield bytes(50)
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(os, "writev", full)
+    monkeypatch.setattr(os, "writev", limited_writev)
     with pytest.raises(aw.TransferFailed, match="No space left"):
-        async with atomic_file(tmp_path / "whole.bin") as part:
-            await write_blocks(part.file, coming())
+        async with atomic_file(tmp_path / "result.bin") as part:
+            await write_blocks(part.file, stream())
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_calling_off_a_write_leaves_no_thread_and_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelling_a_write_leaves_no_thread_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", 300)
     monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
 
-    async def endless() -> AsyncIterator[bytes]:
+    async def endless_stream() -> AsyncIterator[bytes]:
         while True:
             yield bytes(50)
             await asyncio.sleep(0)
 
-    async def saving() -> None:
-        async with atomic_file(tmp_path / "whole.bin") as part:
-            await write_blocks(part.file, endless())
+    async def save() -> None:
+        async with atomic_file(tmp_path / "result.bin") as part:
+            await write_blocks(part.file, endless_stream())
 
-    task = asyncio.create_task(saving())
+    task = asyncio.create_task(save())
     for _ in range(100):
         await asyncio.sleep(0)
     task.cancel()
