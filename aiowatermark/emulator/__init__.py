@@ -1,7 +1,7 @@
-"""The five APIs on loopback, for tests and for a first try without an account.
+"""The emulator: the five providers' APIs on loopback, for tests and for trying the SDK without an account.
 
-They are strict about what the documents require, really restore pictures and videos (or with `restore=False` hand
-them back as they came), count what they would have charged, and go wrong on demand.
+It refuses what the providers' documents do not allow, removes watermarks from images and videos (with
+`restore=False` it returns each file unchanged), counts what it would have charged, and injects faults on demand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,28 @@
-"""The emulator itself: two servers on loopback, what stands behind them, and what a test may ask of it."""
+"""The emulator: two HTTP servers on loopback, the parts behind them, and what a test can configure and observe.
+
+    part                    role
+    API server              the five APIs (`apis/`) on `base_url`; each route behind fault injection
+    storage server          signed URLs of results and uploads on `storage_url`; a separate origin, because real
+                            results lie on other hosts, where an SDK must not send its credentials
+    JobService              tasks, charges, refunds
+    ImageWorker             restores images in threads
+    VideoWorker             restores videos, each in a process
+    CallbackSender          POSTs to callback URLs
+    ObjectStore             results and uploads, in memory and in a temporary directory
+
+Opened in this order, and closed in the reverse one: temporary directory, thread pools, HTTP session, callback sender,
+job service, storage server, API server. So no request arrives after the parts that serve it have been closed, and no
+work outlives the session and the threads that it uses. The storage server is first because links need its URL.
+
+Invariants: nothing but loopback is ever contacted; after closing there is no asyncio task, thread, process or file
+left; keys never appear in a repr. `charged`, `tasks` and the other observations stay readable after closing.
+
+Everything runs on one event loop. Handlers run concurrently, but change accounts, tasks and queues between awaits only.
+Threads and processes get bytes or paths and return values; they share no state. There are two pools of two threads,
+so that file access never waits for inpainting, which takes 50 to 310 ms per megapixel.
+
+An error or a cancellation while opening closes what is open already, then is raised.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +40,7 @@ from attrs import define, field
 from ..provider import Polling, Provider
 from ..providers import provider_class
 from .apis import APIS
-from .backend.accounts import Account, ApiKeys, Credential, new_keys
+from .backend.accounts import Account, ApiKeys, Credential, create_keys
 from .backend.image_worker import ImageWorker
 from .backend.jobs import JobService, Processing
 from .backend.links import LinkFetcher
@@ -33,32 +57,38 @@ from .web.fault_queue import FaultQueue
 from .web.server import HttpServers
 
 _POLLING = Polling(first=0.02, factor=1.5, ceiling=0.25)
+_DEFAULT_CREDITS = 1000
 
 
-def _keys(given: Mapping[str, Credential] | None) -> ApiKeys:
-    return new_keys({name: dialect.paired for name, dialect in APIS.items()}, given)
+def _complete_keys(chosen: Mapping[str, Credential] | None) -> ApiKeys:
+    return create_keys({name: api.has_secret for name, api in APIS.items()}, chosen)
 
 
 @define(eq=False, kw_only=True)
 class Emulator:
-    """The five APIs on loopback, strict about what their documents require, restoring what they are given.
+    """The five APIs on loopback, strict about what their documents require; use it as an async context manager.
 
-    `processing`: seconds a job takes, or a function of the `Task`. `mark`: the known mark, a PNG with alpha (bytes or
-    path). `callbacks`: how callbacks come unless `script` said otherwise. `keys`: provider name to key, or to (app
-    key, secret) for photoeraser; random where not given. `credits`: the balance everywhere, or by provider.
-    `restore=False` answers every file as it came and needs no OpenCV. `sync_limit`: how many seconds `sync=1` waits.
-    `link_lifetime`, `upload_lifetime`: seconds for which signed links are valid (by default what each provider
-    documents, and 900). `clock`: seconds since 1970, for tests that turn it.
+    `host`, `port`, `storage_port`: where to listen; port 0 selects a free port. `processing`: seconds that a job
+    takes, or a function of its `EmulatedTask`. `mark`: the known watermark, a PNG with alpha (bytes or path).
+    `callbacks`: how callbacks are sent unless `script` defines it for a job. `keys`: provider name to key, or to (app
+    key, secret) for photoeraser; random for those that are not given. `credits`: the balance of every account, or a
+    mapping by provider. `restore=False` returns every file unchanged and needs no OpenCV. `sync_limit`: seconds for
+    which `sync=1` waits at most. `link_lifetime`, `upload_lifetime`: seconds for which signed URLs of results and of
+    uploads are valid; by default what each provider documents for results. `clock`: returns seconds since 1970; a test
+    can pass a clock that it controls.
+
+    Raises ValueError for a key of an unknown provider.
     """
 
+    # not named `host`, which is a method
     address: str = field(default="127.0.0.1", alias="host")
     port: int = 0
     storage_port: int = 0
     processing: Processing = 0.05
     mark: bytes | str | Path | None = field(default=None, repr=False)
     callbacks: CallbackScript | None = None
-    keys: ApiKeys = field(default=None, converter=_keys)
-    credits: float | Mapping[str, float] = 1000
+    keys: ApiKeys = field(default=None, converter=_complete_keys)
+    credits: float | Mapping[str, float] = _DEFAULT_CREDITS
     restore: bool = True
     sync_limit: float = 30.0
     link_lifetime: float | None = None
@@ -75,14 +105,16 @@ class Emulator:
     _storage: StorageHost = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        given = self.credits
-        limits = {name: given.get(name, 1000) if isinstance(given, Mapping) else given for name in APIS}
-        self._accounts = {name: Account(self.keys[name], limits[name]) for name in APIS}
+        credits_ = self.credits
+        balances = {
+            name: credits_.get(name, _DEFAULT_CREDITS) if isinstance(credits_, Mapping) else credits_ for name in APIS
+        }
+        self._accounts = {name: Account(self.keys[name], balances[name]) for name in APIS}
 
     async def __aenter__(self) -> Self:
-        """Start serving. Raises ModuleNotFoundError when restoring is wanted and OpenCV is not there."""
-        if self.restore and (sentence := missing_extra("cv2")):
-            raise ModuleNotFoundError(sentence)
+        """Start serving. Raises ModuleNotFoundError if OpenCV is needed and not installed, OSError for a used port."""
+        if self.restore and (message := missing_extra("cv2")):
+            raise ModuleNotFoundError(message)
         try:
             await self._open(self._stack)
         except BaseException:
@@ -93,97 +125,108 @@ class Emulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop serving; nothing is left behind, no task, no thread, no file."""
+        """Stop serving; cancel all work, and remove all threads, processes and files."""
         await self._stack.aclose()
 
     @property
     def charged(self) -> dict[str, int]:
-        """How many charges each provider made, refunds taken off."""
+        """Return the number of charges by provider, without those that were refunded."""
         return {name: account.charges for name, account in self._accounts.items()}
 
     @property
     def refunded(self) -> dict[str, int]:
-        """How many charges each provider took back."""
+        """Return the number of refunded charges by provider."""
         return {name: account.refunds for name, account in self._accounts.items()}
 
     @property
     def balance(self) -> dict[str, float]:
-        """How many credits are left with each provider."""
+        """Return the remaining credits by provider."""
         return {name: account.remaining for name, account in self._accounts.items()}
 
     @property
     def tasks(self) -> Sequence[EmulatedTask]:
-        """Every job, oldest first."""
+        """Return all tasks, oldest first."""
         return tuple(self._jobs.tasks)
 
     @property
     def deliveries(self) -> Sequence[CallbackAttempt]:
-        """Every POST to a callback URL, oldest first, and what came of it."""
+        """Return every POST to a callback URL with its outcome, oldest first."""
         return tuple(self._jobs.callback_sender.attempts)
 
     @property
     def leaks(self) -> int:
-        """How many requests to the storage host carried a credential."""
+        """Return the number of requests to the storage server that carried a credential."""
         return self._storage.leaks
 
     def provider(self, name: str, **settings: Any) -> Provider:
-        """A provider that speaks to this emulator, with its key, polling fast and without a rate limit."""
+        """Return a provider for this emulator, with its key, with fast polling and without a rate limit.
+
+        `settings`: further arguments of the provider's class, or other values for these.
+        """
         key = self.keys[name]
         credentials = (key,) if isinstance(key, str) else key
-        chosen = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
-        return provider_class(name)(*credentials, **chosen)
+        arguments = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
+        return provider_class(name)(*credentials, **arguments)
 
     def host(self, data: bytes, name: str = "picture.jpg") -> str:
-        """Put a file on the storage host; gives a link to it that needs no key."""
+        """Store a file on the storage server and return a URL to it that needs no key."""
         return self._jobs.objects.host(data, name)
 
     def inject(self, fault: Fault, provider: str | None = None, step: str | None = None, times: int | None = 1) -> None:
-        """Let something go wrong with the next request that fits, `times` times (None: for ever).
+        """Let a fault occur in the next `times` matching requests (None: in all of them).
 
-        Steps: submit, query, result, ticket, upload, start, credits; None fits all. Faults are taken in the order in
-        which they were injected. Raises ValueError for a provider, step or number that can never fit.
+        `provider` and `step`: None matches all; steps are submit, query, result, ticket, upload, start and credits.
+        Faults are used in the order in which they were injected, one per request. Raises ValueError for an unknown
+        provider, for a step at which this fault cannot occur, and for `times` below 1.
         """
         _check_name(provider, APIS, "provider")
         _check_name(step, fault.steps & STEPS, "step for this fault")
         self._faults.add(fault, provider=provider, step=step, times=times)
 
     def heal(self) -> None:
-        """Forget all faults that have not struck yet."""
+        """Remove all injected faults that have not occurred yet."""
         self._faults.clear()
 
     def script(self, callback: CallbackScript, provider: str | None = None, times: int | None = 1) -> None:
-        """Say how the callback of the next job comes, or of the next `times` jobs (None: of all)."""
+        """Define how the callbacks of the next `times` jobs are sent (None: of all jobs).
+
+        Raises ValueError for an unknown provider and for `times` below 1.
+        """
         _check_name(provider, APIS, "provider")
         self._scripts.add(callback, provider=provider, times=times)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-", ignore_cleanup_errors=True))
-        files, hands = ThreadPool(), ThreadPool()
-        stack.push_async_callback(hands.close)
-        stack.push_async_callback(files.close)
-        lifetimes = {name: self.link_lifetime or dialect.lifetime for name, dialect in APIS.items()}
-        shelf = ObjectStore(Path(directory), Signer(self.clock), lifetimes, self.upload_lifetime)
-        await self._build(stack, shelf, files, hands)
-        servers = HttpServers(self._faults, files)
-        self._storage = StorageHost(shelf, files)
+        file_pool, cpu_pool = ThreadPool(), ThreadPool()
+        stack.push_async_callback(cpu_pool.close)
+        stack.push_async_callback(file_pool.close)
+        lifetimes = {name: self.link_lifetime or api.lifetime for name, api in APIS.items()}
+        objects = ObjectStore(Path(directory), Signer(self.clock), lifetimes, self.upload_lifetime)
+        await self._build_jobs(stack, objects, file_pool, cpu_pool)
+        servers = HttpServers(self._faults, file_pool)
+        self._storage = StorageHost(objects, file_pool)
         self.storage_url = await stack.enter_async_context(
             servers.serve([self._storage], self.address, self.storage_port)
         )
-        shelf.base_url = self.storage_url
-        dialects = [dialect(self._jobs) for dialect in APIS.values()]
-        self.base_url = await stack.enter_async_context(servers.serve(dialects, self.address, self.port))
+        # before the API server accepts the first request
+        objects.base_url = self.storage_url
+        apis = [api(self._jobs) for api in APIS.values()]
+        self.base_url = await stack.enter_async_context(servers.serve(apis, self.address, self.port))
 
-    async def _build(self, stack: AsyncExitStack, shelf: ObjectStore, files: ThreadPool, hands: ThreadPool) -> None:
-        """Make the desk and what works for it."""
+    async def _build_jobs(
+        self, stack: AsyncExitStack, objects: ObjectStore, file_pool: ThreadPool, cpu_pool: ThreadPool
+    ) -> None:
+        """Create the job service with its workers."""
         mark = self.mark
         if mark is not None and not isinstance(mark, bytes):
-            mark = await files.run(Path(mark).read_bytes)
+            mark = await file_pool.run(Path(mark).read_bytes)
+        # no cookies: the providers would not send back what a customer's server sets
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         self._jobs = JobService(
             accounts=self._accounts,
-            objects=shelf,
-            image_worker=ImageWorker(self.restore, mark, LinkFetcher(session), shelf, hands),
-            video_worker=VideoWorker(self.restore, mark, shelf, files),
+            objects=objects,
+            image_worker=ImageWorker(self.restore, mark, LinkFetcher(session), objects, cpu_pool),
+            video_worker=VideoWorker(self.restore, mark, objects, file_pool),
             callback_sender=CallbackSender(session),
             faults=self._faults,
             scripts=self._scripts,
@@ -198,4 +241,4 @@ class Emulator:
 
 def _check_name(name: str | None, names: Mapping[str, object] | frozenset[str], what: str) -> None:
     if name is not None and name not in names:
-        raise ValueError(f"No such {what}: {name}; there are {', '.join(sorted(names))}.")
+        raise ValueError(f"No such {what}: {name}; valid names are {', '.join(sorted(names))}.")

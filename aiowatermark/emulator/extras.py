@@ -1,4 +1,4 @@
-"""Which optional extras are there."""
+"""Optional extras of the emulator: the message for one that is not installed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ _EXTRAS = {"cv2": "emulator", "numpy": "emulator", "av": "video"}
 
 
 def missing_extra(module: str) -> str | None:
-    """What to say when a module of an optional extra is not there; None when it is."""
+    """Return the message for a module that is not installed, with the command that installs it; None if it is."""
     try:
-        found = importlib.util.find_spec(module) is not None
+        installed = importlib.util.find_spec(module) is not None
     except ValueError:
-        found = False
-    if found:
+        # sys.modules holds a stand-in without a spec, not the installed module
+        installed = False
+    if installed:
         return None
     return f"Restoring needs {module}: pip install 'aiowatermark[{_EXTRAS[module]}]', or Emulator(restore=False)."

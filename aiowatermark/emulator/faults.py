@@ -1,4 +1,4 @@
-"""Faults on demand: what can go wrong between a client and a provider, each kind a value with its own constructor."""
+"""Faults: the failures that a test can inject between a client and an emulated provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PAID_STEPS = frozenset({"submit", "start"})
 
 
 class FaultKind(Enum):
-    """How the answer, or the job itself, goes wrong."""
+    """What goes wrong: the response to one request, or (FAILED) the job itself."""
 
     STATUS = "status"
     DROPPED = "dropped"
@@ -28,7 +28,11 @@ class FaultKind(Enum):
 
 @frozen
 class Fault:
-    """One thing that goes wrong. `after_work`: the work was done, and billed, before the answer went wrong."""
+    """One failure to inject; use the constructors below.
+
+    `after_work`: the request is processed, and charged, before its response goes wrong. `steps`: the steps at which
+    this fault can occur. `amount`: seconds for STALLED, bytes per second for SLOW, bytes for CUT.
+    """
 
     kind: FaultKind
     after_work: bool = False
@@ -50,68 +54,69 @@ class Fault:
         body: bytes | str | Mapping[str, object] | None = None,
         after_work: bool = False,
     ) -> Fault:
-        """An HTTP status; without a body, the provider's own shape of an error."""
+        """Answer with this HTTP status; without `body`, in the shape of the provider's own errors."""
         return cls(FaultKind.STATUS, after_work, code=code, headers=headers or {}, body=_encode(body))
 
     @classmethod
     def dropped_before(cls) -> Fault:
-        """The connection is closed without an answer; no work was done and nothing was charged."""
+        """Close the connection without a response; the request was not processed and nothing was charged."""
         return cls(FaultKind.DROPPED)
 
     @classmethod
     def dropped_after(cls) -> Fault:
-        """The work was done and billed, and then the connection is closed without an answer."""
+        """Process the request, charge for it, then close the connection without a response."""
         return cls(FaultKind.DROPPED, after_work=True)
 
     @classmethod
     def stalled(cls, seconds: float | None = None, *, after_work: bool = False) -> Fault:
-        """No answer, for some seconds (then it comes as usual) or until the client leaves."""
+        """Send nothing for `seconds`, then the usual response; with None, until the client disconnects."""
         return cls(FaultKind.STALLED, after_work, amount=seconds)
 
     @classmethod
     def garbage(cls, body: bytes = b"<html>") -> Fault:
-        """The work was done and billed; the answer is a 200 that no parser understands."""
+        """Process the request, charge for it, then answer 200 with a body that is not valid JSON."""
         return cls(FaultKind.GARBAGE, after_work=True, body=body)
 
     @classmethod
     def slow(cls, bytes_per_second: float) -> Fault:
-        """The answer drips."""
+        """Send the response body at this rate. Raises ValueError unless it is positive."""
         return cls(FaultKind.SLOW, after_work=True, amount=_positive(bytes_per_second))
 
     @classmethod
     def cut(cls, after_bytes: int) -> Fault:
-        """The answer's head promises the whole length, and the connection ends after so many bytes of it."""
+        """Announce the whole length, send `after_bytes` bytes of the body, then close the connection."""
         return cls(FaultKind.CUT, after_work=True, amount=max(0, after_bytes))
 
     @classmethod
     def expired(cls) -> Fault:
-        """The signed link of a result or of an upload is no longer valid."""
+        """Answer as if the signed URL of a result or of an upload had expired."""
         return cls(FaultKind.EXPIRED, steps=frozenset({"result", "upload"}))
 
     @classmethod
     def forgotten(cls) -> Fault:
-        """A query of a task that exists is answered as if it did not."""
+        """Answer a query of an existing task as if the task did not exist."""
         return cls(FaultKind.FORGOTTEN, steps=frozenset({"query"}))
 
     @classmethod
     def failed(
         cls, reason: str = "The job failed.", *, state: str | int | None = None, refund: bool | None = None
     ) -> Fault:
-        """The job is accepted and billed and then fails, with the provider's own state if one is given.
+        """Accept and charge the job, then let it fail, with the provider's own `state` if one is given.
 
-        `refund=None` gives the money back where the documents say so: for Dewatermark's videos.
+        `refund=None` refunds where the documents say so: for Dewatermark's videos.
         """
-        told = None if state is None else str(state)
-        return cls(FaultKind.FAILED, steps=_PAID_STEPS, reason=reason, state=told, refund=refund)
+        state_text = None if state is None else str(state)
+        # a job can fail only where it is created and charged
+        return cls(FaultKind.FAILED, steps=_PAID_STEPS, reason=reason, state=state_text, refund=refund)
 
     @property
-    def spoils_the_job(self) -> bool:
-        """Whether the job goes wrong and not an answer."""
+    def affects_job(self) -> bool:
+        """Whether the job fails; the response to the request is then the usual one."""
         return self.kind is FaultKind.FAILED
 
     @property
-    def spoils_the_answer(self) -> bool:
-        """Whether an answer goes wrong and not the job."""
+    def affects_response(self) -> bool:
+        """Whether the response to the request goes wrong; the job itself is then as usual."""
         return self.kind is not FaultKind.FAILED
 
 
@@ -121,7 +126,7 @@ def _encode(body: bytes | str | Mapping[str, object] | None) -> bytes | None:
     return body.encode() if isinstance(body, str) else json.dumps(body).encode()
 
 
-def _positive(rate: float) -> float:
-    if rate <= 0:
-        raise ValueError(f"{rate} bytes a second: a positive number.")
-    return rate
+def _positive(bytes_per_second: float) -> float:
+    if bytes_per_second <= 0:
+        raise ValueError(f"bytes_per_second must be a positive number, not {bytes_per_second}.")
+    return bytes_per_second

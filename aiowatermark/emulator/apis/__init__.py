@@ -1,4 +1,4 @@
-"""The five APIs, one file each; a new file is found by itself, and a module shared by several starts with `_`."""
+"""The five APIs, one module each: a new module is found by itself; one shared by several begins with `_`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from collections.abc import Iterator, Mapping
 from .base import EmulatedApi
 
 
-def _classes() -> Iterator[type[EmulatedApi]]:
+def _api_classes() -> Iterator[type[EmulatedApi]]:
     for module in pkgutil.iter_modules(__path__):
         if module.name.startswith("_"):
             continue
-        found = vars(importlib.import_module(f".{module.name}", __name__)).values()
-        yield from (kind for kind in found if _is_api(kind, f"{__name__}.{module.name}"))
+        values = vars(importlib.import_module(f".{module.name}", __name__)).values()
+        yield from (value for value in values if _is_api(value, f"{__name__}.{module.name}"))
 
 
-def _is_api(kind: object, module: str) -> bool:
+def _is_api(value: object, module: str) -> bool:
+    """Whether the value is a concrete API that is defined in this module, not imported by it."""
     return (
-        inspect.isclass(kind)
-        and issubclass(kind, EmulatedApi)
-        and not inspect.isabstract(kind)
-        and kind.__module__ == module
+        inspect.isclass(value)
+        and issubclass(value, EmulatedApi)
+        and not inspect.isabstract(value)
+        and value.__module__ == module
     )
 
 
-APIS: Mapping[str, type[EmulatedApi]] = {kind.name: kind for kind in _classes()}
+APIS: Mapping[str, type[EmulatedApi]] = {api.name: api for api in _api_classes()}

@@ -1,4 +1,4 @@
-"""Dewatermark's videos: a ticket, an upload to the storage host, a paid start, and queries with progress."""
+"""Dewatermark's videos: an upload URL, an upload to the storage host, a paid start, and queries with progress."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import ClassVar
 from attrs import define, field
 
 from ..backend.jobs import JobService
-from ..backend.limits import JobFailure, examine
+from ..backend.limits import JobFailure, inspect_image
 from ..backend.tasks import EmulatedTask
 from ..storage.objects import Upload
 from ..web.forms import Form
 from ..web.responses import ApiResponse, parameter_error
 
-_LETTERS = string.ascii_letters + string.digits
+_ID_CHARACTERS = string.ascii_letters + string.digits
 _BUCKET = "dewatermark-videos-emulator"
 _STATUSES: Mapping[str, str] = {
     "created": "CREATED",
@@ -28,17 +28,17 @@ _STATUSES: Mapping[str, str] = {
 
 @define
 class VideoEndpoints:
-    """The four steps of the video API of one provider."""
+    """Answers the video calls of one provider."""
 
     name: str
     jobs: JobService
     _uploads: dict[str, Upload] = field(init=False, factory=dict)
 
-    price: ClassVar[float] = 0.2  # credits a second
+    price: ClassVar[float] = 0.2  # credits per second
 
-    def upload_link(self) -> ApiResponse:
-        """Step 1: an id and a place for the file; costs nothing."""
-        task = self.jobs.create(self.name, "".join(secrets.choice(_LETTERS) for _ in range(20)))
+    def create_upload(self) -> ApiResponse:
+        """Step 1: answer with a task id and an upload URL; not charged."""
+        task = self.jobs.create(self.name, "".join(secrets.choice(_ID_CHARACTERS) for _ in range(20)))
         upload = self._uploads[task.task_id] = self.jobs.objects.create_upload(self.name, task.task_id)
         return ApiResponse.json(
             {
@@ -52,59 +52,60 @@ class VideoEndpoints:
         )
 
     def start(self, form: Form) -> ApiResponse:
-        """Step 3: the job is charged for, every time this is called, and begun once. Raises Refusal."""
+        """Step 3: charge the task at every call, and start the work at the first one. Raises ApiError."""
         if "task_id" not in form:
-            raise parameter_error("task_id has to be given.")
+            raise parameter_error("task_id must be given.")
         task = self.jobs.tasks.find(self.name, form["task_id"].text)
         upload = self._uploads.get(task.task_id)
         if upload is None:
-            raise parameter_error("The task is none of a video.")
+            raise parameter_error("The task is not a video task.")
         if not upload.complete:
             raise parameter_error("The video has not been uploaded.")
-        mask = _mask(form)
-        begun = task.started
+        mask = _parse_mask(form)
+        already_started = task.started
         self.jobs.charge(task)
-        if not begun:
+        if not already_started:
             self.jobs.submit_video(task, upload.target, mask, self.price)
-        return ApiResponse.json({**self._object(task), "status": "CREATED"})
+        return ApiResponse.json({**self._task_object(task), "status": "CREATED"})
 
     def query(self, task_id: str) -> ApiResponse:
-        """Step 4: how the job stands. Raises Refusal."""
+        """Step 4: answer with the state of the task. Raises ApiError."""
         task = self.jobs.tasks.find(self.name, task_id)
         task.queries += 1
-        return ApiResponse.json(self._object(task))
+        return ApiResponse.json(self._task_object(task))
 
-    def _object(self, task: EmulatedTask) -> dict[str, object]:
-        """The task as in the documents' example; null where nothing is known yet."""
+    def _task_object(self, task: EmulatedTask) -> dict[str, object]:
+        """Return the task as in the documents' example; null for what is not known yet."""
         upload = self._uploads.get(task.task_id)
-        started = None if task.started_at is None else int(task.started_at)
+        started_at = None if task.started_at is None else int(task.started_at)
         return {
             "created_at": int(task.created_at),
             "task_id": task.task_id,
-            "instance_name": "aiowatermark-emulator" if started else None,
+            "instance_name": "aiowatermark-emulator" if started_at else None,
             "progress": 1 if task.state == "succeeded" else round(task.progress, 3),
             "file_path": f"{_BUCKET}/{task.task_id}",
             "completed_at": None if task.pending else int(task.completed_at),
             "upload_signed_url": upload.link if upload else None,
             "push_notification_token": None,
+            # "CREATED" also follows a start: the status changes when the work makes progress
             "status": "CREATED" if task.pending and not task.progress else _STATUSES[task.state],
-            "started_at": started,
-            **self._outcome(task),
+            "started_at": started_at,
+            **self._result_fields(task),
         }
 
-    def _outcome(self, task: EmulatedTask) -> dict[str, object]:
+    def _result_fields(self, task: EmulatedTask) -> dict[str, object]:
         if task.state != "succeeded" or task.outputs[0].stored is None:
             return {"has_watermark": None, "duration": None, "download_signed_url": None}
-        made = task.outputs[0]
-        link = self.jobs.objects.link(task.outputs[0].stored)
-        return {"has_watermark": made.found, "duration": round(made.duration, 2), "download_signed_url": link}
+        output = task.outputs[0]
+        link = self.jobs.objects.create_link(task.outputs[0].stored)
+        return {"has_watermark": output.found, "duration": round(output.duration, 2), "download_signed_url": link}
 
 
-def _mask(form: Form) -> bytes | None:
-    """The PNG that newer documents allow."""
+def _parse_mask(form: Form) -> bytes | None:
+    """Return the PNG that newer documents allow as `mask_brush`."""
     if "mask_brush" not in form:
         return None
     try:
-        return examine(form["mask_brush"].data).data
+        return inspect_image(form["mask_brush"].data).data
     except JobFailure as failure:
         raise parameter_error(f"mask_brush: {failure.reason}") from None

@@ -1,4 +1,4 @@
-"""The family of gpt.ge and PicWish: a multipart submit, a query by id, and one data object for both."""
+"""The API family of gpt.ge and PicWish: a multipart submit, a query by id, and the same data object in both."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ..backend.image_worker import ImageJob
 from ..backend.limits import FailureKind, ImageRules
 from ..backend.links import is_link
 from ..backend.tasks import EmulatedTask
-from ..web.forms import Form, read_form, text_of
+from ..web.forms import Form, read_choice, read_form
 from ..web.responses import ApiResponse, ErrorReason, parameter_error
 from ..web.routes import Route
 from .base import EmulatedApi
 
 _FIELDS = ("file", "url", "sync", "callback_url")
 _SUCCEEDED, _QUEUED, _PROCESSING = 1, 0, 4
-_STATES: Mapping[FailureKind, int] = {
+_FAILURE_STATES: Mapping[FailureKind, int] = {
     FailureKind.LINK: -3,
     FailureKind.SIZE: -5,
-    FailureKind.PICTURE: -7,
+    FailureKind.IMAGE: -7,
     FailureKind.INTERNAL: -1,
 }
-_QUEUE = 0.2  # the part of its time for which a job is queued
+_QUEUED_FRACTION = 0.2  # of the processing time
 
 
 @define
 class VisualApi(EmulatedApi):
-    """Either of the two; what differs is said by the class."""
+    """What gpt.ge and PicWish have in common; the subclasses define paths, credential and envelope."""
 
     submit_path: ClassVar[str]
     query_path: ClassVar[str]
@@ -48,38 +48,38 @@ class VisualApi(EmulatedApi):
 
     @abstractmethod
     def envelope(self, data: Mapping[str, object]) -> dict[str, object]:
-        """The body of an answer that holds this data object."""
+        """Return the body of a response that contains this data object."""
 
     def routes(self) -> tuple[Route, ...]:
-        """Submit and query."""
+        """Return the routes of submit and query."""
         return (
             Route(("POST",), self.submit_path, "submit", self.submit),
             Route(("GET",), self.query_path + "/{task_id}", "query", self.query),
         )
 
-    def error_body(self, code: int, sentence: str) -> object:
-        """An envelope without data."""
-        return {"status": code, "message": sentence}
+    def error_body(self, code: int, message: str) -> object:
+        """Return an envelope without data."""
+        return {"status": code, "message": message}
 
     async def submit(self, request: web.Request) -> ApiResponse:
-        """Take a job; with `sync=1` answer when it is done, or pending when that takes too long."""
+        """Accept a job; with `sync=1` answer when it is done, or as pending if that takes too long."""
         form = await read_form(request, _FIELDS)
-        waits = text_of(form, "sync", ("0", "1"), "0") == "1"
-        order = ImageJob((_source(form),), self.limits)
-        task = await self.jobs.submit_images(self.name, order, _callback_url(form), self.data)
-        if not waits:
+        sync = read_choice(form, "sync", ("0", "1"), "0") == "1"
+        job = ImageJob((_parse_source(form),), self.limits)
+        task = await self.jobs.submit_images(self.name, job, _parse_callback_url(form), self.data)
+        if not sync:
             return ApiResponse.json(self.envelope({"task_id": task.task_id}))
         await self.jobs.wait(task)
         return ApiResponse.json(self.envelope(self.data(task)))
 
     async def query(self, request: web.Request) -> ApiResponse:
-        """How the job stands."""
+        """Answer with the data object of the task."""
         task = self.jobs.tasks.find(self.name, request.match_info["task_id"])
         task.queries += 1
         return ApiResponse.json(self.envelope(self.data(task)))
 
     def data(self, task: EmulatedTask) -> dict[str, object]:
-        """The data object of the documents; times are whole seconds, 0 where they have not come yet."""
+        """Return the data object of the documents; times are whole seconds, 0 while unknown."""
         state = _state(task)
         done = not task.pending
         return {
@@ -94,30 +94,32 @@ class VisualApi(EmulatedApi):
 
     def _file(self, task: EmulatedTask) -> str:
         stored = task.outputs[0].stored
-        return self.jobs.objects.link(stored) if stored else ""
+        return self.jobs.objects.create_link(stored) if stored else ""
 
 
 def _state(task: EmulatedTask) -> int:
     if task.pending:
-        return _QUEUED if task.progress < _QUEUE else _PROCESSING
-    if task.failure_kind is None:
+        return _QUEUED if task.progress < _QUEUED_FRACTION else _PROCESSING
+    failure = task.effective_failure
+    if failure is None:
         return _SUCCEEDED
-    return int(task.failure_kind.state) if task.failure_kind.state else _STATES[task.failure_kind.kind]
+    return int(failure.state) if failure.state else _FAILURE_STATES[failure.kind]
 
 
-def _source(form: Form) -> bytes | str:
+def _parse_source(form: Form) -> bytes | str:
+    # "If this parameter is present, the other image source parameter must be empty."
     if ("file" in form) == ("url" in form):
-        raise parameter_error("Exactly one of file and url has to be given.")
+        raise parameter_error("Exactly one of file and url must be given.")
     if "file" in form:
         return form["file"].data
     if not is_link(form["url"].text):
-        raise parameter_error("url is no http(s) link.")
+        raise parameter_error("url is not an http(s) link.")
     return form["url"].text
 
 
-def _callback_url(form: Form) -> str | None:
+def _parse_callback_url(form: Form) -> str | None:
     if "callback_url" not in form:
         return None
     if not is_link(form["callback_url"].text):
-        raise parameter_error("callback_url is no http(s) link.")
+        raise parameter_error("callback_url is not an http(s) link.")
     return form["callback_url"].text

@@ -1,4 +1,4 @@
-"""What every API of the emulator is: a name, routes, a key to be shown, and its own way of saying no."""
+"""Base of the emulated APIs: a name, routes, the credential that a request must carry, and the shape of errors."""
 
 from __future__ import annotations
 
@@ -18,59 +18,60 @@ from ..web.routes import Route
 
 @define
 class EmulatedApi(ABC):
-    """One API. `refusals` is the table from the reason of a refusal to the HTTP status and the code in the body."""
+    """One API. `error_codes` maps the reason of an error to the HTTP status and the code in the body."""
 
     jobs: JobService
 
     name: ClassVar[str]
-    paired: ClassVar[bool] = False  # an app key with a secret, and not one key
-    lifetime: ClassVar[float] = 3600.0  # of a result's link, in seconds
+    has_secret: ClassVar[bool] = False  # the credential is an app key with a secret instead of one key
+    lifetime: ClassVar[float] = 3600.0  # of the URL of a result, in seconds
     error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]]
 
     @abstractmethod
     def routes(self) -> tuple[Route, ...]:
-        """Its paths."""
+        """Return the routes."""
 
     @abstractmethod
     def credential(self, request: web.Request) -> str | None:
-        """What stands where the key belongs."""
+        """Return the credential that the request carries; None if it carries none."""
 
     @abstractmethod
-    def error_body(self, code: int, sentence: str) -> object:
-        """The body of an error, to be sent as JSON."""
+    def error_body(self, code: int, message: str) -> object:
+        """Return the body of an error, to be sent as JSON."""
 
     @property
     def account(self) -> Account:
-        """The customer's account here."""
+        """Return the customer's account with this provider."""
         return self.jobs.accounts[self.name]
 
     @property
-    def expected(self) -> str:
-        """What has to stand where the key belongs."""
+    def expected_credential(self) -> str:
+        """Return the credential that a request must carry."""
         key = self.account.key
         return key if isinstance(key, str) else ":".join(key)
 
-    def provider_of(self, request: web.Request) -> str | None:  # noqa: ARG002 - all of its paths are its own
-        """Its own name."""
+    def provider_of(self, request: web.Request) -> str | None:  # noqa: ARG002 - the same for all of its routes
+        """Return the name of this API."""
         return self.name
 
     def authenticate(self, request: web.Request) -> None:
-        """Raises Refusal unless the right key is shown."""
-        shown = self.credential(request) or ""
-        if not hmac.compare_digest(shown.encode("utf-8", "replace"), self.expected.encode()):
+        """Raise ApiError unless the request carries the right credential."""
+        credential = self.credential(request) or ""
+        # as bytes: compare_digest raises TypeError for text that is not ASCII
+        if not hmac.compare_digest(credential.encode("utf-8", "replace"), self.expected_credential.encode()):
             raise ApiError(ErrorReason.KEY, "The API key is missing or wrong.")
 
-    def error_response(self, request: web.Request, refusal: ApiError) -> ApiResponse:  # noqa: ARG002 - the shape is always the same
-        """The refusal by the table, in this API's shape."""
-        status, code = self.error_codes[refusal.reason]
-        return ApiResponse.json(self.error_body(code, refusal.message), status)
+    def error_response(self, request: web.Request, error: ApiError) -> ApiResponse:  # noqa: ARG002 - the shape does not depend on it
+        """Return the error with its status and code, in the shape of this API."""
+        status, code = self.error_codes[error.reason]
+        return ApiResponse.json(self.error_body(code, error.message), status)
 
     def server_error(self, status: int) -> ApiResponse:
-        """An error with this HTTP status, in this API's shape."""
+        """Return an error with this HTTP status, in the shape of this API."""
         return ApiResponse.json(self.error_body(status, f"HTTP {status}"), status)
 
 
 def bearer_token(request: web.Request) -> str | None:
-    """The token of `Authorization: Bearer`."""
+    """Return the token of `Authorization: Bearer`; None if there is none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

@@ -1,4 +1,4 @@
-"""Dewatermark as its documents have it: pictures (versions 2 and 3), videos, and the balance of credits."""
+"""Dewatermark as documented: images (versions 2 and 3), videos, and the balance of credits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .base import EmulatedApi
 
 @define
 class Dewatermark(EmulatedApi):
-    """The X-API-KEY belongs on all of its own paths, and never on the signed links it gives."""
+    """Dewatermark; all of its own paths require the X-API-KEY, the signed URLs it returns refuse it."""
 
     _images: ImageEndpoints = field(init=False)
     _videos: VideoEndpoints = field(init=False)
@@ -40,42 +40,42 @@ class Dewatermark(EmulatedApi):
         self._videos = VideoEndpoints(self.name, self.jobs)
 
     def routes(self) -> tuple[Route, ...]:
-        """Pictures, videos, credits."""
+        """Return the routes of images, videos and credits."""
         return (
             Route(("POST",), "/api/object_removal/{version:v[23]}/erase_watermark", "submit", self.erase),
-            Route(("POST",), "/api/video/v1/upload", "ticket", self.upload_link),
+            Route(("POST",), "/api/video/v1/upload", "ticket", self.create_upload),
             Route(("POST",), "/api/video/v1/tasks", "start", self.start),
             Route(("GET",), "/api/video/v1/tasks/{task_id}", "query", self.query),
             Route(("GET",), "/api/creditInfo", "credits", self.credits),
         )
 
     def credential(self, request: web.Request) -> str | None:
-        """The X-API-KEY header."""
+        """Return the X-API-KEY header."""
         return request.headers.get("X-API-KEY")
 
-    def error_body(self, code: int, sentence: str) -> object:
-        """The documents name the statuses only."""
-        return {"error": {"code": code, "message": sentence}}
+    def error_body(self, code: int, message: str) -> object:
+        """Return an error object; the documents name the statuses only, no body."""
+        return {"error": {"code": code, "message": message}}
 
     async def erase(self, request: web.Request) -> ApiResponse:
-        """Remove the marks from a picture, and answer with it."""
+        """Remove the watermark from an image and answer with the result."""
         return await self._images.erase(await read_form(request, FIELDS))
 
-    async def upload_link(self, request: web.Request) -> ApiResponse:
-        """Step 1 of a video: an empty POST, whose content type says nothing, or a form."""
+    async def create_upload(self, request: web.Request) -> ApiResponse:
+        """Step 1 of a video: return an upload URL for an empty POST, of any content type, or for a form."""
         if await request.read() and request.content_type != MULTIPART:
-            raise parameter_error(f"Content-Type has to be {MULTIPART}.")
-        return self._videos.upload_link()
+            raise parameter_error(f"Content-Type must be {MULTIPART}.")
+        return self._videos.create_upload()
 
     async def start(self, request: web.Request) -> ApiResponse:
-        """Step 3 of a video."""
-        return self._videos.start(await read_form(request, ("task_id", "mask_brush"), boundless=True))
+        """Step 3 of a video, after the upload: start the work."""
+        return self._videos.start(await read_form(request, ("task_id", "mask_brush"), boundary_optional=True))
 
     async def query(self, request: web.Request) -> ApiResponse:
-        """Step 4 of a video."""
+        """Step 4 of a video: answer with its state."""
         return self._videos.query(request.match_info["task_id"])
 
-    async def credits(self, request: web.Request) -> ApiResponse:  # noqa: ARG002 - nothing can be asked about it
-        """The balance."""
+    async def credits(self, request: web.Request) -> ApiResponse:  # noqa: ARG002 - the request has no parameters
+        """Answer with the balance."""
         data = {"available_credit": self.account.remaining, "user_id": "emulator"}
         return ApiResponse.json({"status": "OK", "data": data})

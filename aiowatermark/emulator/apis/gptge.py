@@ -1,4 +1,4 @@
-"""gpt.ge as its documents have it: POST /task/pic/watermark_auto, GET /task/{task_id}."""
+"""gpt.ge as documented: POST /task/pic/watermark_auto and GET /task/{task_id}."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _DETAILS: Mapping[str, str] = {"processing": "Processing", "succeeded": "Complet
 
 @define
 class GptGe(VisualApi):
-    """Its data object has a `state_detail`, its envelope no `message`."""
+    """gpt.ge; the data object has a `state_detail`, the envelope no `message`."""
 
     name: ClassVar[str] = "gptge"
     submit_path: ClassVar[str] = "/task/pic/watermark_auto"
     query_path: ClassVar[str] = "/task"
 
     def credential(self, request: web.Request) -> str | None:
-        """The bearer token."""
+        """Return the bearer token."""
         return bearer_token(request)
 
     def envelope(self, data: Mapping[str, object]) -> dict[str, object]:
-        """As in the response example."""
+        """Return the envelope of the documents' response example."""
         return {"status": 200, "data": data}
 
     def data(self, task: EmulatedTask) -> dict[str, object]:
-        """As in the response example."""
+        """Return the data object of the documents' response example."""
         return {**VisualApi.data(self, task), "state_detail": _DETAILS[task.state]}

@@ -1,4 +1,4 @@
-"""Photo Eraser (Wondershare AILab) as its documents have it: up to 20 links with one mask, and a result for each."""
+"""Photo Eraser (Wondershare AILab) as documented: up to 20 links with one mask, and one result per image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from attrs import define
 
 from ..backend.image_worker import ImageJob, MediaInput
-from ..backend.limits import ImageRules, JobFailure, examine, from_base64
+from ..backend.limits import ImageRules, JobFailure, decode_base64, inspect_image
 from ..backend.links import is_link
 from ..backend.tasks import EmulatedTask, TaskOutput
 from ..web.forms import read_json
@@ -22,16 +22,17 @@ from .base import EmulatedApi
 
 _FIELDS = ("images", "mask", "priority")
 _MAX_IMAGES = 20
+# "1- Waiting; 2 - In progress; 3 - Task complete; 4 - Task failure; 5 - Task closed; 6 - Task timed out"
 _WAITING, _RUNNING, _COMPLETE, _FAILED = "1", "2", "3", "4"
-_QUEUE = 0.2  # the part of its time for which a job waits
+_WAITING_FRACTION = 0.2  # of the processing time
 
 
 @define
 class PhotoEraser(EmulatedApi):
-    """The codes besides 490027 (no credits) are documented nowhere: they repeat the HTTP status."""
+    """Photo Eraser; its documents name no error code but 490027 (no credits), so the others repeat the HTTP status."""
 
     name: ClassVar[str] = "photoeraser"
-    paired: ClassVar[bool] = True
+    has_secret: ClassVar[bool] = True
     # Input File Restriction: greater than 256 and less than 5000 pixels
     limits: ClassVar[ImageRules] = ImageRules(("jpeg", "png", "bmp"), min_side=257, max_side=4999, max_aspect=4)
     error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
@@ -45,51 +46,51 @@ class PhotoEraser(EmulatedApi):
     }
 
     def routes(self) -> tuple[Route, ...]:
-        """Submit and query."""
+        """Return the routes of submit and query."""
         return (
             Route(("POST",), "/v3/pic/rw/batch", "submit", self.submit),
             Route(("GET",), "/v3/pic/rw/result/{task_id}", "query", self.query),
         )
 
     def credential(self, request: web.Request) -> str | None:
-        """App key and secret, with a colon between them."""
+        """Return app key and secret, separated by a colon, from `Authorization: Basic`."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
             return base64.b64decode(token, validate=True).decode() if scheme.lower() == "basic" else None
         except (ValueError, binascii.Error):
             return None
 
-    def error_body(self, code: int, sentence: str) -> object:
-        """The code and a message."""
-        return {"code": code, "msg": sentence, "data": {}}
+    def error_body(self, code: int, message: str) -> object:
+        """Return the code and the message."""
+        return {"code": code, "msg": message, "data": {}}
 
     async def submit(self, request: web.Request) -> ApiResponse:
-        """Take a job."""
+        """Accept a job."""
         body = await read_json(request, _FIELDS)
         _check_priority(body.get("priority"))
-        order = ImageJob(_images(body.get("images")), self.limits, _mask(body.get("mask")))
-        task = await self.jobs.submit_images(self.name, order)
+        job = ImageJob(_parse_images(body.get("images")), self.limits, _parse_mask(body.get("mask")))
+        task = await self.jobs.submit_images(self.name, job)
         return _ok({"task_id": task.task_id})
 
     async def query(self, request: web.Request) -> ApiResponse:
-        """How the job stands, and each of its pictures."""
+        """Answer with the state of the task and of each of its images."""
         if request.headers.get("Content-Type", "application/json").partition(";")[0] != "application/json":
-            raise parameter_error("Content-Type has to be application/json.")
+            raise parameter_error("Content-Type must be application/json.")
         task = self.jobs.tasks.find(self.name, request.match_info["task_id"])
         task.queries += 1
         return _ok({"status": _status(task), "wait_time": _wait_time(task), "list": self._list(task)})
 
     def _list(self, task: EmulatedTask) -> list[dict[str, str]]:
         if task.pending:
-            return [_item(_status(task)) for _ in range(task.expected)]
+            return [_item(_status(task)) for _ in range(task.output_count)]
         if task.failure is not None:
-            return [_item(_FAILED, reason=task.failure.reason) for _ in range(task.expected)]
-        return [self._result(one) for one in task.outputs]
+            return [_item(_FAILED, reason=task.failure.reason) for _ in range(task.output_count)]
+        return [self._output_item(output) for output in task.outputs]
 
-    def _result(self, made: TaskOutput) -> dict[str, str]:
-        if made.stored is None:
-            return _item(_FAILED, reason=made.failure.reason if made.failure else "")
-        return _item(_COMPLETE, self.jobs.objects.link(made.stored))
+    def _output_item(self, output: TaskOutput) -> dict[str, str]:
+        if output.stored is None:
+            return _item(_FAILED, reason=output.failure.reason if output.failure else "")
+        return _item(_COMPLETE, self.jobs.objects.create_link(output.stored))
 
 
 def _ok(data: Mapping[str, object]) -> ApiResponse:
@@ -101,40 +102,45 @@ def _item(status: str, image_result: str = "", reason: str = "") -> dict[str, st
 
 
 def _status(task: EmulatedTask) -> str:
-    """1 waiting, 2 in progress, 3 complete (single pictures may have failed), 4 failed, 5 closed, 6 timed out."""
+    """Return the status of the task, which is complete even if single images of it have failed."""
     if task.pending:
-        return _WAITING if task.progress < _QUEUE else _RUNNING
+        return _WAITING if task.progress < _WAITING_FRACTION else _RUNNING
     return (task.failure.state or _FAILED) if task.failure else _COMPLETE
 
 
 def _wait_time(task: EmulatedTask) -> str:
-    """Whole seconds, as a text; below one second, hundredths, so that short jobs are not waited for in vain."""
+    """Return the seconds to wait, as text.
+
+    Whole seconds, but hundredths below one second: a client obeys this value, and short jobs would take a second.
+    """
     if not task.pending:
         return "0"
     return str(math.ceil(task.remaining)) if task.remaining >= 1 else f"{max(task.remaining, 0.01):.2f}"
 
 
 def _check_priority(priority: object) -> None:
+    # bool is a subclass of int, and true is not a number in JSON
     if not isinstance(priority, int) or isinstance(priority, bool) or not 0 <= priority <= 9:
-        raise parameter_error("priority has to be an integer from 0 to 9.")
+        raise parameter_error("priority must be an integer from 0 to 9.")
 
 
-def _images(images: object) -> tuple[str, ...]:
+def _parse_images(images: object) -> tuple[str, ...]:
     if not isinstance(images, list) or not 1 <= len(images) <= _MAX_IMAGES:
-        raise parameter_error(f"images has to be a list of 1 to {_MAX_IMAGES} links.")
+        raise parameter_error(f"images must be a list of 1 to {_MAX_IMAGES} links.")
     links = tuple(link for link in images if isinstance(link, str) and is_link(link))
     if len(links) != len(images):
-        raise parameter_error("images holds something that is no http(s) link.")
+        raise parameter_error("images must contain http(s) links only.")
     return links
 
 
-def _mask(mask: object) -> MediaInput:
-    """A link, base64, or a data URI, as "Base64 and URI" is read here."""
+def _parse_mask(mask: object) -> MediaInput:
+    """Return the mask from a link, base64 or a data URI: the documents say "Base64 and URI"."""
     if not isinstance(mask, str) or not mask:
-        raise parameter_error("mask has to be given.")
+        raise parameter_error("mask must be given.")
     if is_link(mask):
         return mask
     try:
-        return examine(from_base64(mask.partition(";base64,")[2] if mask.startswith("data:") else mask)).data
+        text = mask.partition(";base64,")[2] if mask.startswith("data:") else mask
+        return inspect_image(decode_base64(text)).data
     except JobFailure as failure:
         raise parameter_error(f"mask: {failure.reason}") from None

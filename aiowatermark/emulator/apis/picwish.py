@@ -1,4 +1,4 @@
-"""PicWish as its documents have it: POST and GET /api/tasks/visual/external/watermark-remove."""
+"""PicWish as documented: POST and GET /api/tasks/visual/external/watermark-remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATH = "/api/tasks/visual/external/watermark-remove"
 
 @define
 class PicWish(VisualApi):
-    """Its envelope has a `message`."""
+    """PicWish; the envelope has a `message`."""
 
     name: ClassVar[str] = "picwish"
     submit_path: ClassVar[str] = _PATH
@@ -25,9 +25,9 @@ class PicWish(VisualApi):
     limits: ClassVar[ImageRules] = ImageRules(("jpeg", "png", "bmp"), min_side=20, max_side=10_000)
 
     def credential(self, request: web.Request) -> str | None:
-        """The X-API-KEY header."""
+        """Return the X-API-KEY header."""
         return request.headers.get("X-API-KEY")
 
     def envelope(self, data: Mapping[str, object]) -> dict[str, object]:
-        """As under Return Parameters."""
+        """Return the envelope that the documents describe under Return Parameters."""
         return {"status": 200, "message": "success", "data": data}

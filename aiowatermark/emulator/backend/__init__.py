@@ -1,1 +1,1 @@
-"""The emulator's jobs: accounts, limits, workers."""
+"""The state and the work behind the emulated APIs: tasks, accounts, limits and workers."""

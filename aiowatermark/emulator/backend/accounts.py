@@ -1,4 +1,4 @@
-"""What each provider knows of its customer: the key, the credits left, how often something was charged."""
+"""Accounts: the key, the balance and the number of charges that each emulated provider keeps for its customer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Credential = str | tuple[str, str]
 
 @define
 class Account:
-    """One customer of one provider."""
+    """One customer of one provider; `charges` counts those that were not refunded."""
 
     key: Credential = field(repr=False)
     credits: float = 1000
@@ -24,41 +24,48 @@ class Account:
 
     @property
     def remaining(self) -> float:
-        """The credits that are left."""
+        """Return the balance in credits."""
         return self.credits - self.spent
 
     def charge(self, credits_: float = 1) -> None:
-        """Count one charge. Raises Refusal when there are no credits left for it."""
+        """Make one charge. Raises ApiError when the balance is zero or too low, and charges nothing then."""
+        # the first condition refuses a charge of 0 as well: a video's price is unknown when it is started
         if self.remaining <= 0 or self.remaining < credits_:
             raise ApiError(ErrorReason.CREDITS, "Insufficient credits.")
         self.spent += credits_
         self.charges += 1
 
-    def settle(self, credits_: float) -> None:
-        """Spend what turned out to be the price of something charged before."""
+    def deduct(self, credits_: float) -> None:
+        """Take the price of something that was charged while its price was unknown; counts no further charge."""
         self.spent += credits_
 
     def refund(self, credits_: float = 1, times: int = 1) -> None:
-        """Take charges back."""
+        """Refund `times` charges of `credits_` each."""
         self.spent -= credits_ * times
         self.charges -= times
         self.refunds += times
 
 
 class ApiKeys(dict[str, Credential]):
-    """Provider name to key, or to (app key, secret); none of them shows in its repr."""
+    """Provider name to key, or to (app key, secret); its repr shows the names only."""
 
     def __repr__(self) -> str:
-        return f"Keys({', '.join(sorted(self))})"
+        return f"ApiKeys({', '.join(sorted(self))})"
 
 
-def new_keys(names: Mapping[str, bool], given: Mapping[str, Credential] | None) -> ApiKeys:
-    """A random key for each name that was given none; True stands for an app key with a secret."""
-    chosen = dict(given or {})
-    if unknown := chosen.keys() - names.keys():
-        raise ValueError(f"No such provider: {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}.")
-    return ApiKeys({name: chosen.get(name) or _random(paired=paired) for name, paired in names.items()})
+def create_keys(has_secret: Mapping[str, bool], chosen: Mapping[str, Credential] | None) -> ApiKeys:
+    """Return the chosen keys and a random one for every other provider.
+
+    `has_secret`: provider name to whether its key is a pair of app key and secret. Raises ValueError when a key was
+    chosen for an unknown provider.
+    """
+    keys = dict(chosen or {})
+    if unknown := keys.keys() - has_secret.keys():
+        raise ValueError(
+            f"No such provider: {', '.join(sorted(unknown))}; valid names are {', '.join(sorted(has_secret))}."
+        )
+    return ApiKeys({name: keys.get(name) or _random_key(paired=paired) for name, paired in has_secret.items()})
 
 
-def _random(*, paired: bool) -> Credential:
+def _random_key(*, paired: bool) -> Credential:
     return (secrets.token_hex(8), secrets.token_hex(16)) if paired else secrets.token_hex(20)

@@ -1,4 +1,4 @@
-"""Which pictures a provider takes: formats, sizes in pixels and bytes, aspect; what its documents refuse is refused."""
+"""Image limits: the formats, sizes and aspect ratios that each provider's documents allow, and why a job fails."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from ..restoration.headers import picture_size
+from ..restoration.headers import image_info
 
-_BROKEN = (ValueError, struct.error, IndexError, KeyError, OverflowError)
+# what reading a damaged header can raise
+_HEADER_ERRORS = (ValueError, struct.error, IndexError, KeyError, OverflowError)
 
 
 class FailureKind(Enum):
-    """Why a job that was accepted fails; each API has its own table from these to its states."""
+    """Why an accepted job fails; each API maps these to its own states."""
 
     LINK = "could not be downloaded"
     SIZE = "too large"
-    PICTURE = "no such picture"
+    IMAGE = "invalid image"
     INTERNAL = "internal"
 
 
 class JobFailure(Exception):
-    """A job, or one picture of it, that failed; `state` is the provider's own word where a fault chose one."""
+    """The failure of a job, or of one image of it; `state` is the provider's own state if a fault sets one."""
 
-    def __init__(self, trouble: FailureKind, reason: str, state: str | None = None) -> None:
+    def __init__(self, kind: FailureKind, reason: str, state: str | None = None) -> None:
         super().__init__(reason)
-        self.kind = trouble
+        self.kind = kind
         self.reason = reason
         self.state = state
 
 
 @frozen
 class ImageInfo:
-    """Bytes that are a picture, its format, and its size in pixels."""
+    """The bytes of an image, its format, and its size in pixels."""
 
     data: bytes = field(repr=False)
     format: str
@@ -45,13 +46,16 @@ class ImageInfo:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Return width and height."""
         return self.width, self.height
 
 
 @frozen
 class ImageRules:
-    """What the documents say of the pictures taken; the bounds are allowed themselves."""
+    """The images that a provider's documents allow: formats, sides in pixels, aspect ratio, size in bytes.
+
+    All bounds are inclusive.
+    """
 
     formats: Collection[str] = ("jpeg", "png", "bmp", "webp")
     min_side: int = 1
@@ -60,44 +64,45 @@ class ImageRules:
     max_bytes: int = 50 * 1024 * 1024
 
     def check(self, data: bytes) -> ImageInfo:
-        """The picture, when it is one and within the limits. Raises Failure."""
-        picture = examine(data)
+        """Return the image. Raises JobFailure when the bytes are not a valid image or exceed a limit."""
+        # first, so that a large file that is not an image fails as an invalid image
+        image = inspect_image(data)
         if len(data) > self.max_bytes:
-            raise JobFailure(FailureKind.SIZE, f"The picture has more than {self.max_bytes} bytes.")
-        if reason := self._reason(picture):
-            raise JobFailure(FailureKind.PICTURE, reason)
-        return picture
+            raise JobFailure(FailureKind.SIZE, f"The image has more than {self.max_bytes} bytes.")
+        if violation := self._violation(image):
+            raise JobFailure(FailureKind.IMAGE, violation)
+        return image
 
-    def _reason(self, picture: ImageInfo) -> str | None:
-        low, high = sorted(picture.size)
-        if picture.format not in self.formats:
-            return f"The format {picture.format} is not among {', '.join(self.formats)}."
+    def _violation(self, image: ImageInfo) -> str | None:
+        low, high = sorted(image.size)
+        if image.format not in self.formats:
+            return f"The format {image.format} is not one of {', '.join(self.formats)}."
         if low < self.min_side or high > self.max_side:
-            return f"{picture.width} x {picture.height} is not within {self.min_side} to {self.max_side} pixels."
+            return f"{image.width} x {image.height} is not within {self.min_side} to {self.max_side} pixels."
         if high > self.max_aspect * low:
-            return f"{picture.width} x {picture.height} is longer than {self.max_aspect:g}:1."
+            return f"{image.width} x {image.height} is longer than {self.max_aspect:g}:1."
         return None
 
 
-def examine(data: bytes) -> ImageInfo:
-    """What the bytes say they are. Raises Failure when they are no picture."""
+def inspect_image(data: bytes) -> ImageInfo:
+    """Return the format and the size from the header. Raises JobFailure when it is not a valid image header."""
     try:
-        return ImageInfo(data, *picture_size(data))
-    except _BROKEN:
-        raise JobFailure(FailureKind.PICTURE, "The bytes are no picture.") from None
+        return ImageInfo(data, *image_info(data))
+    except _HEADER_ERRORS:
+        raise JobFailure(FailureKind.IMAGE, "The bytes are not a valid image.") from None
 
 
-def check_mask(picture: ImageInfo, data: bytes) -> None:
-    """Raises Failure unless the mask is a picture of the same size."""
-    mask = examine(data)
-    if mask.size != picture.size:
-        size, wanted = f"{mask.width} x {mask.height}", f"{picture.width} x {picture.height}"
-        raise JobFailure(FailureKind.PICTURE, f"The mask has {size} pixels and the picture {wanted}.")
+def check_mask(image: ImageInfo, data: bytes) -> None:
+    """Raise JobFailure unless the mask is an image of the same size."""
+    mask = inspect_image(data)
+    if mask.size != image.size:
+        mask_size, image_size = f"{mask.width} x {mask.height}", f"{image.width} x {image.height}"
+        raise JobFailure(FailureKind.IMAGE, f"The mask has {mask_size} pixels and the image {image_size}.")
 
 
-def from_base64(text: str) -> bytes:
-    """The bytes of plain base64, without a `data:` header. Raises Failure."""
+def decode_base64(text: str) -> bytes:
+    """Return the bytes of plain base64, without a `data:` header. Raises JobFailure."""
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
-        raise JobFailure(FailureKind.PICTURE, "This is not base64 without a header.") from None
+        raise JobFailure(FailureKind.IMAGE, "This is not base64 without a header.") from None

@@ -1,4 +1,4 @@
-"""Links that are handed in: loopback ones are fetched, reserved names are known, all others are not followed."""
+"""Input links: those to loopback are fetched, those with reserved names stand for samples, others are not followed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from yarl import URL
 from .limits import FailureKind, JobFailure
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
-_BLOCK = 1 << 18
+_BLOCK_BYTES = 1 << 18
+_MAX_CONCURRENT = 32
 
 
 def is_link(text: str) -> bool:
-    """Whether it is an http(s) link with a host."""
+    """Whether the text is an http(s) link with a host."""
     return text.lower().startswith(("http://", "https://")) and bool(_host(text))
 
 
 def is_reserved(link: str) -> bool:
-    """Whether RFC 2606 keeps the name for examples: example.com, .net, .org and below, and *.example."""
+    """Whether RFC 2606 reserves the host for examples: example.com, .net, .org and below, and *.example."""
+    # a fully qualified name may end with a dot
     labels = _host(link).rstrip(".").split(".")
     return labels[-1] == "example" or (labels[-2:-1] == ["example"] and labels[-1] in ("com", "net", "org"))
 
 
 def is_loopback(link: str) -> bool:
-    """Whether it leads to this machine and nowhere else: `localhost` or a loopback address."""
+    """Whether the host is `localhost` or a loopback address; other names are not resolved."""
     host = _host(link)
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -36,7 +38,7 @@ def is_loopback(link: str) -> bool:
 
 
 def _host(text: str) -> str:
-    """The host in small letters; empty where there is none."""
+    """Return the host in lower case; empty if there is none."""
     try:
         return (URL(text, encoded=True).host or "").lower()
     except ValueError:
@@ -45,13 +47,13 @@ def _host(text: str) -> str:
 
 @define
 class LinkFetcher:
-    """Fetches what a customer's link leads to; never contacts anything but loopback addresses."""
+    """Downloads the inputs that a customer gives as links; it never connects to anything but loopback addresses."""
 
     session: aiohttp.ClientSession
-    _slots: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(32))
+    _slots: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT))
 
-    async def fetch(self, link: str, most: int) -> bytes:
-        """The bytes behind a loopback link, `most` at most; redirects are not followed. Raises Failure."""
+    async def fetch(self, link: str, max_bytes: int) -> bytes:
+        """Return the file at a loopback link. Raises JobFailure, also for a redirect and for a larger file."""
         if not is_loopback(link):
             raise JobFailure(
                 FailureKind.LINK, "The link could not be downloaded: the emulator fetches from loopback only."
@@ -61,15 +63,16 @@ class LinkFetcher:
             async with self._slots, self.session.get(url, allow_redirects=False, timeout=_TIMEOUT) as response:
                 if response.status != 200:
                     raise JobFailure(FailureKind.LINK, f"The link could not be downloaded: HTTP {response.status}.")
-                return await _read(response, most)
+                return await _read(response, max_bytes)
+        # ValueError: a URL that aiohttp refuses to request
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise JobFailure(FailureKind.LINK, f"The link could not be downloaded: {type(error).__name__}.") from None
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    blocks = bytearray()
-    async for block in response.content.iter_chunked(_BLOCK):
-        blocks += block
-        if len(blocks) > most:
-            raise JobFailure(FailureKind.SIZE, f"Behind the link are more than {most} bytes.")
-    return bytes(blocks)
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    data = bytearray()
+    async for block in response.content.iter_chunked(_BLOCK_BYTES):
+        data += block
+        if len(data) > max_bytes:
+            raise JobFailure(FailureKind.SIZE, f"The file at the link has more than {max_bytes} bytes.")
+    return bytes(data)

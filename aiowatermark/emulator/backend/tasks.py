@@ -1,4 +1,7 @@
-"""The jobs the emulator holds: a job is done when its time is over and its work is finished; no timer waits for it."""
+"""Tasks: the emulated jobs, whose state is computed from the clock when it is queried, without a timer per task.
+
+A task is done when its processing time is over and its work is finished, whichever is later.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from .limits import JobFailure
 
 @frozen
 class TaskOutput:
-    """What came of one picture or video: the result on the storage host, or the failure; exactly one of the two."""
+    """The outcome for one image or video: either the result on the storage host or the failure.
+
+    `found`: whether a watermark was found and removed. `duration`: of a video, in seconds.
+    """
 
     stored: StoredObject | None = None
     failure: JobFailure | None = None
@@ -24,7 +30,12 @@ class TaskOutput:
 
 @define(eq=False)
 class EmulatedTask:
-    """One job. `queries`, `charges` (of `price` credits) and `deliveries` count what was done about it."""
+    """One emulated job.
+
+    Times are seconds on `clock`. `charges` counts the charges of `price` credits each that were not refunded,
+    `queries` the queries of this task, `deliveries` the POSTs to its callback URL. `processed` is set when the work
+    is finished, which may be before the processing time is over.
+    """
 
     provider: str
     task_id: str
@@ -36,7 +47,7 @@ class EmulatedTask:
     charges: int = 0
     queries: int = 0
     deliveries: int = 0
-    expected: int = 1
+    output_count: int = 1
     outputs: list[TaskOutput] = field(factory=list, repr=False)
     failure: JobFailure | None = None
     callback_url: str | None = field(default=None, repr=False)
@@ -45,29 +56,29 @@ class EmulatedTask:
 
     @property
     def started(self) -> bool:
-        """Whether it is paid for and being worked on, or done."""
+        """Whether the task has been charged; also true once it is done."""
         return self.started_at is not None
 
     @property
     def pending(self) -> bool:
-        """Whether it is not done yet."""
+        """Whether the task is not done yet."""
         return not self.processed.is_set() or self.clock() < self.ready_at
 
     @property
     def failed(self) -> bool:
-        """Whether it is done, and nothing came of it."""
-        return not self.pending and self.failure_kind is not None
+        """Whether the task is done and has failed as a whole."""
+        return not self.pending and self.effective_failure is not None
 
     @property
-    def failure_kind(self) -> JobFailure | None:
-        """The failure of the whole job, or that of its only picture."""
-        if self.failure is None and self.expected == 1 and self.outputs:
+    def effective_failure(self) -> JobFailure | None:
+        """Return the failure of the whole task, or that of its only image; None without one."""
+        if self.failure is None and self.output_count == 1 and self.outputs:
             return self.outputs[0].failure
         return self.failure
 
     @property
     def state(self) -> str:
-        """One of created, processing, succeeded, failed."""
+        """Return created, processing, succeeded or failed."""
         if not self.started:
             return "created"
         if self.pending:
@@ -76,7 +87,7 @@ class EmulatedTask:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1; 1 only when it is done."""
+        """Return the progress from 0 to 1; 1 only when the task is done."""
         if self.started_at is None:
             return 0.0
         if not self.pending:
@@ -84,40 +95,42 @@ class EmulatedTask:
         span = self.ready_at - self.started_at
         elapsed = 1.0 if span <= 0 else (self.clock() - self.started_at) / span
         worked = self.work_progress() if self.work_progress and not self.processed.is_set() else 1.0
+        # the slower one of processing time and work decides; 1 would say that the task is done
         return max(0.0, min(elapsed, worked, 0.99))
 
     @property
     def remaining(self) -> float:
-        """Seconds until its time is over; 0 when it is."""
+        """Return the seconds until the processing time is over, at least 0."""
         return max(0.0, self.ready_at - self.clock())
 
     @property
     def completed_at(self) -> float:
-        """When it was done, or would be."""
+        """Return when the task was done or will be."""
         return self.ready_at
 
     def start(self, seconds: float) -> None:
-        """It is paid for; its time runs from now."""
+        """Begin the processing time, `seconds` from now."""
         self.started_at = self.clock()
         self.ready_at = self.started_at + seconds
 
-    def finish(self, made: list[TaskOutput]) -> None:
-        """Its work is finished; it is done as soon as its time is over, too."""
-        self.outputs = made
+    def finish(self, outputs: list[TaskOutput]) -> None:
+        """Set the outcome of the work; the task is done when its processing time is over, too."""
+        self.outputs = outputs
+        # work that took longer than the processing time ends the task now
         self.ready_at = max(self.ready_at, self.clock())
         self.processed.set()
 
     async def done(self) -> None:
-        """Wait until it is done, for as many seconds as `clock` says now."""
+        """Wait until the task is done: until the work is finished and for the seconds then remaining on `clock`."""
         await self.processed.wait()
         await asyncio.sleep(self.remaining)
-        # the loop's clock and this one are not the same and may differ by a hair
+        # `sleep` uses the loop's clock, which may end a little before `clock` reaches ready_at: the task is done now
         self.ready_at = min(self.ready_at, self.clock())
 
 
 @define
 class TaskTable:
-    """All jobs, by provider and id."""
+    """All tasks, by provider and id."""
 
     _by_id: dict[tuple[str, str], EmulatedTask] = field(init=False, factory=dict)
 
@@ -125,11 +138,11 @@ class TaskTable:
         return iter(self._by_id.values())
 
     def add(self, task: EmulatedTask) -> None:
-        """Remember it."""
+        """Add a task."""
         self._by_id[task.provider, task.task_id] = task
 
     def find(self, provider: str, task_id: str) -> EmulatedTask:
-        """The job with this id. Raises Refusal when this provider has none."""
+        """Return the task with this id. Raises ApiError when this provider has none."""
         try:
             return self._by_id[provider, task_id]
         except KeyError:

@@ -1,4 +1,4 @@
-"""A few threads of the emulator's own for what would block the loop: files, and OpenCV."""
+"""Thread pools: two threads each, for file access and for OpenCV, which would block the event loop."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _executor_of_two() -> ThreadPoolExecutor:
+def _create_executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="aiowatermark-emulator")
 
 
 @define
 class ThreadPool:
-    """Two threads, made when first needed and ended by `close`."""
+    """Two threads, started when first needed and ended by `close`."""
 
-    _executor: ThreadPoolExecutor = field(init=False, factory=_executor_of_two)
+    _executor: ThreadPoolExecutor = field(init=False, factory=_create_executor)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function gives, called in one of the threads."""
+        """Call the function in one of the threads and return its result."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     async def close(self) -> None:
-        """Wait for what runs; drop what waits."""
+        """Wait for the calls that are running and drop those that are queued."""
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)

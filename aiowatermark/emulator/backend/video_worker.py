@@ -1,4 +1,27 @@
-"""Where videos are restored: each in a process of its own, which tells how far it is and can be ended at any time."""
+"""Video worker: restores each video in a process of its own, which reports progress and can be killed at any time.
+
+Why a process and not a thread: restoring a video is CPU-bound for seconds to minutes (`cv2.inpaint` alone takes 50 ms
+per megapixel at 2 % masked), and a thread cannot be stopped, so that closing the emulator would have to wait for it.
+
+The process is started with four paths, SOURCE TARGET MASK MARK, `-` standing for none; the mark is passed only without
+a mask. It writes JSON lines to its standard output:
+
+    {"progress": 0.4}                               any number of times, about 20 per second
+    {"has_watermark": true, "duration": 51.3}       last line: TARGET is complete; seconds
+    {"error": "..."}                                last line: the video cannot be restored
+
+    outcome                                         task output
+    duration line                                   TARGET, registered as an object of the storage host
+    error line                                      failure: invalid image
+    end of output without either                    failure: internal (the process crashed or was killed)
+    PyAV is not installed                           failure: internal; no process is started
+
+Invariants: at most two processes run at the same time, further videos wait for a slot; no process outlives `process`,
+which kills it and waits for it on an error and on cancellation. A killed process may leave an incomplete TARGET: it
+was never registered, and the emulator's directory is deleted when the emulator closes.
+
+With `restoring` off, each file is stored unchanged and no process is started.
+"""
 
 from __future__ import annotations
 
@@ -18,35 +41,36 @@ from .tasks import TaskOutput
 from .threads import ThreadPool
 
 _WORKER = "aiowatermark.emulator.restoration.video.worker"
+_MAX_PROCESSES = 2
 
 
 @define
 class VideoProgress:
-    """How far a video is, from 0 to 1."""
+    """The progress of the work on one video, from 0 to 1."""
 
     value: float = 0.0
 
     def __call__(self) -> float:
-        """The value now."""
+        """Return the current value."""
         return self.value
 
 
 @define
 class VideoWorker:
-    """Restores two videos at a time, or with `restoring` off hands every file back as it came."""
+    """Restores videos; with `restoring` off it stores each file unchanged."""
 
     restoring: bool
     mark: bytes | None = field(repr=False)
     objects: ObjectStore
     file_pool: ThreadPool
-    _slots: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(2))
+    _slots: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(_MAX_PROCESSES))
 
     async def process(self, provider: str, source: Path, mask: bytes | None, progress: VideoProgress) -> TaskOutput:
-        """The restored video on the storage host, or the failure."""
+        """Return the restored video on the storage host, or the failure; update `progress` meanwhile."""
         if not self.restoring:
             return await self._store_output(provider, source, {})
-        if sentence := missing_extra("av"):
-            return TaskOutput(failure=JobFailure(FailureKind.INTERNAL, sentence))
+        if message := missing_extra("av"):
+            return TaskOutput(failure=JobFailure(FailureKind.INTERNAL, message))
         try:
             async with self._slots:
                 target, report = await self._run_process(source, mask, progress)
@@ -58,31 +82,28 @@ class VideoWorker:
         self, source: Path, mask: bytes | None, progress: VideoProgress
     ) -> tuple[Path, dict[str, float]]:
         target = self.objects.new_file("mp4")
-        paths = [
-            source,
-            target,
-            await self._write_temporary(mask),
-            await self._write_temporary(None if mask else self.mark),
-        ]
+        mask_path = await self._write_temporary(mask)
+        mark_path = await self._write_temporary(None if mask else self.mark)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", _WORKER, *map(str, paths)),
+            *("-m", _WORKER, str(source), str(target), str(mask_path), str(mark_path)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
+            # the worker must import the same package, also from a source tree that is not installed
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         try:
-            return target, await _listen(process, progress)
+            return target, await _read_report(process, progress)
         finally:
             if process.returncode is None:
                 process.kill()
             await process.wait()
 
-    async def _write_temporary(self, picture: bytes | None) -> Path | str:
-        if picture is None:
+    async def _write_temporary(self, image: bytes | None) -> Path | str:
+        if image is None:
             return "-"
         path = self.objects.new_file("png")
-        await self.file_pool.run(path.write_bytes, picture)
+        await self.file_pool.run(path.write_bytes, image)
         return path
 
     async def _store_output(self, provider: str, path: Path, report: dict[str, float]) -> TaskOutput:
@@ -92,15 +113,15 @@ class VideoWorker:
         return TaskOutput(stored, found=bool(report.get("has_watermark")), duration=duration)
 
 
-async def _listen(process: asyncio.subprocess.Process, progress: VideoProgress) -> dict[str, float]:
-    """Read what the worker tells, line by line, until it tells what came of it. Raises Failure."""
+async def _read_report(process: asyncio.subprocess.Process, progress: VideoProgress) -> dict[str, float]:
+    """Read the worker's lines, update `progress`, and return the last line. Raises JobFailure."""
     if process.stdout is None:
-        raise JobFailure(FailureKind.INTERNAL, "The worker cannot be heard.")
+        raise JobFailure(FailureKind.INTERNAL, "The worker process has no standard output.")
     async for line in process.stdout:
-        told = json.loads(line)
-        if "duration" in told:
-            return dict(told)
-        if "error" in told:
-            raise JobFailure(FailureKind.PICTURE, told["error"])
-        progress.value = float(told["progress"])
-    raise JobFailure(FailureKind.INTERNAL, "The worker ended without a result.")
+        message = json.loads(line)
+        if "duration" in message:
+            return dict(message)
+        if "error" in message:
+            raise JobFailure(FailureKind.IMAGE, message["error"])
+        progress.value = float(message["progress"])
+    raise JobFailure(FailureKind.INTERNAL, "The worker process ended without a result.")

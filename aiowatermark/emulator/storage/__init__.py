@@ -1,1 +1,1 @@
-"""The emulator's storage host: objects behind signed URLs."""
+"""The storage host of the emulator: objects behind signed URLs."""

@@ -1,4 +1,4 @@
-"""Links that look pre-signed: valid for a time, for one use, and only byte for byte as they were given."""
+"""Signed URLs: valid for a time, for one operation and only byte for byte, like those of Google and Aliyun."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ from attrs import define, field
 
 from ..web.responses import ApiError, ErrorReason
 
-_MARK = "&Signature="
+_SIGNATURE_PARAMETER = "&Signature="
 _EXPIRES = re.compile(r"[?&]Expires=(\d+(?:\.\d+)?)&")
 
 
 @define
 class Signer:
-    """Signs paths and checks what comes back.
+    """Signs paths and verifies the paths of requests.
 
-    The query holds what careless clients rewrite, as Google's and Aliyun's signatures do: `%2F`, `%3A`, `+` and `=`.
-    It holds no `%7E`: `requests`, with which the documents send their own examples, makes `~` of it.
+    The query contains what careless clients rewrite, as Google's and Aliyun's signatures do: `%2F`, `%3A`, `+` and
+    `=`. It contains no `%7E`, because `requests`, which the documents' own samples use, turns it into `~`.
     """
 
     clock: Callable[[], float]
     _secret: bytes = field(init=False, repr=False, factory=lambda: secrets.token_bytes(32))
-    _numbers: itertools.count[int] = field(init=False, repr=False, factory=itertools.count)
+    _serial: itertools.count[int] = field(init=False, repr=False, factory=itertools.count)
 
-    def sign(self, path: str, use: str, lifetime: float) -> str:
-        """The path with a query that lets it be used for so many seconds; no two of them are the same."""
+    def sign(self, path: str, operation: str, lifetime: float) -> str:
+        """Return the path with a query that allows "read" or "write" for `lifetime` seconds; each one is different."""
         expires = f"{self.clock() + lifetime:.3f}"
-        query = f"Credential=emulator%2Fv4%3A{next(self._numbers)}&Scope=object+{use}&Expires={expires}"
+        query = f"Credential=emulator%2Fv4%3A{next(self._serial)}&Scope=object+{operation}&Expires={expires}"
         text = f"{path}?{query}"
-        return f"{text}{_MARK}{self._signature(text)}"
+        return f"{text}{_SIGNATURE_PARAMETER}{self._signature(text)}"
 
-    def verify(self, raw_path: str, use: str) -> None:
-        """Compare the path as it was received. Raises Refusal."""
-        text, _, signature = raw_path.partition(_MARK)
-        right = hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "replace"))
+    def verify(self, raw_path: str, operation: str) -> None:
+        """Check the path exactly as it was received. Raises ApiError for a wrong signature or an expired one."""
+        text, _, signature = raw_path.partition(_SIGNATURE_PARAMETER)
+        # as bytes: compare_digest raises TypeError for text that is not ASCII
+        valid = hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "replace"))
+        # Expires is the last parameter before the signature, and the pattern needs a delimiter after it
         expires = _EXPIRES.search(text + "&")
-        if not right or expires is None or f"&Scope=object+{use}&" not in text:
+        if not valid or expires is None or f"&Scope=object+{operation}&" not in text:
             raise ApiError(ErrorReason.SIGNATURE, "The calculated signature does not match the one provided.")
         if self.clock() >= float(expires[1]):
             raise ApiError(ErrorReason.EXPIRED, "The provided token has expired.")

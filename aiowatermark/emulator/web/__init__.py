@@ -1,1 +1,1 @@
-"""The emulator's HTTP side: routes, forms, responses, injected faults."""
+"""The HTTP side of the emulator: routes, forms, responses and injected faults."""

@@ -1,4 +1,28 @@
-"""Faults let loose: the one place where an endpoint's answer goes wrong on demand, whatever the API."""
+"""Fault injection: the one place where the response to a request goes wrong on demand, whatever the API.
+
+Each route's handler is a `FaultInjector`. It takes the first matching fault that affects responses and runs its
+action instead of the endpoint; without a fault the endpoint answers as usual. The fault is taken before the method
+and the credentials are checked, so a refused request uses one up too.
+
+    kind        processed and charged           what the client sees
+    STATUS      only with `after_work`          this HTTP status
+    DROPPED     only with `after_work`          the connection closes without a response
+    STALLED     before, after or never          nothing for some seconds, then the usual response; if the client
+                (see `_stall`)                  disconnects or the emulator closes first, nothing
+    GARBAGE     yes                             200 with a body that is not valid JSON
+    SLOW        yes                             the body at some bytes per second
+    CUT         yes                             the full Content-Length, then the connection closes after some bytes
+    EXPIRED     no                              an expired signed URL
+    FORGOTTEN   no                              an unknown task
+    FAILED      not handled here: the job service takes it, and the response is the usual one
+
+Invariants: at most one fault affects a request, and a fault is taken without an await in between, so concurrent
+requests never share one use. A route without a step (files hosted for tests) is never affected.
+
+No action outlives its request: every wait ends when the client disconnects or when `closing` is set, which the server
+does before it shuts down. A connection error after the client has disconnected is not an error of the emulator; any
+other one is raised and logged by aiohttp.
+"""
 
 from __future__ import annotations
 
@@ -15,148 +39,156 @@ from .responses import ApiError, ApiResponse, ErrorReason
 from .routes import Endpoint, prepare_response
 
 _CHECK_INTERVAL = 0.02
-_LINGER_SECONDS = 10.0
+_DRAIN_SECONDS = 10.0
+_SLOW_BLOCKS_PER_SECOND = 20
 
 
 @define
 class FaultInjector:
-    """An endpoint as the client meets it: each answer may be struck by the first fault that fits."""
+    """The handler of one route: answers as its endpoint does, unless a fault applies to the request."""
 
     endpoint: Endpoint
     faults: FaultQueue[Fault]
     closing: asyncio.Event
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """The endpoint's answer, or what a fault makes of it."""
-        fault = self._fault(request)
-        way = self.endpoint(request) if fault is None else _ACTIONS[fault.kind](self, request, fault)
+        """Return the response of the endpoint, or of the fault that applies."""
+        fault = self._take_fault(request)
+        pending = self.endpoint(request) if fault is None else _ACTIONS[fault.kind](self, request, fault)
         try:
-            response = await way
+            response = await pending
         except ConnectionError:
             if not _is_disconnected(request):
                 raise
-            return web.Response()  # the client has left: nobody gets this, and nothing went wrong here
+            # the client has disconnected: aiohttp needs a response, but nothing is sent
+            return web.Response()
         if not request.content.at_eof():
-            await self._drain_request(request, response)
+            await self._send_and_drain(request, response)
         return response
 
-    def _fault(self, request: web.Request) -> Fault | None:
+    def _take_fault(self, request: web.Request) -> Fault | None:
         step = self.endpoint.route.step
         if step is None or not self.faults:
             return None
         provider = self.endpoint.surface.provider_of(request)
-        return self.faults.take(provider, step, lambda fault: fault.spoils_the_answer and step in fault.steps)
+        return self.faults.take(provider, step, lambda fault: fault.affects_response and step in fault.steps)
 
-    async def _drain_request(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Send an answer that came before the body was read, and let the client finish.
+    async def _send_and_drain(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Send a response that precedes the end of the request body, and read the rest of that body.
 
-        aiohttp would do the same after the handler, but in a task that outlives the connection and the server.
+        Closing the connection now would reset it, and the client would lose the response. aiohttp drains as well,
+        after the handler, but in an asyncio task that outlives the connection and the server.
         """
         with suppress(ConnectionError):
             await response.prepare(request)
             await response.write_eof()
         rest, closing = asyncio.ensure_future(_drain(request.content)), asyncio.ensure_future(self.closing.wait())
-        await asyncio.wait({rest, closing}, timeout=_LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({rest, closing}, timeout=_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         rest.cancel()
         closing.cancel()
         await asyncio.gather(rest, closing, return_exceptions=True)
         if request.transport is not None and not request.content.at_eof():
             request.transport.abort()
-            # so that aiohttp knows of it before it would linger itself
+            # let aiohttp see the closed connection before it starts to drain as well
             await asyncio.sleep(0)
 
-    async def respond(self, request: web.Request, fault: Fault) -> None:
-        """Do the work, and bill it, if this fault comes after it."""
+    async def process_if_after_work(self, request: web.Request, fault: Fault) -> None:
+        """Process the request, and charge for it, if the fault comes after the work; the response is dropped."""
         if fault.after_work:
-            await self.endpoint.answer(request)
+            await self.endpoint.process(request)
 
-    async def error_response(self, request: web.Request, reason: ErrorReason, sentence: str) -> web.StreamResponse:
-        """Answer with a refusal."""
-        refusal = ApiError(reason, sentence)
-        return await self.endpoint.send(request, self.endpoint.surface.error_response(request, refusal))
+    async def send_error(self, request: web.Request, reason: ErrorReason, message: str) -> web.StreamResponse:
+        """Refuse the request in the shape of its API."""
+        error = ApiError(reason, message)
+        return await self.endpoint.send(request, self.endpoint.surface.error_response(request, error))
 
-    async def wait(self, seconds: float) -> bool:
-        """Whether the emulator is closing before so many seconds are over."""
+    async def closes_within(self, seconds: float) -> bool:
+        """Wait for `seconds`; return True, earlier, when the emulator is closing."""
         try:
             await asyncio.wait_for(self.closing.wait(), seconds)
         except TimeoutError:
             return False
         return True
 
-    async def client_left(self, request: web.Request, seconds: float | None) -> bool:
-        """Whether the client leaves, or the emulator closes, before so many seconds are over."""
+    async def disconnects_within(self, request: web.Request, seconds: float | None) -> bool:
+        """Wait for `seconds`, None meaning without limit; return True, earlier, on a disconnect or on closing."""
         loop = asyncio.get_running_loop()
         end = float("inf") if seconds is None else loop.time() + seconds
+        # aiohttp has no event for a disconnect, so the transport is polled
         while loop.time() < end:
-            if _is_disconnected(request) or await self.wait(min(_CHECK_INTERVAL, end - loop.time())):
+            if _is_disconnected(request) or await self.closes_within(min(_CHECK_INTERVAL, end - loop.time())):
                 return True
         return False
 
 
-async def _status(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    await struck.respond(request, fault)
-    answer = struck.endpoint.surface.server_error(fault.code)
-    body = answer.body if fault.body is None else fault.body
-    return await struck.endpoint.send(request, ApiResponse(fault.code, body, answer.content_type, fault.headers))
+async def _send_status(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    await injector.process_if_after_work(request, fault)
+    # the content type, and the body unless the fault has one, are those of the provider's errors
+    error = injector.endpoint.surface.server_error(fault.code)
+    body = error.body if fault.body is None else fault.body
+    return await injector.endpoint.send(request, ApiResponse(fault.code, body, error.content_type, fault.headers))
 
 
-async def _drop(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    await struck.respond(request, fault)
-    return _hang_up(request)
+async def _drop(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    await injector.process_if_after_work(request, fault)
+    return _close_connection(request)
 
 
-async def _stall(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    answer = await struck.endpoint.answer(request) if fault.after_work else None
-    if await struck.client_left(request, fault.amount):
-        return _hang_up(request)
-    return await struck.endpoint.send(request, answer or await struck.endpoint.answer(request))
+async def _stall(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    api_response = await injector.endpoint.process(request) if fault.after_work else None
+    # without after_work the request is processed only now, so a client that has disconnected is not charged
+    if await injector.disconnects_within(request, fault.amount):
+        return _close_connection(request)
+    return await injector.endpoint.send(request, api_response or await injector.endpoint.process(request))
 
 
-async def _send_garbage(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    await struck.respond(request, fault)
-    return await struck.endpoint.send(request, ApiResponse(200, fault.body or b"", "text/html"))
+async def _send_garbage(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    await injector.process_if_after_work(request, fault)
+    return await injector.endpoint.send(request, ApiResponse(200, fault.body or b"", "text/html"))
 
 
-async def _drip(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    answer = await struck.endpoint.answer(request)
-    pace = fault.amount or 1.0
-    response = await prepare_response(request, answer)
-    async for block in struck.endpoint.blocks(answer, max(1, int(pace / 20))):
-        if await struck.wait(len(block) / pace):
-            return _hang_up(request, response)
+async def _send_slowly(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    api_response = await injector.endpoint.process(request)
+    bytes_per_second = fault.amount or 1.0
+    size = max(1, int(bytes_per_second / _SLOW_BLOCKS_PER_SECOND))
+    response = await prepare_response(request, api_response)
+    async for block in injector.endpoint.iter_body(api_response, size):
+        if await injector.closes_within(len(block) / bytes_per_second):
+            return _close_connection(request, response)
         await response.write(block)
     return response
 
 
-async def _cut(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    answer = await struck.endpoint.answer(request)
-    response = await prepare_response(request, answer)
-    left = int(fault.amount or 0)
-    async for block in struck.endpoint.blocks(answer):
-        await response.write(block[:left])
-        left -= len(block)
-        if left <= 0:
+async def _cut(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
+    api_response = await injector.endpoint.process(request)
+    response = await prepare_response(request, api_response)
+    remaining = int(fault.amount or 0)
+    async for block in injector.endpoint.iter_body(api_response):
+        # the last block may contain more than is left to send
+        await response.write(block[:remaining])
+        remaining -= len(block)
+        if remaining <= 0:
             break
-    return _hang_up(request, response)
+    return _close_connection(request, response)
 
 
-async def _expire(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    return await struck.error_response(request, ErrorReason.EXPIRED, f"The provided token has {fault.kind.value}.")
+async def _send_expired(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - one signature for all actions
+    return await injector.send_error(request, ErrorReason.EXPIRED, "The provided token has expired.")
 
 
-async def _forget(struck: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
-    return await struck.error_response(request, ErrorReason.UNKNOWN_TASK, f"The task is {fault.kind.value}.")
+async def _send_unknown_task(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - the same
+    return await injector.send_error(request, ErrorReason.UNKNOWN_TASK, "There is no such task.")
 
 
 _ACTIONS: Mapping[FaultKind, Callable[[FaultInjector, web.Request, Fault], Awaitable[web.StreamResponse]]] = {
-    FaultKind.STATUS: _status,
+    FaultKind.STATUS: _send_status,
     FaultKind.DROPPED: _drop,
     FaultKind.STALLED: _stall,
     FaultKind.GARBAGE: _send_garbage,
-    FaultKind.SLOW: _drip,
+    FaultKind.SLOW: _send_slowly,
     FaultKind.CUT: _cut,
-    FaultKind.EXPIRED: _expire,
-    FaultKind.FORGOTTEN: _forget,
+    FaultKind.EXPIRED: _send_expired,
+    FaultKind.FORGOTTEN: _send_unknown_task,
 }
 
 
@@ -169,7 +201,9 @@ def _is_disconnected(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _hang_up(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+def _close_connection(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+    """Close the connection; the response returned to aiohttp can no longer be sent."""
     if request.transport is not None:
+        # unlike abort, this sends what has been written, so that a cut response arrives up to the cut
         request.transport.close()
     return response or web.Response()

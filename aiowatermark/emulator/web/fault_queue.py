@@ -1,4 +1,19 @@
-"""What is to happen to one of the next requests or jobs, taken in the order it was asked for."""
+"""Fault queue: injected faults, or scripted callbacks, in the order in which they were added.
+
+An entry is an item, the requests it applies to, and how often it may still be used:
+
+    provider    a provider's name, or None for all
+    step        submit, query, result, ticket, upload, start or credits, or None for all
+    remaining   uses left, at least 1, or None for no limit
+
+`take` returns the item of the first entry that matches the provider and the step and that the caller accepts, and
+counts one use; an entry without uses left is removed. The caller's `accepts` separates consumers of the same queue:
+the web side takes faults that affect a response, the job service takes those that fail a job.
+
+Invariants: an item with `times=n` is returned exactly n times at most; entries that do not match keep their order.
+No method awaits, so two requests that are handled concurrently on the event loop never share one use. The search is
+linear: a test injects a handful of faults.
+"""
 
 from __future__ import annotations
 
@@ -23,35 +38,39 @@ class _Entry(Generic[T]):
 
 @define
 class FaultQueue(Generic[T]):
-    """A queue of things to happen; each is taken at most `times` times, None meaning for ever."""
+    """Items to be used by the next matching requests or jobs; true while it holds any."""
 
     _entries: list[_Entry[T]] = field(init=False, factory=list)
 
-    def add(self, what: T, *, provider: str | None = None, step: str | None = None, times: int | None = 1) -> None:
-        """Put one in at the end. Raises ValueError when it could never be taken."""
-        if times is not None and times < 1:
-            raise ValueError(f"times={times}: a number from 1, or None for every time.")
-        self._entries.append(_Entry(what, provider, step, times))
+    def add(self, item: T, *, provider: str | None = None, step: str | None = None, times: int | None = 1) -> None:
+        """Append an item that may be taken `times` times, None meaning without limit.
 
-    def take(self, provider: str | None, step: str | None, wanted: Callable[[T], bool]) -> T | None:
-        """The first that fits the provider and the step and is wanted; it has then been used once."""
+        Raises ValueError when `times` is less than 1.
+        """
+        if times is not None and times < 1:
+            raise ValueError(f"times must be at least 1, or None for every time, not {times}.")
+        self._entries.append(_Entry(item, provider, step, times))
+
+    def take(self, provider: str | None, step: str | None, accepts: Callable[[T], bool]) -> T | None:
+        """Use the first item that matches the provider and the step and that `accepts` returns True for."""
         for entry in self._entries:
-            if entry.matches(provider, step) and wanted(entry.item):
-                self._use(entry)
+            if entry.matches(provider, step) and accepts(entry.item):
+                self._count_use(entry)
                 return entry.item
         return None
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
+        """Whether any item is left."""
         return bool(self._entries)
 
     def clear(self) -> None:
-        """Forget everything that has not happened yet."""
+        """Remove all items."""
         self._entries.clear()
 
-    def _use(self, entry: _Entry[T]) -> None:
+    def _count_use(self, entry: _Entry[T]) -> None:
         if entry.remaining is None:
             return
         entry.remaining -= 1
         if not entry.remaining:
+            # by identity: two entries with equal fields are equal
             self._entries = [other for other in self._entries if other is not entry]

@@ -1,4 +1,4 @@
-"""What the emulator says back, described and not yet sent: answers, and refusals with the reason for them."""
+"""Responses: what the emulator answers, described before it is sent, and the errors that refuse a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON = "application/json"
 
 @frozen
 class FilePart:
-    """The bytes of a file from `start` up to, but not with, `stop`."""
+    """The bytes of a file from `start` up to, but not including, `stop`."""
 
     path: Path
     start: int
@@ -23,7 +23,7 @@ class FilePart:
 
 @frozen
 class ApiResponse:
-    """One HTTP answer: status, body (bytes, or a part of a file), content type and further headers."""
+    """One HTTP response: status, body (bytes, or a part of a file), content type and further headers."""
 
     status: int = 200
     body: bytes | FilePart = field(default=b"", repr=False)
@@ -32,17 +32,17 @@ class ApiResponse:
 
     @classmethod
     def json(cls, value: object, status: int = 200) -> ApiResponse:
-        """An answer whose body is the value as JSON."""
+        """Return a response whose body is the value as JSON."""
         return cls(status, json.dumps(value).encode())
 
     @property
     def size(self) -> int:
-        """How many bytes the body has."""
+        """Return the length of the body in bytes."""
         return len(self.body) if isinstance(self.body, bytes) else self.body.stop - self.body.start
 
 
 class ErrorReason(Enum):
-    """Why a request is refused; each API has its own table from these to an HTTP status and a code."""
+    """Why a request is refused; each API maps these to an HTTP status and a code of its own."""
 
     METHOD = "method"
     KEY = "key"
@@ -57,14 +57,14 @@ class ErrorReason(Enum):
 
 
 class ApiError(Exception):
-    """A request that is not served, with the reason and a sentence for whoever sent it."""
+    """A refused request: the reason, and a message for the client."""
 
-    def __init__(self, reason: ErrorReason, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: ErrorReason, message: str) -> None:
+        super().__init__(message)
         self.reason = reason
-        self.message = sentence
+        self.message = message
 
 
-def parameter_error(sentence: str) -> ApiError:
-    """The refusal of a parameter that the documents do not allow."""
-    return ApiError(ErrorReason.PARAMETER, sentence)
+def parameter_error(message: str) -> ApiError:
+    """Return the error for a parameter that the documents do not allow."""
+    return ApiError(ErrorReason.PARAMETER, message)

@@ -1,4 +1,4 @@
-"""Surfaces served: an aiohttp server on a socket of its own for each origin; its end waits for no stalled client."""
+"""HTTP servers: one aiohttp server per origin, each route behind fault injection; closing ends stalled responses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .fault_injection import FaultInjector
 from .fault_queue import FaultQueue
 from .routes import Endpoint, HttpSurface
 
-# the largest documented picture is 50 MB; base64 and a mask make that some 160
-_MAX_BODY = 160 << 20
-_SHUTDOWN = 2.0
+# the largest image any document allows is 50 MB; as base64 and with a mask of the same size, a body of about 160 MB
+_MAX_BODY_BYTES = 160 << 20
+_SHUTDOWN_SECONDS = 2.0
 
 
 @define
 class HttpServers:
-    """Starts servers whose every route may be struck by faults."""
+    """Starts servers; every route of theirs can be affected by injected faults."""
 
     faults: FaultQueue[Fault]
     file_pool: ThreadPool
@@ -30,24 +30,27 @@ class HttpServers:
 
     @asynccontextmanager
     async def serve(self, surfaces: Iterable[HttpSurface], host: str, port: int) -> AsyncIterator[str]:
-        """One origin for these surfaces; gives it as `http://host:port`. Port 0 takes any that is free."""
-        runner = web.AppRunner(self._application(surfaces), access_log=None, shutdown_timeout=_SHUTDOWN)
+        """Serve these surfaces on one origin, given as `http://host:port`. Port 0 selects a free port."""
+        runner = web.AppRunner(self._build_application(surfaces), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
+            # tests open hundreds of connections in the same moment; aiohttp's default backlog is 128
             await web.TCPSite(runner, host, port, backlog=1024).start()
             yield _origin(host, runner.addresses[0][1])
         finally:
+            # first, so that stalled and slow responses end now instead of after the shutdown timeout
             self.closing.set()
             await runner.cleanup()
-            # aiohttp cancels what is left of its connections and does not wait for that
+            # aiohttp cancels the handlers of its remaining connections without waiting for them
             await asyncio.sleep(0)
 
-    def _application(self, surfaces: Iterable[HttpSurface]) -> web.Application:
-        application = web.Application(client_max_size=_MAX_BODY)
+    def _build_application(self, surfaces: Iterable[HttpSurface]) -> web.Application:
+        application = web.Application(client_max_size=_MAX_BODY_BYTES)
         for surface in surfaces:
             for route in surface.routes():
-                struck = FaultInjector(Endpoint(surface, route, self.file_pool), self.faults, self.closing)
-                application.router.add_route("*", route.path, struck.__call__)
+                injector = FaultInjector(Endpoint(surface, route, self.file_pool), self.faults, self.closing)
+                # any method: aiohttp's own 405 would not have the shape of the provider's errors
+                application.router.add_route("*", route.path, injector.__call__)
         return application
 
 

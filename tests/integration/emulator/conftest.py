@@ -1,4 +1,4 @@
-"""The emulator as these tests meet it: by bare HTTP, with no SDK in between."""
+"""Fixtures for tests of the emulator by plain HTTP, without the SDK."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUERIES = {
 
 @frozen
 class Reply:
-    """What came back."""
+    """The response to one request."""
 
     status: int
     body: bytes
@@ -53,124 +53,125 @@ class Reply:
         return self.json["data"]
 
 
-def picture(width: int = 300, height: int = 300, kind: str = "png", shade: int = 128) -> bytes:
-    """A picture of one shade."""
+def image(width: int = 300, height: int = 300, kind: str = "png", shade: int = 128) -> bytes:
+    """Return an image of one shade."""
     return bytes(cv2.imencode(f".{kind}", np.full((height, width, 3), shade, np.uint8))[1].tobytes())
 
 
-def pixels(data: bytes, flags: int = cv2.IMREAD_COLOR) -> Any:
-    """The pixels of an encoded picture."""
+def decode(data: bytes, flags: int = cv2.IMREAD_COLOR) -> Any:
+    """Return the pixels of an encoded image."""
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
 
 
 def form(**fields: str | bytes) -> aiohttp.FormData:
-    """A multipart form; bytes become files."""
-    made = aiohttp.FormData(default_to_multipart=True)
+    """Return a multipart form; bytes become files."""
+    data = aiohttp.FormData(default_to_multipart=True)
     for name, value in fields.items():
         if isinstance(value, bytes):
-            made.add_field(name, BytesIO(value), filename=f"{name}.bin", content_type="application/octet-stream")
+            data.add_field(name, BytesIO(value), filename=f"{name}.bin", content_type="application/octet-stream")
         else:
-            made.add_field(name, value)
-    return made
+            data.add_field(name, value)
+    return data
 
 
 @define(slots=False)
-class Calls:
-    """Requests to one emulator."""
+class RawApi:
+    """Requests to one emulator, with the right credentials."""
 
     emulator: Emulator
     session: aiohttp.ClientSession
 
-    picture = staticmethod(picture)
+    image = staticmethod(image)
     form = staticmethod(form)
-    pixels = staticmethod(pixels)
+    decode = staticmethod(decode)
     paths = PATHS
 
-    def key(self, provider: str) -> dict[str, str]:
-        """The headers that hold the key."""
+    def auth_headers(self, provider: str) -> dict[str, str]:
         key = self.emulator.keys[provider]
         if isinstance(key, tuple):
             return {"Authorization": "Basic " + base64.b64encode(":".join(key).encode()).decode()}
         bearer = provider in ("gptge", "kaze")
         return {"Authorization": f"Bearer {key}"} if bearer else {"X-API-KEY": key}
 
-    async def ask(self, method: str, url: str, provider: str | None = None, **options: Any) -> Reply:
-        """One request; a path goes to the API, a link byte for byte to where it leads."""
+    async def request(self, method: str, url: str, provider: str | None = None, **options: Any) -> Reply:
+        """Send one request: a path to the API, a URL byte for byte to its own host."""
         target = url if url.startswith("http") else self.emulator.base_url + url
-        headers = {**(self.key(provider) if provider else {}), **options.pop("headers", {})}
+        headers = {**(self.auth_headers(provider) if provider else {}), **options.pop("headers", {})}
         async with self.session.request(method, URL(target, encoded=True), headers=headers, **options) as response:
             return Reply(response.status, await response.read(), response.headers)
 
-    async def visual(self, provider: str = "picwish", **fields: str | bytes) -> Reply:
-        """A submit to gpt.ge or PicWish."""
-        return await self.ask("POST", PATHS[provider], provider, data=form(**(fields or {"file": picture()})))
+    async def submit_visual(self, provider: str = "picwish", **fields: str | bytes) -> Reply:
+        """Submit to gpt.ge or PicWish."""
+        return await self.request("POST", PATHS[provider], provider, data=form(**(fields or {"file": image()})))
 
-    async def kaze(self, **body: Any) -> Reply:
-        """A submit to Kaze."""
-        body = body or {"image_base64": base64.b64encode(picture()).decode()}
-        return await self.ask("POST", PATHS["kaze"], "kaze", json=body)
+    async def submit_kaze(self, **body: Any) -> Reply:
+        body = body or {"image_base64": base64.b64encode(image()).decode()}
+        return await self.request("POST", PATHS["kaze"], "kaze", json=body)
 
-    async def eraser(self, **body: Any) -> Reply:
-        """A submit to Photo Eraser; what is None is left out."""
+    async def submit_photoeraser(self, **body: Any) -> Reply:
+        """Submit to Photo Eraser; fields that are None are omitted."""
         link = "https://example.com/a.png"
         body = {"images": [link], "mask": link, "priority": 1, **body}
         body = {name: value for name, value in body.items() if value is not None}
-        return await self.ask("POST", PATHS["photoeraser"], "photoeraser", json=body)
+        return await self.request("POST", PATHS["photoeraser"], "photoeraser", json=body)
 
-    async def erase(self, version: str = "v2", **fields: str | bytes) -> Reply:
-        """A call to Dewatermark."""
-        fields = fields or {"original_preview_image": picture(kind="jpg")}
+    async def submit_dewatermark(self, version: str = "v2", **fields: str | bytes) -> Reply:
+        """Submit an image to Dewatermark, which answers with the result."""
+        fields = fields or {"original_preview_image": image(kind="jpg")}
         path = PATHS["dewatermark"].replace("v2", version)
-        return await self.ask("POST", path, "dewatermark", data=form(**fields))
+        return await self.request("POST", path, "dewatermark", data=form(**fields))
 
     async def submit(self, provider: str) -> Reply:
-        """The plainest job of a provider."""
-        ways = {"kaze": self.kaze, "photoeraser": self.eraser, "dewatermark": self.erase}
-        return await (ways[provider]() if provider in ways else self.visual(provider))
+        """Submit a job with the default arguments of the provider."""
+        submits = {
+            "kaze": self.submit_kaze,
+            "photoeraser": self.submit_photoeraser,
+            "dewatermark": self.submit_dewatermark,
+        }
+        return await (submits[provider]() if provider in submits else self.submit_visual(provider))
 
     async def query(self, provider: str, task_id: str) -> Reply:
-        """How a job stands."""
         if provider == "kaze":
-            return await self.ask("POST", "/api/ext/v1/get_task_result", provider, json={"task_id": task_id})
-        return await self.ask("GET", QUERIES[provider].format(task_id), provider)
+            return await self.request("POST", "/api/ext/v1/get_task_result", provider, json={"task_id": task_id})
+        return await self.request("GET", QUERIES[provider].format(task_id), provider)
 
-    async def finished(self, provider: str, reply: Reply) -> Reply:
-        """The query's answer when the submitted job is done."""
+    async def query_when_done(self, provider: str, reply: Reply) -> Reply:
+        """Wait until the job of this submit is done, then query it."""
         task_id = reply.data["task_id"]
         task = next(task for task in self.emulator.tasks if task.task_id == task_id)
         await task.done()
         return await self.query(provider, task_id)
 
-    async def result(self) -> str:
-        """The link to the result of a job at PicWish."""
-        reply = await self.visual("picwish", file=picture(), sync="1")
+    async def create_result(self) -> str:
+        """Run a job at PicWish and return the URL of its result."""
+        reply = await self.submit_visual("picwish", file=image(), sync="1")
         return str(reply.data["file"])
 
-    async def ticket(self) -> Any:
-        """A place for a video."""
-        reply = await self.ask("POST", "/api/video/v1/upload", "dewatermark")
+    async def create_ticket(self) -> Any:
+        """Step 1 of a video: return the task id and the upload URL."""
+        reply = await self.request("POST", "/api/video/v1/upload", "dewatermark")
         return reply.json
 
-    async def put(self, ticket: Any, data: Any, **headers: str) -> Reply:
-        """An upload as the documents want it."""
-        given = {"Content-Type": "application/octet-stream", **headers}
-        return await self.ask("PUT", ticket["upload_signed_url"], data=data, headers=given)
+    async def upload(self, ticket: Any, data: Any, **headers: str) -> Reply:
+        """Step 2 of a video, as documented."""
+        headers = {"Content-Type": "application/octet-stream", **headers}
+        return await self.request("PUT", ticket["upload_signed_url"], data=data, headers=headers)
 
     async def start(self, task_id: str, **fields: str | bytes) -> Reply:
         """Step 3 of a video."""
-        return await self.ask("POST", "/api/video/v1/tasks", "dewatermark", data=form(task_id=task_id, **fields))
+        return await self.request("POST", "/api/video/v1/tasks", "dewatermark", data=form(task_id=task_id, **fields))
 
-    async def film(self, data: bytes | BytesIO = b"film" * 1000) -> str:
-        """The id of a video whose work has begun."""
-        ticket = await self.ticket()
-        await self.put(ticket, data)
+    async def submit_video(self, data: bytes | BytesIO = b"video" * 1000) -> str:
+        """Steps 1 to 3 of a video: return its task id."""
+        ticket = await self.create_ticket()
+        await self.upload(ticket, data)
         await self.start(ticket["task_id"])
         return str(ticket["task_id"])
 
 
 @define
 class Clock:
-    """A clock that only moves when it is told to."""
+    """A clock that only a test moves."""
 
     now: float = 1_800_000_000.0
 
@@ -184,14 +185,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def calls() -> AsyncIterator[Calls]:
-    """An emulator that hands pictures back at once."""
+async def api() -> AsyncIterator[RawApi]:
+    """An emulator that returns images unchanged and without processing time."""
     async with Emulator(restore=False, processing=0) as emulator, aiohttp.ClientSession() as session:
-        yield Calls(emulator, session)
+        yield RawApi(emulator, session)
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The servers report no error of their own."""
+def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test during which the emulator's servers log an error."""
     yield
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]

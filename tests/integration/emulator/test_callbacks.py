@@ -1,4 +1,4 @@
-"""Callbacks come as their script says: in time, early, late, twice, out of order, in pieces, or not at all."""
+"""Callbacks are sent as scripted: in time, early, late, repeated, out of order, slowly, truncated, or not at all."""
 
 from __future__ import annotations
 
@@ -15,64 +15,64 @@ from attrs import define, field
 from aiowatermark.emulator import CallbackScript, Emulator
 
 if TYPE_CHECKING:
-    from .conftest import Calls
+    from .conftest import RawApi
 
 
 @define
 class Receiver:
-    """A customer's server: keeps what it is sent, answers with the next status."""
+    """A customer's server: records each POST and answers with the next status."""
 
     url: str = ""
     bodies: list[tuple[str, str, bytes]] = field(factory=list)
     statuses: list[int] = field(factory=list)
-    news: asyncio.Event = field(factory=asyncio.Event)
+    arrived: asyncio.Event = field(factory=asyncio.Event)
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.bodies.append((request.path, request.content_type, body))
-        self.news.set()
+        self.arrived.set()
         return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
 
-    async def several(self, number: int) -> list[Any]:
-        """The JSON bodies, as soon as there are so many."""
+    async def wait_for(self, count: int) -> list[Any]:
+        """Wait until `count` POSTs have arrived and return their JSON bodies."""
         async with asyncio.timeout(5):
-            while len(self.bodies) < number:
-                self.news.clear()
-                await self.news.wait()
+            while len(self.bodies) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
         return [json.loads(body) for _, _, body in self.bodies]
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
+    receiver = Receiver()
     application = web.Application()
-    application.router.add_post("/{key}", made.take)
+    application.router.add_post("/{key}", receiver.receive)
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield made
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield receiver
     await runner.cleanup()
 
 
-async def settled(emulator: Emulator, attempts: int) -> None:
-    """Wait until so many POSTs have been answered."""
+async def wait_for_attempts(emulator: Emulator, count: int) -> None:
+    """Wait until `count` POSTs have been answered or have failed."""
     async with asyncio.timeout(5):
-        while len(emulator.deliveries) < attempts:  # noqa: ASYNC110 - the emulator has no event for it
+        while len(emulator.deliveries) < count:  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish"])
-async def test_the_callback_of_a_done_job_is_its_data_in_an_envelope(
-    calls: Calls, receiver: Receiver, name: str
+async def test_the_callback_of_a_finished_job_is_its_data_in_an_envelope(
+    api: RawApi, receiver: Receiver, name: str
 ) -> None:
-    reply = await calls.visual(name, file=calls.picture(), callback_url=receiver.url + "key")
-    [body] = await receiver.several(1)
+    reply = await api.submit_visual(name, file=api.image(), callback_url=receiver.url + "key")
+    [body] = await receiver.wait_for(1)
     assert body.keys() == {"status", "data"}
     assert body["data"]["task_id"] == reply.data["task_id"]
     assert body["data"]["state"] == 1
-    await settled(calls.emulator, 1)
-    [attempt] = calls.emulator.deliveries
+    await wait_for_attempts(api.emulator, 1)
+    [attempt] = api.emulator.deliveries
     assert (attempt.provider, attempt.task_id, attempt.copy, attempt.attempt, attempt.status) == (
         name,
         reply.data["task_id"],
@@ -80,151 +80,151 @@ async def test_the_callback_of_a_done_job_is_its_data_in_an_envelope(
         1,
         200,
     )
-    assert calls.emulator.tasks[0].deliveries == 1
-    assert (await calls.ask("GET", body["data"]["file"])).status == 200
+    assert api.emulator.tasks[0].deliveries == 1
+    assert (await api.request("GET", body["data"]["file"])).status == 200
 
 
-async def test_a_failed_job_is_called_back_too(calls: Calls, receiver: Receiver) -> None:
-    await calls.visual(file=b"no picture", callback_url=receiver.url + "key")
-    [body] = await receiver.several(1)
+async def test_a_failed_job_has_a_callback_too(api: RawApi, receiver: Receiver) -> None:
+    await api.submit_visual(file=b"not an image", callback_url=receiver.url + "key")
+    [body] = await receiver.wait_for(1)
     assert body["data"]["state"] == -7
 
 
-async def test_a_bare_callback_is_the_data_object(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(encoding="bare"))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    [body] = await receiver.several(1)
+async def test_a_bare_callback_is_the_data_object(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(encoding="bare"))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    [body] = await receiver.wait_for(1)
     assert body["state"] == 1
 
 
-async def test_a_form_callback_has_the_data_as_fields(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(encoding="form"))
-    reply = await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    await settled(calls.emulator, 1)
-    [(_, kind, body)] = receiver.bodies
-    assert kind == "application/x-www-form-urlencoded"
+async def test_a_form_callback_has_the_data_as_fields(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(encoding="form"))
+    reply = await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    await wait_for_attempts(api.emulator, 1)
+    [(_, content_type, body)] = receiver.bodies
+    assert content_type == "application/x-www-form-urlencoded"
     assert parse_qs(body.decode())["task_id"] == [reply.data["task_id"]]
 
 
 @pytest.mark.parametrize("script", [CallbackScript(early=True), CallbackScript(delay=-1)])
-async def test_an_early_callback_comes_before_the_answer_of_the_submit(
-    calls: Calls, receiver: Receiver, script: CallbackScript
+async def test_an_early_callback_arrives_before_the_response_to_the_submit(
+    api: RawApi, receiver: Receiver, script: CallbackScript
 ) -> None:
     async with Emulator(restore=False, processing=100) as emulator:
         emulator.script(script)
-        calls = type(calls)(emulator, calls.session)
-        reply = await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
+        api = type(api)(emulator, api.session)
+        reply = await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
         assert len(receiver.bodies) == 1
-        assert (await calls.query("picwish", reply.data["task_id"])).data["state"] == 1
+        assert (await api.query("picwish", reply.data["task_id"])).data["state"] == 1
 
 
-async def test_a_late_callback_comes_after_its_delay(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(delay=0.05))
+async def test_a_late_callback_arrives_after_its_delay(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(delay=0.05))
     loop = asyncio.get_running_loop()
-    before = loop.time()
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    await receiver.several(1)
-    assert loop.time() - before >= 0.05
+    started = loop.time()
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    await receiver.wait_for(1)
+    assert loop.time() - started >= 0.05
 
 
-async def test_copies_are_the_same_callback_several_times(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(copies=3))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    bodies = await receiver.several(3)
+async def test_copies_repeat_the_same_callback(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(copies=3))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    bodies = await receiver.wait_for(3)
     assert bodies[0] == bodies[1] == bodies[2]
-    await settled(calls.emulator, 3)
-    assert [attempt.copy for attempt in calls.emulator.deliveries] == [1, 2, 3]
+    await wait_for_attempts(api.emulator, 3)
+    assert [attempt.copy for attempt in api.emulator.deliveries] == [1, 2, 3]
 
 
-async def test_a_lost_callback_never_comes_and_the_next_one_does(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(lost=True))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "lost")
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "next")
-    await receiver.several(1)
+async def test_a_lost_callback_is_never_sent_and_the_next_one_is(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(lost=True))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "lost")
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "next")
+    await receiver.wait_for(1)
     assert [path for path, _, _ in receiver.bodies] == ["/next"]
 
 
-async def test_reordered_callbacks_come_the_other_way_round(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(reordered=True), times=2)
+async def test_two_reordered_callbacks_arrive_in_reverse_order(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(reordered=True), times=2)
     for key in ("first", "second"):
-        await calls.visual(file=calls.picture(), callback_url=receiver.url + key)
-    await receiver.several(2)
+        await api.submit_visual(file=api.image(), callback_url=receiver.url + key)
+    await receiver.wait_for(2)
     assert [path for path, _, _ in receiver.bodies] == ["/second", "/first"]
 
 
-async def test_a_callback_is_tried_again_until_it_is_taken(calls: Calls, receiver: Receiver) -> None:
+async def test_a_callback_is_retried_until_it_is_answered_2xx(api: RawApi, receiver: Receiver) -> None:
     receiver.statuses = [500, 404]
-    calls.emulator.script(CallbackScript(retry_delay=0.001))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    await settled(calls.emulator, 3)
-    assert [(one.attempt, one.status) for one in calls.emulator.deliveries] == [(1, 500), (2, 404), (3, 200)]
+    api.emulator.script(CallbackScript(retry_delay=0.001))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    await wait_for_attempts(api.emulator, 3)
+    assert [(attempt.attempt, attempt.status) for attempt in api.emulator.deliveries] == [(1, 500), (2, 404), (3, 200)]
 
 
-async def test_a_callback_that_is_never_taken_is_given_up(calls: Calls, receiver: Receiver) -> None:
+async def test_a_callback_is_abandoned_when_its_retries_are_used_up(api: RawApi, receiver: Receiver) -> None:
     receiver.statuses = [500] * 9
-    calls.emulator.script(CallbackScript(retries=2, retry_delay=0.001))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    await settled(calls.emulator, 3)
+    api.emulator.script(CallbackScript(retries=2, retry_delay=0.001))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    await wait_for_attempts(api.emulator, 3)
     await asyncio.sleep(0.02)
-    assert [one.status for one in calls.emulator.deliveries] == [500, 500, 500]
+    assert [attempt.status for attempt in api.emulator.deliveries] == [500, 500, 500]
 
 
-async def test_a_closed_port_is_an_attempt_without_a_status(calls: Calls) -> None:
-    calls.emulator.script(CallbackScript(retries=0))
-    await calls.visual(file=calls.picture(), callback_url="http://127.0.0.1:1/key")
-    await settled(calls.emulator, 1)
-    assert calls.emulator.deliveries[0].status is None
+async def test_a_closed_port_is_an_attempt_without_a_status(api: RawApi) -> None:
+    api.emulator.script(CallbackScript(retries=0))
+    await api.submit_visual(file=api.image(), callback_url="http://127.0.0.1:1/key")
+    await wait_for_attempts(api.emulator, 1)
+    assert api.emulator.deliveries[0].status is None
 
 
-async def test_a_slow_body_drips_and_is_whole(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(body_bytes_per_second=10_000))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    [body] = await receiver.several(1)
+async def test_a_slow_body_arrives_complete(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(body_bytes_per_second=10_000))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    [body] = await receiver.wait_for(1)
     assert body["data"]["state"] == 1
 
 
-async def test_a_half_body_ends_in_the_middle(calls: Calls, receiver: Receiver) -> None:
-    calls.emulator.script(CallbackScript(half=True, retries=1, retry_delay=0.001))
-    await calls.visual(file=calls.picture(), callback_url=receiver.url + "key")
-    await settled(calls.emulator, 2)
-    assert [one.status for one in calls.emulator.deliveries] == [None, None]
+async def test_a_half_body_is_a_failed_attempt_that_the_server_never_receives(api: RawApi, receiver: Receiver) -> None:
+    api.emulator.script(CallbackScript(half=True, retries=1, retry_delay=0.001))
+    await api.submit_visual(file=api.image(), callback_url=receiver.url + "key")
+    await wait_for_attempts(api.emulator, 2)
+    assert [attempt.status for attempt in api.emulator.deliveries] == [None, None]
     assert not receiver.bodies
 
 
 @pytest.mark.parametrize(
     "url", ["https://hooks.example.com/key", "http://192.0.2.1/key", "http://127.0.0.1.nip.io/key"]
 )
-async def test_nobody_but_loopback_is_ever_called(calls: Calls, url: str) -> None:
-    reply = await calls.visual(file=calls.picture(), callback_url=url)
+async def test_only_loopback_addresses_are_called(api: RawApi, url: str) -> None:
+    reply = await api.submit_visual(file=api.image(), callback_url=url)
     assert reply.status == 200
-    [attempt] = calls.emulator.deliveries
+    [attempt] = api.emulator.deliveries
     assert attempt.status is None
     assert "loopback" in attempt.reason
-    assert calls.emulator.tasks[0].deliveries == 0
+    assert api.emulator.tasks[0].deliveries == 0
 
 
-async def test_a_script_of_the_emulator_holds_for_all_and_one_per_job_goes_first(
-    calls: Calls, receiver: Receiver
+async def test_the_default_script_applies_to_all_jobs_and_a_script_per_job_precedes_it(
+    api: RawApi, receiver: Receiver
 ) -> None:
     async with Emulator(restore=False, processing=0, callbacks=CallbackScript(copies=2)) as emulator:
         emulator.script(CallbackScript(encoding="bare"), provider="gptge")
-        calls = type(calls)(emulator, calls.session)
-        await calls.visual("picwish", file=calls.picture(), callback_url=receiver.url + "key")
-        await settled(emulator, 2)
-        await calls.visual("gptge", file=calls.picture(), callback_url=receiver.url + "key")
-        await settled(emulator, 3)
-        bodies = await receiver.several(3)
+        api = type(api)(emulator, api.session)
+        await api.submit_visual("picwish", file=api.image(), callback_url=receiver.url + "key")
+        await wait_for_attempts(emulator, 2)
+        await api.submit_visual("gptge", file=api.image(), callback_url=receiver.url + "key")
+        await wait_for_attempts(emulator, 3)
+        bodies = await receiver.wait_for(3)
         assert ["data" in body for body in bodies] == [True, True, False]
     with pytest.raises(ValueError, match="provider"):
-        emulator.script(CallbackScript(), provider="nobody")
+        emulator.script(CallbackScript(), provider="unknown")
 
 
-async def test_callbacks_that_have_not_come_are_dropped_at_the_end(receiver: Receiver, calls: Calls) -> None:
+async def test_closing_drops_the_callbacks_that_are_still_pending(receiver: Receiver, api: RawApi) -> None:
     scripts = [CallbackScript(delay=100), CallbackScript(reordered=True), CallbackScript(body_bytes_per_second=1)]
     async with Emulator(restore=False, processing=0) as emulator:
         for script in scripts:
             emulator.script(script)
             url = receiver.url + "key"
-            await type(calls)(emulator, calls.session).visual(file=calls.picture(), callback_url=url)
+            await type(api)(emulator, api.session).submit_visual(file=api.image(), callback_url=url)
         await asyncio.sleep(0.05)
     assert not receiver.bodies

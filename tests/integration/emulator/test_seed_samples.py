@@ -1,4 +1,4 @@
-"""The documents' own examples get proper answers from the emulator: only host, key and placeholders are replaced."""
+"""The documents' own samples run against the emulator; only host, key and placeholders are replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attrs import define
 from aiowatermark.emulator import Emulator
 
 if TYPE_CHECKING:
-    from .conftest import Calls
+    from .conftest import RawApi
 
 SAMPLES = Path(__file__).parent / "samples"
 HOSTS = {
@@ -25,24 +25,24 @@ HOSTS = {
     "kaze": ("https://backend.kaze.ai", "Bearer '"),
     "dewatermark": ("https://platform.dewatermark.ai", "YOUR_API_KEY"),
 }
-FILM = bytes(64) + b"mvhd" + bytes(12) + (10).to_bytes(4, "big") + (513).to_bytes(4, "big") + bytes(100)
+VIDEO = bytes(64) + b"mvhd" + bytes(12) + (10).to_bytes(4, "big") + (513).to_bytes(4, "big") + bytes(100)
 
 
 @define
 class Samples:
-    """Runs examples in a folder of their own, against one emulator."""
+    """Runs samples in one directory, against one emulator."""
 
     emulator: Emulator
-    folder: Path
+    directory: Path
 
-    async def run(self, name: str, replaced: Mapping[str, str] | None = None) -> str:
-        """What the example prints."""
-        text = self._adapted(name, replaced or {})
+    async def run(self, name: str, replacements: Mapping[str, str] | None = None) -> str:
+        """Run a sample and return what it prints."""
+        text = self._adapt(name, replacements or {})
         program = [sys.executable, "-"] if name.endswith(".py") else ["bash"]
-        environment = {"PATH": os.environ["PATH"], "NO_PROXY": "*", "HOME": str(self.folder)}
+        environment = {"PATH": os.environ["PATH"], "NO_PROXY": "*", "HOME": str(self.directory)}
         process = await asyncio.create_subprocess_exec(
             *program,
-            cwd=self.folder,
+            cwd=self.directory,
             env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -53,33 +53,33 @@ class Samples:
         assert process.returncode == 0 or "command not found" in error.decode(), error.decode()
         return out.decode()
 
-    async def json(self, name: str, replaced: Mapping[str, str] | None = None) -> Any:
-        return json.loads(await self.run(name, replaced))
+    async def json(self, name: str, replacements: Mapping[str, str] | None = None) -> Any:
+        return json.loads(await self.run(name, replacements))
 
-    def _adapted(self, name: str, replaced: Mapping[str, str]) -> str:
+    def _adapt(self, name: str, replacements: Mapping[str, str]) -> str:
         host, placeholder = HOSTS[name.partition("_")[0]]
         key = self.emulator.keys[name.partition("_")[0]]
         assert isinstance(key, str)
         key = f"Bearer {key}'" if placeholder == "Bearer '" else key
         text = (SAMPLES / name).read_text().replace(host, self.emulator.base_url).replace(placeholder, key)
-        # the only other change: nobody wants to wait five seconds
+        # the only other change, which saves five seconds per poll
         text = text.replace("time.sleep(5)", "time.sleep(0.02)")
-        for old, new in replaced.items():
+        for old, new in replacements.items():
             text = text.replace(old, new)
         return text
 
 
 @pytest.fixture
-def samples(calls: Calls, tmp_path: Path) -> Samples:
-    jpeg = calls.picture(kind="jpg")
+def samples(api: RawApi, tmp_path: Path) -> Samples:
+    jpeg = api.image(kind="jpg")
     (tmp_path / "path/to/your").mkdir(parents=True)
     for name in ("input.jpeg", "IMAGE_FILE"):
         (tmp_path / name).write_bytes(jpeg)
     for name in ("MASK_BASE_FILE", "MASK_BRUSH_FILE", "mask_brush_manual_step_1.png", "mask_brush_manual_step_2.png"):
-        (tmp_path / name).write_bytes(calls.picture(shade=255))
+        (tmp_path / name).write_bytes(api.image(shade=255))
     for name in ("input_video.mp4", "path/to/your/video.mp4"):
-        (tmp_path / name).write_bytes(FILM)
-    return Samples(calls.emulator, tmp_path)
+        (tmp_path / name).write_bytes(VIDEO)
+    return Samples(api.emulator, tmp_path)
 
 
 async def test_gptge_curl(samples: Samples) -> None:
@@ -101,10 +101,10 @@ async def test_kaze_curl_with_a_url_and_the_query(samples: Samples) -> None:
     assert answer["data"]["status"] == "success"
 
 
-async def test_kaze_curl_with_base64_and_with_a_smear(samples: Samples, calls: Calls) -> None:
-    picture = base64.b64encode(calls.picture()).decode()
+async def test_kaze_curl_with_base64_and_with_a_smear(samples: Samples, api: RawApi) -> None:
+    image = base64.b64encode(api.image()).decode()
     for name, placeholder in (("kaze_base64.sh", "xxxxxxxxxxxxxxx"), ("kaze_smear.sh", "xxxxxxxxxxxxxxxxx")):
-        assert (await samples.json(name, {placeholder: picture}))["code"] == 0
+        assert (await samples.json(name, {placeholder: image}))["code"] == 0
         await samples.emulator.tasks[-1].done()
         assert samples.emulator.tasks[-1].state == "succeeded"
 
@@ -113,22 +113,22 @@ async def test_kaze_curl_with_the_placeholder_itself_is_a_parameter_error(sample
     assert (await samples.json("kaze_base64.sh"))["code"] == 1000
 
 
-async def test_photo_eraser_json_with_its_placeholders_replaced(calls: Calls) -> None:
+async def test_photo_eraser_json_with_its_placeholders_replaced(api: RawApi) -> None:
     text = (SAMPLES / "photoeraser_submit.json").read_text()
-    wrong = await calls.eraser(**json.loads(text))
-    assert wrong.status == 400
-    text = text.replace("Downloadable image file link", calls.emulator.host(calls.picture()))
-    done = await calls.finished("photoeraser", await calls.eraser(**json.loads(text)))
-    assert [item["status"] for item in done.data["list"]] == ["3", "3"]
+    unchanged = await api.submit_photoeraser(**json.loads(text))
+    assert unchanged.status == 400
+    text = text.replace("Downloadable image file link", api.emulator.host(api.image()))
+    finished = await api.query_when_done("photoeraser", await api.submit_photoeraser(**json.loads(text)))
+    assert [item["status"] for item in finished.data["list"]] == ["3", "3"]
 
 
-async def test_dewatermark_authentication_is_a_get_that_is_not_allowed(samples: Samples) -> None:
+async def test_dewatermark_authentication_sends_a_get_that_is_answered_405(samples: Samples) -> None:
     assert await samples.run("dewatermark_auth.py") == "405\n"
     key = str(samples.emulator.keys["dewatermark"])
     assert (await samples.json("dewatermark_auth.sh", {"<API-KEY>": key}))["error"]["code"] == 405
 
 
-async def test_dewatermark_curl_with_everything_at_once(samples: Samples) -> None:
+async def test_dewatermark_curl_with_all_fields_together(samples: Samples) -> None:
     key = str(samples.emulator.keys["dewatermark"])
     answer = await samples.json("dewatermark_picture.sh", {"API_KEY": key})
     assert answer["edited_image"]["image"]
@@ -138,7 +138,7 @@ async def test_dewatermark_curl_with_everything_at_once(samples: Samples) -> Non
 async def test_dewatermark_python_with_both_refinements(samples: Samples) -> None:
     printed = await samples.run("dewatermark_picture.py")
     assert printed.startswith("Image saved to output_image.jpg")
-    assert (samples.folder / "output_image.jpg").read_bytes() == (samples.folder / "input.jpeg").read_bytes()
+    assert (samples.directory / "output_image.jpg").read_bytes() == (samples.directory / "input.jpeg").read_bytes()
     assert samples.emulator.charged["dewatermark"] == 3
 
 
@@ -150,10 +150,10 @@ async def test_dewatermark_credits(samples: Samples) -> None:
 async def test_dewatermark_video_curl_step_by_step(samples: Samples) -> None:
     ticket = await samples.json("dewatermark_video_upload.sh")
     placeholder = {"yIuf8WVuRE2pzP2WM48v": ticket["task_id"]}
-    film = str(samples.folder / "input_video.mp4")
+    video = str(samples.directory / "input_video.mp4")
     await samples.run(
         "dewatermark_video_put.sh",
-        {'"UPLOAD_SIGNED_URL"': f'"{ticket["upload_signed_url"]}"', "/path/to/your/video.mp4": film},
+        {'"UPLOAD_SIGNED_URL"': f'"{ticket["upload_signed_url"]}"', "/path/to/your/video.mp4": video},
     )
     assert (await samples.json("dewatermark_video_start.sh", placeholder))["status"] == "CREATED"
     await samples.emulator.tasks[0].done()
@@ -165,11 +165,11 @@ async def test_dewatermark_video_python_step_by_step(samples: Samples) -> None:
     printed = await samples.run("dewatermark_video_steps.py")
     assert "Video uploaded successfully" in printed
     assert "Duration: 51.3s" in printed
-    assert (samples.folder / "processed_video.mp4").read_bytes() == FILM
+    assert (samples.directory / "processed_video.mp4").read_bytes() == VIDEO
 
 
 async def test_dewatermark_video_python_complete_workflow(samples: Samples) -> None:
     printed = await samples.run("dewatermark_video_workflow.py")
     assert "Credit cost: 10.26 credits" in printed
-    assert (samples.folder / "output_video.mp4").read_bytes() == FILM
+    assert (samples.directory / "output_video.mp4").read_bytes() == VIDEO
     assert samples.emulator.leaks == 0

@@ -1,4 +1,4 @@
-"""The four steps of a video: a free ticket, an upload, a paid start, and queries as documented."""
+"""The four steps of a video: an upload URL, the upload, a paid start, and queries as documented."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.emulator.pictures import sample_mark, sample_mask, sample_photo, stamp
 
 if TYPE_CHECKING:
-    from .conftest import Calls, Clock
+    from .conftest import Clock, RawApi
 
 FIELDS = {
     "created_at",
@@ -35,152 +35,154 @@ FIELDS = {
 }
 
 
-def film(seconds: float) -> bytes:
-    """The bytes in which an MP4 says how long it lasts (`mvhd`, version 0)."""
+def mp4_header(seconds: float) -> bytes:
+    """Return the bytes of an MP4 that contain its duration (`mvhd`, version 0)."""
     return bytes(64) + b"mvhd" + struct.pack(">IIIII", 0, 0, 0, 1000, round(seconds * 1000)) + bytes(80)
 
 
-async def test_a_ticket_is_answered_as_documented_and_costs_nothing(calls: Calls) -> None:
-    ticket = await calls.ticket()
+async def test_a_ticket_is_answered_as_documented_and_is_free(api: RawApi) -> None:
+    ticket = await api.create_ticket()
     expected = {"task_id", "upload_signed_url", "file_path", "status", "push_notification_token", "created_at"}
     assert ticket.keys() == expected
     assert (ticket["status"], len(ticket["task_id"])) == ("CREATED", 20)
     assert ticket["file_path"].endswith(ticket["task_id"])
-    assert calls.emulator.charged["dewatermark"] == 0
-    assert calls.emulator.tasks[0].state == "created"
+    assert api.emulator.charged["dewatermark"] == 0
+    assert api.emulator.tasks[0].state == "created"
 
 
-async def test_a_ticket_takes_the_content_type_without_a_boundary_and_no_body(calls: Calls) -> None:
+async def test_a_ticket_accepts_a_content_type_without_a_boundary_and_an_empty_body(api: RawApi) -> None:
     headers = {"Content-Type": "multipart/form-data"}
-    assert (await calls.ask("POST", "/api/video/v1/upload", "dewatermark", headers=headers)).status == 200
-    reply = await calls.ask("POST", "/api/video/v1/upload", "dewatermark", json={})
+    assert (await api.request("POST", "/api/video/v1/upload", "dewatermark", headers=headers)).status == 200
+    reply = await api.request("POST", "/api/video/v1/upload", "dewatermark", json={})
     assert reply.status == 400
 
 
-async def test_a_start_takes_urlencoded_text_under_the_content_type_without_a_boundary(calls: Calls) -> None:
-    ticket = await calls.ticket()
-    await calls.put(ticket, b"film")
+async def test_a_start_accepts_a_urlencoded_body_with_a_content_type_without_a_boundary(api: RawApi) -> None:
+    ticket = await api.create_ticket()
+    await api.upload(ticket, b"video")
     body = f"task_id={ticket['task_id']}".encode()
     headers = {"Content-Type": "multipart/form-data"}
-    reply = await calls.ask("POST", "/api/video/v1/tasks", "dewatermark", data=body, headers=headers)
+    reply = await api.request("POST", "/api/video/v1/tasks", "dewatermark", data=body, headers=headers)
     assert reply.status == 200
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    reply = await calls.ask("POST", "/api/video/v1/tasks", "dewatermark", data=body, headers=headers)
+    reply = await api.request("POST", "/api/video/v1/tasks", "dewatermark", data=body, headers=headers)
     assert reply.status == 400
 
 
-async def test_a_start_before_the_upload_is_complete_is_400_and_costs_nothing(calls: Calls) -> None:
-    ticket = await calls.ticket()
-    assert (await calls.start(ticket["task_id"])).status == 400
-    assert calls.emulator.charged["dewatermark"] == 0
+async def test_a_start_before_the_upload_is_complete_is_400_and_is_not_charged(api: RawApi) -> None:
+    ticket = await api.create_ticket()
+    assert (await api.start(ticket["task_id"])).status == 400
+    assert api.emulator.charged["dewatermark"] == 0
 
 
-async def test_a_start_of_an_unknown_task_or_of_none_is_refused(calls: Calls) -> None:
-    assert (await calls.start("unknown")).status == 404
-    reply = await calls.ask("POST", "/api/video/v1/tasks", "dewatermark", data=calls.form(mask_brush=calls.picture()))
+async def test_a_start_without_a_valid_video_task_is_refused(api: RawApi) -> None:
+    assert (await api.start("unknown")).status == 404
+    reply = await api.request("POST", "/api/video/v1/tasks", "dewatermark", data=api.form(mask_brush=api.image()))
     assert reply.status == 400
-    event = (await calls.erase()).json["event_id"]
-    assert (await calls.start(event)).status == 400
+    event = (await api.submit_dewatermark()).json["event_id"]
+    assert (await api.start(event)).status == 400
 
 
-async def test_a_start_with_a_mask_that_is_no_picture_is_refused(calls: Calls) -> None:
-    ticket = await calls.ticket()
-    await calls.put(ticket, b"film")
-    assert (await calls.start(ticket["task_id"], mask_brush=b"no picture")).status == 400
-    assert (await calls.start(ticket["task_id"], mask_brush=calls.picture())).status == 200
+async def test_a_start_with_an_invalid_mask_is_refused(api: RawApi) -> None:
+    ticket = await api.create_ticket()
+    await api.upload(ticket, b"video")
+    assert (await api.start(ticket["task_id"], mask_brush=b"not an image")).status == 400
+    assert (await api.start(ticket["task_id"], mask_brush=api.image())).status == 200
 
 
-async def test_a_video_is_created_then_processed_then_completed(calls: Calls, clock: Clock) -> None:
+async def test_a_video_is_created_then_processing_then_completed(api: RawApi, clock: Clock) -> None:
     async with Emulator(restore=False, processing=100, clock=clock) as emulator:
-        calls = type(calls)(emulator, calls.session)
-        ticket = await calls.ticket()
+        api = type(api)(emulator, api.session)
+        ticket = await api.create_ticket()
         task_id = ticket["task_id"]
-        seen = [(await calls.query("dewatermark", task_id)).json]
-        await calls.put(ticket, film(51.3))
-        seen.append((await calls.start(task_id)).json)
+        observed = [(await api.query("dewatermark", task_id)).json]
+        await api.upload(ticket, mp4_header(51.3))
+        observed.append((await api.start(task_id)).json)
         await emulator.tasks[0].processed.wait()
         start = clock.now
-        for passed in (25, 75, 100):
-            clock.now = start + passed
-            seen.append((await calls.query("dewatermark", task_id)).json)
-        assert [one["status"] for one in seen] == ["CREATED", "CREATED", "PROCESSING", "PROCESSING", "COMPLETED"]
-        assert [one["progress"] for one in seen] == [0, 0, 0.25, 0.75, 1]
-        assert all(one.keys() == FIELDS for one in seen)
-        assert [one["download_signed_url"] is None for one in seen] == [True] * 4 + [False]
-        assert (seen[-1]["duration"], seen[-1]["has_watermark"]) == (51.3, False)
-        assert seen[-1]["completed_at"] == seen[-1]["started_at"] + 100
+        for elapsed in (25, 75, 100):
+            clock.now = start + elapsed
+            observed.append((await api.query("dewatermark", task_id)).json)
+        assert [body["status"] for body in observed] == ["CREATED", "CREATED", "PROCESSING", "PROCESSING", "COMPLETED"]
+        assert [body["progress"] for body in observed] == [0, 0, 0.25, 0.75, 1]
+        assert all(body.keys() == FIELDS for body in observed)
+        assert [body["download_signed_url"] is None for body in observed] == [True] * 4 + [False]
+        assert (observed[-1]["duration"], observed[-1]["has_watermark"]) == (51.3, False)
+        assert observed[-1]["completed_at"] == observed[-1]["started_at"] + 100
 
 
-async def test_a_video_costs_a_fifth_of_a_credit_a_second_and_is_one_charge(calls: Calls) -> None:
-    await calls.film(film(51.3))
-    await calls.emulator.tasks[0].done()
-    assert calls.emulator.charged["dewatermark"] == 1
-    assert calls.emulator.balance["dewatermark"] == pytest.approx(1000 - 10.26)
+async def test_a_video_is_one_charge_of_a_fifth_of_a_credit_per_second(api: RawApi) -> None:
+    await api.submit_video(mp4_header(51.3))
+    await api.emulator.tasks[0].done()
+    assert api.emulator.charged["dewatermark"] == 1
+    assert api.emulator.balance["dewatermark"] == pytest.approx(1000 - 10.26)
 
 
-async def test_a_video_started_twice_is_charged_twice(calls: Calls) -> None:
-    task_id = await calls.film()
-    await calls.start(task_id)
-    assert calls.emulator.charged["dewatermark"] == 2
+async def test_a_video_started_twice_is_charged_twice(api: RawApi) -> None:
+    task_id = await api.submit_video()
+    await api.start(task_id)
+    assert api.emulator.charged["dewatermark"] == 2
 
 
-async def test_a_failed_video_is_refunded(calls: Calls) -> None:
-    calls.emulator.inject(Fault.failed("No luck."), step="start")
-    task_id = await calls.film()
-    data = (await calls.query("dewatermark", task_id)).json
+async def test_a_failed_video_is_refunded(api: RawApi) -> None:
+    api.emulator.inject(Fault.failed("Injected failure."), step="start")
+    task_id = await api.submit_video()
+    data = (await api.query("dewatermark", task_id)).json
     assert data["status"] == "FAILED"
     assert data.keys() == FIELDS
     assert data["download_signed_url"] is None
-    assert calls.emulator.charged["dewatermark"] == 0
-    assert calls.emulator.refunded["dewatermark"] == 1
-    assert calls.emulator.balance["dewatermark"] == 1000
+    assert api.emulator.charged["dewatermark"] == 0
+    assert api.emulator.refunded["dewatermark"] == 1
+    assert api.emulator.balance["dewatermark"] == 1000
 
 
-async def test_a_failed_video_keeps_the_money_when_the_fault_says_so(calls: Calls) -> None:
-    calls.emulator.inject(Fault.failed(refund=False))
-    await calls.film()
-    assert calls.emulator.charged["dewatermark"] == 1
+async def test_a_failed_video_is_not_refunded_when_the_fault_says_so(api: RawApi) -> None:
+    api.emulator.inject(Fault.failed(refund=False))
+    await api.submit_video()
+    assert api.emulator.charged["dewatermark"] == 1
 
 
-async def test_a_video_is_refused_without_credits(calls: Calls) -> None:
+async def test_a_video_is_refused_without_credits(api: RawApi) -> None:
     async with Emulator(restore=False, credits={"dewatermark": 0}) as emulator:
-        calls = type(calls)(emulator, calls.session)
-        ticket = await calls.ticket()
-        await calls.put(ticket, b"film")
-        assert (await calls.start(ticket["task_id"])).status == 403
-        assert (await calls.visual()).status == 200
+        api = type(api)(emulator, api.session)
+        ticket = await api.create_ticket()
+        await api.upload(ticket, b"video")
+        assert (await api.start(ticket["task_id"])).status == 403
+        assert (await api.submit_visual()).status == 200
 
 
-async def test_a_finished_video_gives_a_fresh_link_that_is_valid_for_two_days(calls: Calls, clock: Clock) -> None:
+async def test_a_query_of_a_finished_video_returns_a_new_link_that_is_valid_for_two_days(
+    api: RawApi, clock: Clock
+) -> None:
     async with Emulator(restore=False, processing=0, clock=clock) as emulator:
-        calls = type(calls)(emulator, calls.session)
-        task_id = await calls.film()
+        api = type(api)(emulator, api.session)
+        task_id = await api.submit_video()
         await emulator.tasks[0].done()
-        link = (await calls.query("dewatermark", task_id)).json["download_signed_url"]
+        link = (await api.query("dewatermark", task_id)).json["download_signed_url"]
         clock.now += 2 * 86_400 - 1
-        assert (await calls.ask("GET", link)).status == 200
+        assert (await api.request("GET", link)).status == 200
         clock.now += 1
-        gone = await calls.ask("GET", link)
-        assert (gone.status, "ExpiredToken" in gone.text) == (400, True)
-        link = (await calls.query("dewatermark", task_id)).json["download_signed_url"]
-        assert (await calls.ask("GET", link)).status == 200
+        expired = await api.request("GET", link)
+        assert (expired.status, "ExpiredToken" in expired.text) == (400, True)
+        link = (await api.query("dewatermark", task_id)).json["download_signed_url"]
+        assert (await api.request("GET", link)).status == 200
 
 
 @pytest.fixture
-async def restoring(calls: Calls) -> AsyncIterator[Calls]:
-    """An emulator that restores, knowing a mark."""
+async def restoring(api: RawApi) -> AsyncIterator[RawApi]:
+    """An emulator that restores, with a known watermark."""
     pytest.importorskip("av")
     async with Emulator(mark=sample_mark(), processing=0) as emulator:
-        yield type(calls)(emulator, calls.session)
+        yield type(api)(emulator, api.session)
 
 
 def clip(frames: int, mark: bytes | None = None) -> bytes:
-    """A video of one still picture, with the mark on it."""
+    """Return a video of one still image, with the watermark if one is given."""
     av = pytest.importorskip("av")
-    picture = sample_photo(320, 240)
+    photo = sample_photo(320, 240)
     if mark:
-        picture = stamp(picture, mark)[0]
-    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        photo = stamp(photo, mark)[0]
+    pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
     target = BytesIO()
     with av.open(target, "w", format="mp4") as container:
         stream = container.add_stream("h264", rate=24)
@@ -191,48 +193,48 @@ def clip(frames: int, mark: bytes | None = None) -> bytes:
     return target.getvalue()
 
 
-async def test_a_video_is_really_restored_in_a_process_of_its_own(restoring: Calls) -> None:
-    task_id = await restoring.film(clip(24, sample_mark(width=120)))
+async def test_a_video_is_really_restored(restoring: RawApi) -> None:
+    task_id = await restoring.submit_video(clip(24, sample_mark(width=120)))
     await restoring.emulator.tasks[0].done()
     data = (await restoring.query("dewatermark", task_id)).json
     assert data["status"] == "COMPLETED"
     assert data["duration"] == pytest.approx(1.0, abs=0.1)
-    assert (await restoring.ask("GET", data["download_signed_url"])).body[4:8] == b"ftyp"
+    assert (await restoring.request("GET", data["download_signed_url"])).body[4:8] == b"ftyp"
 
 
-async def test_a_video_may_come_with_a_mask(restoring: Calls) -> None:
-    ticket = await restoring.ticket()
-    await restoring.put(ticket, clip(5))
+async def test_a_video_can_have_a_mask(restoring: RawApi) -> None:
+    ticket = await restoring.create_ticket()
+    await restoring.upload(ticket, clip(5))
     await restoring.start(ticket["task_id"], mask_brush=sample_mask(320, 240))
     await restoring.emulator.tasks[0].done()
     data = (await restoring.query("dewatermark", ticket["task_id"])).json
     assert (data["status"], data["has_watermark"]) == ("COMPLETED", True)
 
 
-async def test_a_file_that_is_no_video_fails_and_is_refunded(restoring: Calls) -> None:
-    task_id = await restoring.film(b"no video" * 100)
+async def test_a_file_that_is_not_a_video_fails_and_is_refunded(restoring: RawApi) -> None:
+    task_id = await restoring.submit_video(b"not a video" * 100)
     await restoring.emulator.tasks[0].done()
     assert (await restoring.query("dewatermark", task_id)).json["status"] == "FAILED"
     assert restoring.emulator.charged["dewatermark"] == 0
 
 
-async def test_the_progress_of_a_video_moves_with_the_work(restoring: Calls) -> None:
-    task_id = await restoring.film(clip(240, sample_mark(width=120)))
-    seen = []
+async def test_the_progress_of_a_video_follows_the_work(restoring: RawApi) -> None:
+    task_id = await restoring.submit_video(clip(240, sample_mark(width=120)))
+    observed = []
     async with asyncio.timeout(60):
         while restoring.emulator.tasks[0].pending:
-            seen.append((await restoring.query("dewatermark", task_id)).json["progress"])
+            observed.append((await restoring.query("dewatermark", task_id)).json["progress"])
             await asyncio.sleep(0.01)
-    assert seen == sorted(seen)
-    # how many steps are seen is the machine's business; that there is one between nothing and all is ours
-    assert any(0 < progress < 1 for progress in seen)
+    assert observed == sorted(observed)
+    # how many values are observed depends on the machine; at least one lies between the start and the end
+    assert any(0 < progress < 1 for progress in observed)
 
 
-async def test_a_video_that_is_being_worked_on_does_not_keep_the_emulator(calls: Calls) -> None:
-    film = clip(2000)
+async def test_closing_does_not_wait_for_a_video_that_is_being_restored(api: RawApi) -> None:
+    video = clip(2000)
     loop = asyncio.get_running_loop()
     async with Emulator(mark=sample_mark(), processing=0) as emulator:
-        await type(calls)(emulator, calls.session).film(film)
+        await type(api)(emulator, api.session).submit_video(video)
         await asyncio.sleep(0.1)
-        before = loop.time()
-    assert loop.time() - before < 2
+        started = loop.time()
+    assert loop.time() - started < 2
