@@ -1,29 +1,125 @@
-"""A pytest plugin: the five APIs on loopback as a fixture, for the tests of whoever uses this package."""
+"""For tests of your own code: the pytest fixture `watermark_emulator`, and `ScriptedTransport` in place of HTTP.
+
+The emulator speaks the real protocols on loopback. A scripted transport needs no sockets: the client gets the responses
+you list, in order. That suits tests of what your code does with results and errors:
+
+    async def test_an_order_without_credits_is_put_back():
+        transport = ScriptedTransport(submissions=[json_response(402, message="no credits")])
+        async with aw.Client(aw.PicWish("a key"), transport=transport) as client:
+            with pytest.raises(aw.InsufficientCredits):
+                await client.submit("https://example.com/photo.jpg")
+        assert transport.submitted == 1
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import pytest
+
+from .errors import ProviderUnavailable
+from .media.base import ProgressCallback
+from .wire import Request, Response
 
 if TYPE_CHECKING:
     from .emulator import Emulator
 
-# anyio's plugin runs plain async fixtures; pytest-asyncio in its strict mode wants its own
+# pytest-asyncio in strict mode ignores plain async fixtures and needs its own decorator; anyio's plugin runs plain ones
 _fixture: Any = import_module("pytest_asyncio").fixture if find_spec("pytest_asyncio") else pytest.fixture
+
+Answer: TypeAlias = Response | BaseException
+"""Outcome of one request: a response, or an error to raise."""
 
 
 @_fixture  # type: ignore[untyped-decorator]
 async def watermark_emulator() -> AsyncIterator[Emulator]:
-    """An emulator that hands pictures back as they came, at once: `aw.Client(watermark_emulator.provider("kaze"))`.
+    """Yield an emulator that returns images unchanged and without delay.
 
-    For one that really restores, use `async with Emulator() as emulator:` with the extra `[emulator]`.
+    Use it as `aw.Client(watermark_emulator.provider("kaze"))`. For one that removes watermarks, use
+    `async with Emulator() as emulator:` with the extra `[emulator]`.
     """
     pytest.importorskip("aiowatermark.emulator")
-    from .emulator import Emulator  # noqa: PLC0415 - the extra is wanted only by who uses the fixture
+    from .emulator import Emulator  # noqa: PLC0415 - the extra is needed only where the fixture is used
 
     async with Emulator(restore=False, processing=0.0) as emulator:
         yield emulator
+
+
+def json_response(http_status: int = 200, http_headers: Mapping[str, str] | None = None, /, **payload: Any) -> Response:
+    """Return a response whose body is a JSON object; header names are lower-case."""
+    return Response(http_status, http_headers or {}, json.dumps(payload).encode())
+
+
+def connection_lost(*, sent: bool) -> ProviderUnavailable:
+    """Return what a transport raises when no response arrived; `sent`: whether any byte of the request was sent."""
+    error = ProviderUnavailable("the connection was lost")
+    error.sent = sent
+    return error
+
+
+class ScriptedTransport:
+    """A transport that answers from two lists: `submissions` for paid requests, `queries` for all others.
+
+    An item is a Response, an exception to raise, or a function that returns one of them. Items are used in order, the
+    last one for every further request. Afterwards `requests` holds the requests, `times` the loop's time of each, and
+    `submitted` how many were paid. `hold`, if you set it to an asyncio.Event, delays answers to paid requests until it
+    is set. Downloads raise AssertionError: read results of tests from an emulator.
+    """
+
+    def __init__(
+        self,
+        submissions: Iterable[Answer | Callable[[], Answer]] = (),
+        queries: Iterable[Answer | Callable[[], Answer]] = (),
+    ) -> None:
+        self.submissions: list[Answer | Callable[[], Answer]] = list(submissions)
+        self.queries: list[Answer | Callable[[], Answer]] = list(queries)
+        self.requests: list[Request] = []
+        self.times: list[float] = []
+        self.hold: asyncio.Event | None = None
+
+    @property
+    def submitted(self) -> int:
+        """How many paid requests were made."""
+        return sum(not request.repeatable for request in self.requests)
+
+    async def __aenter__(self) -> Self:
+        """Do nothing: there is no connection to open."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Do nothing."""
+
+    async def perform(self, request: Request, *, timeout: float, progress: ProgressCallback | None = None) -> Response:  # noqa: ARG002, ASYNC109
+        """Return or raise the next item of the script."""
+        self.requests.append(request)
+        self.times.append(asyncio.get_running_loop().time())
+        script = self.queries if request.repeatable else self.submissions
+        if not script:
+            raise AssertionError(f"the script has no answer for {request.method} {request.target}")
+        item = script.pop(0) if len(script) > 1 else script[0]
+        if self.hold is not None and not request.repeatable:
+            await self.hold.wait()
+        answer = item if isinstance(item, Response | BaseException) else item()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def download(
+        self,
+        url: str,
+        target: Path,  # noqa: ARG002
+        max_bytes: int | None,  # noqa: ARG002
+        progress: ProgressCallback | None = None,  # noqa: ARG002
+    ) -> None:
+        """Raise AssertionError."""
+        raise AssertionError(f"a scripted transport cannot download {url}")
+
+    async def read(self, url: str, max_bytes: int | None) -> bytes:  # noqa: ARG002
+        """Raise AssertionError."""
+        raise AssertionError(f"a scripted transport cannot download {url}")

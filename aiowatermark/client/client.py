@@ -1,4 +1,4 @@
-"""The client: one provider, its limits, its memory."""
+"""The client: submits jobs to one provider account and waits for their results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
-from .engine.engine import JobEngine, JobStarter, build_engine, validate_key
+from .engine.engine import JobEngine, build_engine, validate_key
 from .engine.flows import FlowContext, loop_time
+from .engine.owners import register_owner, unregister_owner
 from .engine.prepare import JobPreparer
 from .engine.sharing import ReplicaMember
-from .handle import JobHandle
+from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .recovery import Recovery, recover
 from .stream import JobStream, Outcome
@@ -37,14 +38,21 @@ MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
 
 class Client:
-    """Submits jobs to a provider and brings their results home; used in `async with`, on one event loop.
+    """Submits jobs to one provider account and waits for their results. Used in `async with`, on one event loop.
 
-    `limits` bounds what happens at once. `deadline` is how many seconds a job may take from its turn on. `polling`
-    replaces the provider's schedule. `store` remembers jobs; without one they are remembered while the process lives.
-    `callbacks` is a receiver: providers that call back are given a URL of it, and polling becomes the safety net.
-    `session` is an aiohttp session of yours for the API; it is never closed here. `drain` is how many seconds closing
-    waits for paid requests that are on their way. `resubmit=True` sends a submission that is in doubt once more:
-    it may be paid twice.
+    Args:
+        provider: the account, for example `PicWish(api_key="…")`.
+        limits: how much is done concurrently; see `Limits`.
+        deadline: seconds a job may take, counted from when it starts (time in the queue does not count).
+        polling: replaces the provider's polling schedule.
+        callbacks: a receiver; providers that call back get a URL of it, and polling continues at longer intervals.
+        store: persists jobs (`SQLiteStore`, `RedisStore`); the default keeps them in memory, for this process only.
+        session: your aiohttp session, used for requests to the API; it is never closed here.
+        drain: seconds that closing waits for the answers to paid requests in flight.
+        resubmit: True submits a job in doubt once more, at the risk of a second charge.
+        transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
+
+    Raises InvalidInput for a parameter out of range.
     """
 
     def __init__(
@@ -68,7 +76,6 @@ class Client:
         self._drain = drain
         self._polling = polling
         self._callbacks = callbacks
-        self._starter = JobStarter(provider, callbacks)
         self._resubmit = resubmit
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,13 +84,13 @@ class Client:
         self._preparer = JobPreparer(provider, self._transport, can_lend=callbacks is not None)
 
     def __repr__(self) -> str:
-        """The provider's name and whether it is open."""
+        """The provider's name and whether the client is open."""
         return f"<Client {self.provider.name} {'open' if self._engine else 'closed'}>"
 
     async def __aenter__(self) -> Self:
-        """Open the sessions and the store on the running loop."""
+        """Open the store and the transport on the running loop; raises InvalidInput if the client is open."""
         if self._engine is not None:
-            raise InvalidInput("this client is open already: one `async with` a client")
+            raise InvalidInput("the client is already open: use one `async with` per client")
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._store)
             await stack.enter_async_context(self._transport)
@@ -92,37 +99,39 @@ class Client:
             self._stack = stack.pop_all()
         return self
 
+    async def __aexit__(self, *exc: object) -> None:
+        """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close."""
+        self._engine = None
+        await self._stack.aclose()
+
     def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
-        conductor = build_engine(
+        owner = register_owner()
+        stack.callback(unregister_owner, owner)
+        engine = build_engine(
             self.provider,
             self._transport,
             self._store,
             self._callbacks,
+            owner=owner,
             limits=self.limits,
             deadline=self._deadline,
             polling=self._polling,
             resubmit=self._resubmit,
-            check=lambda: self._open_engine,
+            ensure_open=lambda: self._open_engine,
         )
-        stack.callback(self._starter.open())
-        stack.push_async_callback(conductor.close, self._drain)
+        stack.push_async_callback(engine.close, self._drain)
         if (coordinator := self._store.coordinator) is not None:
-            replica = ReplicaMember(coordinator, self.provider.account, self._callbacks, conductor.adopt)
+            replica = ReplicaMember(coordinator, self.provider.account, self._callbacks, engine.adopt)
             stack.push_async_callback(replica.stop)
             replica.start()
-        return conductor
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Wait a moment for paid requests on their way, leave the jobs that go on, say their tokens, close."""
-        self._engine = None
-        await self._stack.aclose()
+        return engine
 
     @property
     def _open_engine(self) -> JobEngine:
         if self._engine is None:
             raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
         if asyncio.get_running_loop() is not self._loop:
-            raise InvalidInput("the client belongs to another event loop: open one client a loop")
+            raise InvalidInput("the client was opened on another event loop: open one client per loop")
         return self._engine
 
     async def submit(
@@ -136,19 +145,27 @@ class Client:
         size: int | None = None,
         **options: Any,
     ) -> JobHandle:
-        """Have a job done; returns when the provider has it (a video: when its upload begins).
+        """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
 
-        `media` is a path, bytes, a link, an open binary file or an async iterable (give its `size` in bytes if you
-        know it), or a list of them where the provider takes batches. `mask` is white where something is to go. `key`
-        is your idempotency key: a key that is known gives its job, and nothing is submitted again. `deadline` in
-        seconds; `progress(sent, total)` is called as the upload moves. `options` are the provider's own.
+        Args:
+            media: a path, bytes, a URL, an open binary file or an async iterable of bytes; or a list of them, for
+                providers that accept batches.
+            mask: any media of one image: white is removed, black is kept.
+            key: your idempotency key, 1 to 200 printable characters. A key that is known returns its job, and nothing
+                is submitted again.
+            deadline: seconds, in place of the client's deadline.
+            progress: called as `progress(sent, total)` with bytes while media are uploaded; `total` may be None.
+            size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
+            **options: the provider's own options.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
-        RateLimited, Rejected or ProviderUnavailable where nothing was paid; SubmissionInDoubt where it may have been.
+        RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
+        may be paid.
         """
         _ = self._open_engine
-        begun = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
-        return await begun.wait_accepted(self._drain)
+        job = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        await job.wait_accepted(self._drain)
+        return job.handle
 
     async def remove(
         self,
@@ -161,20 +178,21 @@ class Client:
         size: int | None = None,
         **options: Any,
     ) -> Result:
-        """Submit and wait; parameters as for `submit`. Cancelling it while it waits leaves the job at the provider.
+        """Submit a job and wait for its result; parameters as for `submit`.
 
+        Cancelling it cancels a job that was not sent, and leaves one that was at the provider: `recover()` finds it.
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._open_engine
-        begun = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
-        return await begun.wait_done(self._drain)
+        job = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        return await job.wait_done(self._drain)
 
     async def refine(
         self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None, **options: Any
     ) -> Result:
-        """Take more away from a result: what is white in `brush`. The session travels inside the result.
+        """Remove more from a result: what is white in `brush`. The provider's session is part of the result.
 
-        Raises Unsupported where the provider has no sessions, else as `remove`. A refinement is paid like a job.
+        A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
         _ = self._open_engine
         job = await self._preparer.prepare_refinement(result, as_media(brush), options)
@@ -189,18 +207,19 @@ class Client:
         deadline: float | None = None,
         **options: Any,
     ) -> AsyncIterator[Outcome]:
-        """Many jobs: outcomes in completion order, items pulled as there is room (`limits.in_flight`).
+        """Run many jobs; yields their outcomes in completion order.
 
-        Gives Done(media, result) or Failed(media, error); one failure never ends the stream. `key` names each item's
-        job: with a store, a run that is repeated pays nothing twice.
+        Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
+        one failure never ends the stream. `key(item)` names the job of an item: with a store, a stream that is repeated
+        pays for nothing twice. Other parameters as for `submit`.
         """
         _ = self._open_engine
 
-        async def begin(item: Source) -> JobHandle:
+        async def start(item: Source) -> ActiveJob:
             job = await self._preparer.prepare(item, mask, None, options)
             return self._start(job, None if key is None else key(item), deadline, None)
 
-        outcomes = JobStream(begin, self.limits.in_flight).run(items)
+        outcomes = JobStream(start, self.limits.in_flight).run(items)
         try:
             async for outcome in outcomes:
                 yield outcome
@@ -208,32 +227,29 @@ class Client:
             await outcomes.aclose()  # type: ignore[attr-defined]
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
-        """The handle of a job from its token: it is watched again, never submitted.
+        """Return the handle of a job from its token. The job is watched again, never submitted.
 
-        Raises InvalidInput for a text that is no token, or one of another provider.
+        Raises InvalidInput for a text that is not a token, or the token of another provider's job.
         """
-        conductor = self._open_engine
+        engine = self._open_engine
         record = Record.from_token(token)
         if record.provider != self.provider.name:
-            raise InvalidInput(f"this token is of a job at {record.provider}: resume it with that provider's client")
-        return conductor.start(record, None, self._deadline_seconds(deadline))
+            raise InvalidInput(f"the token is of a job at {record.provider}: resume it with a client for that provider")
+        return engine.start(record, None, self._deadline_seconds(deadline)).handle
 
     async def recover(self, *, deadline: float | None = None) -> Recovery:
-        """Watch all unfinished jobs of this account again; what is in doubt is listed, and nothing is submitted."""
-        return await recover(self._store, self.provider, self._open_engine, self._deadline_seconds(deadline))
+        """Watch all unfinished jobs of this account again; jobs in doubt are listed, and nothing is submitted."""
+        return await recover(self._open_engine, self._deadline_seconds(deadline))
 
     async def credits(self) -> Credits:
-        """What the account holds; raises Unsupported where the provider documents no such call."""
-        conductor = self._open_engine
-        return await conductor.flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
+        """Return the account's balance; raises Unsupported if the provider documents no such call."""
+        flows = self._open_engine.context.flows
+        return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
-    # the inside
-
-    def _start(self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None) -> JobHandle:
-        # asked for again: the client may have been closed while the job was looked at
-        return self._starter.start(
-            self._open_engine, job, validate_key(key), self._deadline_seconds(deadline), progress
-        )
+    def _start(self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None) -> ActiveJob:
+        # checked again: the client may have been closed while the job was prepared
+        engine = self._open_engine
+        return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)

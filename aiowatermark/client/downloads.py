@@ -1,4 +1,4 @@
-"""Brings results home: through the transport, a few at a time, asking once for a fresh link."""
+"""Downloads results: a few concurrently, through the transport, with one new link when the first has expired."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _QUERY_SECONDS = 60.0
 
 @define(eq=False)
 class ResultDownloader:
-    """The porter of a client; `check` raises where that is closed."""
+    """The ResultFetcher of a client; `ensure_open` raises InvalidInput once the client is closed."""
 
     transport: Transport
     transfers: asyncio.Semaphore
@@ -38,7 +38,7 @@ class ResultDownloader:
     async def save(
         self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: ProgressCallback | None
     ) -> Path:
-        """Stream it into a file that appears when it is whole."""
+        """Write the media to a file, which appears once it is complete."""
         if not isinstance(media, Link):
             async with atomic_file(path) as part:
                 await write_blocks(part.file, media.blocks())
@@ -47,7 +47,7 @@ class ResultDownloader:
         return path
 
     async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
-        """Fetch it into memory."""
+        """Return the bytes of the media."""
         if not isinstance(media, Link):
             return b"".join([block async for block in media.blocks()])
         return await self._fetch(result, media, lambda url: self.transport.read(url, max_bytes))
@@ -59,16 +59,16 @@ class ResultDownloader:
                 try:
                     return await fetch(link.url)
                 except ResultExpired:
-                    fresh = await self._renew_link(result, link)
-                log.info("the link of job %s had expired: the provider gave a new one", result.key)
-                return await fetch(fresh.url)
+                    renewed = await self._renew_link(result, link)
+                log.info("job %s: its result link had expired and was renewed", result.key)
+                return await fetch(renewed.url)
         except WatermarkError as error:
             raise error.about(provider=result.provider, key=result.key, token=None) from None
 
     async def _renew_link(self, result: Result, link: Link) -> Link:
-        """The same output's link, as the provider gives it now."""
-        at = next(index for index, output in enumerate(result.outputs) if output.media is link)
+        """Query the job for the current link of the same output."""
+        index = next(index for index, output in enumerate(result.outputs) if output.media is link)
         snapshot = await self.flows.run(self.provider.query(result.record), FlowContext(loop_time() + _QUERY_SECONDS))
-        if at < len(snapshot.outputs) and isinstance(fresh := snapshot.outputs[at].media, Link):
-            return fresh
-        raise ResultExpired("the result's link has expired and the provider gives no new one")
+        if index < len(snapshot.outputs) and isinstance(renewed := snapshot.outputs[index].media, Link):
+            return renewed
+        raise ResultExpired("the result link has expired and the provider gives no new one")

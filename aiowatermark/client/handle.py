@@ -1,10 +1,32 @@
-"""What one holds of a job, and awaits as often as one likes."""
+"""A job under way: `JobHandle` is what the caller holds, `ActiveJob` is the state behind it.
+
+ActiveJob is the only code that changes the state of a running job. The engine asks it and calls its methods:
+
+    method                    what changed
+    start_clock(seconds)      the job got its slot: its deadline counts from now
+    set_record(record)        a newer record, known here but not announced yet
+    update(record)            a newer record, announced to `updates()`
+    set_may_be_paid(value)    a paid request was written to the connection (True), or was refused unprocessed (False)
+    mark_accepted()           the provider has the job: `submit()` returns
+    finish(result)            the job succeeded
+    fail(error)               the job ended without a result in this client
+    on_delivery(delivery)     a callback arrived: poll now
+
+Invariants: the result future is completed once, by finish() or fail(); both also answer those who wait for acceptance,
+so no waiter outlives the job. `may_be_paid` decides what cancelling an awaiter does: a job that may be paid is never
+cancelled, one that was not sent is cancelled with its only awaiter.
+
+Everything runs on one event loop, and no method that changes state awaits, so no locking is needed.
+A waiting job must stay small (100,000 of them are a use case): futures that few callers wait for are created on demand,
+and job and handle do not refer to each other in a cycle, so a finished job is freed without the garbage collector.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
+from weakref import ref
 
 from ..errors import WatermarkError
 from ..events import AutoResetEvent
@@ -14,51 +36,43 @@ from ..wire import Delivery
 
 
 class Cancellable(Protocol):
-    """A job's task, or its place in the queue for one."""
+    """The task of a job, or its place in the admission queue."""
 
     def cancel(self) -> object:
-        """End it."""
+        """Cancel it."""
 
 
-class JobHandle:
-    """A job on its way. Awaiting it gives its Result; cancelling an awaiter leaves the job.
-
-    `key` is the SDK's or your own name for it, `task_id` the provider's, `token` resumes it in another process.
-    `sent` is whether money may have been spent: the paid request is on its way, or was.
-    """
+class ActiveJob:
+    """State of one job under way; see the head of this module. `at_provider`: it was accepted by an earlier process."""
 
     __slots__ = (
-        "__weakref__",
         "_accepted",
         "_answered",
         "_changed",
+        "_delivery",
+        "_handle",
         "_result",
+        "_waiter_count",
         "deadline",
         "may_be_paid",
-        "pending_delivery",
         "record",
         "task",
-        "waiter_count",
         "wakeup",
     )
 
-    def __init__(self, record: Record, *, sent: bool = False) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, record: Record, *, at_provider: bool) -> None:
         self.record = record
         self.task: Cancellable | None = None
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
-        self.pending_delivery: Delivery | None = None
-        self.waiter_count = 0
-        self.may_be_paid = sent
-        self._result: asyncio.Future[Result] = loop.create_future()
-        self._answered = sent  # what is only watched, the provider has already
+        self.may_be_paid = at_provider
+        self._answered = at_provider
+        self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._accepted: asyncio.Future[None] | None = None
         self._changed: asyncio.Future[None] | None = None
-
-    def __repr__(self) -> str:
-        """The key and where the job stands."""
-        return f"<JobHandle {self.record.provider} {self.key} {self.snapshot.status}>"
+        self._delivery: Delivery | None = None
+        self._waiter_count = 0
+        self._handle: ref[JobHandle] | None = None
 
     @property
     def key(self) -> str:
@@ -71,85 +85,87 @@ class JobHandle:
         return self.record.snapshot
 
     @property
-    def task_id(self) -> str | None:
-        """The provider's own id, once it gave one."""
-        return self.record.snapshot.task_id
-
-    @property
-    def token(self) -> str:
-        """A text that resumes the job in any process: `client.resume(token)`. It holds no secret."""
-        return self.record.token
+    def handle(self) -> JobHandle:
+        """The caller's view of this job: the same object while a caller holds it."""
+        handle = None if self._handle is None else self._handle()
+        if handle is None:
+            handle = JobHandle(self)
+            self._handle = ref(handle)
+        return handle
 
     def done(self) -> bool:
         """Whether there is a result or an error."""
         return self._result.done()
 
-    def when_done(self, told: Callable[[Result | BaseException], object]) -> None:
-        """Have `told` called with the result or the error, once, on the loop."""
-        self._result.add_done_callback(lambda done: told(done.exception() or done.result()))
+    # changes
 
-    def __await__(self) -> Generator[Any, None, Result]:
-        """Wait for the result; see `result`."""
-        return self._wait().__await__()
+    def start_clock(self, seconds: float) -> None:
+        """Let the deadline count from now; time spent in the admission queue does not count."""
+        self.deadline = asyncio.get_running_loop().time() + seconds
 
-    async def result(self, timeout: float | None = None) -> Result:  # noqa: ASYNC109
-        """Wait for the result, at most `timeout` seconds: then TimeoutError, and the job goes on.
-
-        Raises JobFailed, DeadlineExceeded, or what else became of the job.
-        """
-        if timeout is None:
-            return await self._wait()
-        async with asyncio.timeout(timeout):
-            return await self._wait()
-
-    async def _wait(self) -> Result:
-        try:
-            return await asyncio.shield(self._result)
-        except WatermarkError as error:
-            raise error.with_traceback(None) from None
-
-    async def updates(self) -> AsyncIterator[Snapshot]:
-        """The snapshots as they come, the latest where several came at once; ends after the terminal one.
-
-        Raises what ended the job where no terminal snapshot did, as DeadlineExceeded.
-        """
-        seen: Snapshot | None = None
-        while True:
-            snapshot = self.snapshot
-            if snapshot is not seen:
-                seen = snapshot
-                yield snapshot
-            elif self._result.done():
-                await self._wait()
-                return
-            else:
-                await self._next_change()
-            if snapshot.status.terminal:
-                return
-
-    async def _next_change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
-
-    def on_delivery(self, delivery: Delivery) -> None:
-        """The provider called back: look now."""
-        self.pending_delivery = delivery
-        self.wakeup.set()
+    def set_record(self, record: Record) -> None:
+        """Replace the record without announcing it."""
+        self.record = record
 
     def update(self, record: Record) -> None:
-        """Take a newer record over and tell who watches."""
+        """Replace the record and wake those who follow `updates()`."""
         self.record = record
-        self._notify()
+        self._announce()
 
-    def _notify(self) -> None:
-        news, self._changed = self._changed, None
-        if news is not None and not news.done():
-            news.set_result(None)
+    def set_may_be_paid(self, value: bool) -> None:  # noqa: FBT001 - a setter
+        """Whether a paid request of this job may have reached the provider."""
+        self.may_be_paid = value
 
-    async def wait_accepted(self, drain: float) -> Self:
-        """Wait for the provider's word. Cancelled: what was not sent is called off, what was is answered first."""
-        self.waiter_count += 1
+    def mark_accepted(self) -> None:
+        """The provider has the job: `submit()` may return."""
+        self._answered = True
+        accepted, self._accepted = self._accepted, None
+        if accepted is not None and not accepted.done():
+            accepted.set_result(None)
+
+    def finish(self, result: Result) -> None:
+        """Complete the job with its result."""
+        if not self._result.done():
+            self._result.set_result(result)
+        self.mark_accepted()
+        self._announce()
+
+    def fail(self, error: BaseException) -> None:
+        """Complete the job with an error."""
+        if not self._result.done():
+            self._result.set_exception(error)
+            self._result.exception()  # marks it as retrieved: a job that no one awaits is not an asyncio error
+        self._answered = True
+        accepted, self._accepted = self._accepted, None
+        if accepted is not None and not accepted.done():
+            accepted.set_exception(error)
+            accepted.exception()
+        self._announce()
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Keep the latest callback and wake the watcher."""
+        self._delivery = delivery
+        self.wakeup.set()
+
+    def take_delivery(self) -> Delivery | None:
+        """Return the latest callback that was not taken yet."""
+        delivery, self._delivery = self._delivery, None
+        return delivery
+
+    def _announce(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)
+
+    # waiting
+
+    async def wait_accepted(self, drain: float) -> None:
+        """Wait until the provider accepted the job; raises what ended the submission instead.
+
+        Cancelling it cancels a job that was not sent (unless others wait for it too); for one that may be paid, the
+        answer is awaited first, at most `drain` seconds.
+        """
+        self._waiter_count += 1
         try:
             if not self._answered:
                 await asyncio.shield(self._accepted_future())
@@ -157,12 +173,11 @@ class JobHandle:
             await self._cancel_if_unsent(drain)
             raise
         finally:
-            self.waiter_count -= 1
-        return self
+            self._waiter_count -= 1
 
     async def wait_done(self, drain: float) -> Result:
-        """Wait for the result; cancelled before the provider's word, as `submitted`."""
-        self.waiter_count += 1
+        """Wait for the result; cancelling it before the job is accepted acts as in `wait_accepted`."""
+        self._waiter_count += 1
         try:
             return await asyncio.shield(self._result)
         except asyncio.CancelledError:
@@ -171,47 +186,116 @@ class JobHandle:
         except WatermarkError as error:
             raise error.with_traceback(None) from None
         finally:
-            self.waiter_count -= 1
+            self._waiter_count -= 1
+
+    async def wait_result(self) -> Result:
+        """Wait for the result; cancelling it leaves the job alone."""
+        try:
+            return await asyncio.shield(self._result)
+        except WatermarkError as error:
+            raise error.with_traceback(None) from None
+
+    async def wait_answered(self, seconds: float) -> None:
+        """Wait for the answer to the paid request, at most `seconds`; raises nothing of the job's."""
+        if not self._answered:
+            await asyncio.wait([self._accepted_future()], timeout=seconds)
+
+    async def wait_changed(self) -> None:
+        """Wait for the next change of the record, or for the end of the job."""
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)
+
+    def call_when_done(self, function: Callable[[Result | BaseException], object]) -> None:
+        """Call `function` on the loop with the result or the error, once."""
+        self._result.add_done_callback(lambda done: function(done.exception() or done.result()))
 
     async def _cancel_if_unsent(self, drain: float) -> None:
         if self.may_be_paid:
             await self.wait_answered(drain)
-        elif not self._answered and self.task is not None and self.waiter_count == 1:
+        elif not self._answered and self.task is not None and self._waiter_count == 1:
             self.task.cancel()
 
-    async def wait_answered(self, seconds: float) -> None:
-        """Wait for the paid request's answer, but not longer than `seconds`; raises nothing of the job's."""
-        if not self._answered:
-            await asyncio.wait([self._accepted_future()], timeout=seconds)
-
     def _accepted_future(self) -> asyncio.Future[None]:
-        """The provider's word, for those who wait for it: most jobs are only waited for to their end."""
         if self._accepted is None:
             self._accepted = asyncio.get_running_loop().create_future()
         return self._accepted
 
-    def mark_accepted(self) -> None:
-        """The provider has the job: `submit` may return."""
-        self._answered = True
-        word, self._accepted = self._accepted, None
-        if word is not None and not word.done():
-            word.set_result(None)
 
-    def set_result(self, result: Result) -> None:
-        """There is a result."""
-        if not self._result.done():
-            self._result.set_result(result)
-        self.mark_accepted()
-        self._notify()
+class JobHandle:
+    """A job under way, as its caller sees it. Awaiting it returns its Result; cancelling an awaiter leaves the job.
 
-    def set_exception(self, error: BaseException) -> None:
-        """There will be no result here."""
-        if not self._result.done():
-            self._result.set_exception(error)
-            self._result.exception()  # nobody has to await it: it was logged
-        self._answered = True
-        word, self._accepted = self._accepted, None
-        if word is not None and not word.done():
-            word.set_exception(error)
-            word.exception()
-        self._notify()
+    Obtained from `client.submit()`, `client.resume()` and `client.recover()`; it may be awaited any number of times.
+    """
+
+    __slots__ = ("__weakref__", "_job")
+
+    def __init__(self, job: ActiveJob) -> None:
+        self._job = job
+
+    def __repr__(self) -> str:
+        """Provider, key and status, on one line."""
+        record = self._job.record
+        return f"<JobHandle {record.provider} {record.key[:80]} {record.snapshot.status}>"
+
+    @property
+    def key(self) -> str:
+        """The name of the job in the store: yours, or one the SDK made."""
+        return self._job.record.key
+
+    @property
+    def task_id(self) -> str | None:
+        """The provider's own id, None until the provider has given one."""
+        return self._job.record.snapshot.task_id
+
+    @property
+    def token(self) -> str:
+        """A text that resumes the job in any process with `client.resume(token)`. It holds no secret."""
+        return self._job.record.token
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The latest observation."""
+        return self._job.record.snapshot
+
+    def done(self) -> bool:
+        """Whether there is a result or an error."""
+        return self._job.done()
+
+    def when_done(self, function: Callable[[Result | BaseException], object]) -> None:
+        """Call `function` on the event loop with the result or the error, once."""
+        self._job.call_when_done(function)
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        """Wait for the result; see `result`."""
+        return self._job.wait_result().__await__()
+
+    async def result(self, timeout: float | None = None) -> Result:  # noqa: ASYNC109
+        """Wait for the result, at most `timeout` seconds; the job goes on when it passes.
+
+        Raises TimeoutError after `timeout`; else JobFailed, DeadlineExceeded, SubmissionInDoubt, or another
+        WatermarkError that ended the job.
+        """
+        if timeout is None:
+            return await self._job.wait_result()
+        async with asyncio.timeout(timeout):
+            return await self._job.wait_result()
+
+    async def updates(self) -> AsyncIterator[Snapshot]:
+        """Yield snapshots as they change, only the latest where several came together; end after the terminal one.
+
+        Raises what ended the job without a terminal snapshot, for example DeadlineExceeded.
+        """
+        seen: Snapshot | None = None
+        while True:
+            snapshot = self.snapshot
+            if snapshot is not seen:
+                seen = snapshot
+                yield snapshot
+            elif self._job.done():
+                await self._job.wait_result()
+                return
+            else:
+                await self._job.wait_changed()
+            if snapshot.status.terminal:
+                return

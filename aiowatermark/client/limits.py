@@ -1,4 +1,4 @@
-"""How much a client does at once."""
+"""How much a client does concurrently."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from ..errors import InvalidInput
 
 def _validate_positive(_: Any, attribute: Attribute[Any], value: float | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-        raise InvalidInput(f"{attribute.name} is a number above 0, not {value!r}")
+        raise InvalidInput(f"{attribute.name} must be a number above 0, not {value!r}")
 
 
 @frozen
 class Limits:
-    """`submissions` and `transfers` at once, `in_flight` jobs alive; `requests_per_second` None: the provider's own."""
+    """Limits of one client.
+
+    `submissions`: paid requests in flight. `in_flight`: jobs that run; more are queued. `transfers`: downloads of
+    results. `requests_per_second`: requests to the API, submissions and polls together; None uses the provider's own.
+    Raises InvalidInput for a value that is not above 0.
+    """
 
     submissions: int = field(default=16, validator=_validate_positive)
     in_flight: int = field(default=1000, validator=_validate_positive)
@@ -25,7 +30,7 @@ class Limits:
 
 
 def validate_deadline(deadline: float) -> float:
-    """A deadline; raises InvalidInput for what is no time."""
+    """The deadline in seconds; raises InvalidInput if it is not a number above 0."""
     if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
-        raise InvalidInput(f"deadline is a number of seconds above 0, not {deadline!r}")
+        raise InvalidInput(f"deadline must be a number of seconds above 0, not {deadline!r}")
     return float(deadline)

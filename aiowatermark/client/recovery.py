@@ -1,43 +1,42 @@
-"""What a store says after a crash."""
+"""Finds the jobs that an earlier process left unfinished."""
 
 from __future__ import annotations
 
 from attrs import field, frozen
 
-from ..jobs import Record, Status
-from ..provider import Provider
-from ..stores import JobStore
+from ..jobs import Record
 from .engine.engine import JobEngine
-from .engine.failures import unsettled
 from .handle import JobHandle
 
 
 @frozen
 class Recovery:
-    """`resumed`: jobs at the provider, watched again. `in_doubt`: records whose paid request left and whose answer
-    is not known; look at the account before submitting them anew. `unsent`: records of jobs that were never paid,
-    to be submitted again.
-    """  # noqa: D205
+    """What `client.recover()` found.
+
+    `resumed`: handles of jobs at the provider, which are watched again. `in_doubt`: records whose paid request was sent
+    and whose answer is not known; check your account before you submit them again. `unsent`: records of jobs for which
+    nothing was paid; submit them again.
+    """
 
     resumed: list[JobHandle] = field(factory=list)
     in_doubt: list[Record] = field(factory=list)
     unsent: list[Record] = field(factory=list)
 
 
-async def recover(store: JobStore, provider: Provider, conductor: JobEngine, deadline: float) -> Recovery:
-    """Everything unfinished of this account that is not alive here; nothing is submitted."""
-    recovery, waiting = Recovery(), []
-    async for record in store.unfinished():
+async def recover(engine: JobEngine, deadline: float) -> Recovery:
+    """Watch all unfinished jobs of this account that do not run in this client; nothing is submitted."""
+    provider, recovery, to_watch = engine.context.provider, Recovery(), []
+    async for record in engine.context.store.unfinished():
         if record.provider != provider.name or record.account not in {"", provider.account}:
             continue
-        if record.key in conductor.jobs:
+        if record.key in engine.jobs:
             continue
-        if unsettled(record):
+        if record.in_doubt:
             recovery.in_doubt.append(record)
-            conductor.in_doubt.listen(record)
-        elif record.snapshot.status is Status.UPLOADING:
+            engine.in_doubt.listen(record)
+        elif record.unsent:
             recovery.unsent.append(record)
         else:
-            waiting.append(record)
-    recovery.resumed.extend(conductor.watch_records(waiting, deadline))
+            to_watch.append(record)
+    recovery.resumed.extend(job.handle for job in engine.watch_records(to_watch, deadline))
     return recovery

@@ -1,4 +1,4 @@
-"""Many jobs in completion order, never more alive than allowed."""
+"""Many jobs as one stream of outcomes in completion order, with back-pressure on the source of items."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from attrs import frozen
 
 from ..errors import WatermarkError
 from ..results import Result
-from .handle import JobHandle
+from .handle import ActiveJob
 
 
 @frozen
 class Done:
-    """One item of a stream that succeeded: the item as it was given, and its result."""
+    """An item of a stream that succeeded: `media` is the item as it was given."""
 
     media: Any
     result: Result
@@ -23,7 +23,7 @@ class Done:
 
 @frozen
 class Failed:
-    """One item of a stream that did not: the item as it was given, and why."""
+    """An item of a stream that failed: `media` is the item as it was given."""
 
     media: Any
     error: WatermarkError
@@ -33,19 +33,20 @@ Outcome: TypeAlias = Done | Failed
 
 
 class JobStream:
-    """Pulls items as there is room for them and hands their outcomes on as they come.
+    """Pulls items while there is capacity, starts a job for each, and yields outcomes as the jobs end.
 
-    `room` counts what was pulled and not yet handed on, so a slow consumer slows the source down.
+    `capacity` counts items that were pulled and whose outcome was not yielded yet, so a slow consumer slows the source
+    down, and memory does not grow with the number of items.
     """
 
-    def __init__(self, begin: Callable[[Any], Awaitable[JobHandle]], room: int) -> None:
-        self._begin = begin
-        self._capacity = asyncio.Semaphore(room)
+    def __init__(self, start: Callable[[Any], Awaitable[ActiveJob]], capacity: int) -> None:
+        self._start = start
+        self._capacity = asyncio.Semaphore(capacity)
         self._queue: asyncio.Queue[Outcome | BaseException | None] = asyncio.Queue()
-        self._pending = 1
+        self._pending = 1  # the end of the source is one more entry in the queue
 
     async def run(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Outcome]:
-        """The outcomes of all items; leaving early stops the pulling and leaves the jobs alone."""
+        """Yield the outcomes of all items; leaving early stops pulling and leaves running jobs alone."""
         puller = asyncio.create_task(self._pull(items))
         try:
             while self._pending:
@@ -65,19 +66,19 @@ class JobStream:
             await self._capacity.acquire()
             async for item in _iterate(items):
                 self._pending += 1
-                await self._start(item)
+                await self._start_item(item)
                 await self._capacity.acquire()
             self._queue.put_nowait(None)
-        except Exception as error:  # noqa: BLE001 - the source's own: it ends the stream, raised where it is read
+        except Exception as error:  # noqa: BLE001 - an error of the source ends the stream: run() raises it
             self._queue.put_nowait(error)
 
-    async def _start(self, item: Any) -> None:
+    async def _start_item(self, item: Any) -> None:
         try:
-            handle = await self._begin(item)
+            job = await self._start(item)
         except WatermarkError as error:
             self._queue.put_nowait(Failed(item, error))
             return
-        handle.when_done(lambda outcome: self._queue.put_nowait(_to_outcome(item, outcome)))
+        job.call_when_done(lambda outcome: self._queue.put_nowait(_to_outcome(item, outcome)))
 
 
 def _to_outcome(item: Any, outcome: Result | BaseException) -> Outcome | BaseException:

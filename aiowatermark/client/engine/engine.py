@@ -1,4 +1,19 @@
-"""A job's life: its turn, its submission, its looks, its end. One task a job, one loop for all its awaiters."""
+"""Runs jobs: from admission over submission and waiting to the result, one asyncio task per running job.
+
+    start_job (new)  ─┐                    ┌─ Submitter.submit ─ accepted ─┐
+    resume / recover ─┴─ AdmissionQueue ───┤                               ├─ JobWatcher.wait_until_done ─ result
+                                           └─ _load_record ────────────────┘
+
+    error of the job      -> its awaiters get it; its lease is released
+    engine closed         -> a job that was not sent is cancelled and its record deleted; one that may be paid gets
+                             `drain` seconds for its answer, its token is logged, and another replica may take it over
+
+Invariants: `jobs` holds each key at most once, from start() until its task ends; whoever asks for a key that is running
+gets the same job; every job that was started is completed, with a result or an error, also when its task was cancelled
+before its first step (then no code of the task runs, and `_on_task_done` completes it).
+
+All on one event loop. Between two awaits nothing else runs, so start() and _cleanup() need no lock.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +23,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from attrs import define, evolve, field
 
@@ -21,16 +36,16 @@ from ...stores import JobStore
 from ...transport import Transport
 from ...transport.rate_limiter import LocalRateLimiter
 from ..downloads import ResultDownloader
-from ..handle import JobHandle
+from ..handle import ActiveJob
 from ..limits import Limits
 from .admission import AdmissionQueue, QueuedJob
-from .failures import client_closed, unsettled
-from .flows import FlowRunner, loop_time
+from .context import EngineContext
+from .failures import client_closed
+from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
-from .owners import register_owner, unregister_owner
 from .sharing import CoordinatedRateLimiter, SubmitSlots
 from .snapshots import SnapshotRecorder
-from .submit import SubmitRequest, Submitter, check_same_job
+from .submit import Accepted, InDoubt, NotAccepted, Submitter, SubmitOutcome, SubmitRequest, check_same_job
 from .watch import JobWatcher
 
 if TYPE_CHECKING:
@@ -39,160 +54,217 @@ if TYPE_CHECKING:
 log = logging.getLogger("aiowatermark")
 
 _CLEANUP_SECONDS = 5.0
-"""Seconds that lives have to put away what they began, once they are called off."""
+"""Seconds that cancelled jobs have to delete their records when the engine closes."""
 
 
 @define(eq=False)
 class JobEngine:
-    """Everything a job's life needs, shared by all jobs of a client."""
+    """All jobs of an open client. `deadline` (seconds) is that of jobs taken over from other replicas."""
 
-    provider: Provider
-    flows: FlowRunner
-    store: JobStore
-    snapshots: SnapshotRecorder
+    context: EngineContext
     admission: AdmissionQueue
     slots: SubmitSlots
     submitter: Submitter
     watcher: JobWatcher
     in_doubt: InDoubtResolver
     deadline: float
-    receiver: CallbackReceiver | None = None
-    jobs: dict[str, JobHandle] = field(factory=dict)
+    jobs: dict[str, ActiveJob] = field(factory=dict, init=False)
 
-    def start(self, record: Record, order: SubmitRequest | None, deadline: float) -> JobHandle:
-        """Start a job's life, or join the one its key has already; without an order it is only watched."""
-        if (alive := self.jobs.get(record.key)) is not None:
-            return self.join(alive, record.fingerprint)
-        handle = self.jobs[record.key] = JobHandle(record, sent=order is None)
+    # starting
+
+    def start_job(self, job: Job, key: str, deadline: float, progress: ProgressCallback | None) -> ActiveJob:
+        """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job."""
+        if (running := self.jobs.get(key)) is not None:
+            check_same_job(running.record, job.fingerprint)
+            return running
+        to_send, lent = self._lend(job)
+        callback_url, callback = self._create_callback()
+        record = Record(
+            key,
+            self.context.provider.name,
+            Snapshot(None, Status.UPLOADING) if job.video else INITIAL_SNAPSHOT,
+            job.fingerprint,
+            video=job.video,
+            inputs=tuple(media.identity for media in to_send.inputs),
+            callback=callback,
+            account=self.context.provider.account,
+            owner=self.context.owner,
+            created_at=time.time(),
+        )
+        started = self.start(record, SubmitRequest(to_send, progress, callback_url), deadline)
+        if lent:
+            started.call_when_done(lambda _: self._revoke(lent))
+        return started
+
+    def start(self, record: Record, request: SubmitRequest | None, deadline: float) -> ActiveJob:
+        """Start a job, or return the one that runs under its key; without a request it is only watched."""
+        if (running := self.jobs.get(record.key)) is not None:
+            check_same_job(running.record, record.fingerprint)
+            return running
+        job = self.jobs[record.key] = ActiveJob(record, at_provider=request is None)
         if self.admission.try_acquire():
-            handle.task = asyncio.create_task(self._run(handle, order, deadline))
+            job.task = asyncio.create_task(self._run(job, request, deadline))
         else:
-            self.admission.enqueue(QueuedJob(handle, order, deadline, self._abandon))
-        return handle
+            self.admission.enqueue(QueuedJob(job, request, deadline, self._abandon))
+        return job
+
+    def watch_records(self, records: list[Record], deadline: float) -> list[ActiveJob]:
+        """Watch the jobs of these records, all of them at the provider; those that run already are left out."""
+        jobs = [self.start(record, None, deadline) for record in records if record.key not in self.jobs]
+        for job in jobs:
+            self.submitter.listen_for_callbacks(job)  # a queued job can already be called back
+        return jobs
 
     async def adopt(self, record: Record) -> None:
-        """Watch a job whose replica is gone; what nobody can ask for is only listened for."""
-        if unsettled(record):
+        """Take over the job of a replica that died; one in doubt cannot be queried, so only its callback counts."""
+        if record.in_doubt:
             self.in_doubt.listen(record)
-        elif record.snapshot.status is not Status.UPLOADING and record.key not in self.jobs:
+        elif not record.unsent and record.key not in self.jobs:
             self.watch_records([record], self.deadline)
 
-    def watch_records(self, records: list[Record], deadline: float) -> list[JobHandle]:
-        """Handles of jobs that are at the provider: watched as there is room."""
-        handles = [self.start(record, None, deadline) for record in records if record.key not in self.jobs]
-        for handle in handles:
-            self.submitter.listen_for_callbacks(handle)
-        return handles
+    def _create_callback(self) -> tuple[str | None, str | None]:
+        """A callback URL and the hash of its key, if the provider calls back and there is a receiver."""
+        if self.context.receiver is None or not self.context.provider.capabilities.callbacks:
+            return None, None
+        return self.context.receiver.create_url()
 
-    def join(self, handle: JobHandle, fingerprint: str) -> JobHandle:
-        """The handle a key has already; raises InvalidInput where the key is to name another job."""
-        check_same_job(handle.record, fingerprint)
-        return handle
+    def _lend(self, job: Job) -> tuple[Job, list[str]]:
+        """The job with links in place of files, where the provider takes only links; and the lent keys' hashes."""
+        receiver = self.context.receiver
+        if receiver is None or self.context.provider.capabilities.files:
+            return job, []
+        links = [(media, "") if isinstance(media, Link) else receiver.lend(media) for media in job.inputs]
+        return evolve(job, inputs=tuple(link for link, _ in links)), [lent for _, lent in links if lent]
 
-    async def close(self, drain: float) -> None:
-        """Let paid requests on their way be answered, say the tokens of jobs that go on, end all lives."""
-        handles = list(self.jobs.values())
-        self.admission.close()
-        unsent = {handle for handle in handles if not handle.may_be_paid}
-        _cancel(unsent)  # nothing new is paid while closing
-        await asyncio.gather(*(handle.wait_answered(drain) for handle in handles if handle.may_be_paid))
-        for handle in handles:
-            if handle.may_be_paid and not handle.done():
-                log.warning("job %s goes on without this client; resume it with %s", handle.key, handle.token)
-            await self._hand_over(handle)
-        lives = _cancel([handle for handle in handles if handle not in unsent]) | _tasks(unsent)
-        if lives:
-            _, late = await asyncio.wait(
-                lives, timeout=max(drain, _CLEANUP_SECONDS)
-            )  # what was unsent is being forgotten
-            for life in late:
-                life.cancel()
-            await asyncio.gather(*lives, return_exceptions=True)
-        await self.in_doubt.close()
-        for handle in handles:
-            handle.set_exception(client_closed(handle))  # a task that never ran told nobody
+    def _revoke(self, lent: list[str]) -> None:
+        if self.context.receiver is not None:
+            for key in lent:
+                self.context.receiver.revoke(key)
 
-    async def _hand_over(self, handle: JobHandle) -> None:
-        if self.store.coordinator is not None and not handle.snapshot.status.terminal:
-            await self.store.coordinator.hand_over(handle.record)
+    # running
 
-    async def _run(self, handle: JobHandle, order: SubmitRequest | None, deadline: float) -> None:
-        """A job from its turn to its end; whatever happens, the handle learns it."""
+    async def _run(self, job: ActiveJob, request: SubmitRequest | None, deadline: float) -> None:
+        """The task of one job, from its slot to its end."""
         try:
-            if order is not None:
+            if request is not None:
                 async with self.slots.slot():
-                    handle.deadline = loop_time() + deadline
-                    await self.submitter.submit(handle, order)
-                    order = None
+                    job.start_clock(deadline)
+                    _raise_unless_accepted(await self.submitter.submit(job, request))
+                    request = None  # frees the media while the job waits
             else:
-                handle.deadline = loop_time() + deadline
-                await self._load_record(handle)
-            handle.mark_accepted()
-            await self.watcher.wait_until_done(handle)
+                job.start_clock(deadline)
+                await self._load_record(job)
+            job.mark_accepted()
+            await self.watcher.wait_until_done(job)
         except WatermarkError as error:
-            handle.set_exception(error.about(provider=self.provider.name, key=handle.key, token=None))
-            await self._release_lease(handle)
+            job.fail(error.about(provider=self.context.provider.name, key=job.key, token=None))
+            await self._release_lease(job)
         except asyncio.CancelledError:
-            handle.set_exception(client_closed(handle))
+            job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
             raise
         except Exception as error:
-            log.exception("job %s broke", handle.key)
-            handle.set_exception(error)
+            log.exception("job %s: unexpected error", job.key)
+            job.fail(error)
         finally:
-            self._cleanup(handle)
+            self._cleanup(job)
             self._start_next()
 
     def _start_next(self) -> None:
-        if (place := self.admission.release()) is not None:
-            life = self._run(place.handle, place.order, place.deadline)
-            task = place.handle.task = asyncio.create_task(life, context=place.context)
-            task.add_done_callback(partial(self._on_task_done, place.handle))
+        if (queued := self.admission.release()) is not None:
+            run = self._run(queued.job, queued.request, queued.deadline)
+            task = queued.job.task = asyncio.create_task(run, context=queued.context)
+            task.add_done_callback(partial(self._on_task_done, queued.job))
 
-    def _on_task_done(self, handle: JobHandle, _: asyncio.Task[None]) -> None:
-        """Called off after its turn had come and before it ran, a life tells nobody: its turn goes on."""
-        if not handle.done():
-            self._abandon(handle)
+    def _on_task_done(self, job: ActiveJob, _: asyncio.Task[None]) -> None:
+        # a task cancelled before its first step runs no code at all: complete the job and pass its slot on here
+        if not job.done():
+            self._abandon(job)
             self._start_next()
 
-    def _abandon(self, handle: JobHandle) -> None:
-        handle.set_exception(client_closed(handle))
-        self._cleanup(handle)
+    def _abandon(self, job: ActiveJob) -> None:
+        job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
+        self._cleanup(job)
 
-    async def _load_record(self, handle: JobHandle) -> None:
-        """What the store knows of a job that is resumed; it is remembered from here on if it was not."""
-        known = await self.store.get(handle.key)
-        if known is None:
-            known = await self.store.open(evolve(handle.record, account=self.provider.account))
-        if known is not None and known.provider == self.provider.name:
-            told = handle.snapshot
-            handle.update(known)
-            if known.snapshot.task_id is None and told.task_id is not None:
-                await self.snapshots.record(handle, told)  # the token knows more than a store that failed
-        self.submitter.listen_for_callbacks(handle)
+    async def _load_record(self, job: ActiveJob) -> None:
+        """Continue with what the store knows of a resumed job; a store that does not know it learns it."""
+        store, from_token = self.context.store, job.snapshot
+        stored = await store.get(job.key)
+        if stored is None:
+            stored = await store.open(evolve(job.record, account=self.context.provider.account))
+        if stored is not None and stored.provider == self.context.provider.name:
+            job.update(stored)
+            if stored.snapshot.task_id is None and from_token.task_id is not None:
+                # the store failed after the job was accepted; the token has the task id
+                await self.context.snapshots.record(job, from_token)
+        self.submitter.listen_for_callbacks(job)
 
-    async def _release_lease(self, handle: JobHandle) -> None:
-        """Nobody watches an unfinished job any more; a finished one gave its lease up with its last word."""
-        if self.store.coordinator is not None and not handle.snapshot.status.terminal:
-            await self.store.coordinator.release(handle.record)
+    def _cleanup(self, job: ActiveJob) -> None:
+        if self.jobs.get(job.key) is job:
+            del self.jobs[job.key]
+        record, receiver = job.record, self.context.receiver
+        still_listening = record.in_doubt and not record.answer_pending
+        if receiver is not None and record.callback is not None and not still_listening:
+            receiver.release(record.callback)
 
-    def _cleanup(self, handle: JobHandle) -> None:
-        if self.jobs.get(handle.key) is handle:
-            del self.jobs[handle.key]
-        callback, doubted = handle.record.callback, unsettled(handle.record) and handle.snapshot.reason is not None
-        if self.receiver is not None and callback is not None and not doubted:  # doubts are still listened for
-            self.receiver.release(callback)
+    # ending
+
+    async def close(self, drain: float) -> None:
+        """End all jobs: nothing new is sent; paid requests get `drain` seconds for their answers; tokens are logged."""
+        jobs = list(self.jobs.values())
+        self.admission.close()
+        unsent = {job for job in jobs if not job.may_be_paid}
+        _cancel_tasks(unsent)
+        await asyncio.gather(*(job.wait_answered(drain) for job in jobs if job.may_be_paid))
+        for job in jobs:
+            if job.may_be_paid and not job.done():
+                log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
+            await self._hand_over(job)
+        # not twice: a second cancellation would interrupt the deletion of an unsent job's record
+        tasks = _cancel_tasks(job for job in jobs if job not in unsent) | _tasks(unsent)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=max(drain, _CLEANUP_SECONDS))
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self.in_doubt.close()
+        for job in jobs:
+            job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))  # those whose task never ran
+
+    async def _hand_over(self, job: ActiveJob) -> None:
+        """Let another replica take over the job now."""
+        coordinator = self.context.store.coordinator
+        if coordinator is not None and not job.snapshot.status.terminal:
+            await coordinator.hand_over(job.record)
+
+    async def _release_lease(self, job: ActiveJob) -> None:
+        """Give up the lease of a job that is not watched any more; a terminal record has given it up itself."""
+        coordinator = self.context.store.coordinator
+        if coordinator is not None and not job.snapshot.status.terminal:
+            await coordinator.release(job.record)
 
 
-def _tasks(handles: Iterable[JobHandle]) -> set[asyncio.Task[None]]:
-    return {handle.task for handle in handles if isinstance(handle.task, asyncio.Task)}
+def _raise_unless_accepted(outcome: SubmitOutcome) -> None:
+    """Turn the outcome of a submission into what the caller sees."""
+    match outcome:
+        case Accepted():
+            return
+        case NotAccepted(error) | InDoubt(error):
+            raise error
+        case _:
+            assert_never(outcome)
 
 
-def _cancel(handles: Iterable[JobHandle]) -> set[asyncio.Task[None]]:
-    """Call lives off, once: a second time would call off what they tidy up; gives their tasks."""
-    tasks = _tasks(handles)
-    for handle in handles:
-        if handle.task is not None:
-            handle.task.cancel()
+def _tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:
+    return {job.task for job in jobs if isinstance(job.task, asyncio.Task)}
+
+
+def _cancel_tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:
+    """Cancel jobs, running or queued; returns the tasks of those that run."""
+    jobs = list(jobs)
+    tasks = _tasks(jobs)
+    for job in jobs:
+        if job.task is not None:
+            job.task.cancel()
     return tasks
 
 
@@ -202,102 +274,38 @@ def build_engine(
     store: JobStore,
     receiver: CallbackReceiver | None,
     *,
+    owner: str,
     limits: Limits,
     deadline: float,
     polling: Polling | None,
     resubmit: bool,
-    check: Callable[[], object],
+    ensure_open: Callable[[], object],
 ) -> JobEngine:
-    """A conductor on the running loop; what replicas share is shared where the store offers it."""
+    """Build an engine on the running loop; limits are shared between replicas if the store has a coordinator."""
     account, coordinator = provider.account, store.coordinator
     rate = limits.requests_per_second or provider.requests_per_second
-    talker = FlowRunner(
-        provider,
-        transport,
-        CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate),
-    )
-    gate = SnapshotRecorder(store)
-    doubt = InDoubtResolver(provider, talker, store, receiver)
-    porter = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), check, provider, talker)
-    # an explicit schedule is obeyed as it stands; only the default stretches
-    schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
+    rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
+    flows = FlowRunner(provider, transport, rate_limiter)
+    context = EngineContext(provider, store, flows, SnapshotRecorder(store), receiver, owner)
+    in_doubt = InDoubtResolver(context)
+    downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
     return JobEngine(
-        provider,
-        talker,
-        store,
-        gate,
+        context,
         AdmissionQueue(limits.in_flight),
         SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator),
-        Submitter(provider, talker, store, doubt, gate, receiver, resubmit),
-        JobWatcher(provider, talker, gate, *schedules, porter, receiver),
-        doubt,
+        Submitter(context, in_doubt, resubmit),
+        # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
+        JobWatcher(context, polling or provider.polling, polling or CALLBACK_POLLING, downloader),
+        in_doubt,
         deadline,
-        receiver,
     )
-
-
-@define(eq=False)
-class JobStarter:
-    """Begins jobs; with a receiver, provides them with callback URLs and with links for files."""
-
-    provider: Provider
-    receiver: CallbackReceiver | None
-    owner: str = field(default="", init=False)
-
-    def open(self) -> Callable[[], None]:
-        """The client is open; gives what is to be called when it is closed."""
-        self.owner = register_owner()
-        return partial(unregister_owner, self.owner)
-
-    def start(
-        self, conductor: JobEngine, job: Job, key: str, deadline: float, progress: ProgressCallback | None
-    ) -> JobHandle:
-        """A job's handle, its life started."""
-        if (alive := conductor.jobs.get(key)) is not None:
-            return conductor.join(alive, job.fingerprint)
-        order, lent = self._lend(job)
-        callback_url, callback = self._create_callback()
-        record = Record(
-            key,
-            self.provider.name,
-            Snapshot(None, Status.UPLOADING) if job.video else INITIAL_SNAPSHOT,
-            job.fingerprint,
-            video=job.video,
-            inputs=tuple(media.identity for media in order.inputs),
-            callback=callback,
-            account=self.provider.account,
-            owner=self.owner,
-            created_at=time.time(),
-        )
-        handle = conductor.start(record, SubmitRequest(order, progress, callback_url), deadline)
-        if lent:
-            handle.when_done(lambda _: self._revoke(lent))
-        return handle
-
-    def _create_callback(self) -> tuple[str | None, str | None]:
-        """A callback URL and its key's hash, where there is a receiver and the provider calls back."""
-        if self.receiver is None or not self.provider.capabilities.callbacks:
-            return None, None
-        return self.receiver.create_url()
-
-    def _lend(self, job: Job) -> tuple[Job, list[str]]:
-        """Links for files, where the provider takes only links."""
-        if self.receiver is None or self.provider.capabilities.files:
-            return job, []
-        links = [(media, "") if isinstance(media, Link) else self.receiver.lend(media) for media in job.inputs]
-        return evolve(job, inputs=tuple(link for link, _ in links)), [lent for _, lent in links if lent]
-
-    def _revoke(self, lent: list[str]) -> None:
-        if self.receiver is not None:
-            for key in lent:
-                self.receiver.revoke(key)
 
 
 def validate_key(key: str | None) -> str:
-    """The caller's key, or a new one; raises InvalidInput for a text that is no name."""
+    """The caller's key, or a new one; raises InvalidInput for a key that cannot name a job."""
     if key is None:
-        # in order of time, to the millisecond: an index of keys grows at its end
+        # ordered by time (milliseconds): rows are appended at the end of an index of keys
         return f"{time.time_ns() >> 20:011x}{secrets.token_hex(11)[1:]}"
     if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
-        raise InvalidInput("key is a printable text of 1 to 200 characters: your own name for this job")
+        raise InvalidInput(f"key must be a printable text of 1 to 200 characters, your name for this job, not {key!r}")
     return key

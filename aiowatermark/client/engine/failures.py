@@ -1,4 +1,4 @@
-"""How submissions and waits end: which errors mean that nothing was paid, and what awaiters are told."""
+"""How submissions and waits fail: which errors prove that nothing was paid, and the errors that awaiters get."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from ...errors import (
     Unsupported,
     WatermarkError,
 )
-from ...jobs import Record, Status
-from ..handle import JobHandle
+from ...jobs import Record, Snapshot
 
-# a submission that ends with one of these made no job
-_UNPAID = (
+# a submission that ended with one of these created no job at the provider
+_NOTHING_PAID = (
     AuthenticationError,
     InsufficientCredits,
     InvalidInput,
@@ -31,57 +30,46 @@ _UNPAID = (
 )
 
 
-class SubmittedElsewhere(Exception):
-    """Another client has sent this very job; `record` is its."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__(record.key)
-        self.record = record
-
-
 def nothing_was_paid(error: Exception) -> bool:
-    """Whether a submission ended with nothing paid: refused in so many words, or never whole on the other side."""
-    return isinstance(error, _UNPAID) or (isinstance(error, ProviderUnavailable) and not error.sent)
+    """Whether this error proves that no job was created: the provider refused it, or never got the whole request."""
+    return isinstance(error, _NOTHING_PAID) or (isinstance(error, ProviderUnavailable) and not error.sent)
 
 
-def retry_hint(handle: JobHandle, problem: WatermarkError | None) -> float | None:
-    """What the server said of the next look, in its answer or in its refusal."""
-    return handle.snapshot.retry_after if problem is None else getattr(problem, "retry_after", None)
+def retry_hint(snapshot: Snapshot, problem: WatermarkError | None) -> float | None:
+    """Seconds the provider asked to wait before the next query, in its last answer or its last refusal."""
+    return snapshot.retry_after if problem is None else getattr(problem, "retry_after", None)
 
 
-def unsettled(record: Record) -> bool:
-    """Whether nobody knows if the provider has this job, and nothing can be asked."""
-    return record.snapshot.status is Status.IN_DOUBT and record.snapshot.task_id is None
-
-
-def submission_in_doubt(handle: JobHandle, cause: Exception | None) -> SubmissionInDoubt:
+def submission_in_doubt(record: Record, cause: Exception | None) -> SubmissionInDoubt:
+    """The paid request was sent and its answer is not known."""
     why = f" ({getattr(cause, 'message', type(cause).__name__)})" if cause is not None else ""
     error = SubmissionInDoubt(
-        f"the paid request left and no usable answer came back{why}: it may have been taken, and is not sent again",
+        f"the paid request was sent and no usable answer came back{why}: the provider may have accepted the job, "
+        "so it is not sent again",
         answer=getattr(cause, "answer", None),
     )
-    return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
+    return error.about(provider=record.provider, key=record.key, token=record.token)
 
 
-def deadline_exceeded(handle: JobHandle, problem: WatermarkError | None) -> DeadlineExceeded:
-    last = f"; the last look said: {problem}" if problem is not None else ""
-    error = DeadlineExceeded(f"the job did not end in time; resume it with its token{last}")
-    return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
+def deadline_exceeded(record: Record, problem: WatermarkError | None) -> DeadlineExceeded:
+    """The job did not end before its deadline; `problem` is what the last query met."""
+    last = f"; the last query failed: {problem}" if problem is not None else ""
+    error = DeadlineExceeded(f"the job did not end before its deadline; resume it with its token{last}")
+    return error.about(provider=record.provider, key=record.key, token=record.token)
 
 
-def client_closed(handle: JobHandle) -> WatermarkError:
-    """What the awaiters of a job learn when its client goes first."""
-    if not handle.may_be_paid:
-        error = WatermarkError("the submission was called off before anything was sent")
+def client_closed(record: Record, *, may_be_paid: bool) -> WatermarkError:
+    """The client was closed, or the job cancelled, before the job ended."""
+    if may_be_paid:
+        error = WatermarkError("the client was closed before the job ended: resume the job with its token")
     else:
-        error = WatermarkError("the client was closed while the job went on: resume it with its token")
-        error.token = handle.token
-    return error.about(provider=handle.record.provider, key=handle.key, token=None)
+        error = WatermarkError("the submission was cancelled before anything was sent")
+    return error.about(provider=record.provider, key=record.key, token=record.token if may_be_paid else None)
 
 
-def job_failed(handle: JobHandle) -> JobFailed:
-    """The provider gave up."""
-    snapshot = handle.snapshot
-    error = JobFailed(f"the job failed: {snapshot.reason or 'no reason was given'}")
+def job_failed(record: Record) -> JobFailed:
+    """The provider reported that the job failed."""
+    snapshot = record.snapshot
+    error = JobFailed(f"the job failed: {snapshot.reason or 'the provider gave no reason'}")
     error.snapshot = snapshot
-    return error.about(provider=handle.record.provider, key=handle.key, token=handle.token)
+    return error.about(provider=record.provider, key=record.key, token=record.token)

@@ -1,9 +1,28 @@
-"""Conversations: a provider says what it wants asked, the transport asks, and what is safe to repeat is repeated."""
+"""Runs a provider's flow: sends each request it yields, and repeats those that are safe to repeat.
+
+A provider's flow (see `provider.py`) is a generator: it yields requests and is sent responses; it may yield a snapshot
+on the way, which is recorded before the next request is sent, and it returns its result. What the runner does with a
+request depends on one fact, whether it is paid (`not request.repeatable`), and on how the attempt ended:
+
+    attempt ended with            paid request                       any other request
+    nothing was sent              repeat                             repeat
+    429 for the request rate      pause the account, repeat          pause the account, repeat
+    connection lost after sending raise: it is in doubt              repeat
+    5xx                           pass to the flow                   repeat
+    any other response            pass to the flow                   pass to the flow
+
+"Repeat" is bounded by `max_attempts` and by the deadline; after the last attempt the flow gets the response, or its
+caller the error. A paid request is therefore sent a second time only when the first one provably had no effect.
+
+The context of a flow is told when a paid request is about to be written and when it was refused, so that the owner of
+the job always knows whether money may have been spent. Cancelling a run closes the flow; nothing is repeated after it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import count
 from typing import TypeVar
 
 from attrs import define
@@ -28,7 +47,7 @@ QUERY_TIMEOUT = 30.0
 
 @define(eq=False)
 class FlowContext:
-    """One conversation: its deadline on the loop's clock, how often to try, and what to do on the way."""
+    """One run of a flow: its deadline on the loop's clock, how often to try, and what to do on the way."""
 
     deadline: float
     max_attempts: int = 6
@@ -36,94 +55,92 @@ class FlowContext:
     progress: ProgressCallback | None = None
 
     def request_timeout(self, *, paid: bool) -> float:
-        """Seconds for an answer; what is paid for is waited for, even where an upload has used the deadline up."""
+        """Seconds to wait for a response; a paid request gets them all, even after an upload used up the deadline."""
         return self.answer_timeout if paid else min(self.answer_timeout, max(self.deadline - loop_time(), 1.0))
 
     async def before_paid_request(self) -> None:
-        """The next request is paid for."""
+        """Called before the first attempt of a paid request."""
 
-    def set_paid_request_in_flight(self, *, left: bool) -> None:
-        """Whether a paid request is on its way; it is not when it was refused for haste, or never left."""
+    def set_paid_request_in_flight(self, *, in_flight: bool) -> None:
+        """Called with True before each attempt of a request, and with False when the attempt had no effect."""
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
-        """The provider's dialogue has found something out on its way."""
+        """Called with each snapshot the flow yields."""
 
 
 @define(eq=False)
 class FlowRunner:
-    """Talks with one provider, at the account's rate."""
+    """Runs the flows of one provider account, within its request rate."""
 
     provider: Provider
     transport: Transport
     rate_limiter: RateLimiter
 
-    async def run(self, flow: Exchange[T], turn: FlowContext) -> T:
-        """Drive a provider's dialogue: perform what it asks for, note what it says on the way."""
+    async def run(self, flow: Exchange[T], context: FlowContext) -> T:
+        """Run `flow` to its end and return its result; raises what the flow or the transport raises."""
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Snapshot):
-                    await turn.on_snapshot(step)
+                    await context.on_snapshot(step)
                     step = next(flow)
                 else:
-                    step = flow.send(await self._send(step, turn))
+                    step = flow.send(await self._send(step, context))
         except StopIteration as end:
             result: T = end.value
             return result
         finally:
             flow.close()
 
-    async def _send(self, request: Request, turn: FlowContext) -> Response:
-        """An answer for the flow; what is safe to repeat is repeated, as often and as long as the turn allows."""
+    async def _send(self, request: Request, context: FlowContext) -> Response:
+        """The response to pass to the flow, after as many attempts as the table above allows."""
         paid = not request.repeatable
         if paid:
-            await turn.before_paid_request()
-        tried = 0
-        while True:
+            await context.before_paid_request()
+        for attempt in count(1):
             if not request.signed:
-                await self.rate_limiter.acquire(new=paid, until=turn.deadline)
-            turn.set_paid_request_in_flight(left=paid)
+                await self.rate_limiter.acquire(new=paid, until=context.deadline)
+            context.set_paid_request_in_flight(in_flight=paid)
+            timeout = context.request_timeout(paid=paid)
             try:
-                reply = await self.transport.perform(
-                    request, timeout=turn.request_timeout(paid=paid), progress=turn.progress
-                )
-                if (problem := await self._retryable_error(request, reply) if reply.status >= 429 else None) is None:
-                    return reply
+                response = await self.transport.perform(request, timeout=timeout, progress=context.progress)
             except ProviderUnavailable as error:
-                if error.sent and paid:
+                if (error.sent and paid) or not await _wait_for_next_attempt(error, attempt, context):
                     raise
-                reply, problem = None, error
-            turn.set_paid_request_in_flight(left=False)
-            tried += 1
-            if not await _sleep_before_retry(problem, delay_before_attempt(tried, turn.max_attempts), turn.deadline):
-                if reply is None:
-                    raise problem
-                return reply  # the flow says what it means
+                continue
+            problem = await self._retryable_error(request, response) if response.status >= 429 else None
+            if problem is None or not await _wait_for_next_attempt(problem, attempt, context):
+                return response
+        raise AssertionError("unreachable: the loop ends by return or raise")
 
-    async def _retryable_error(self, request: Request, reply: Response) -> WatermarkError | None:
-        """What is wrong with an answer that the same request may not meet again: haste, or for free calls a fault."""
-        if reply.status == 429:
-            problem = self.provider.problem(reply)
+    async def _retryable_error(self, request: Request, response: Response) -> WatermarkError | None:
+        """The error of a response that the same request may not get again; None if repeating it would not help."""
+        if response.status == 429:
+            problem = self.provider.problem(response)
             if isinstance(problem, RateLimited):
                 await self.rate_limiter.pause_for(problem.retry_after or 0.0)
                 return problem
-        if reply.status >= 500 and request.repeatable:
-            return error_from_response(ProviderUnavailable, f"{self.provider.display_name} is out of order", reply)
+        if response.status >= 500 and request.repeatable:
+            return error_from_response(
+                ProviderUnavailable, f"{self.provider.display_name} has a server error", response
+            )
         return None
 
 
-async def _sleep_before_retry(problem: WatermarkError | None, rest: float | None, until: float) -> bool:
-    """Wait before another try; False where there is none left, or no time for it."""
-    if rest is None:
+async def _wait_for_next_attempt(problem: WatermarkError, attempt: int, context: FlowContext) -> bool:
+    """Sleep until the next attempt; False when there is none left, or no time for it before the deadline."""
+    context.set_paid_request_in_flight(in_flight=False)
+    delay = delay_before_attempt(attempt, context.max_attempts)
+    if delay is None:
         return False
-    rest = respect_retry_after(rest, getattr(problem, "retry_after", None))
-    if loop_time() + rest >= until:
+    delay = respect_retry_after(delay, getattr(problem, "retry_after", None))
+    if loop_time() + delay >= context.deadline:
         return False
-    log.info("trying again in %.1f s: %s", rest, problem)
-    await asyncio.sleep(rest)
+    log.info("repeating a request in %.1f s: %s", delay, problem)
+    await asyncio.sleep(delay)
     return True
 
 
 def loop_time() -> float:
-    """The loop's clock, in seconds."""
+    """The running loop's clock, in seconds."""
     return asyncio.get_running_loop().time()

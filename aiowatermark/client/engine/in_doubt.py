@@ -1,24 +1,29 @@
-"""Jobs in doubt, and the one thing that settles them: a callback proves that the provider took the job."""
+"""Settles jobs in doubt by callbacks: a callback that names a task the provider knows proves that it accepted the job.
+
+A submission in doubt has no task id, so it cannot be queried. If the provider calls back, the callback's key identifies
+the job (only the provider knows the key) and its body names the task. The task is then queried, because no provider signs
+its callbacks; only the answer to that query changes the record:
+
+    callback during the submission   try_resolve(job): the submission ends as accepted
+    callback after it was given up   listen(record): the record in the store gets its task id, and the log its token
+
+A callback that names no task, or one the provider does not know, changes nothing. close() cancels queries under way; the
+record stays in doubt then, and the next recover() lists it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from ...errors import WatermarkError
 from ...jobs import Record, Snapshot, Status
-from ...provider import Provider
-from ...stores import JobStore
 from ...wire import Delivery
-from ..handle import JobHandle
-from .failures import unsettled
-from .flows import FlowContext, FlowRunner, loop_time
-
-if TYPE_CHECKING:
-    from ...callbacks.receiver import CallbackReceiver
+from ..handle import ActiveJob
+from .context import EngineContext
+from .flows import FlowContext, loop_time
 
 log = logging.getLogger("aiowatermark")
 
@@ -27,32 +32,35 @@ _QUERY_SECONDS = 30.0
 
 @define(eq=False)
 class InDoubtResolver:
-    """Settles jobs in doubt. Only the provider can know a key; what a callback says is asked for all the same."""
+    """Confirms and settles jobs in doubt; `listening` are hashes of callback keys."""
 
-    provider: Provider
-    flows: FlowRunner
-    store: JobStore
-    receiver: CallbackReceiver | None = None
-    tasks: set[asyncio.Task[None]] = field(factory=set)
-    listening: set[str] = field(factory=set)
+    context: EngineContext
+    tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
+    listening: set[str] = field(factory=set, init=False)
 
-    async def try_resolve(self, handle: JobHandle) -> bool:
-        """Whether a callback that came already proves that this job was taken; the handle has its id then."""
-        mail, handle.pending_delivery = handle.pending_delivery, None
-        record = None if mail is None else await self._confirm_task(handle.record, mail)
+    async def try_resolve(self, job: ActiveJob) -> bool:
+        """Whether a callback that already arrived proves that this job was accepted; the job has its task id then."""
+        delivery = job.take_delivery()
+        record = None if delivery is None else await self._confirm_task(job.record, delivery)
         if record is not None:
-            handle.update(record)
+            job.update(record)
         return record is not None
 
-    def keep_listening(self, handle: JobHandle) -> None:
-        """Go on listening for a job that was given up in doubt."""
-        self.listen(handle.record)
-
     def listen(self, record: Record) -> None:
-        """Settle the record in the store when its callback comes."""
-        if self.receiver is not None and record.callback is not None:
+        """Settle the record in the store when its callback arrives."""
+        receiver = self.context.receiver
+        if receiver is not None and record.callback is not None:
             self.listening.add(record.callback)
-            self.receiver.expect(record.callback, lambda delivery: self._on_delivery(record, delivery))
+            receiver.expect(record.callback, lambda delivery: self._on_delivery(record, delivery))
+
+    async def close(self) -> None:
+        """Stop listening and cancel the queries under way."""
+        for callback in self.listening:
+            if self.context.receiver is not None:
+                self.context.receiver.release(callback)
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def _on_delivery(self, record: Record, delivery: Delivery) -> None:
         task = asyncio.create_task(self._resolve(record, delivery))
@@ -60,35 +68,27 @@ class InDoubtResolver:
         task.add_done_callback(self.tasks.discard)
 
     async def _resolve(self, record: Record, delivery: Delivery) -> None:
-        proved = await self._confirm_task(record, delivery)
-        if proved is not None and self.receiver is not None and record.callback is not None:
-            self.receiver.release(record.callback)
+        confirmed, receiver = await self._confirm_task(record, delivery), self.context.receiver
+        if confirmed is not None and receiver is not None and record.callback is not None:
+            receiver.release(record.callback)
             log.info(
-                "job %s was in doubt; its callback proves that it was taken: resume it with %s",
-                proved.key,
-                proved.token,
+                "job %s was in doubt; its callback proves that the provider accepted it: resume it with %s",
+                confirmed.key,
+                confirmed.token,
             )
 
     async def _confirm_task(self, record: Record, delivery: Delivery) -> Record | None:
-        """The record with its task's id, if the callback names one that the provider knows."""
-        if not unsettled(record):
+        """The stored record with its task id, if the callback names a task that the provider knows."""
+        if not record.in_doubt:
             return None
+        provider = self.context.provider
         try:
-            told = self.provider.parse_callback(delivery, record)
-            if told is None or told.task_id is None:
+            claimed = provider.parse_callback(delivery, record)
+            if claimed is None or claimed.task_id is None:
                 return None
-            named = record.advance(Snapshot(told.task_id, Status.QUEUED))
-            asked = await self.flows.run(self.provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
+            named = record.advance(Snapshot(claimed.task_id, Status.QUEUED))
+            answer = await self.context.flows.run(provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
         except WatermarkError as error:
-            log.info("a callback of job %s, which is in doubt, proves nothing: %s", record.key, error)
+            log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)
             return None
-        return await self.store.put(named.advance(asked))
-
-    async def close(self) -> None:
-        """Ask and listen no more."""
-        for callback in self.listening:
-            if self.receiver is not None:
-                self.receiver.release(callback)
-        for task in list(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        return await self.context.store.put(named.advance(answer))

@@ -1,4 +1,4 @@
-"""From what a caller gives to a job that can be right: looked at, measured, checked; nothing is sent yet."""
+"""Turns what a caller passes into a checked Job: media opened, measured and sniffed, options resolved; nothing is sent."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ from ...transport import Transport
 log = logging.getLogger("aiowatermark")
 
 _MASK_LIMIT = 64 << 20
+"""Bytes that a mask behind a link may have."""
 
 
 @define(eq=False)
 class JobPreparer:
-    """Makes jobs for a provider; raises InvalidInput or Unsupported for those that cannot be right."""
+    """Prepares jobs for one provider; raises InvalidInput or Unsupported for what it cannot accept.
+
+    `can_lend`: a callback server can serve files to a provider that accepts URLs only.
+    """
 
     provider: Provider
     transport: Transport
@@ -42,66 +46,66 @@ class JobPreparer:
         size: int | None,
         options: Mapping[str, Any],
     ) -> Job:
-        """A job from a caller's words."""
-        given = [] if media is None else list(media) if isinstance(media, list | tuple) else [media]
-        chosen = self.provider.resolve_options(options)
-        inputs = tuple(as_media(source, size=size) for source in given)
-        return await self._validate(Job(inputs, None if mask is None else as_media(mask), chosen))
+        """The job for these arguments of `client.submit`."""
+        sources = [] if media is None else list(media) if isinstance(media, list | tuple) else [media]
+        resolved = self.provider.resolve_options(options)
+        inputs = tuple(as_media(source, size=size) for source in sources)
+        return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved))
 
     async def prepare_refinement(self, result: Result, brush: Media, options: Mapping[str, Any]) -> Job:
-        """A job that takes more away from a result."""
+        """The job that refines a result: removes what is white in `brush`, too."""
         session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
         if session is None or media is None or not self.provider.capabilities.refines:
             raise Unsupported(
-                f"{self.provider.display_name} keeps no session of this result: submit it anew with a mask"
+                f"{self.provider.display_name} keeps no session for this result: submit the image again with a mask"
             )
         return await self._validate(self.provider.refinement(media, session, brush, options))
 
     async def _validate(self, job: Job) -> Job:
-        """The job, looked at and found possible."""
+        """The job once its media were inspected and the provider is known to accept it."""
         if isinstance(job.mask, Link) and not self.provider.capabilities.mask_links:
             self._check_link(job.mask)
             job = evolve(job, mask=await self._download_mask(job.mask))
-        looks: dict[int, MediaInfo] = {}
+        info: dict[int, MediaInfo] = {}  # by identity of the media object: media need not be hashable
         for media in (*job.inputs, job.mask, *job.options.values()):
             if isinstance(media, Link):
                 self._check_link(media)
             elif isinstance(media, Media):
-                await self._inspect(media, looks)
-        takes = self.provider.capabilities_for(job)
-        if self.can_lend and not takes.files:
-            takes = evolve(takes, files=True)
-        video = any(takes.is_video(media, looks.get(id(media))) for media in job.inputs)
+                await self._inspect(media, info)
+        capabilities = self.provider.capabilities_for(job)
+        if self.can_lend and not capabilities.files:
+            capabilities = evolve(capabilities, files=True)
+        video = any(capabilities.is_video(media, info.get(id(media))) for media in job.inputs)
         job = evolve(job, video=video) if video else job
-        check_job(takes, self.provider.display_name, job, looks)
-        if video and takes.video_limits is not None:
-            await self._warn(takes.video_limits, job, looks)
+        check_job(capabilities, self.provider.display_name, job, info)
+        if video and capabilities.video_limits is not None:
+            await self._warn(capabilities.video_limits, job, info)
         return job
 
-    async def _warn(self, films: VideoLimits, job: Job, looks: Mapping[int, MediaInfo]) -> None:
-        """Say what a provider's documents do not want; it may take it all the same."""
+    async def _warn(self, limits: VideoLimits, job: Job, info: Mapping[int, MediaInfo]) -> None:
+        """Log what the provider's documents do not allow; the provider may accept it nevertheless."""
         for media in job.inputs:
-            for doubt in films.warnings(looks.get(id(media)), await read_mp4_info(media)):
-                log.warning("%s %s: %s may refuse it", media.name, doubt, self.provider.display_name)
+            for warning in limits.warnings(info.get(id(media)), await read_mp4_info(media)):
+                log.warning("%s %s: %s may refuse it", media.name, warning, self.provider.display_name)
 
-    async def _inspect(self, media: Media, looks: dict[int, MediaInfo]) -> None:
+    async def _inspect(self, media: Media, info: dict[int, MediaInfo]) -> None:
         await media.measure()
         if head := await media.head():
-            looks[id(media)] = sniff(head)
+            info[id(media)] = sniff(head)
 
     def _check_link(self, link: Link) -> None:
         parts = urlsplit(link.url)
-        here = is_loopback(parts.hostname)
-        if parts.scheme != "https" and not here:
-            raise InvalidInput(f"{redact_url(link.url)} travels in clear text: use https, or give the file itself")
-        if here and not is_loopback(urlsplit(self.provider.base_url).hostname):
+        local = is_loopback(parts.hostname)
+        if parts.scheme != "https" and not local:
+            raise InvalidInput(f"{redact_url(link.url)} would be sent unencrypted: use https, or pass the file itself")
+        if local and not is_loopback(urlsplit(self.provider.base_url).hostname):
             raise InvalidInput(
                 f"{redact_url(link.url)} is on this machine, where {self.provider.display_name} cannot fetch it"
             )
 
     async def _download_mask(self, link: Link) -> Bytes:
-        """A mask that the provider does not fetch itself; masks are small."""
+        """Download a mask for a provider that does not fetch masks by URL; masks are small."""
         try:
             return Bytes(await self.transport.read(link.url, _MASK_LIMIT), name=link.name)
         except TransferFailed as error:
-            raise InvalidInput(f"the mask cannot be fetched: {error.message}") from None
+            raise InvalidInput(f"the mask cannot be downloaded: {error.message}") from None

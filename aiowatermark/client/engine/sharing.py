@@ -1,4 +1,4 @@
-"""What a client shares with others of its account: its pace and its permits, alone or with all replicas on a store."""
+"""What jobs of one account share: the request rate and the submit slots, in this client or among all replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import define
+from attrs import define, field
 
 from ...errors import WatermarkError
 from ...jobs import Record
@@ -22,25 +22,25 @@ log = logging.getLogger("aiowatermark")
 
 
 class RateLimiter(Protocol):
-    """The account's rate of requests."""
+    """The request rate of an account."""
 
     async def acquire(self, *, new: bool, until: float) -> None:
-        """Wait for one's turn; `new`: it is for a submission. Raises RateLimited where none comes before `until`."""
+        """Wait until a request may be sent; `new`: it is a submission. Raises RateLimited if that is after `until`."""
 
     async def pause_for(self, seconds: float) -> None:
-        """Let nobody begin for so long."""
+        """Let no request start for this long."""
 
 
 @define(eq=False)
 class CoordinatedRateLimiter:
-    """One pace for all replicas."""
+    """The request rate shared by all replicas on one store; `rate` is in requests per second."""
 
     coordinator: Coordinator
     account: str
     rate: float | None
 
     async def acquire(self, *, new: bool, until: float) -> None:
-        """Wait for one's turn among all replicas; raises StoreError for a submission while the store is gone."""
+        """Wait until a request may be sent; raises StoreError for a submission while the store is unreachable."""
         try:
             async with asyncio.timeout_at(until):
                 await self.coordinator.acquire(self.account, self.rate, new=new)
@@ -48,13 +48,13 @@ class CoordinatedRateLimiter:
             raise rate_limit_timeout() from None
 
     async def pause_for(self, seconds: float) -> None:
-        """Let no replica begin for so long."""
+        """Let no replica start a request for this long."""
         await self.coordinator.pause(self.account, seconds)
 
 
 @define(eq=False)
 class SubmitSlots:
-    """How many submissions may be under way: in this client, or in all replicas together."""
+    """Limits concurrent submissions: in this client, or in all replicas together."""
 
     local: asyncio.Semaphore
     limit: int
@@ -62,40 +62,30 @@ class SubmitSlots:
     coordinator: Coordinator | None = None
 
     def slot(self) -> AbstractAsyncContextManager[None]:
-        """One permit."""
+        """Hold one slot."""
         return self.local if self.coordinator is None else self.coordinator.slot(self.account, self.limit)
 
 
 @define(eq=False)
 class ReplicaMember:
-    """This client among the others on its store: it hears their bells, and takes over from those that die."""
+    """This client among the replicas on its store: it forwards callbacks, and adopts jobs of replicas that died."""
 
     coordinator: Coordinator
     account: str
     receiver: CallbackReceiver | None
     adopt: Callable[[Record], Awaitable[object]]
-    _task: asyncio.Task[None] | None = None
-    _unsubscribe: Callable[[], None] | None = None
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+    _unsubscribe: Callable[[], None] | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Listen, and look for orphans from now on."""
+        """Start forwarding and adopting."""
         if self.receiver is not None:
             self.receiver.forwarder = self.coordinator.forward
             self._unsubscribe = self.coordinator.subscribe(self.receiver.deliver_from_replica)
         self._task = asyncio.create_task(self._adopt_orphans())
 
-    async def _adopt_orphans(self) -> None:
-        while True:
-            await asyncio.sleep(self.coordinator.lease)
-            try:
-                async for record in self.coordinator.orphans(self.account):
-                    log.info("job %s is taken over from a replica that is gone", record.key)
-                    await self.adopt(record)
-            except WatermarkError as error:
-                log.warning("orphaned jobs cannot be looked for: %s", error)
-
     async def stop(self) -> None:
-        """Leave the others alone."""
+        """Stop forwarding and adopting."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -103,3 +93,13 @@ class ReplicaMember:
             self._unsubscribe()
         if self.receiver is not None:
             self.receiver.forwarder = None
+
+    async def _adopt_orphans(self) -> None:
+        while True:
+            await asyncio.sleep(self.coordinator.lease)
+            try:
+                async for record in self.coordinator.orphans(self.account):
+                    log.info("job %s is taken over from a replica that died", record.key)
+                    await self.adopt(record)
+            except WatermarkError as error:
+                log.warning("jobs of dead replicas could not be looked up: %s", error)

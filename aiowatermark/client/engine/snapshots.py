@@ -1,4 +1,12 @@
-"""The one gate for snapshots: what is news becomes the handle's and, where it matters after a crash, the store's."""
+"""Applies each new snapshot to its job, and persists those that crash recovery needs.
+
+The answer to a submission, every query and every callback that was confirmed pass here. `Record.advance` decides what a
+snapshot changes; a snapshot that changes nothing costs nothing. What must survive a crash (a task id, a terminal status, a
+reason) is written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
+
+A store that fails here never ends the job: at this point the money is spent, so the job goes on and its token is logged.
+Another process may have written the same record meanwhile; then this snapshot is applied on top of what is stored.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +18,7 @@ from attrs import define
 
 from ...jobs import Record, Snapshot, Status
 from ...stores import JobStore
-from ..handle import JobHandle
+from ..handle import ActiveJob
 
 log = logging.getLogger("aiowatermark")
 
@@ -19,42 +27,43 @@ _FINAL_WRITE_SECONDS = 5.0
 
 @define(eq=False)
 class SnapshotRecorder:
-    """Where the submit's answer, a look and a callback's follow-up pass."""
+    """Records snapshots of jobs; shared by all parts of the engine."""
 
     store: JobStore
 
-    async def record(self, handle: JobHandle, snapshot: Snapshot) -> None:
-        """Advance the handle's record; a store that fails now costs no job: the money was spent."""
-        before = handle.record
+    async def record(self, job: ActiveJob, snapshot: Snapshot) -> None:
+        """Advance the job's record; returns once what must survive a crash is in the store, or the store failed."""
+        before = job.record
         record = before.advance(snapshot)
         if record is before:
             return
         if _must_persist(record.snapshot, before.snapshot):
-            handle.record = record  # known here, whatever becomes of the write
+            job.set_record(record)  # first here: whatever happens to the write, the task id is in the token
             record = await self._persist(record, snapshot)
-        handle.update(record)
+        job.update(record)
         if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
-            handle.mark_accepted()
+            job.mark_accepted()
 
     async def _persist(self, record: Record, snapshot: Snapshot) -> Record:
-        """What is remembered now; where another watcher was quicker, the news on top of its."""
+        """The record as it is stored now: with the snapshot on top of what another process wrote first."""
         try:
             while (stored := await self.store.put(record)) is not record:
                 record = stored.advance(snapshot)
                 if record is stored:
                     break
-        except asyncio.CancelledError:  # written all the same: what was learnt has cost money
+        except asyncio.CancelledError:
+            # cancelled between the answer and its write: without the write, a paid task id would be lost
             with suppress(Exception):
                 async with asyncio.timeout(_FINAL_WRITE_SECONDS):
                     await self.store.put(record)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a store raises: the money was spent
-            log.error("job %s goes on without its store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001 - a custom store may raise anything, and the money is spent
+            log.error("job %s: not written to the store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
         return record
 
 
 def _must_persist(now: Snapshot, before: Snapshot) -> bool:
-    """Whether what is new matters after a crash: whether a job runs already does not."""
+    """Whether crash recovery needs this change; whether a job has started to run is not needed."""
     if now.task_id != before.task_id or now.reason != before.reason:
         return True
     return now.status is not before.status and (before.status, now.status) != (Status.QUEUED, Status.RUNNING)

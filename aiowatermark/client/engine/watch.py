@@ -1,112 +1,121 @@
-"""A job at the provider: looked at on its schedule or at its bell, until it ends or its deadline passes."""
+"""Waits for a job at the provider: polls it on a schedule, or as soon as a callback arrives, until it ends.
+
+Polling and callbacks are one loop. The sleep between two polls is a wait on the job's wakeup event, which a callback sets:
+
+    sleep until the next poll is due, the deadline passes, or a callback arrives
+    query the provider (the answer is authoritative; a callback is only a wake-up)
+    until the status is terminal
+
+While a callback is expected the schedule is `callback_polling`, longer intervals: a lost callback costs one of them.
+However many callbacks arrive, there is at most one query per second for them. A `Retry-After` moves the next poll.
+
+A query that fails never ends the wait. Exceptions are refusals that retrying does not mend (wrong key, no credits,
+rejected): two of the same kind in a row end it. After acceptance no error claims that nothing was paid; all carry the token.
+
+`CallbackReceiver(verify=False)` lets a callback that names the job's own task replace the query.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from attrs import define
 
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Status
-from ...provider import Polling, Provider
+from ...provider import Polling
 from ...results import Result, ResultFetcher
-from ..handle import JobHandle
-from .failures import deadline_exceeded, job_failed, retry_hint, submission_in_doubt, unsettled
-from .flows import FlowContext, FlowRunner, loop_time
-from .snapshots import SnapshotRecorder
-
-if TYPE_CHECKING:
-    from ...callbacks.receiver import CallbackReceiver
+from ..handle import ActiveJob
+from .context import EngineContext
+from .failures import deadline_exceeded, job_failed, retry_hint, submission_in_doubt
+from .flows import FlowContext, loop_time
 
 log = logging.getLogger("aiowatermark")
 
-# a look that says one of these twice in a row ends the wait: no patience mends them
+# a query that fails with one of these twice in a row ends the wait
 _CONFIRMED_ERRORS = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
+# seconds between two queries that callbacks caused
 _WAKEUP_DELAY = 1.0
-# a look that begins just before the deadline has this many seconds for its answer
+# a query that starts just before the deadline has this many seconds for its answer
 _FINAL_QUERY_SECONDS = 1.0
 
 
 @define(eq=False)
 class JobWatcher:
-    """Waits for jobs; `stretched` is the schedule of those that a callback is awaited for."""
+    """Waits for jobs; `callback_polling` is the schedule of jobs that expect a callback."""
 
-    provider: Provider
-    flows: FlowRunner
-    snapshots: SnapshotRecorder
+    context: EngineContext
     polling: Polling
     callback_polling: Polling
     fetcher: ResultFetcher
-    receiver: CallbackReceiver | None
 
-    async def wait_until_done(self, handle: JobHandle) -> None:
-        """Look when the time has come or the bell rings, until the job ends or its deadline passes."""
-        if unsettled(handle.record):
-            raise submission_in_doubt(handle, None)
-        called = self.receiver is not None and handle.record.callback is not None
-        polling = self.callback_polling if called else self.polling
-        turn = FlowContext(handle.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
-        delay, problem, looked = polling.first, None, 0.0
+    async def wait_until_done(self, job: ActiveJob) -> None:
+        """Poll the job until it ends; completes it. Raises DeadlineExceeded, or an error that was confirmed."""
+        if job.record.in_doubt:
+            raise submission_in_doubt(job.record, None)
+        expects_callback = self.context.receiver is not None and job.record.callback is not None
+        polling = self.callback_polling if expects_callback else self.polling
+        flow_context = FlowContext(job.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
+        delay, problem, polled_at = polling.first, None, 0.0
         time = loop_time()
         due = time + delay
-        while not handle.snapshot.status.terminal:
-            if time >= handle.deadline:
-                raise deadline_exceeded(handle, problem)
-            if await handle.wakeup.wait(min(due, handle.deadline) - time):
-                # however many deliveries come, one look a second answers them
-                await asyncio.sleep(max(0.0, looked + _WAKEUP_DELAY - loop_time()))
-            looked = loop_time()
-            problem = await self._poll(handle, turn, problem)
+        while not job.snapshot.status.terminal:
+            if time >= job.deadline:
+                raise deadline_exceeded(job.record, problem)
+            if await job.wakeup.wait(min(due, job.deadline) - time):
+                await asyncio.sleep(max(0.0, polled_at + _WAKEUP_DELAY - loop_time()))
+            polled_at = loop_time()
+            problem = await self._poll(job, flow_context, problem)
             time = loop_time()
             if time >= due:
                 delay = polling.after(delay)
                 due = time + delay
-            if (asked := retry_hint(handle, problem)) is not None:
-                due = time + asked
-        self._finish(handle)
+            if (hint := retry_hint(job.snapshot, problem)) is not None:
+                due = time + hint
+        self._finish(job)
 
-    async def _poll(self, handle: JobHandle, turn: FlowContext, before: WatermarkError | None) -> WatermarkError | None:
-        """Ask once where the job stands; gives the problem of a look that told nothing."""
-        handle.wakeup.consume()
-        if self._apply_trusted_callback(handle):
+    async def _poll(
+        self, job: ActiveJob, flow_context: FlowContext, before: WatermarkError | None
+    ) -> WatermarkError | None:
+        """Query the job once; returns the problem if the query failed. `before` is the problem of the last query."""
+        job.wakeup.consume()
+        if self._apply_trusted_callback(job):
             return None
         try:
-            snapshot = await self.flows.run(self.provider.query(handle.record), turn)
+            snapshot = await self.context.flows.run(self.context.provider.query(job.record), flow_context)
         except _CONFIRMED_ERRORS as error:
             if before is not None and type(before) is type(error):
-                raise error.about(provider=None, key=None, token=handle.token) from None
+                raise error.about(provider=None, key=None, token=job.record.token) from None
             problem: WatermarkError = error
         except WatermarkError as error:
             problem = error
         else:
-            await self.snapshots.record(handle, snapshot)
+            await self.context.snapshots.record(job, snapshot)
             return None
-        log.info("a look at job %s told nothing: %s", handle.key, problem)
+        log.info("job %s: a query failed: %s", job.key, problem)
         return problem
 
-    def _apply_trusted_callback(self, handle: JobHandle) -> bool:
-        """Whether a callback that the user chose to believe has ended the job."""
-        mail, handle.pending_delivery = handle.pending_delivery, None
-        if mail is None or self.receiver is None or self.receiver.verify:
+    def _apply_trusted_callback(self, job: ActiveJob) -> bool:
+        """Whether a callback ended the job, where the user chose to trust callbacks (`verify=False`)."""
+        delivery, receiver = job.take_delivery(), self.context.receiver
+        if delivery is None or receiver is None or receiver.verify:
             return False
         try:
-            told = self.provider.parse_callback(mail, handle.record)
+            snapshot = self.context.provider.parse_callback(delivery, job.record)
         except WatermarkError as error:
-            log.info("a callback of job %s told nothing: %s", handle.key, error)
+            log.info("job %s: a callback could not be read: %s", job.key, error)
             return False
-        if told is not None and told.task_id == handle.task_id:
-            handle.update(handle.record.advance(told))
-        return handle.snapshot.status.terminal
+        if snapshot is not None and snapshot.task_id == job.snapshot.task_id:
+            job.update(job.record.advance(snapshot))
+        return job.snapshot.status.terminal
 
-    def _finish(self, handle: JobHandle) -> None:
-        """Give the handle what its terminal snapshot means."""
-        snapshot = handle.snapshot
-        result = Result(handle.record, self.fetcher)
-        if self.receiver is not None:
-            self.receiver.notify_result(result)
-        if snapshot.status is Status.SUCCEEDED:
-            handle.set_result(result)
+    def _finish(self, job: ActiveJob) -> None:
+        """Complete the job as its terminal snapshot says."""
+        result = Result(job.record, self.fetcher)
+        if self.context.receiver is not None:
+            self.context.receiver.notify_result(result)
+        if job.snapshot.status is Status.SUCCEEDED:
+            job.finish(result)
         else:
-            handle.set_exception(job_failed(handle))
+            job.fail(job_failed(job.record))

@@ -1,4 +1,4 @@
-"""Jobs that wait for their turn: in order, without a task, and called off without a trace."""
+"""Jobs above the in-flight limit are queued: in order, without a task, and cancellable."""
 
 from __future__ import annotations
 
@@ -11,128 +11,124 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record, Snapshot, Status
+from aiowatermark.testing import ScriptedTransport, json_response
 from aiowatermark.wire import Request
+from tests.support.picwish import LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
-LINK = "https://pictures.example/a.png"
-WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
+WHO: ContextVar[str] = ContextVar("WHO", default="unset")
 
 
-def client(wire: Any, in_flight: int = 1, **settings: Any) -> aw.Client:
-    provider = aw.PicWish("canary-1", requests_per_second=None)
-    return aw.Client(provider, transport=wire, limits=aw.Limits(in_flight=in_flight), **settings)
-
-
-async def settled() -> None:
-    """Let everything that can go on now go on."""
+async def run_ready_tasks() -> None:
+    """Let every task that is ready run."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_jobs_that_wait_for_their_turn_cost_no_task(wire: Any) -> None:
-    wire.gate = asyncio.Event()
-    async with client(wire) as opened:
-        waiting = [asyncio.create_task(opened.remove(LINK)) for _ in range(50)]
-        await settled()
+async def test_queued_jobs_have_no_task(transport: ScriptedTransport) -> None:
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
+        waiting = [asyncio.create_task(client.remove(LINK)) for _ in range(50)]
+        await run_ready_tasks()
         ours = asyncio.all_tasks() - set(waiting) - {asyncio.current_task()}
         assert len(ours) == 1
-        assert wire.submitted == 1
-        wire.gate.set()
+        assert transport.submitted == 1
+        transport.hold.set()
         await asyncio.gather(*waiting)
-    assert wire.submitted == 50
+    assert transport.submitted == 50
 
 
-async def test_a_job_called_off_before_its_turn_is_never_submitted(wire: Any) -> None:
-    wire.gate = asyncio.Event()
-    async with client(wire) as opened:
-        first = asyncio.create_task(opened.remove(LINK, key="first"))
-        second = asyncio.create_task(opened.remove(LINK, key="second"))
-        third = asyncio.create_task(opened.remove(LINK, key="third"))
-        await settled()
+async def test_a_queued_job_that_is_cancelled_never_runs(transport: ScriptedTransport) -> None:
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
+        first = asyncio.create_task(client.remove(LINK, key="first"))
+        second = asyncio.create_task(client.remove(LINK, key="second"))
+        third = asyncio.create_task(client.remove(LINK, key="third"))
+        await run_ready_tasks()
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-        wire.gate.set()
+        transport.hold.set()
         await asyncio.gather(first, third)
-        assert wire.submitted == 2
-        assert (await opened.remove(LINK, key="second")).key == "second"
-    assert wire.submitted == 3
+        assert transport.submitted == 2
+        assert (await client.remove(LINK, key="second")).key == "second"
+    assert transport.submitted == 3
 
 
-async def test_closing_tells_those_who_wait_and_pays_nothing_new(wire: Any, pending: Any) -> None:
-    wire.looks = [pending]
-    opened = client(wire, drain=0.0)
-    async with opened:
-        handle = await opened.submit(LINK)
-        waiting = [asyncio.create_task(opened.remove(LINK)) for _ in range(3)]
-        await settled()
+async def test_closing_cancels_queued_jobs_and_submits_nothing_new(transport: ScriptedTransport) -> None:
+    transport.queries = [PENDING]
+    client = scripted_client(transport, limits=aw.Limits(in_flight=1), drain=0.0)
+    async with client:
+        handle = await client.submit(LINK)
+        waiting = [asyncio.create_task(client.remove(LINK)) for _ in range(3)]
+        await run_ready_tasks()
     for error in await asyncio.gather(*waiting, return_exceptions=True):
-        assert "called off before anything was sent" in str(error)
+        assert "cancelled before anything was sent" in str(error)
     assert handle.done()
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_a_job_whose_turn_came_later_runs_in_its_callers_context(wire: Any) -> None:
+async def test_a_queued_job_runs_in_the_context_of_its_caller(transport: ScriptedTransport) -> None:
     seen: list[str] = []
-    perform = wire.perform
+    perform = transport.perform
 
-    async def watched(request: Request, **rest: Any) -> Any:
+    async def record_context(request: Request, **rest: Any) -> Any:
         if not request.repeatable:
             seen.append(WHO.get())
         return await perform(request, **rest)
 
-    async def asking(name: str) -> None:
+    async def remove_as(name: str) -> None:
         WHO.set(name)
-        await opened.remove(LINK)
+        await client.remove(LINK)
 
-    wire.perform = watched
-    async with client(wire) as opened:
-        await asyncio.gather(*(asking(name) for name in ("anna", "ben", "cleo")))
+    transport.perform = record_context
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
+        await asyncio.gather(*(remove_as(name) for name in ("anna", "ben", "cleo")))
     assert seen == ["anna", "ben", "cleo"]
 
 
-async def test_a_new_job_does_not_wait_behind_all_that_were_recovered(wire: Any, answer: Any) -> None:
+async def test_a_new_job_does_not_wait_behind_all_recovered_jobs(transport: ScriptedTransport) -> None:
     done = {"state": 1, "file": "https://x.example/a"}
-    wire.looks = [lambda: answer(status=200, data=done)]
+    transport.queries = [lambda: json_response(status=200, data=done)]
     store = aw.MemoryStore()
-    async with client(wire, store=store) as opened:
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1), store=store) as client:
         for number in range(20):
             snapshot = Snapshot(f"old-{number}", Status.QUEUED)
-            await store.open(Record(f"old-{number}", "picwish", snapshot, account=opened.provider.account))
-        recovery = await opened.recover()
-        await opened.remove(LINK)
+            await store.open(Record(f"old-{number}", "picwish", snapshot, account=client.provider.account))
+        recovery = await client.recover()
+        await client.remove(LINK)
         assert sum(handle.done() for handle in recovery.resumed) < 4
         await asyncio.gather(*recovery.resumed)
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_a_finished_job_leaves_nothing_to_the_garbage_collector(wire: Any) -> None:
-    async with client(wire, in_flight=100) as opened:
-        await opened.remove(LINK)
+async def test_a_finished_job_leaves_no_reference_cycles(transport: ScriptedTransport) -> None:
+    async with scripted_client(transport, limits=aw.Limits(in_flight=100)) as client:
+        await client.remove(LINK)
         gc.collect()
         gc.disable()
         try:
-            await asyncio.gather(*(opened.remove(LINK) for _ in range(50)))
+            await asyncio.gather(*(client.remove(LINK) for _ in range(50)))
             assert gc.collect() < 50
         finally:
             gc.enable()
 
 
-async def test_a_job_called_off_in_the_moment_its_turn_comes_gives_the_turn_on(wire: Any, answer: Any) -> None:
+async def test_a_job_cancelled_as_it_gets_its_slot_passes_the_slot_on(transport: ScriptedTransport) -> None:
     refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def perform(request: Request, **_: Any) -> Any:
         return await refused
 
-    wire.perform = perform
-    async with client(wire) as opened:
-        first = asyncio.create_task(opened.submit(LINK, key="first"))
-        second = asyncio.create_task(opened.submit(LINK, key="second"))
-        await settled()
-        refused.set_result(answer(status=401))  # the first life ends in the same turn of the loop ...
-        second.cancel()  # ... in which the second's caller goes away
+    transport.perform = perform
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
+        first = asyncio.create_task(client.submit(LINK, key="first"))
+        second = asyncio.create_task(client.submit(LINK, key="second"))
+        await run_ready_tasks()
+        refused.set_result(json_response(status=401))  # the first job ends in the same iteration of the loop ...
+        second.cancel()  # ... in which the caller of the second is cancelled
         await asyncio.gather(first, second, return_exceptions=True)
-        await settled()
-        assert opened._engine is not None
-        assert opened._engine.jobs == {}
-        assert opened._engine.admission.free_slots == 1
+        await run_ready_tasks()
+        assert client._engine is not None
+        assert client._engine.jobs == {}
+        assert client._engine.admission.free_slots == 1

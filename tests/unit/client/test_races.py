@@ -1,10 +1,9 @@
-"""What happens at once: two clients on one store, doubts beside callbacks, closing beside submitting."""
+"""Things that happen concurrently: two clients on one store, callbacks during a doubt, closing during a submission."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,218 +11,218 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.jobs import Record
 from aiowatermark.media.base import Media
-from aiowatermark.wire import Request, Response
+from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
+from aiowatermark.wire import Request
+from tests.support.picwish import LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
-LINK = "https://pictures.example/a.png"
-Make = Callable[..., Any]
 VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
 
 
-def client(wire: Any, **settings: Any) -> aw.Client:
-    provider = settings.pop("provider", None) or aw.PicWish("canary-1", requests_per_second=None)
-    return aw.Client(provider, transport=wire, **settings)
-
-
-def said(**payload: Any) -> Response:
-    return Response(200, {}, json.dumps(payload).encode())
-
-
 class Videos:
-    """Tickets, uploads and paid starts, over one script; `slow` uploads wait for their gate."""
+    """Upload links, uploads and paid starts of videos; each upload waits for its event in `uploads`."""
 
-    def __init__(self, wire: Any) -> None:
-        self.tickets = self.started = 0
-        self.gates: list[asyncio.Event] = []
-        wire.perform = self.perform
+    def __init__(self, transport: ScriptedTransport) -> None:
+        self.upload_links = self.started = 0
+        self.uploads: list[asyncio.Event] = []
+        transport.perform = self.perform
 
     async def perform(self, request: Request, *, timeout: float, progress: Any = None) -> Any:  # noqa: ASYNC109
         if request.target.endswith("/upload"):
-            self.tickets += 1
-            return said(task_id=f"v{self.tickets}", upload_signed_url=f"https://x.example/{self.tickets}")
+            self.upload_links += 1
+            return json_response(
+                task_id=f"v{self.upload_links}", upload_signed_url=f"https://x.example/{self.upload_links}"
+            )
         if isinstance(request.body, Media):
             return await self._upload(progress)
         if request.method == "POST":
             self.started += 1
-            return said(status="CREATED")
-        return said(status="COMPLETED", download_signed_url="https://x.example/d")
+            return json_response(status="CREATED")
+        return json_response(status="COMPLETED", download_signed_url="https://x.example/d")
 
     async def _upload(self, progress: Any) -> Any:
-        gate = asyncio.Event()
-        self.gates.append(gate)
+        release = asyncio.Event()
+        self.uploads.append(release)
         for sent in range(20):
             progress(sent, 20)
-        await gate.wait()
-        return said()
+        await release.wait()
+        return json_response()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_a_video_of_one_key_in_two_clients_is_paid_once(wire: Any, order: tuple[int, int]) -> None:
-    store, videos = aw.MemoryStore(), Videos(wire)
+async def test_a_video_submitted_by_two_clients_under_one_key_is_paid_once(
+    transport: ScriptedTransport, order: tuple[int, int]
+) -> None:
+    store, videos = aw.MemoryStore(), Videos(transport)
     provider = aw.Dewatermark("canary-1")
     async with (
-        # a film is looked at in a thread, and the clock jumps while that works: no deadline may be near
-        client(wire, provider=provider, store=store, deadline=1e12) as first,
-        client(wire, provider=provider, store=store, deadline=1e12) as second,
+        # a video is read in a thread, and the virtual clock jumps meanwhile: no deadline may be near
+        scripted_client(transport, provider=provider, store=store, deadline=1e12) as first,
+        scripted_client(transport, provider=provider, store=store, deadline=1e12) as second,
     ):
-        jobs = [asyncio.create_task(running.remove(VIDEO, key="film")) for running in (first, second)]
-        while len(videos.gates) < 2:  # noqa: ASYNC110 - the clock jumps
+        jobs = [asyncio.create_task(client.remove(VIDEO, key="video")) for client in (first, second)]
+        while len(videos.uploads) < 2:  # noqa: ASYNC110 - the clock jumps
             await asyncio.sleep(0.1)
         for number in order:
-            videos.gates[number].set()
+            videos.uploads[number].set()
             await asyncio.sleep(1)
         results = await asyncio.gather(*jobs)
     assert videos.started == 1
     assert len({result.snapshot.task_id for result in results}) == 1
-    assert await store.get("film") is not None
+    assert await store.get("video") is not None
 
 
-async def test_a_refused_second_try_leaves_the_first_in_doubt(wire: Any, answer: Make, broken: Make) -> None:
+async def test_a_rejected_resubmission_leaves_the_first_submission_in_doubt(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.submits = [broken(sent=True), answer(402, message="no credits")]
-    async with client(wire, store=store, resubmit=True) as running:
+    transport.submissions = [connection_lost(sent=True), json_response(402, message="no credits")]
+    async with scripted_client(transport, store=store, resubmit=True) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
-            await running.remove(LINK, key="mine")
+            await client.remove(LINK, key="mine")
         assert await store.get("mine") is not None
     assert caught.value.token
 
 
-async def test_closing_pays_nothing_new(wire: Any) -> None:
-    wire.gate = asyncio.Event()
-    async with client(wire, limits=aw.Limits(submissions=1)) as running:
-        jobs = [asyncio.create_task(running.submit(f"{LINK}?{n}")) for n in range(4)]
+async def test_closing_submits_nothing_new(transport: ScriptedTransport) -> None:
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, limits=aw.Limits(submissions=1)) as client:
+        jobs = [asyncio.create_task(client.submit(f"{LINK}?{n}")) for n in range(4)]
         await asyncio.sleep(1)
-        asyncio.get_running_loop().call_later(1, wire.gate.set)
+        asyncio.get_running_loop().call_later(1, transport.hold.set)
     outcomes = await asyncio.gather(*jobs, return_exceptions=True)
-    assert wire.submitted == 1
+    assert transport.submitted == 1
     assert sum(isinstance(outcome, aw.WatermarkError) for outcome in outcomes) == 3
 
 
-async def test_a_long_hold_does_not_outlast_a_deadline(wire: Any, answer: Make) -> None:
-    wire.looks = [answer(429, {"retry-after": "3600"})]
-    async with client(wire, deadline=20) as running:
+async def test_a_long_retry_after_does_not_outlast_the_deadline(transport: ScriptedTransport) -> None:
+    transport.queries = [json_response(429, {"retry-after": "3600"})]
+    async with scripted_client(transport, deadline=20) as client:
         began = asyncio.get_running_loop().time()
         with pytest.raises(aw.DeadlineExceeded):
-            await running.remove(LINK)
+            await client.remove(LINK)
         assert asyncio.get_running_loop().time() - began < 60
 
 
-async def test_refused_jobs_are_not_listened_for_any_more(wire: Any, answer: Make) -> None:
+async def test_callbacks_of_rejected_jobs_are_no_longer_expected(transport: ScriptedTransport) -> None:
     receiver = aw.CallbackReceiver("https://hooks.example")
-    wire.submits = [answer(400, message="no")]
-    async with client(wire, callbacks=receiver) as running:
+    transport.submissions = [json_response(400, message="no")]
+    async with scripted_client(transport, callbacks=receiver) as client:
         for number in range(20):
             with pytest.raises(aw.Rejected):
-                await running.submit(f"{LINK}?{number}")
+                await client.submit(f"{LINK}?{number}")
         assert receiver._expected == {}
 
 
-async def test_a_callback_that_comes_while_a_doubt_is_written_down_settles_it(wire: Any, broken: Make) -> None:
+async def test_a_callback_that_arrives_while_a_doubt_is_recorded_settles_it(transport: ScriptedTransport) -> None:
     receiver = aw.CallbackReceiver("https://hooks.example")
 
-    class CalledMeanwhile(aw.MemoryStore):
+    class CallbackDuringPut(aw.MemoryStore):
         async def put(self, record: Record) -> Record:
-            for ring in list(receiver._expected.values()):
+            for deliver in list(receiver._expected.values()):
                 data = {"task_id": "task-1", "state": 1, "file": "https://x.example/a"}
-                ring(aw.Delivery(json.dumps({"status": 200, "data": data}).encode()))
+                deliver(aw.Delivery(json.dumps({"status": 200, "data": data}).encode()))
             return await super().put(record)
 
-    store = CalledMeanwhile()
-    wire.submits = [broken(sent=True)]
-    async with client(wire, store=store, callbacks=receiver) as running:
-        assert (await running.remove(LINK)).url
-    assert wire.submitted == 1
+    store = CallbackDuringPut()
+    transport.submissions = [connection_lost(sent=True)]
+    async with scripted_client(transport, store=store, callbacks=receiver) as client:
+        assert (await client.remove(LINK)).url
+    assert transport.submitted == 1
 
 
-async def test_recovering_beside_a_submission_joins_its_handle(wire: Any, pending: Any) -> None:
+async def test_recover_leaves_running_jobs_out(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.looks = [pending]
-    async with client(wire, store=store) as running:
-        handle = await running.submit(LINK, key="mine")
-        recovery = await running.recover()
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
+        handle = await client.submit(LINK, key="mine")
+        recovery = await client.recover()
         assert recovery.resumed == []
-        assert running._open_engine.jobs == {"mine": handle}
+        assert client._open_engine.jobs["mine"].handle is handle
 
 
-async def test_one_of_two_waiters_going_away_leaves_the_submission(wire: Any) -> None:
-    wire.gate = asyncio.Event()
-    async with client(wire, limits=aw.Limits(submissions=1)) as running:
-        ahead = asyncio.create_task(running.submit(LINK))
+async def test_cancelling_one_of_two_waiters_leaves_the_submission(transport: ScriptedTransport) -> None:
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, limits=aw.Limits(submissions=1)) as client:
+        ahead = asyncio.create_task(client.submit(LINK))
         await asyncio.sleep(1)
-        both = [asyncio.create_task(running.submit(f"{LINK}?2", key="mine")) for _ in range(2)]
+        both = [asyncio.create_task(client.submit(f"{LINK}?2", key="mine")) for _ in range(2)]
         await asyncio.sleep(1)
         both[0].cancel()
         await asyncio.sleep(1)
-        wire.gate.set()
+        transport.hold.set()
         assert (await both[1]).key == "mine"
         await ahead
     assert both[0].cancelled()
 
 
-async def test_a_submit_cancelled_while_it_waits_out_a_429_is_called_off(wire: Any, answer: Make) -> None:
+async def test_a_submit_cancelled_while_it_waits_after_a_429_is_not_sent_again(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.submits = [answer(429, {"retry-after": "60"}), answer(status=200, data={"task_id": "t"})]
-    async with client(wire, store=store) as running:
-        task = asyncio.create_task(running.submit(LINK, key="mine"))
+    transport.submissions = [
+        json_response(429, {"retry-after": "60"}),
+        json_response(status=200, data={"task_id": "t"}),
+    ]
+    async with scripted_client(transport, store=store) as client:
+        task = asyncio.create_task(client.submit(LINK, key="mine"))
         await asyncio.sleep(5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(100)
         assert await store.get("mine") is None
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_a_store_that_breaks_after_the_payment_costs_no_job(wire: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_store_that_fails_after_the_payment_does_not_lose_the_job(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(aw.MemoryStore):
         async def put(self, record: Record) -> Record:
-            raise OSError("the disk is gone")
+            raise OSError("the disk is full")
 
     store = Broken()
-    async with client(wire, store=store) as running:
-        handle = await running.submit(LINK, key="mine")
+    async with scripted_client(transport, store=store) as client:
+        handle = await client.submit(LINK, key="mine")
         assert (await handle).url
-        assert "goes on without its store" in caplog.text
-        again = running.resume(handle.token)
+        assert "not written to the store" in caplog.text
+        again = client.resume(handle.token)
         assert (await again).url
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-class Slow(aw.MemoryStore):
-    """A memory whose news take two seconds to be remembered."""
+class SlowUpdates(aw.MemoryStore):
+    """A store whose updates take two seconds."""
 
     async def put(self, record: Record) -> Record:
         await asyncio.sleep(2)
         return await super().put(record)
 
 
-async def test_an_answer_that_came_as_the_client_was_closed_is_remembered(wire: Any) -> None:
-    store = Slow()
-    async with client(wire, store=store, drain=0.0) as opened:
-        asking = asyncio.create_task(opened.submit(LINK, key="mine"))
+async def test_an_answer_that_arrives_while_the_client_closes_is_recorded(transport: ScriptedTransport) -> None:
+    store = SlowUpdates()
+    async with scripted_client(transport, store=store, drain=0.0) as client:
+        submitting = asyncio.create_task(client.submit(LINK, key="mine"))
         await asyncio.sleep(1)
-        assert wire.submitted == 1
-    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], aw.WatermarkError)
+        assert transport.submitted == 1
+    assert isinstance((await asyncio.gather(submitting, return_exceptions=True))[0], aw.WatermarkError)
     record = await store.get("mine")
     assert record is not None
     assert record.snapshot.task_id == "task-1"
 
 
-async def test_closing_says_the_token_of_a_job_that_an_earlier_client_submitted(
-    wire: Any, pending: Any, caplog: pytest.LogCaptureFixture
+async def test_closing_logs_the_token_of_a_job_that_an_earlier_client_submitted(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire.looks = [pending]
+    transport.queries = [PENDING]
     store = aw.MemoryStore()
-    async with client(wire, store=store) as first:
+    async with scripted_client(transport, store=store) as first:
         await first.submit(LINK, key="mine")
     caplog.clear()
-    async with client(wire, store=store) as second:
+    async with scripted_client(transport, store=store) as second:
         handle = await second.submit(LINK, key="mine")
     assert handle.token in caplog.text
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-class Far(aw.MemoryStore):
-    """A memory that takes its time for everything."""
+class SlowStore(aw.MemoryStore):
+    """A store whose calls take a second each."""
 
     async def open(self, record: Record) -> Record | None:
         known = await super().open(record)
@@ -235,33 +234,33 @@ class Far(aw.MemoryStore):
         return await super().get(key)
 
 
-async def test_calling_off_a_second_submission_forgets_nothing_of_the_first(wire: Any, pending: Any) -> None:
-    wire.looks = [pending]
-    store = Far()
-    async with client(wire, store=store) as opened:
+async def test_cancelling_a_second_submission_keeps_the_record_of_the_first(transport: ScriptedTransport) -> None:
+    transport.queries = [PENDING]
+    store = SlowStore()
+    async with scripted_client(transport, store=store) as client:
         with pytest.raises(aw.DeadlineExceeded):
-            await opened.remove(LINK, key="mine", deadline=5)
-        again = asyncio.create_task(opened.submit(LINK, key="mine"))
+            await client.remove(LINK, key="mine", deadline=5)
+        again = asyncio.create_task(client.submit(LINK, key="mine"))
         await asyncio.sleep(0.5)
         again.cancel()
         with pytest.raises(asyncio.CancelledError):
             await again
         await asyncio.sleep(5)
-        assert (await opened.submit(LINK, key="mine")).task_id == "task-1"
-    assert wire.submitted == 1
+        assert (await client.submit(LINK, key="mine")).task_id == "task-1"
+    assert transport.submitted == 1
 
 
-async def test_closing_lets_a_job_that_was_never_sent_be_forgotten(wire: Any) -> None:
-    wire.gate = asyncio.Event()
-    store = Far()
-    async with client(wire, store=store) as opened:
-        paid = asyncio.create_task(opened.submit(LINK, key="paid"))
+async def test_closing_deletes_the_record_of_a_job_that_was_not_sent(transport: ScriptedTransport) -> None:
+    transport.hold = asyncio.Event()
+    store = SlowStore()
+    async with scripted_client(transport, store=store) as client:
+        paid = asyncio.create_task(client.submit(LINK, key="paid"))
         await asyncio.sleep(1.5)
-        unsent = asyncio.create_task(opened.submit(LINK, key="unsent"))
+        unsent = asyncio.create_task(client.submit(LINK, key="unsent"))
         await asyncio.sleep(0.5)
-        asyncio.get_running_loop().call_later(0.5, wire.gate.set)
+        asyncio.get_running_loop().call_later(0.5, transport.hold.set)
     assert not isinstance((await asyncio.gather(paid, return_exceptions=True))[0], BaseException)
-    with pytest.raises(aw.WatermarkError, match="called off before anything was sent"):
+    with pytest.raises(aw.WatermarkError, match="cancelled before anything was sent"):
         await unsent
     assert await store.get("unsent") is None
-    assert wire.submitted == 1
+    assert transport.submitted == 1

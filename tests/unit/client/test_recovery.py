@@ -1,76 +1,70 @@
-"""After a crash: what the store knows is watched, listed or settled, and never submitted again by itself."""
+"""After a crash, jobs in the store are watched, listed or settled, and never submitted again by themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
+from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
+from tests.support.picwish import LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
-LINK = "https://pictures.example/a.png"
-Make = Callable[..., Any]
 KEY = "canary-1"
 
 
-def client(wire: Any, store: aw.JobStore, **settings: Any) -> aw.Client:
-    provider = settings.pop("provider", None) or aw.PicWish(KEY, requests_per_second=None)
-    return aw.Client(provider, transport=wire, store=store, **settings)
-
-
-async def test_jobs_at_the_provider_are_watched_again(wire: Any, pending: Any) -> None:
-    store, done = aw.MemoryStore(), wire.looks[0]
-    wire.looks = [pending]
-    async with client(wire, store) as running:
+async def test_jobs_at_the_provider_are_watched_again(transport: ScriptedTransport) -> None:
+    store, done = aw.MemoryStore(), transport.queries[0]
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
         for number in range(3):
-            await running.submit(f"{LINK}?{number}", key=f"k{number}")
-    wire.looks = [done]
-    async with client(wire, store) as running:
-        recovery = await running.recover()
+            await client.submit(f"{LINK}?{number}", key=f"k{number}")
+    transport.queries = [done]
+    async with scripted_client(transport, store=store) as client:
+        recovery = await client.recover()
         results = await asyncio.gather(*recovery.resumed)
     assert sorted(result.key for result in results) == ["k0", "k1", "k2"]
     assert (recovery.in_doubt, recovery.unsent) == ([], [])
-    assert wire.submitted == 3
+    assert transport.submitted == 3
 
 
-async def test_jobs_in_doubt_are_listed_and_never_submitted(wire: Any, broken: Make) -> None:
+async def test_jobs_in_doubt_are_listed_and_never_submitted(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.submits = [broken(sent=True)]
-    async with client(wire, store) as running:
+    transport.submissions = [connection_lost(sent=True)]
+    async with scripted_client(transport, store=store) as client:
         with pytest.raises(aw.SubmissionInDoubt):
-            await running.submit(LINK, key="mine")
-    async with client(wire, store) as running:
-        recovery = await running.recover()
+            await client.submit(LINK, key="mine")
+    async with scripted_client(transport, store=store) as client:
+        recovery = await client.recover()
         assert [record.key for record in recovery.in_doubt] == ["mine"]
         with pytest.raises(aw.SubmissionInDoubt):
-            await running.submit(LINK, key="mine")
+            await client.submit(LINK, key="mine")
     assert recovery.resumed == []
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_jobs_of_other_accounts_and_providers_are_left_alone(wire: Any, pending: Any) -> None:
+async def test_jobs_of_other_accounts_and_providers_are_left_alone(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.looks = [pending]
-    async with client(wire, store) as running:
-        await running.submit(LINK)
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
+        await client.submit(LINK)
     for provider in (aw.PicWish("canary-2"), aw.GptGe(KEY)):
-        async with client(wire, store, provider=provider) as running:
-            assert (await running.recover()).resumed == []
+        async with scripted_client(transport, store=store, provider=provider) as client:
+            assert (await client.recover()).resumed == []
 
 
-async def test_recovered_jobs_are_watched_only_as_there_is_room(wire: Any, pending: Any) -> None:
+async def test_recovered_jobs_stay_within_the_in_flight_limit(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.looks = [pending]
-    async with client(wire, store) as running:
-        await asyncio.gather(*(running.submit(f"{LINK}?{n}") for n in range(20)))
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
+        await asyncio.gather(*(client.submit(f"{LINK}?{n}") for n in range(20)))
     before = len(asyncio.all_tasks())
-    async with client(wire, store, limits=aw.Limits(in_flight=3)) as running:
-        recovery = await running.recover()
+    async with scripted_client(transport, store=store, limits=aw.Limits(in_flight=3)) as client:
+        recovery = await client.recover()
         await asyncio.sleep(5)
         assert len(asyncio.all_tasks()) - before == 3
     assert len(recovery.resumed) == 20
@@ -79,117 +73,119 @@ async def test_recovered_jobs_are_watched_only_as_there_is_room(wire: Any, pendi
             await handle
 
 
-async def test_a_token_is_settled_by_what_the_store_learned_since(wire: Any, broken: Make) -> None:
+async def test_a_token_in_doubt_resumes_with_what_the_store_has_learned(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.submits = [broken(sent=True)]
-    async with client(wire, store) as running:
+    transport.submissions = [connection_lost(sent=True)]
+    async with scripted_client(transport, store=store) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
-            await running.submit(LINK, key="mine")
+            await client.submit(LINK, key="mine")
         record = await store.get("mine")
         assert record is not None
         await store.put(record.advance(aw.Snapshot("task-1", aw.Status.QUEUED)))
         assert caught.value.token is not None
-        assert (await running.resume(caught.value.token)).url
+        assert (await client.resume(caught.value.token)).url
 
 
-async def test_another_clients_submission_under_way_is_waited_for_and_joined(wire: Any) -> None:
+async def test_a_submission_in_flight_in_another_client_is_awaited_and_shared(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    wire.gate = asyncio.Event()
-    async with client(wire, store) as first, client(wire, store) as second:
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, store=store) as first, scripted_client(transport, store=store) as second:
         one = asyncio.create_task(first.remove(LINK, key="mine"))
         await asyncio.sleep(1)
         two = asyncio.create_task(second.remove(LINK, key="mine"))
         await asyncio.sleep(10)
-        wire.gate.set()
+        transport.hold.set()
         assert (await one).url == (await two).url
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_another_clients_submission_that_is_never_answered_is_in_doubt(wire: Any) -> None:
+async def test_a_submission_of_another_client_that_is_never_answered_is_in_doubt(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
-    async with client(wire, store) as running:
-        fingerprint = (await running._preparer.prepare(LINK, None, None, {})).fingerprint
+    async with scripted_client(transport, store=store) as client:
+        fingerprint = (await client._preparer.prepare(LINK, None, None, {})).fingerprint
         await store.open(Record("mine", "picwish", fingerprint=fingerprint, owner="a client that crashed"))
         with pytest.raises(aw.SubmissionInDoubt):
-            await running.submit(LINK, key="mine")
-    assert wire.submitted == 0
+            await client.submit(LINK, key="mine")
+    assert transport.submitted == 0
 
 
-async def test_a_submission_that_a_closed_client_never_settled_is_in_doubt_at_once(wire: Any) -> None:
+async def test_an_unanswered_submission_of_a_closed_client_is_in_doubt_immediately(
+    transport: ScriptedTransport,
+) -> None:
     store = aw.MemoryStore()
-    wire.gate = asyncio.Event()
-    async with client(wire, store, drain=1.0) as first:
-        asking = asyncio.create_task(first.remove(LINK, key="mine"))
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, store=store, drain=1.0) as first:
+        submitting = asyncio.create_task(first.remove(LINK, key="mine"))
         await asyncio.sleep(1)
     with pytest.raises(aw.WatermarkError, match="the client was closed"):
-        await asking
+        await submitting
     begun = asyncio.get_running_loop().time()
-    async with client(wire, store) as second:
+    async with scripted_client(transport, store=store) as second:
         with pytest.raises(aw.SubmissionInDoubt):
             await second.submit(LINK, key="mine")
     assert asyncio.get_running_loop().time() - begun < 2
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
 def delivery(**payload: Any) -> aw.Delivery:
     return aw.Delivery(json.dumps(payload).encode(), "application/json")
 
 
-async def test_a_callback_that_came_first_settles_a_lost_answer(wire: Any, broken: Make) -> None:
+async def test_a_callback_that_arrived_first_settles_a_lost_answer(transport: ScriptedTransport) -> None:
     receiver = aw.CallbackReceiver("https://hooks.example.com")
 
     def lost_but_called_back() -> Exception:
-        (ring,) = receiver._expected.values()
-        ring(delivery(status=200, data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
-        error: Exception = broken(sent=True)
+        (deliver,) = receiver._expected.values()
+        deliver(delivery(status=200, data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
+        error: Exception = connection_lost(sent=True)
         return error
 
-    wire.submits = [lost_but_called_back]
-    async with client(wire, aw.MemoryStore(), callbacks=receiver) as running:
-        result = await running.remove(LINK)
+    transport.submissions = [lost_but_called_back]
+    async with scripted_client(transport, store=aw.MemoryStore(), callbacks=receiver) as client:
+        result = await client.remove(LINK)
     assert result.url == "https://x.example/a"
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_a_callback_that_comes_later_settles_a_job_in_doubt_in_the_store(wire: Any, broken: Make) -> None:
+async def test_a_later_callback_settles_a_job_in_doubt_in_the_store(transport: ScriptedTransport) -> None:
     receiver, store = aw.CallbackReceiver("https://hooks.example.com"), aw.MemoryStore()
-    wire.submits = [broken(sent=True)]
-    async with client(wire, store, callbacks=receiver) as running:
+    transport.submissions = [connection_lost(sent=True)]
+    async with scripted_client(transport, store=store, callbacks=receiver) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
-            await running.remove(LINK, key="mine")
-        (ring,) = receiver._expected.values()
-        ring(delivery(data={"nothing": 1}))
-        ring(delivery(data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
+            await client.remove(LINK, key="mine")
+        (deliver,) = receiver._expected.values()
+        deliver(delivery(data={"nothing": 1}))
+        deliver(delivery(data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
         await asyncio.sleep(1)
         record = await store.get("mine")
         assert record is not None
         assert record.snapshot.task_id == "task-1"
         assert caught.value.token is not None
-        assert (await running.resume(caught.value.token)).url
-    assert wire.submitted == 1
+        assert (await client.resume(caught.value.token)).url
+    assert transport.submitted == 1
 
 
-async def test_resubmitting_is_done_once_and_only_where_it_was_asked_for(wire: Any, broken: Make, answer: Make) -> None:
-    wire.submits = [broken(sent=True), answer(status=200, data={"task_id": "task-1"})]
-    async with client(wire, aw.MemoryStore(), resubmit=True) as running:
-        assert (await running.remove(LINK)).url
-        wire.submits = [broken(sent=True)]
+async def test_resubmit_submits_again_once_and_only_if_enabled(transport: ScriptedTransport) -> None:
+    transport.submissions = [connection_lost(sent=True), json_response(status=200, data={"task_id": "task-1"})]
+    async with scripted_client(transport, store=aw.MemoryStore(), resubmit=True) as client:
+        assert (await client.remove(LINK)).url
+        transport.submissions = [connection_lost(sent=True)]
         with pytest.raises(aw.SubmissionInDoubt):
-            await running.remove(f"{LINK}?2")
-    assert wire.submitted == 4
+            await client.remove(f"{LINK}?2")
+    assert transport.submitted == 4
 
 
-async def test_a_repeated_stream_pays_nothing_twice(wire: Any) -> None:
+async def test_a_repeated_stream_pays_for_nothing_twice(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
     for _ in range(2):
-        async with client(wire, store) as running:
-            items = [f"https://pictures.example/{n}.png" for n in range(5)]
-            outcomes = [outcome async for outcome in running.stream(items, key=str)]
+        async with scripted_client(transport, store=store) as client:
+            items = [f"https://images.example/{n}.png" for n in range(5)]
+            outcomes = [outcome async for outcome in client.stream(items, key=str)]
         assert all(isinstance(outcome, aw.Done) for outcome in outcomes)
-    assert wire.submitted == 5
+    assert transport.submitted == 5
 
 
-def test_an_owner_is_gone_only_when_its_process_certainly_is() -> None:
+def test_an_owner_is_dead_only_if_its_process_certainly_ended() -> None:
     import os
     import subprocess
     import sys

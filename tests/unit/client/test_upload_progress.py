@@ -1,4 +1,4 @@
-"""Upload progress is told, and a progress callback that raises costs no job."""
+"""Upload progress is reported, and a progress function that raises does not end the job."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator
 
 
-async def test_a_callback_that_raises_is_called_once_and_the_job_goes_on(
+async def test_a_progress_function_that_raises_is_not_called_again_and_the_job_goes_on(
     emulator: Emulator, picture: Callable[..., bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
 
     def broken(sent: int, _: int | None) -> None:
         calls.append(sent)
-        raise RuntimeError("the terminal is gone")
+        raise RuntimeError("the terminal is closed")
 
     async with aw.Client(emulator.provider("picwish")) as client:
         result = await client.remove(picture(padding=2_000_000), progress=broken)
     assert result.url
     assert len(calls) == 1
-    assert "told no more" in caplog.text
+    assert "not called again" in caplog.text
 
 
-async def test_a_videos_handle_shows_the_upload_moving(emulator: Emulator) -> None:
+async def test_the_handle_of_a_video_shows_upload_progress(emulator: Emulator) -> None:
     video = b"\0\0\0\x18ftypmp42" + bytes(3_000_000)
     async with aw.Client(emulator.provider("dewatermark")) as client:
         handle = await client.submit(video)

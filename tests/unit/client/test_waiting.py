@@ -3,123 +3,129 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import aiowatermark as aw
+from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
+from tests.support.picwish import LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
-LINK = "https://pictures.example/a.png"
-Make = Callable[..., Any]
 DAY = 86_400.0
 
 
-def client(wire: Any, **settings: Any) -> aw.Client:
-    provider = settings.pop("provider", None) or aw.PicWish("canary-1", requests_per_second=None)
-    return aw.Client(provider, transport=wire, **settings)
-
-
-async def test_failed_looks_never_end_a_wait(wire: Any, broken: Make, answer: Make, pending: Any) -> None:
-    done = wire.looks[0]
+async def test_failed_queries_never_end_a_wait(transport: ScriptedTransport) -> None:
+    done = transport.queries[0]
     from aiowatermark.wire import Response
 
-    wire.looks = [broken(sent=True), answer(500), Response(200, {}, b"<html>"), answer(429), answer(503), pending, done]
-    async with client(wire) as running:
-        result = await running.remove(LINK)
+    transport.queries = [
+        connection_lost(sent=True),
+        json_response(500),
+        Response(200, {}, b"<html>"),
+        json_response(429),
+        json_response(503),
+        PENDING,
+        done,
+    ]
+    async with scripted_client(transport) as client:
+        result = await client.remove(LINK)
     assert result.url
 
 
-async def test_the_deadline_ends_a_wait_and_the_token_resumes_it(wire: Any, pending: Any) -> None:
-    done = wire.looks[0]
-    wire.looks = [pending]
-    async with client(wire, deadline=100) as running:
+async def test_the_deadline_ends_a_wait_and_the_token_resumes_it(transport: ScriptedTransport) -> None:
+    done = transport.queries[0]
+    transport.queries = [PENDING]
+    async with scripted_client(transport, deadline=100) as client:
         with pytest.raises(aw.DeadlineExceeded) as caught:
-            await running.remove(LINK)
+            await client.remove(LINK)
         assert isinstance(caught.value, TimeoutError)
-        wire.looks = [done]
+        transport.queries = [done]
         assert caught.value.token is not None
-        result = await running.resume(caught.value.token)
+        result = await client.resume(caught.value.token)
     assert result.url
-    assert wire.submitted == 1
+    assert transport.submitted == 1
 
 
-async def test_a_deadline_names_what_the_last_look_said(wire: Any, answer: Make) -> None:
-    wire.looks = [answer(500, message="down for cleaning")]
-    async with client(wire, deadline=100) as running:
+async def test_a_deadline_error_names_the_last_failed_query(transport: ScriptedTransport) -> None:
+    transport.queries = [json_response(500, message="down for cleaning")]
+    async with scripted_client(transport, deadline=100) as client:
         with pytest.raises(aw.DeadlineExceeded, match="down for cleaning"):
-            await running.remove(LINK)
+            await client.remove(LINK)
 
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, aw.AuthenticationError), (403, aw.AuthenticationError), (404, aw.Rejected)]
 )
-async def test_a_refusal_ends_a_wait_only_when_it_is_said_twice(
-    wire: Any, answer: Make, status: int, kind: type[Exception]
+async def test_a_refused_query_ends_a_wait_only_when_it_is_refused_twice(
+    transport: ScriptedTransport, status: int, kind: type[Exception]
 ) -> None:
-    done = wire.looks[0]
-    wire.looks = [answer(status), done]
-    async with client(wire) as running:
-        assert (await running.remove(LINK)).url
-        wire.looks = [answer(status)]
+    done = transport.queries[0]
+    transport.queries = [json_response(status), done]
+    async with scripted_client(transport) as client:
+        assert (await client.remove(LINK)).url
+        transport.queries = [json_response(status)]
         with pytest.raises(kind) as caught:
-            await running.remove(LINK)
+            await client.remove(LINK)
     assert getattr(caught.value, "token", None)
 
 
-async def test_the_looks_follow_the_schedule(wire: Any, pending: Any) -> None:
-    done = wire.looks[0]
-    wire.looks = [pending, pending, pending, pending, done]
-    async with client(wire, polling=aw.Polling(first=2, factor=2, ceiling=10)) as running:
-        await running.remove(LINK)
-    gaps = [round(later - sooner, 6) for sooner, later in pairwise(wire.times)]
+async def test_queries_follow_the_polling_schedule(transport: ScriptedTransport) -> None:
+    done = transport.queries[0]
+    transport.queries = [PENDING, PENDING, PENDING, PENDING, done]
+    async with scripted_client(transport, polling=aw.Polling(first=2, factor=2, ceiling=10)) as client:
+        await client.remove(LINK)
+    gaps = [round(later - sooner, 6) for sooner, later in pairwise(transport.times)]
     assert gaps == [2, 4, 8, 10, 10]
 
 
-async def test_a_servers_hint_replaces_one_step(wire: Any, answer: Make) -> None:
-    ticket, pending = answer(code=0, data={"task_id": "t"}), answer(code=0, data={"status": "2", "wait_time": "7"})
-    done = answer(code=0, data={"status": 3, "list": [{"image_result": "https://x.example/a", "status": "3"}]})
-    wire.submits, wire.looks = [ticket], [pending, pending, done]
+async def test_a_hint_of_the_server_replaces_one_interval(transport: ScriptedTransport) -> None:
+    accepted, pending = (
+        json_response(code=0, data={"task_id": "t"}),
+        json_response(code=0, data={"status": "2", "wait_time": "7"}),
+    )
+    done = json_response(code=0, data={"status": 3, "list": [{"image_result": "https://x.example/a", "status": "3"}]})
+    transport.submissions, transport.queries = [accepted], [pending, pending, done]
     provider = aw.PhotoEraser("canary-1", "canary-2", polling=aw.Polling(3, 2, 60))
-    async with client(wire, provider=provider) as running:
-        await running.remove(LINK, mask="https://pictures.example/m.png")
-    gaps = [round(later - sooner, 6) for sooner, later in pairwise(wire.times)]
+    async with scripted_client(transport, provider=provider) as client:
+        await client.remove(LINK, mask="https://images.example/m.png")
+    gaps = [round(later - sooner, 6) for sooner, later in pairwise(transport.times)]
     assert gaps == [3, 7, 7]
 
 
-async def test_submits_and_looks_share_one_rate(wire: Any) -> None:
-    async with client(wire, limits=aw.Limits(requests_per_second=2)) as running:
-        await asyncio.gather(*(running.remove(f"{LINK}?{n}") for n in range(5)))
-    times = sorted(wire.times)
+async def test_submissions_and_queries_share_one_rate_limit(transport: ScriptedTransport) -> None:
+    async with scripted_client(transport, limits=aw.Limits(requests_per_second=2)) as client:
+        await asyncio.gather(*(client.remove(f"{LINK}?{n}") for n in range(5)))
+    times = sorted(transport.times)
     assert len(times) == 10
     assert all(later - sooner >= 0.5 - 1e-6 for sooner, later in pairwise(times))
 
 
-async def test_updates_end_after_the_terminal_snapshot(wire: Any, answer: Make, pending: Any) -> None:
-    done = wire.looks[0]
-    half = answer(status=200, data={"task_id": "task-1", "state": 2, "progress": 50})
-    wire.looks = [pending, half, half, done]
-    async with client(wire) as running:
-        handle = await running.submit(LINK)
+async def test_updates_end_after_the_terminal_snapshot(transport: ScriptedTransport) -> None:
+    done = transport.queries[0]
+    half = json_response(status=200, data={"task_id": "task-1", "state": 2, "progress": 50})
+    transport.queries = [PENDING, half, half, done]
+    async with scripted_client(transport) as client:
+        handle = await client.submit(LINK)
         seen = [snapshot async for snapshot in handle.updates()]
     assert [snapshot.status for snapshot in seen] == [aw.Status.QUEUED, aw.Status.RUNNING, aw.Status.SUCCEEDED]
     assert [snapshot.progress for snapshot in seen] == [None, 0.5, 1.0]
 
 
-async def test_updates_of_a_job_that_ends_late_raise_the_deadline(wire: Any, pending: Any) -> None:
-    wire.looks = [pending]
-    async with client(wire, deadline=20) as running:
-        handle = await running.submit(LINK)
+async def test_updates_raise_the_deadline_error(transport: ScriptedTransport) -> None:
+    transport.queries = [PENDING]
+    async with scripted_client(transport, deadline=20) as client:
+        handle = await client.submit(LINK)
         with pytest.raises(aw.DeadlineExceeded):
             [_ async for _ in handle.updates()]
 
 
-async def test_a_failed_job_says_why_and_carries_its_snapshot(wire: Any, answer: Make) -> None:
-    wire.looks = [answer(status=200, data={"task_id": "task-1", "state": -7})]
-    async with client(wire) as running:
-        handle = await running.submit(LINK)
+async def test_a_failed_job_raises_its_reason_with_its_snapshot(transport: ScriptedTransport) -> None:
+    transport.queries = [json_response(status=200, data={"task_id": "task-1", "state": -7})]
+    async with scripted_client(transport) as client:
+        handle = await client.submit(LINK)
         with pytest.raises(aw.JobFailed, match="invalid") as caught:
             await handle
         assert [snapshot.status for snapshot in [s async for s in handle.updates()]] == [aw.Status.FAILED]
@@ -127,51 +133,51 @@ async def test_a_failed_job_says_why_and_carries_its_snapshot(wire: Any, answer:
     assert caught.value.key == handle.key
 
 
-async def test_a_result_with_a_timeout_leaves_the_job_alone(wire: Any, pending: Any) -> None:
-    done = wire.looks[0]
-    wire.looks = [pending] * 5 + [done]
-    async with client(wire) as running:
-        handle = await running.submit(LINK)
+async def test_a_result_timeout_leaves_the_job_running(transport: ScriptedTransport) -> None:
+    done = transport.queries[0]
+    transport.queries = [PENDING] * 5 + [done]
+    async with scripted_client(transport) as client:
+        handle = await client.submit(LINK)
         with pytest.raises(TimeoutError):
             await handle.result(timeout=1)
         assert (await handle.result()).url
 
 
-async def test_a_job_in_doubt_resumed_from_its_token_is_never_submitted(wire: Any, broken: Make) -> None:
-    wire.submits = [broken(sent=True)]
-    async with client(wire) as running:
+async def test_a_job_in_doubt_resumed_from_its_token_is_never_submitted(transport: ScriptedTransport) -> None:
+    transport.submissions = [connection_lost(sent=True)]
+    async with scripted_client(transport) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
-            await running.submit(LINK)
+            await client.submit(LINK)
         assert caught.value.token is not None
         with pytest.raises(aw.SubmissionInDoubt):
-            await running.resume(caught.value.token)
-    assert wire.submitted == 1
+            await client.resume(caught.value.token)
+    assert transport.submitted == 1
 
 
 @pytest.mark.parametrize("token", ["", "aw1.", "aw1.AAAA", "aw1.!!!", "x" * 5000, "aw1." + "W10"])
-async def test_a_text_that_is_no_token_is_refused(wire: Any, token: str) -> None:
-    async with client(wire) as running:
+async def test_a_text_that_is_not_a_token_is_invalid_input(transport: ScriptedTransport, token: str) -> None:
+    async with scripted_client(transport) as client:
         with pytest.raises(aw.InvalidInput, match="token"):
-            running.resume(token)
+            client.resume(token)
 
 
-async def test_a_token_of_another_provider_names_it(wire: Any) -> None:
-    async with client(wire) as running:
-        handle = await running.submit(LINK)
-    async with aw.Client(aw.GptGe("canary-1"), transport=wire) as other:
+async def test_the_token_of_another_provider_is_refused_by_name(transport: ScriptedTransport) -> None:
+    async with scripted_client(transport) as client:
+        handle = await client.submit(LINK)
+    async with aw.Client(aw.GptGe("canary-1"), transport=transport) as other:
         with pytest.raises(aw.InvalidInput, match="picwish"):
             other.resume(handle.token)
 
 
-async def test_a_day_of_waiting_costs_few_looks(wire: Any, pending: Any) -> None:
-    wire.looks = [pending]
-    async with client(wire, deadline=DAY, polling=aw.Polling(1, 1.2, 60)) as running:
+async def test_a_day_of_waiting_needs_few_queries(transport: ScriptedTransport) -> None:
+    transport.queries = [PENDING]
+    async with scripted_client(transport, deadline=DAY, polling=aw.Polling(1, 1.2, 60)) as client:
         with pytest.raises(aw.DeadlineExceeded):
-            await running.remove(LINK)
-    assert DAY / 60 < len(wire.requests) < DAY / 60 + 40
+            await client.remove(LINK)
+    assert DAY / 60 < len(transport.requests) < DAY / 60 + 40
 
 
-async def test_a_stream_gives_all_outcomes_and_never_holds_more_than_allowed(wire: Any, answer: Make) -> None:
+async def test_a_stream_yields_all_outcomes_within_its_limit(transport: ScriptedTransport) -> None:
     alive = peak = 0
 
     def items() -> Any:
@@ -179,11 +185,11 @@ async def test_a_stream_gives_all_outcomes_and_never_holds_more_than_allowed(wir
         for number in range(50):
             alive += 1
             peak = max(peak, alive)
-            yield f"{LINK}?{number}" if number % 10 else b"no picture"
+            yield f"{LINK}?{number}" if number % 10 else b"not an image"
 
     done = failed = 0
-    async with client(wire, limits=aw.Limits(in_flight=5)) as running:
-        async for outcome in running.stream(items()):
+    async with scripted_client(transport, limits=aw.Limits(in_flight=5)) as client:
+        async for outcome in client.stream(items()):
             alive -= 1
             match outcome:
                 case aw.Done(media, result):
@@ -191,32 +197,32 @@ async def test_a_stream_gives_all_outcomes_and_never_holds_more_than_allowed(wir
                     assert result.url
                     done += 1
                 case aw.Failed(media, error):
-                    assert media == b"no picture"
+                    assert media == b"not an image"
                     assert isinstance(error, aw.InvalidInput)
                     failed += 1
     assert (done, failed) == (45, 5)
     assert peak <= 6
 
 
-async def test_a_stream_takes_an_async_source_and_raises_what_that_raises(wire: Any) -> None:
+async def test_a_stream_of_an_async_source_raises_its_error(transport: ScriptedTransport) -> None:
     async def items() -> AsyncIterator[str]:
         yield LINK
         await asyncio.sleep(100)
-        raise ConnectionResetError("the queue is gone")
+        raise ConnectionResetError("the queue is closed")
 
-    async with client(wire) as running:
+    async with scripted_client(transport) as client:
         outcomes: list[aw.Outcome] = []
 
         async def run() -> None:
-            async for outcome in running.stream(items()):
-                outcomes.append(outcome)  # noqa: PERF401 - what came before the end is wanted
+            async for outcome in client.stream(items()):
+                outcomes.append(outcome)  # noqa: PERF401 - outcomes before the error are kept
 
         with pytest.raises(ConnectionResetError, match="queue"):
             await run()
     assert len(outcomes) == 1
 
 
-async def test_leaving_a_stream_early_stops_pulling(wire: Any) -> None:
+async def test_leaving_a_stream_early_stops_pulling(transport: ScriptedTransport) -> None:
     pulled = 0
 
     def items() -> Any:
@@ -225,8 +231,8 @@ async def test_leaving_a_stream_early_stops_pulling(wire: Any) -> None:
             pulled += 1
             yield f"{LINK}?{pulled}"
 
-    async with client(wire, limits=aw.Limits(in_flight=3)) as running:
-        stream = running.stream(items())
+    async with scripted_client(transport, limits=aw.Limits(in_flight=3)) as client:
+        stream = client.stream(items())
         async for _ in stream:
             break
         await stream.aclose()  # type: ignore[attr-defined]
