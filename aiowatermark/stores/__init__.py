@@ -1,4 +1,4 @@
-"""Durable memory: one narrow interface, so that nothing paid is forgotten."""
+"""Job stores: where job records are persisted, so that a paid job survives a crash."""
 
 from __future__ import annotations
 
@@ -10,42 +10,49 @@ from .coordination import Coordinator
 
 
 class JobStore(Protocol):
-    """Remembers records by key. One suite of tests runs over every store.
+    """Persists job records by key; one test suite runs over every implementation.
 
-    `coordinator` is what the replicas on one store share besides records; None where there is nothing to share.
+    Use it inside `async with`. Every method may raise StoreError when the store cannot be read or written.
     """
 
     @property
     def coordinator(self) -> Coordinator | None:
-        """Limits, leases and bells of all replicas."""
+        """The limits, leases and pub/sub that replicas on this store share; None if the store shares only records."""
         ...
 
     async def __aenter__(self) -> Self:
-        """Open it on the running loop; opening it again is allowed."""
+        """Open the store on the running event loop; opening an open store again is allowed."""
         ...
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close it."""
+        """Close the store when its last user closes it."""
 
     async def open(self, record: Record) -> Record | None:
-        """Remember a new record, safely, before money is spent; gives the one that has the key already, if one has."""
+        """Insert a new record durably, before money is spent.
+
+        Return None if `record` was inserted. If a record with the same key exists, leave it unchanged and return it.
+        """
         ...
 
     async def put(self, record: Record) -> Record:
-        """Remember news of a record; gives what is remembered now, which is another's where that one was newer."""
+        """Persist a newer version of a record and return the record that is stored now.
+
+        The result is `record` itself if it was written. If the stored record is terminal, or has the same or a later
+        version, it stays and is returned instead. A record with an unknown key is inserted.
+        """
         ...
 
     async def get(self, key: str) -> Record | None:
-        """The record of that key."""
+        """Return the record with that key, or None."""
         ...
 
     async def by_callback(self, callback: str) -> Record | None:
-        """The record whose callback key has that hash."""
+        """Return the record whose callback key has the hash `callback`, or None."""
         ...
 
     def unfinished(self) -> AsyncIterator[Record]:
-        """All records that are not terminal, oldest first."""
+        """Iterate over all records that are not terminal, oldest first."""
         ...
 
     async def forget(self, key: str) -> None:
-        """Remove a record: nothing was paid, or nobody wants it any more."""
+        """Delete a record, so that its key can be used again; an unknown key is ignored."""

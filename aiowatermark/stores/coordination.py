@@ -1,4 +1,4 @@
-"""What the replicas of one service share, where they share a store: rate, permits, leases and bells."""
+"""Coordinator: the rate limit, submit slots, job leases and callbacks that replicas on one store share."""
 
 from __future__ import annotations
 
@@ -11,57 +11,73 @@ from ..wire import Delivery
 
 
 class Coordinator(Protocol):
-    """Shared by all replicas on one store; found by the client as `store.coordinator`, None where nothing is shared.
+    """Coordinates all replicas on one store; clients get it from `store.coordinator`.
 
-    An account is `provider.account`. A lease says that this replica watches a job: `store.open` takes it, a terminal
-    `store.put` and `store.forget` give it up. A replica that dies loses its leases and permits after `lease` seconds.
+    `account` is always `provider.account`. A lease states that one replica watches a job: `store.open` takes it,
+    a terminal `store.put` and `store.forget` end it. A replica that dies loses its leases and slots after `lease`
+    seconds.
     """
 
     @property
     def lease(self) -> float:
-        """Seconds after which a replica that says nothing counts as dead."""
+        """Seconds without a heartbeat after which a replica counts as dead."""
         ...
 
     async def acquire(self, account: str, rate: float | None, *, new: bool) -> None:
-        """Wait for one's turn among all replicas; `new`: it is for a submission.
+        """Wait until the rate limit of all replicas together (`rate` requests per second) allows one more request.
 
-        When the store is out of reach, StoreError for what is new; everything else goes on at a local `rate`.
+        `new` marks a submission. While the store is unavailable a submission raises StoreError, because nothing new
+        may be paid; any other request is limited to `rate` by this replica alone.
         """
 
     async def pause(self, account: str, seconds: float) -> None:
-        """Let no replica begin for so long: a provider's word. Best effort beyond this replica; raises nothing."""
+        """Let no replica send a request for `seconds`, as the provider demanded.
+
+        Best effort for the other replicas; raises nothing.
+        """
 
     def slot(self, account: str, limit: int) -> AbstractAsyncContextManager[None]:
-        """One of `limit` permits to submit; raises StoreError when the store is out of reach."""
+        """Hold one of the `limit` submit slots that all replicas share, inside `async with`.
+
+        Entering waits for a free slot and raises StoreError when the store is unavailable.
+        """
         ...
 
     async def claim(self, record: Record) -> bool:
-        """Take the lease of a job that is to be watched here; False while another living replica has it.
+        """Take the lease of a job; False if another living replica holds it.
 
-        Raises StoreError when the store is out of reach.
+        Raises StoreError when the store is unavailable.
         """
         ...
 
     async def release(self, record: Record) -> None:
-        """Nobody has to watch this job any more (its deadline has passed, it is in doubt); raises nothing."""
+        """End the lease of a job that needs no watching (past its deadline, or in doubt); raises nothing."""
 
     async def hand_over(self, record: Record) -> None:
-        """Another replica may take this job over at once; closing the store does so with all. Raises nothing."""
+        """Make a job an orphan immediately, so that another replica adopts it; raises nothing.
+
+        Closing the store does this for all jobs that are leased to this replica.
+        """
 
     def orphans(self, account: str) -> AsyncIterator[Record]:
-        """Unfinished records whose replica died or left, one pass; each is leased to us when it is given.
+        """Take over jobs of replicas that died or closed: iterate once over their unfinished records.
 
-        Ends early, without an error, when the store is out of reach; ask again every `lease` seconds or so.
+        Each record is leased to this replica when it is yielded. The iteration ends early, without an error, when the
+        store is unavailable; call it again about every `lease` seconds.
         """
         ...
 
     async def forward(self, callback: str, delivery: Delivery) -> bool:
-        """Tell all other replicas of a delivery; False where no job has that callback.
+        """Send a callback delivery to all other replicas; False if no job has the callback hash `callback`.
 
-        A body over 64 KiB is left out: it rings all the same. Raises StoreError when the store is out of reach.
+        A body over 64 KiB is sent as an empty one: the delivery still wakes the job. Raises StoreError when the store
+        is unavailable.
         """
         ...
 
-    def subscribe(self, rung: Callable[[str, Delivery], object]) -> Callable[[], None]:
-        """Have `rung(callback, delivery)` called for what other replicas ring; gives what ends it."""
+    def subscribe(self, listener: Callable[[str, Delivery], object]) -> Callable[[], None]:
+        """Call `listener(callback, delivery)` for each delivery that another replica forwards.
+
+        Returns a function that ends the subscription.
+        """
         ...

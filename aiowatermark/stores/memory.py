@@ -1,4 +1,4 @@
-"""Memory of this process: what a client uses when it is given no store."""
+"""MemoryStore: records in this process; the store of a client that is given none."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from ..jobs import Record
 
 @define(eq=False)
 class MemoryStore:
-    """Remembers while the process lives; of finished jobs the last `finished`, and at most `content` bytes of answers.
+    """Keeps records until the process ends; several clients of one process may share it.
 
-    It can be shared by several clients of one process.
+    Unfinished records are all kept. Of the finished ones the oldest are dropped when there are more than `finished`,
+    or when the results in them that are held in memory exceed `content` bytes.
     """
 
     finished: int = 10_000
     content: int = 64 << 20
     _records: dict[str, Record] = field(factory=dict, init=False, repr=False)
-    _ended: dict[str, int] = field(factory=dict, init=False, repr=False)
+    # bytes of results in memory by key of a finished record, the one that finished first at the front
+    _finished_sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
     _content_bytes: int = field(default=0, init=False, repr=False)
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
 
     @property
     def coordinator(self) -> None:
-        """Nothing is shared with other processes."""
+        """Always None: nothing is shared with other processes."""
         return None
 
     async def __aenter__(self) -> Self:
-        """Nothing to open."""
+        """Return the store; there is nothing to open."""
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Nothing to close."""
+        """Do nothing; there is nothing to close."""
 
     async def open(self, record: Record) -> Record | None:
-        """Remember a new record; gives the one that has the key already."""
+        """Insert a new record; return None, or the record that has the key already."""
         if (known := self._records.get(record.key)) is not None:
             return known
         self._records[record.key] = record
@@ -46,46 +48,50 @@ class MemoryStore:
         return None
 
     async def put(self, record: Record) -> Record:
-        """Remember news, unless what is remembered is newer or terminal."""
+        """Store a newer version, unless the stored one is terminal or not older; return the stored one."""
         known = self._records.get(record.key)
         if known is not None and (known.snapshot.status.terminal or known.version >= record.version):
             return known
         self._records[record.key] = record
         if record.snapshot.status.terminal:
-            self._note_finished(record)
+            self._add_finished(record)
         return record
 
     async def get(self, key: str) -> Record | None:
-        """The record of that key."""
+        """Return the record with that key, or None."""
         return self._records.get(key)
 
     async def by_callback(self, callback: str) -> Record | None:
-        """The record whose callback key has that hash."""
+        """Return the record whose callback key has the hash `callback`, or None."""
         key = self._callbacks.get(callback)
         return None if key is None else self._records.get(key)
 
     async def unfinished(self) -> AsyncIterator[Record]:
-        """All records that are not terminal, oldest first."""
+        """Iterate over all records that are not terminal, oldest first."""
+        # a list, because records may be added while the caller iterates
         for record in [record for record in self._records.values() if not record.snapshot.status.terminal]:
             yield record
 
     async def forget(self, key: str) -> None:
-        """Remove a record."""
-        self._drop(key)
+        """Delete a record; an unknown key is ignored."""
+        self._delete(key)
 
-    def _note_finished(self, record: Record) -> None:
-        self._ended[record.key] = size = _content_size(record)
+    def _add_finished(self, record: Record) -> None:
+        """Count a finished record and delete the oldest ones above the limits, but never the newest."""
+        self._finished_sizes[record.key] = size = _content_size(record)
         self._content_bytes += size
-        while len(self._ended) > self.finished or (self._content_bytes > self.content and len(self._ended) > 1):
-            self._drop(next(iter(self._ended)))
+        while len(self._finished_sizes) > self.finished or (
+            self._content_bytes > self.content and len(self._finished_sizes) > 1
+        ):
+            self._delete(next(iter(self._finished_sizes)))
 
-    def _drop(self, key: str) -> None:
-        self._content_bytes -= self._ended.pop(key, 0)
+    def _delete(self, key: str) -> None:
+        self._content_bytes -= self._finished_sizes.pop(key, 0)
         record = self._records.pop(key, None)
         if record is not None and record.callback is not None:
             self._callbacks.pop(record.callback, None)
 
 
 def _content_size(record: Record) -> int:
-    """Bytes of answers a record holds in memory."""
+    """Return the bytes of results that a record holds or links to; 0 for those of unknown size."""
     return sum(output.media.size or 0 for output in record.snapshot.outputs if output.media is not None)

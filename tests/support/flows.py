@@ -1,4 +1,4 @@
-"""Talks with a flow as a client would, without a loop: answers in, its end and all it said out."""
+"""Drives a provider's flow without an event loop: prepared responses in, its return value and its steps out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from aiowatermark.provider import Exchange
 from aiowatermark.wire import Request, Response
 
 
-def answer(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def response(payload: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response whose body is `payload`: bytes, or anything to be encoded as JSON."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return Response(status, headers or {}, body)
 
 
-def talked(flow: Exchange[Any], *replies: Response) -> tuple[Any, list[Request | Snapshot]]:
-    """Drive a flow with answers; gives its end and all it said on the way."""
-    said: list[Request | Snapshot] = []
-    left = list(replies)
+def drive_flow(flow: Exchange[Any], *responses: Response) -> tuple[Any, list[Request | Snapshot]]:
+    """Run a flow to its end; return its value and everything it yielded. All responses must be used."""
+    steps: list[Request | Snapshot] = []
+    remaining = list(responses)
     try:
-        said.append(next(flow))
+        steps.append(next(flow))
         while True:
-            said.append(next(flow) if isinstance(said[-1], Snapshot) else flow.send(left.pop(0)))
+            steps.append(next(flow) if isinstance(steps[-1], Snapshot) else flow.send(remaining.pop(0)))
     except StopIteration as end:
-        assert not left
-        return end.value, said
+        assert not remaining
+        return end.value, steps

@@ -1,4 +1,4 @@
-"""What the tests of RedisStore have in common."""
+"""Records and fixtures for the tests of RedisStore."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,51 +18,48 @@ from tests.support.redis_server import RedisServer, redis_server
 
 __all__ = ["redis_server"]
 
-Opened = Callable[..., Any]
+OpenStore = Callable[..., Any]
 ACCOUNT = "kaze-1"
 
 
-def record(key: str = "job-1", **more: Any) -> Record:
-    return Record(key, "kaze", account=ACCOUNT, created_at=time.time(), **more)
+def make_record(key: str = "job-1", **fields: Any) -> Record:
+    """A new record of the account that all these tests use."""
+    return Record(key, "kaze", account=ACCOUNT, created_at=time.time(), **fields)
 
 
-def accepted(of: Record) -> Record:
-    return of.advance(Snapshot("task-1", Status.QUEUED))
+def accept(record: Record) -> Record:
+    """The record once the provider has accepted the job."""
+    return record.advance(Snapshot("task-1", Status.QUEUED))
 
 
-def finished(of: Record, *outputs: Output) -> Record:
-    return of.advance(Snapshot("task-1", Status.SUCCEEDED, outputs=outputs or (Output(Link("https://x.example/a")),)))
+def finish(record: Record, *outputs: Output) -> Record:
+    """The record of the finished job, with one link as its output unless others are given."""
+    outputs = outputs or (Output(Link("https://x.example/a")),)
+    return record.advance(Snapshot("task-1", Status.SUCCEEDED, outputs=outputs))
 
 
 @pytest.fixture
-async def opened(redis_server: RedisServer) -> AsyncIterator[Opened]:
-    """Opens stores on one prefix, each as a replica of its own would."""
+async def open_store(redis_server: RedisServer) -> AsyncIterator[OpenStore]:
+    """Opens stores with one prefix, each as another replica, and closes them after the test."""
     prefix = f"t{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
 
-        async def one(server: RedisServer | None = None, **options: Any) -> RedisStore:
+        async def open_one(server: RedisServer | None = None, **options: Any) -> RedisStore:
             url = (server or redis_server).url
             return await stack.enter_async_context(RedisStore(url, prefix=prefix, **options))
 
-        yield one
+        yield open_one
 
 
-async def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
-    """Wait until something has come true."""
+async def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
+    """Wait until `condition()` is true; raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - nobody could set an event
+        while not condition():  # noqa: ASYNC110 - no event is set for these conditions
             await asyncio.sleep(0.01)
 
 
-def own(*options: str, persistent: bool = False) -> Any:
-    """A server for one test, in an `async with`."""
-
-    class _Own:
-        async def __aenter__(self) -> RedisServer:
-            self.server = RedisServer(*options, persistent=persistent)
-            return self.server.__enter__()
-
-        async def __aexit__(self, *exc: object) -> None:
-            self.server.__exit__(None, None, None)
-
-    return _Own()
+@asynccontextmanager
+async def private_redis(*options: str) -> AsyncIterator[RedisServer]:
+    """A Redis with these command-line options, for one test."""
+    with RedisServer(*options) as server:
+        yield server

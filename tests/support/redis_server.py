@@ -1,4 +1,4 @@
-"""A private Redis for tests: no port of its own, no file left behind; it can be killed, frozen and started again."""
+"""A private Redis for tests, on a Unix socket in a temporary folder; it can be killed, frozen and started again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from typing import Self
 
 import pytest
 
-READY = 10.0
+# seconds: for the start of the server, and for its reply to a command
+TIMEOUT = 10.0
 
 
 class RedisServer:
-    """`url` is where it listens; `persistent`: what was acknowledged survives a kill."""
+    """A redis-server process that listens at `url`; if `persistent`, acknowledged writes survive `kill`."""
 
     def __init__(self, *options: str, persistent: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="aw-redis-"))
@@ -42,38 +43,39 @@ class RedisServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it; returns when it answers."""
+        """Start the process and wait until it answers; skip the test if redis-server is not installed."""
         program = shutil.which("redis-server")
         if program is None:
-            wanted = "these tests need a real Redis: apt-get install redis-server (7 or newer)"
+            reason = "these tests need a real Redis: apt-get install redis-server (7 or newer)"
             if os.environ.get("CI"):
-                pytest.fail(wanted, pytrace=False)
-            pytest.skip(wanted)
-        where = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+        paths = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         self.process = subprocess.Popen(
-            [program, *where, "--save", "", "--logfile", str(self.folder / "log"), *self.options],
+            [program, *paths, "--save", "", "--logfile", str(self.folder / "log"), *self.options],
             stdin=subprocess.DEVNULL,
         )
-        until = time.monotonic() + READY
-        while not self.ask("PING").startswith((b"+PONG", b"-NOAUTH")):
-            if self.process.poll() is not None or time.monotonic() > until:
+        deadline = time.monotonic() + TIMEOUT
+        # a server with a password answers NOAUTH
+        while not self.execute("PING").startswith((b"+PONG", b"-NOAUTH")):
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 pytest.fail(f"redis-server did not start: {(self.folder / 'log').read_text()[-500:]}", pytrace=False)
             time.sleep(0.01)
 
-    def ask(self, line: str) -> bytes:
-        """The beginning of its answer to one inline command; nothing where it does not answer."""
-        with socket.socket(socket.AF_UNIX) as way:
-            way.settimeout(READY)
+    def execute(self, command: str) -> bytes:
+        """Return the beginning of the reply to one inline command, or nothing if the server does not answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(TIMEOUT)
             try:
-                way.connect(str(self.socket))
-                way.sendall(line.encode() + b"\r\n")
-                return way.recv(1 << 16)
+                connection.connect(str(self.socket))
+                connection.sendall(command.encode() + b"\r\n")
+                return connection.recv(1 << 16)
             except OSError:
                 return b""
 
     def kill(self) -> None:
-        """The machine went off."""
+        """Stop the process without a chance to save, as a power failure does."""
         process, self.process = self.process, None
         if process is not None:
             process.send_signal(signal.SIGKILL)
@@ -81,7 +83,7 @@ class RedisServer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections and says nothing."""
+        """Suspend the process: it accepts connections and never replies."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         try:
@@ -94,7 +96,7 @@ _shared: list[RedisServer] = []
 
 
 def shared_server() -> RedisServer:
-    """One Redis for all tests, started when the first asks for it; each takes a prefix of its own."""
+    """Return the Redis that all tests share, started by the first one; each test uses another prefix."""
     if not _shared:
         server = RedisServer()
         server.start()
@@ -103,7 +105,7 @@ def shared_server() -> RedisServer:
 
 
 def stop_shared_server() -> None:
-    """With the last test."""
+    """Stop the shared Redis after the last test."""
     while _shared:
         _shared.pop().__exit__(None, None, None)
 
@@ -115,14 +117,14 @@ def redis_server() -> RedisServer:
 
 
 @pytest.fixture
-def own_server() -> Iterator[RedisServer]:
-    """A Redis that forgets everything when it is killed, which a test may do."""
+def volatile_server() -> Iterator[RedisServer]:
+    """A Redis for one test that loses everything when it is killed."""
     with RedisServer() as server:
         yield server
 
 
 @pytest.fixture
-def lasting_server() -> Iterator[RedisServer]:
-    """A Redis that keeps an append-only file."""
+def persistent_server() -> Iterator[RedisServer]:
+    """A Redis for one test with an append-only file."""
     with RedisServer(persistent=True) as server:
         yield server

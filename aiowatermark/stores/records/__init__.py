@@ -1,1 +1,1 @@
-"""Records as stores keep them: JSON with a format number."""
+"""Records as JSON with a format number, the form in which stores keep them: `dump` writes it, `load` reads it."""

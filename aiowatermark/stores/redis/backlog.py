@@ -1,4 +1,23 @@
-"""What Redis is still to be told: news from while it was lost, openings that were called off, things to put away."""
+"""Write backlog: writes and deletions to send when Redis answers again, and commands that can wait for a heartbeat.
+
+    list         holds                                         filled by                     emptied by
+    unwritten    per job, the latest record not yet written    `put` during an outage        flush
+    to_delete    per job, the record and the nonce of its      `open` without a reply,       flush, or the next `open`
+                 creation ("" means: delete it in any case)    `forget`                      of the key
+    deferred     commands without a deadline: end a lease,     a finished job, and wherever  run_with_deferred
+                 expire or delete a callback's key             a lease ends
+
+Invariants: an entry is removed after Redis has confirmed it, or `forget` has made it pointless. `unwritten` keeps only
+the newest version of a record. A deletion with a nonce deletes only the record that this creation inserted, never
+another one with the same key.
+
+Concurrency: heartbeats call `run_with_deferred` and `flush`, one at a time; `delete` may also be called by `open`, so a
+lock keeps two deletions of one key apart. Other tasks add entries between the awaits; each entry is therefore compared
+(by identity, or by version) before it is removed.
+
+Failure and cancellation: every method raises StoreError and keeps its entries; the next heartbeat tries again. If
+Redis refuses a batch for another reason, its records are written one by one, so that one bad record blocks no other.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +35,7 @@ from .connection import Connection, RedisUnavailable
 from .keys import Command, digest
 from .leases import LeaseCommands
 from .records import update_command
-from .scripts import CREATED, FORGET
+from .scripts import CREATED, DELETE
 
 T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
@@ -27,7 +46,7 @@ _WRITE_BATCH = 50
 
 @define(eq=False)
 class WriteBacklog:
-    """Paid with the heartbeat. Of a job's `news` only the latest are kept; `undone` are records to be removed."""
+    """What this replica still has to send; `keep` is the lifetime of finished records in seconds."""
 
     connection: Connection
     leases: LeaseCommands
@@ -35,32 +54,34 @@ class WriteBacklog:
     unwritten: dict[str, Record] = field(factory=dict, init=False)
     to_delete: dict[str, tuple[Record, str]] = field(factory=dict, init=False)
     deferred: list[Command] = field(factory=list, init=False)
+    # keys whose failed write has been logged
     _refused: set[str] = field(factory=set, init=False)
     _deleting: asyncio.Lock = field(factory=asyncio.Lock, init=False)
 
     def on_written(self, record: Record) -> None:
-        """This stands in Redis now; a finished job is put away with the next heartbeat."""
-        kept = self.unwritten.get(record.key)
-        if kept is not None and kept.version <= record.version:
+        """Note that Redis stores this version of a record, or a later one; clean up after a finished job."""
+        unwritten = self.unwritten.get(record.key)
+        if unwritten is not None and unwritten.version <= record.version:
             del self.unwritten[record.key]
         if record.snapshot.status.terminal:
             self.deferred += self.leases.finish(record, self.keep)
 
-    async def run_with_deferred(self, calls: list[Command]) -> list[Any]:
-        """The answers to a heartbeat; what is to be put away travels with it."""
-        answers: list[Any] | None = None
-        while answers is None or self.deferred:
-            later, self.deferred = self.deferred[:_DEFERRED_BATCH], self.deferred[_DEFERRED_BATCH:]
+    async def run_with_deferred(self, commands: list[Command]) -> list[Any]:
+        """Run a heartbeat's commands and return their replies; the deferred commands share its round trip."""
+        replies: list[Any] | None = None
+        while replies is None or self.deferred:
+            deferred, self.deferred = self.deferred[:_DEFERRED_BATCH], self.deferred[_DEFERRED_BATCH:]
             try:
-                got = await self.connection.execute(*(calls if answers is None else ()), *later, probe=True)
+                batch = await self.connection.execute(*(commands if replies is None else ()), *deferred, probe=True)
             except BaseException:
-                self.deferred = later + self.deferred
+                self.deferred = deferred + self.deferred
                 raise
-            answers = got if answers is None else answers
-        return answers
+            # the first batch begins with the heartbeat's replies
+            replies = batch if replies is None else replies
+        return replies
 
     async def flush(self) -> None:
-        """Tell everything; raises OutOfReach where that is not to be done now."""
+        """Send all deletions, then all unwritten records; raises RedisUnavailable and keeps what is left."""
         for key in list(self.to_delete):
             await self.delete(key)
         for records in chunks(list(self.unwritten.values()), _WRITE_BATCH):
@@ -72,16 +93,17 @@ class WriteBacklog:
                 await self._write_singly(records)
 
     async def _write(self, records: list[Record]) -> None:
-        written = await self.connection.execute(
+        replies = await self.connection.execute(
             *(update_command(self.leases.keys, record, self.keep) for record in records), probe=True
         )
-        for record, how in zip(records, written, strict=True):
+        for record, reply in zip(records, replies, strict=True):
             self.on_written(record)
-            if how == CREATED and not record.snapshot.status.terminal:
+            if reply == CREATED and not record.snapshot.status.terminal:
+                # Redis had lost this record, and with it its lease, index entry and callback
                 self.deferred += [*self.leases.lease(record), *self.leases.map_callback(record)]
 
     async def _write_singly(self, records: list[Record]) -> None:
-        """One that Redis refuses keeps no other from being written."""
+        """Write records one by one; log those that Redis refuses, once each, and keep them."""
         for record in records:
             try:
                 await self._write([record])
@@ -90,23 +112,24 @@ class WriteBacklog:
             except StoreError as error:
                 if record.key not in self._refused:
                     self._refused.add(record.key)
-                    log.warning("news of job %s are kept until they can be written: %s", record.key, error)
+                    log.warning("job %s could not be written yet and will be tried again: %s", record.key, error)
 
     async def delete(self, key: str) -> None:
-        """Take back what was called off: an opening whose answer nobody waited for, or a whole record."""
+        """Delete the record in `to_delete[key]` and everything else about its job."""
         async with self._deleting:
-            if (undone := self.to_delete.get(key)) is None:
+            if (entry := self.to_delete.get(key)) is None:
                 return
-            record, once = undone
-            (removed,) = await self.connection.execute(FORGET(self.leases.keys.job(digest(key)), once), probe=True)
-            if removed or not once:
+            record, nonce = entry
+            (deleted,) = await self.connection.execute(DELETE(self.leases.keys.job(digest(key)), nonce), probe=True)
+            # with a nonce and nothing deleted, the lease may be that of another record with the same key
+            if deleted or not nonce:
                 await self.connection.execute(*self.leases.remove(record), probe=True)
-            if self.to_delete.get(key) is undone:
+            if self.to_delete.get(key) is entry:
                 del self.to_delete[key]
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items, so many at a time."""
+    """Yield lists of at most `size` consecutive items."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

@@ -1,4 +1,26 @@
-"""The way to Redis: what many ask at once travels as one; a lost server is said once and asked for until it is back."""
+"""Connection to Redis: sends the commands of concurrent tasks in shared pipelines, and fails fast during an outage.
+
+`execute` queues its commands and waits. Up to SENDERS sender tasks take commands from the queue, about BATCH at a time,
+and send each batch as one pipeline: one round trip for whatever was queued by then. The commands of one `execute` stay
+together and in order; between two calls that overlap no order is promised.
+
+    state         commands           probes             leaves it by
+    connected     sent               sent               a pipeline that failed, or an answer that Redis cannot write
+    disconnected  RedisUnavailable   sent               mark_connected(), when the heartbeat has written the backlog
+    closed        StoreError         StoreError         open(); a store starts here
+
+During an outage only probes (`probe=True`, sent by heartbeats) reach the network, so no caller waits for a server that
+does not answer. Each outage is logged with one warning when it begins and one line when it ends.
+
+Failures: a pipeline that failed because the connection broke is sent once more, because a server or proxy closes idle
+connections; a timeout is not repeated. Every command is harmless when it runs twice (see scripts.py). A script that
+the server has not cached (NOSCRIPT) is sent again with its text. An error reply fails only the call it belongs to;
+but replies such as READONLY or OOM mean that the server cannot write at all, and count as an outage.
+
+Cancellation: a caller may be cancelled at any time. Commands that are still queued are then dropped; commands on their
+way run, and the result is discarded, so the caller must undo them if they matter (`RedisStore.open` does).
+All state is used by one event loop; between two awaits nothing else runs.
+"""
 
 from __future__ import annotations
 
@@ -26,205 +48,7 @@ SENDERS = 4
 BATCH = 200
 _SCHEMES = ("redis", "rediss", "unix")
 
-
-@frozen
-class _PendingBatch:
-    commands: tuple[Command, ...]
-    answer: asyncio.Future[list[Any]]
-    probe: bool
-
-
-@define(eq=False)
-class Connection:
-    """Asks Redis; whoever asks may be cancelled. `trips` counts round trips; `bell` rings when Redis is lost.
-
-    A call that fails for want of a connection is sent once more, which no call minds. `timeout` is in seconds.
-    """
-
-    url: str = field(repr=False)
-    timeout: float = 5.0
-    round_trips: int = field(default=0, init=False)
-    disconnected: bool = field(default=False, init=False)
-    wakeup: AutoResetEvent = field(factory=AutoResetEvent, init=False, repr=False)
-    _reason: str = field(default="", init=False)
-    _redis: Redis | None = field(default=None, init=False, repr=False)
-    _queue: deque[_PendingBatch] = field(factory=deque, init=False, repr=False)
-    _senders: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what is no address, without repeating it."""
-        try:
-            parts = urlsplit(self.url)
-            behind = parts.path + parts.query + parts.fragment
-            fit = parts.scheme in _SCHEMES and "@" not in behind and "decode_" not in behind and parts.port != 0
-        except (ValueError, AttributeError, TypeError):
-            fit = False
-        if not fit:
-            raise InvalidInput(
-                "url is Redis's address: redis://host:6379/0, rediss://… or unix:///path/to/socket; "
-                "what is special in a password is percent-encoded"
-            )
-
-    @property
-    def address(self) -> str:
-        """Where Redis is, fit for texts."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-    async def open(self) -> None:
-        """Connect, and teach the scripts; raises StoreError where Redis cannot be reached or is none."""
-        self._redis = _client(self.url, self.timeout)
-        self.disconnected = True  # whoever opens is told by the error: nothing for the log yet
-        try:
-            await self.execute(*(Command("SCRIPT LOAD", (script.text,)) for script in ALL), probe=True)
-        except BaseException:
-            await self.close()
-            raise
-        self.disconnected = False
-
-    async def close(self) -> None:
-        """Let what was asked be answered, and hang up."""
-        if self._senders:
-            await asyncio.wait(self._senders)
-        redis, self._redis = self._redis, None
-        if redis is not None:
-            await redis.aclose()
-            await redis.connection_pool.disconnect()
-
-    @property
-    def redis(self) -> Redis:
-        """The client; raises StoreError while the store is closed."""
-        if self._redis is None:
-            raise StoreError(f"the store at {self.address} is closed: use it inside `async with`")
-        return self._redis
-
-    async def execute(self, *calls: Command, probe: bool = False) -> list[Any]:
-        """The answers to calls that are made in this order; raises StoreError where one of them fails.
-
-        While Redis is lost nobody waits for it: only a `probe` is sent.
-        """
-        _ = self.redis
-        if not calls:
-            return []
-        if self.disconnected and not probe:
-            raise self.unavailable()
-        asked = _PendingBatch(calls, asyncio.get_running_loop().create_future(), probe)
-        self._queue.append(asked)
-        if len(self._senders) < SENDERS:
-            sender = asyncio.create_task(self._send())
-            self._senders.add(sender)
-            sender.add_done_callback(self._senders.discard)
-        return await asked.answer
-
-    def unavailable(self) -> RedisUnavailable:
-        """What is raised while Redis is lost."""
-        return RedisUnavailable(
-            f"Redis at {self.address} is out of reach ({self._reason}): nothing new is begun until it is back"
-        )
-
-    def mark_connected(self) -> None:
-        """Redis answers again, and has been told what it missed."""
-        if self.disconnected:
-            self.disconnected = False
-            log.info("Redis at %s is back", self.address)
-
-    def _mark_disconnected(self, error: Exception) -> None:
-        self._reason = describe_error(error)
-        if not self.disconnected:
-            self.disconnected = True
-            log.warning(
-                "Redis at %s is lost (%s): nothing new is begun; jobs under way go on", self.address, self._reason
-            )
-            self.wakeup.set()
-
-    async def _send(self) -> None:
-        while batch := list(self._next_batch()):
-            try:
-                answers = await self._execute_batch([call for asked in batch for call in asked.commands])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who asked are told
-                self._mark_disconnected(error)
-                self._fail(batch)
-            else:
-                self._resolve(batch, iter(answers))
-
-    def _next_batch(self) -> Iterator[_PendingBatch]:
-        room = BATCH
-        while self._queue and room > 0:
-            asked = self._queue.popleft()
-            if self.disconnected and not asked.probe:
-                self._fail([asked])
-            if not asked.answer.done():
-                room -= len(asked.commands)
-                yield asked
-
-    def _fail(self, batch: list[_PendingBatch]) -> None:
-        for asked in batch:
-            if not asked.answer.done():
-                asked.answer.set_exception(self.unavailable())
-
-    def _resolve(self, batch: list[_PendingBatch], answers: Iterator[Any]) -> None:
-        for asked in batch:
-            mine = list(islice(answers, len(asked.commands)))
-            problem = next((answer for answer in mine if isinstance(answer, Exception)), None)
-            if problem is not None and server_cannot_write(problem):
-                self._mark_disconnected(problem)
-                self._fail([asked])
-            elif asked.answer.done():
-                continue
-            elif problem is None:
-                asked.answer.set_result(mine)
-            else:
-                asked.answer.set_exception(StoreError(f"Redis at {self.address}: {describe_error(problem)}"))
-
-    async def _execute_batch(self, calls: list[Command]) -> list[Any]:
-        """The answers in their order; an error stands where its answer would."""
-        try:
-            answers = await self._round_trip(calls, whole=False)
-        except Exception as error:
-            if not is_connection_error(error):
-                raise
-            answers = await self._round_trip(calls, whole=False)  # a connection that was closed while it idled
-        strange = [at for at, answer in enumerate(answers) if reply_starts_with(answer, "NOSCRIPT")]
-        if strange:
-            learned = await self._round_trip([calls[at] for at in strange], whole=True)
-            for at, answer in zip(strange, learned, strict=True):
-                answers[at] = answer
-        return answers
-
-    async def _round_trip(self, calls: list[Command], *, whole: bool) -> list[Any]:
-        self.round_trips += 1
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                pipeline.execute_command(*call.encode(whole=whole))
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
-
-
-def _client(url: str, timeout: float) -> Redis:
-    """A client that neither retries nor waits by itself."""
-    try:
-        from redis import asyncio as redis  # noqa: PLC0415 - an optional extra
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise StoreError("RedisStore needs redis-py: pip install 'aiowatermark[redis]'") from None
-    try:
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=SENDERS + 2,
-            timeout=2 * timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            health_check_interval=15,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-    except Exception:  # noqa: BLE001 - its text may hold the password
-        raise InvalidInput("Redis's address has options that redis-py does not know") from None
-    return redis.Redis(connection_pool=pool)
-
-
-# what a server says that can write nothing at the moment: as good as gone
+# error replies of a server that can write nothing at the moment: an outage, not a mistake in the command
 _CANNOT_WRITE_REPLIES = (
     "READONLY",
     "OOM",
@@ -241,30 +65,238 @@ _REFUSED_REPLIES = ("NOAUTH", "WRONGPASS", "NOPERM", "AUTHENTICATION", "invalid 
 
 
 class RedisUnavailable(StoreError):
-    """Nothing can be written at the moment, whatever it is."""
+    """Redis cannot be reached, or cannot write at the moment."""
+
+
+@frozen
+class _PendingBatch:
+    """The commands of one `execute` call and the future of their replies."""
+
+    commands: tuple[Command, ...]
+    future: asyncio.Future[list[Any]]
+    probe: bool
+
+
+@define(eq=False)
+class Connection:
+    """Runs commands on the Redis at `url`; `timeout` is in seconds, for connecting and for each reply.
+
+    `round_trips` counts pipelines. `wakeup` is set when an outage begins; the heartbeat waits for it.
+    """
+
+    url: str = field(repr=False)
+    timeout: float = 5.0
+    round_trips: int = field(default=0, init=False)
+    disconnected: bool = field(default=False, init=False)
+    wakeup: AutoResetEvent = field(factory=AutoResetEvent, init=False, repr=False)
+    _reason: str = field(default="", init=False)
+    _redis: Redis | None = field(default=None, init=False, repr=False)
+    _queue: deque[_PendingBatch] = field(factory=deque, init=False, repr=False)
+    _senders: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Raise InvalidInput for an invalid URL, without repeating it: it may hold a password."""
+        try:
+            parts = urlsplit(self.url)
+            rest = parts.path + parts.query + parts.fragment
+            # an "@" behind the host means that a special character in the password was not percent-encoded;
+            # the decode_ options of redis-py would change the type of replies
+            valid = parts.scheme in _SCHEMES and "@" not in rest and "decode_" not in rest and parts.port != 0
+        except (ValueError, AttributeError, TypeError):
+            valid = False
+        if not valid:
+            raise InvalidInput(
+                "url must be a Redis URL: redis://host:6379/0, rediss://… or unix:///path/to/socket, "
+                "with special characters in a password percent-encoded"
+            )
+
+    @property
+    def address(self) -> str:
+        """The URL without user, password and options, for texts."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    async def open(self) -> None:
+        """Connect and load the scripts; raises StoreError if the server cannot be reached or is not a Redis."""
+        self._redis = _client(self.url, self.timeout)
+        self.disconnected = True  # a failure is raised here, so it must not be logged as an outage
+        try:
+            await self.execute(*(Command("SCRIPT LOAD", (script.text,)) for script in ALL), probe=True)
+        except BaseException:
+            await self.close()
+            raise
+        self.disconnected = False
+
+    async def close(self) -> None:
+        """Wait for the replies to all commands that were queued, then disconnect."""
+        if self._senders:
+            await asyncio.wait(self._senders)
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.aclose()
+            await redis.connection_pool.disconnect()
+
+    @property
+    def redis(self) -> Redis:
+        """The client of redis-py; raises StoreError while the store is closed."""
+        if self._redis is None:
+            raise StoreError(f"the store at {self.address} is closed: use it inside `async with`")
+        return self._redis
+
+    async def execute(self, *commands: Command, probe: bool = False) -> list[Any]:
+        """Run commands in this order and return their replies.
+
+        Raises StoreError if one of them fails, and RedisUnavailable during an outage; then only a `probe` is sent.
+        """
+        _ = self.redis  # raises if the store is closed
+        if not commands:
+            return []
+        if self.disconnected and not probe:
+            raise self.unavailable()
+        pending = _PendingBatch(commands, asyncio.get_running_loop().create_future(), probe)
+        self._queue.append(pending)
+        if len(self._senders) < SENDERS:
+            sender = asyncio.create_task(self._send())
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+        return await pending.future
+
+    def unavailable(self) -> RedisUnavailable:
+        """Return the error that callers get during an outage."""
+        return RedisUnavailable(
+            f"Redis at {self.address} is unavailable ({self._reason}): nothing new is submitted until it answers again"
+        )
+
+    def mark_connected(self) -> None:
+        """End the outage: Redis answers, and the backlog has been written."""
+        if self.disconnected:
+            self.disconnected = False
+            log.info("Redis at %s is available again", self.address)
+
+    def _mark_disconnected(self, error: Exception) -> None:
+        self._reason = describe_error(error)
+        if not self.disconnected:
+            self.disconnected = True
+            log.warning(
+                "Redis at %s is unavailable (%s): nothing new is submitted; submitted jobs continue",
+                self.address,
+                self._reason,
+            )
+            self.wakeup.set()
+
+    async def _send(self) -> None:
+        """Send batches until the queue is empty."""
+        while batch := list(self._next_batch()):
+            try:
+                replies = await self._execute_batch([command for pending in batch for command in pending.commands])
+            except Exception as error:  # noqa: BLE001 - every caller of the batch gets it
+                self._mark_disconnected(error)
+                self._fail(batch)
+            else:
+                self._resolve(batch, iter(replies))
+
+    def _next_batch(self) -> Iterator[_PendingBatch]:
+        """Take whole calls from the queue until they hold BATCH commands; skip the cancelled ones."""
+        room = BATCH
+        while self._queue and room > 0:
+            pending = self._queue.popleft()
+            if self.disconnected and not pending.probe:
+                self._fail([pending])
+            if not pending.future.done():
+                room -= len(pending.commands)
+                yield pending
+
+    def _fail(self, batch: list[_PendingBatch]) -> None:
+        for pending in batch:
+            if not pending.future.done():
+                pending.future.set_exception(self.unavailable())
+
+    def _resolve(self, batch: list[_PendingBatch], replies: Iterator[Any]) -> None:
+        """Give each call its replies, or the first error among them."""
+        for pending in batch:
+            own = list(islice(replies, len(pending.commands)))
+            error = next((reply for reply in own if isinstance(reply, Exception)), None)
+            # checked even if the caller was cancelled: the reply is about the server
+            if error is not None and server_cannot_write(error):
+                self._mark_disconnected(error)
+                self._fail([pending])
+            elif pending.future.done():
+                continue
+            elif error is None:
+                pending.future.set_result(own)
+            else:
+                pending.future.set_exception(StoreError(f"Redis at {self.address}: {describe_error(error)}"))
+
+    async def _execute_batch(self, commands: list[Command]) -> list[Any]:
+        """Return the replies in order, an exception in place of each error reply."""
+        try:
+            replies = await self._round_trip(commands, with_text=False)
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            # the pool may have given a connection that the server closed while it was idle
+            replies = await self._round_trip(commands, with_text=False)
+        uncached = [index for index, reply in enumerate(replies) if reply_starts_with(reply, "NOSCRIPT")]
+        if uncached:
+            repeated = await self._round_trip([commands[index] for index in uncached], with_text=True)
+            for index, reply in zip(uncached, repeated, strict=True):
+                replies[index] = reply
+        return replies
+
+    async def _round_trip(self, commands: list[Command], *, with_text: bool) -> list[Any]:
+        self.round_trips += 1
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command.encode(with_text=with_text))
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        return replies
+
+
+def _client(url: str, timeout: float) -> Redis:
+    """Return a redis-py client that does not retry by itself: its hidden retries would multiply the timeout."""
+    try:
+        from redis import asyncio as redis  # noqa: PLC0415 - an optional extra
+        from redis.asyncio.retry import Retry  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise StoreError("RedisStore needs redis-py: pip install 'aiowatermark[redis]'") from None
+    try:
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=SENDERS + 2,  # one for pub/sub, one spare
+            timeout=2 * timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+    except Exception:  # noqa: BLE001 - its text may hold the password
+        raise InvalidInput("the options in the Redis URL are not valid for redis-py") from None
+    return redis.Redis(connection_pool=pool)
 
 
 def is_connection_error(error: Exception) -> bool:
-    """Whether a connection broke, as opposed to a server that does not answer."""
+    """Whether the connection broke, as opposed to a server that did not answer in time."""
     from redis import exceptions  # noqa: PLC0415 - an optional extra
 
     return isinstance(error, exceptions.ConnectionError | OSError) and not isinstance(error, TimeoutError)
 
 
-def reply_starts_with(answer: Any, *words: str) -> bool:
-    """Whether it is an error of that name: redis-py's or Redis's own."""
-    return isinstance(answer, Exception) and any(
-        type(answer).__name__.upper().startswith(word) or str(answer).startswith(word) for word in words
+def reply_starts_with(reply: Any, *words: str) -> bool:
+    """Whether a reply is an error of one of these names, by its class in redis-py or by the text Redis sent."""
+    return isinstance(reply, Exception) and any(
+        type(reply).__name__.upper().startswith(word) or str(reply).startswith(word) for word in words
     )
 
 
 def server_cannot_write(error: Exception) -> bool:
-    """Whether an answer says something about the server rather than about the call."""
+    """Whether an error reply is about the state of the server rather than about the command."""
     return reply_starts_with(error, *_CANNOT_WRITE_REPLIES)
 
 
 def describe_error(error: Exception) -> str:
-    """What went wrong, in a line."""
+    """Return what went wrong, on one line; refused credentials are not quoted."""
     if reply_starts_with(error, *_REFUSED_REPLIES):
         return "it refuses the user or password of the URL"
     text = str(error).partition("\n")[0][:200]

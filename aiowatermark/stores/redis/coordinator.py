@@ -1,11 +1,11 @@
-"""What replicas on one Redis share: rate, permits, leases, bells."""
+"""RedisCoordinator: the rate limits, submit slots, leases and callbacks of the replicas on one Redis."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, field
 
@@ -16,26 +16,28 @@ from .keys import LEASE_KEYS
 from .membership import Membership
 from .rate_limiter import SharedRateLimiter
 from .records import load_many
-from .scripts import REAP, RING
+from .scripts import ADOPT, FORWARD
 from .semaphore import SharedSemaphore
 
 _MAX_BODY = 64 << 10
-_REAP_BATCH = 100
+_MAX_CONTENT_TYPE = 200
+_ADOPT_BATCH = 100
 
-DeliveryListener = Callable[[str, Delivery], object]
+DeliveryListener: TypeAlias = Callable[[str, Delivery], object]
 
 
 @define(eq=False)
 class _Account:
-    """What an account's jobs share."""
+    """The semaphore and the rate limiter of one account; the AccountPool of `Membership`."""
 
     semaphore: SharedSemaphore
     rate_limiter: SharedRateLimiter
 
-    def on_demand_elsewhere(self, waits: bool) -> None:  # noqa: FBT001
-        self.semaphore.on_demand_elsewhere(waits)
+    def on_demand_elsewhere(self, demand: bool) -> None:  # noqa: FBT001
+        self.semaphore.on_demand_elsewhere(demand)
 
     def resync(self) -> None:
+        # a schedule needs no report: it is in Redis, or starts afresh
         self.semaphore.resync()
 
     def stop(self) -> None:
@@ -45,128 +47,136 @@ class _Account:
 
 @define(eq=False)
 class RedisCoordinator:
-    """The `Commons` of one RedisStore."""
+    """The Coordinator of one RedisStore while it is open."""
 
     membership: Membership
     _accounts: dict[str, _Account] = field(factory=dict, init=False)
-    _subscribers: list[DeliveryListener] = field(factory=list, init=False)
+    _listeners: list[DeliveryListener] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Take what the others say to where it belongs."""
+        """Register a handler for each kind of message between replicas."""
         self.membership.pubsub.handlers.update(
             ring=self._on_delivery, want=self._on_demand, free=self._on_release, hold=self._on_pause
         )
 
     @property
     def lease(self) -> float:
-        """Seconds after which a replica that says nothing counts as dead."""
+        """Seconds without a heartbeat after which a replica counts as dead."""
         return self.membership.lease
 
     def _account(self, account: str) -> _Account:
-        known = self._accounts.get(name := self.membership.account_digest(account))
+        name = self.membership.account_digest(account)
+        known = self._accounts.get(name)
         if known is None:
             known = _Account(SharedSemaphore(self.membership, name), SharedRateLimiter(self.membership, name))
             self._accounts[name] = self.membership.pools[name] = known
         return known
 
-    # rate and permits
+    # rate limit and slots
 
     async def acquire(self, account: str, rate: float | None, *, new: bool) -> None:
-        """Wait for one's turn among all replicas."""
+        """Wait until the rate limit of all replicas allows one more request."""
         await self._account(account).rate_limiter.acquire(rate, new=new)
 
     async def pause(self, account: str, seconds: float) -> None:
-        """Let no replica begin for so long."""
+        """Let no replica send a request for `seconds`; raises nothing."""
         await self._account(account).rate_limiter.pause(seconds)
 
     def slot(self, account: str, limit: int) -> AbstractAsyncContextManager[None]:
-        """One of `limit` permits to submit."""
+        """Hold one of `limit` submit slots; entering raises StoreError if Redis is unavailable."""
         return self._account(account).semaphore.slot(limit)
 
     # leases
 
     async def claim(self, record: Record) -> bool:
-        """Take the lease of a job that is to be watched here."""
-        *_, answer = await self.membership.connection.execute(*self.membership.lease_commands(record))
-        return self.membership.on_leased(record, answer)
+        """Take the lease of a job; False if another living replica holds it."""
+        *_, reply = await self.membership.connection.execute(*self.membership.lease_commands(record))
+        return self.membership.on_leased(record, reply)
 
     async def release(self, record: Record) -> None:
-        """Nobody has to watch this job any more."""
+        """End the lease of a job that needs no watching; raises nothing."""
         await self._end_lease(record, "released")
 
     async def hand_over(self, record: Record) -> None:
-        """Another replica may take this job over at once."""
+        """Make a job an orphan immediately, so that another replica adopts it; raises nothing."""
         await self._end_lease(record, "left")
 
-    async def _end_lease(self, record: Record, how: str) -> None:
+    async def _end_lease(self, record: Record, mode: str) -> None:
         self.membership.leased.pop(record.key, None)
-        call = self.membership.leases.end_lease(record, how)
+        command = self.membership.leases.end_lease(record, mode)
         try:
-            await self.membership.connection.execute(call)
+            await self.membership.connection.execute(command)
         except StoreError:
-            self.membership.backlog.deferred.append(call)
+            self.membership.backlog.deferred.append(command)
 
     async def orphans(self, account: str) -> AsyncIterator[Record]:
-        """Unfinished records whose replica died or left; each is leased to us when it is given."""
-        replica, name = self.membership, self.membership.account_digest(account)
+        """Iterate over the jobs of replicas that died or closed; each is leased to this replica when it is yielded."""
+        membership, name = self.membership, self.membership.account_digest(account)
         with suppress(StoreError):
-            while asyncio.get_running_loop().time() >= replica.no_reaping_until:
-                keys = replica.keys.account(name, *LEASE_KEYS)
-                ((fresh, jobs),) = await replica.connection.execute(
-                    REAP(keys, replica.replica_id, replica.lease_ms, _REAP_BATCH)
+            while asyncio.get_running_loop().time() >= membership.no_adoption_until:
+                keys = membership.keys.account(name, *LEASE_KEYS)
+                ((unknown, jobs),) = await membership.connection.execute(
+                    ADOPT(keys, membership.replica_id, membership.lease_ms, _ADOPT_BATCH)
                 )
-                replica.on_seen(name, fresh)
+                membership.on_seen(name, unknown)
                 async for record in self._adopt(name, [job.decode() for job in jobs]):
                     yield record
-                if len(jobs) < _REAP_BATCH:
+                if len(jobs) < _ADOPT_BATCH:
                     return
 
     async def _adopt(self, account: str, jobs: list[str]) -> AsyncIterator[Record]:
-        """The records of jobs that are ours now; those that nobody fetches are left to others."""
-        replica, waiting = self.membership, dict.fromkeys(jobs, "left")
+        """Yield the records of jobs that ADOPT has leased to this replica."""
+        # how to end the lease of each job that has not been yielded, if the caller stops iterating
+        not_taken, membership = dict.fromkeys(jobs, "left"), self.membership
         try:
-            for job, record in zip(jobs, await load_many(replica.connection, replica.keys, jobs), strict=True):
+            records = await load_many(membership.connection, membership.keys, jobs)
+            for job, record in zip(jobs, records, strict=True):
                 if record is None or record.snapshot.status.terminal:
-                    waiting[job] = "released" if record is None else "ended"
+                    not_taken[job] = "released" if record is None else "ended"
                     continue
-                del waiting[job]
-                replica.leased[record.key] = record
+                del not_taken[job]
+                membership.leased[record.key] = record
                 yield record
         finally:
-            replica.backlog.deferred += [
-                replica.leases.end_lease_by_digest(account, job, how) for job, how in waiting.items()
+            membership.backlog.deferred += [
+                membership.leases.end_lease_by_digest(account, job, mode) for job, mode in not_taken.items()
             ]
 
-    # bells
+    # callbacks
 
     async def forward(self, callback: str, delivery: Delivery) -> bool:
-        """Tell all other replicas of a delivery; whether there is a job of that callback."""
+        """Send a callback delivery to all other replicas; False if no job has this callback."""
+        # the delivery is only a wake-up, so a large body can be left out
         body = delivery.body if len(delivery.body) <= _MAX_BODY else b""
-        said = self.membership.pubsub.encode("ring", callback, delivery.content_type[:200], body=body)
+        content_type = delivery.content_type[:_MAX_CONTENT_TYPE]
+        message = self.membership.pubsub.encode("ring", callback, content_type, body=body)
         key = self.membership.keys.callback(callback)
-        (known,) = await self.membership.connection.execute(RING((key,), self.membership.keys.channel, said))
+        (known,) = await self.membership.connection.execute(FORWARD((key,), self.membership.keys.channel, message))
         return bool(known)
 
-    def subscribe(self, rung: DeliveryListener) -> Callable[[], None]:
-        """Have `rung` called for what other replicas ring; gives what ends it."""
-        self._subscribers.append(rung)
+    def subscribe(self, listener: DeliveryListener) -> Callable[[], None]:
+        """Call `listener` for each delivery that another replica forwards; returns a function that ends it."""
+        self._listeners.append(listener)
         self.membership.pubsub.start()
-        return lambda: self._subscribers.remove(rung) if rung in self._subscribers else None
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    def _on_delivery(self, words: list[Any], body: bytes) -> None:
-        callback, content_type = words
-        for rung in list(self._subscribers):
-            rung(callback, Delivery(body, content_type))
+    # messages of other replicas; accounts are given by their digests
 
-    def _on_demand(self, words: list[Any], _: bytes) -> None:
-        if (known := self._accounts.get(words[0])) is not None:
-            known.semaphore.on_demand_elsewhere(waits=True)
+    def _on_delivery(self, arguments: list[Any], body: bytes) -> None:
+        callback, content_type = arguments
+        for listener in list(self._listeners):
+            listener(callback, Delivery(body, content_type))
 
-    def _on_release(self, words: list[Any], _: bytes) -> None:
-        for name in words or list(self._accounts):
+    def _on_demand(self, arguments: list[Any], _: bytes) -> None:
+        if (known := self._accounts.get(arguments[0])) is not None:
+            known.semaphore.on_demand_elsewhere(demand=True)
+
+    def _on_release(self, arguments: list[Any], _: bytes) -> None:
+        # without an account, a replica has closed and returned the slots of all of them
+        for name in arguments or list(self._accounts):
             if (known := self._accounts.get(name)) is not None:
                 known.semaphore.on_release_elsewhere()
 
-    def _on_pause(self, words: list[Any], _: bytes) -> None:
-        if (known := self._accounts.get(words[0])) is not None:
-            known.rate_limiter.on_pause(float(words[1]))
+    def _on_pause(self, arguments: list[Any], _: bytes) -> None:
+        if (known := self._accounts.get(arguments[0])) is not None:
+            known.rate_limiter.on_pause(float(arguments[1]))

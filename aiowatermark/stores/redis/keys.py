@@ -1,4 +1,4 @@
-"""What is said to Redis, and the names of the keys it touches."""
+"""Redis commands as values, and the names of the keys they touch."""
 
 from __future__ import annotations
 
@@ -7,78 +7,79 @@ from typing import Any
 
 from attrs import field, frozen
 
+LEASE_KEYS = ("replicas", "held", "holders", "unfinished")
+"""The account keys of the lease scripts, in the order of their KEYS."""
+SLOT_KEYS = ("replicas", "permits", "wanting")
+"""The account keys of the slot scripts, in the order of their KEYS."""
+
 
 @frozen
 class Script:
-    """A Lua script and the digest under which a server remembers it."""
+    """A Lua script and the SHA-1 digest by which a server caches it."""
 
     text: str = field(repr=False)
     sha: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Digest the text as Redis does."""
-        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode()).hexdigest())  # noqa: S324 - Redis's own name
+        """Compute the digest as Redis does."""
+        sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - Redis uses SHA-1 here
+        object.__setattr__(self, "sha", sha)
 
     def __call__(self, keys: tuple[str, ...], *args: Any) -> Command:
-        """The script with its keys, all of one hash slot, and its arguments."""
+        """Return the command that runs the script with these KEYS, all of one hash slot, and ARGV."""
         return Command(self, keys, args)
 
 
 @frozen
 class Command:
-    """A command, or a script with its keys and arguments. Asking twice does no harm."""
+    """A Redis command, or a script with its keys and arguments. Running it twice must be harmless."""
 
     name: Script | str
     keys: tuple[str, ...]
     args: tuple[Any, ...] = ()
 
-    def encode(self, *, whole: bool = False) -> tuple[Any, ...]:
-        """As Redis is told; `whole`: with the script's text, for a server that does not know it."""
+    def encode(self, *, with_text: bool = False) -> tuple[Any, ...]:
+        """Return the words to send; `with_text` sends a script as text, for a server that has not cached it."""
         if isinstance(self.name, str):
             return (self.name, *self.keys, *self.args)
-        name, script = ("EVAL", self.name.text) if whole else ("EVALSHA", self.name.sha)
+        name, script = ("EVAL", self.name.text) if with_text else ("EVALSHA", self.name.sha)
         return (name, script, len(self.keys), *self.keys, *self.args)
 
 
 def digest(text: str) -> str:
-    """A user's text fit for a key's name: of one length, without braces, telling nothing."""
+    """Return a caller's text as a part of a key name: of fixed length, without braces, revealing nothing."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @frozen
 class RedisKeys:
-    """Key names. What one script touches shares a hash tag, so that every layout fits a cluster.
+    """Key names. The keys that one script touches share a hash tag (`{…}`), so that a cluster has them in one slot.
 
-    A job has its own tag; its record and the media inside its answer are keys of it. An account has one tag too:
-    the index of its unfinished jobs, the leases, the permits and the rate. A callback has a key of its own.
+    A job has a tag for its record and the media of its result. An account has a tag for its replicas, leases, index of
+    unfinished jobs, submit slots and rate limit. A callback has a key of its own.
     """
 
     prefix: str
 
     def job(self, job: str) -> tuple[str, str, str]:
-        """A job's record, its media, and for a minute the opening that was called off."""
+        """Return a job's keys by the digest of its key: record, media, and the nonce of a cancelled creation."""
         name = f"{{{self.prefix}:job:{job}}}"
         return name, f"{name}:parts", f"{name}:off"
 
     def callback(self, callback: str) -> str:
-        """Which job a callback is of."""
+        """Return the key that maps a callback hash to the digest of its job's key."""
         return f"{{{self.prefix}:callback:{digest(callback)}}}"
 
-    def account(self, account: str, *parts: str) -> tuple[str, ...]:
-        """An account's keys, by their last word."""
-        return tuple(f"{{{self.prefix}:account:{account}}}:{part}" for part in parts)
+    def account(self, account: str, *suffixes: str) -> tuple[str, ...]:
+        """Return the keys of an account (given as a digest) that end in `suffixes`."""
+        return tuple(f"{{{self.prefix}:account:{account}}}:{suffix}" for suffix in suffixes)
 
     @property
     def accounts(self) -> str:
-        """All accounts there are."""
+        """The set of the digests of all accounts."""
         return f"{{{self.prefix}}}:accounts"
 
     @property
     def channel(self) -> str:
-        """Where replicas tell each other."""
+        """The pub/sub channel of all replicas."""
         return f"{{{self.prefix}}}:news"
-
-
-LEASE_KEYS = ("replicas", "held", "holders", "unfinished")
-SLOT_KEYS = ("replicas", "permits", "wanting")
-"""An account's keys, in the order in which the scripts of leases and of permits take them."""

@@ -1,4 +1,4 @@
-"""Which replica watches which job, and the index of jobs that are unfinished: what is said to Redis of both."""
+"""Lease commands: which replica watches which job, and the index of unfinished jobs."""
 
 from __future__ import annotations
 
@@ -6,51 +6,59 @@ from attrs import frozen
 
 from ...jobs import Record
 from .keys import LEASE_KEYS, Command, RedisKeys, digest
-from .scripts import DROP, TRACK
+from .scripts import END_LEASE, LEASE
 
 
 @frozen
 class LeaseCommands:
-    """What the replica `me` says."""
+    """Builds the lease commands of the replica `replica_id`; they are sent by the caller.
+
+    `mode` of an ended lease is `ended` (the job is finished: remove it from the index too), `released` (no replica
+    needs to watch it) or `left` (any other replica may take it over immediately).
+    """
 
     keys: RedisKeys
     replica_id: str
     lease_ms: int
 
     def lease(self, record: Record) -> tuple[Command, Command]:
-        """What leases a job to this replica and puts it into the index, where it can be found after a crash."""
+        """Return the commands that lease a job to this replica and index it, so that it is found after a crash."""
         account = digest(record.account)
         keys = self.keys.account(account, *LEASE_KEYS)
-        track = TRACK(keys, self.replica_id, self.lease_ms, digest(record.key), format_created(record.created_at))
-        return Command("SADD", (self.keys.accounts,), (account,)), track
+        lease = LEASE(keys, self.replica_id, self.lease_ms, digest(record.key), format_created(record.created_at))
+        return Command("SADD", (self.keys.accounts,), (account,)), lease
 
     def map_callback(self, record: Record) -> tuple[Command, ...]:
-        """What says which job a callback is of."""
+        """Return the command that maps a job's callback to the job, if it has a callback."""
         if record.callback is None:
             return ()
         return (Command("SET", (self.keys.callback(record.callback),), (digest(record.key),)),)
 
-    def end_lease(self, record: Record, how: str) -> Command:
-        """What ends a lease: `ended` (out of the index too), `released` or `left` to others."""
+    def end_lease(self, record: Record, mode: str) -> Command:
+        """Return the command that ends a job's lease in `mode`."""
         return self.end_lease_by_digest(
-            digest(record.account), digest(record.key), how, format_created(record.created_at)
+            digest(record.account), digest(record.key), mode, format_created(record.created_at)
         )
 
-    def end_lease_by_digest(self, account: str, job: str, how: str, since: str = "") -> Command:
-        """The same by digests; of the index only an entry that is as old, where that is given."""
-        return DROP(self.keys.account(account, *LEASE_KEYS), self.replica_id, job, how, since)
+    def end_lease_by_digest(self, account: str, job: str, mode: str, created: str = "") -> Command:
+        """Return the same command for the digests of an account and a job's key.
+
+        With `created`, mode `ended` does nothing if the index entry belongs to a job with another creation time.
+        """
+        return END_LEASE(self.keys.account(account, *LEASE_KEYS), self.replica_id, job, mode, created)
 
     def finish(self, record: Record, keep: float) -> list[Command]:
-        """What a finished job leaves behind: no lease, and a callback that is known as long as its record."""
-        forget = [] if record.callback is None else [self.keys.callback(record.callback)]
-        return [self.end_lease(record, "ended"), *(Command("PEXPIRE", (name,), (int(keep * 1000),)) for name in forget)]
+        """Return the commands after a finished job: end its lease, let its callback expire in `keep` seconds."""
+        callback_keys = [] if record.callback is None else [self.keys.callback(record.callback)]
+        expire = [Command("PEXPIRE", (key,), (int(keep * 1000),)) for key in callback_keys]
+        return [self.end_lease(record, "ended"), *expire]
 
     def remove(self, record: Record) -> list[Command]:
-        """What removes every trace of a job but its record."""
-        forget = [] if record.callback is None else [self.keys.callback(record.callback)]
-        return [self.end_lease(record, "ended"), *(Command("DEL", (name,)) for name in forget)]
+        """Return the commands that delete everything about a job except its record."""
+        callback_keys = [] if record.callback is None else [self.keys.callback(record.callback)]
+        return [self.end_lease(record, "ended"), *(Command("DEL", (key,)) for key in callback_keys)]
 
 
-def format_created(at: float) -> str:
-    """When a job began, as the index has it."""
-    return f"{at:.6f}"
+def format_created(created_at: float) -> str:
+    """Return a creation time as it stands in the index of unfinished jobs."""
+    return f"{created_at:.6f}"

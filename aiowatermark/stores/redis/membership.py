@@ -1,4 +1,29 @@
-"""One replica: the jobs it watches, its heartbeat, and what Redis is still to be told."""
+"""Membership: one replica among those on a Redis; its heartbeat, the jobs leased to it, and recovery after an outage.
+
+In Redis a replica is one entry per account in `replicas`, with the time at which its lease ends. That entry keeps all
+its leases and slots alive, so a heartbeat costs one script per account, however many jobs are leased.
+
+    event                        action
+    every third of a lease       HEARTBEAT for each account, together with the deferred commands; write the backlog
+    the connection is lost       `wakeup` starts a heartbeat; retry after 0.05 to 1 s until one gets through
+    a heartbeat ends the outage  write the backlog, mark the connection connected, report the slots again, and adopt no
+                                 orphans for one lease, while the other replicas renew theirs
+    Redis does not know this     it lost its data, or this lease expired and ADOPT removed the replica: lease all jobs
+    replica any more             again, write their records again, report the slots again; a job that another replica
+                                 holds by now is removed from `leased`
+    close                        last heartbeat, then LEAVE: slots are free, jobs are orphans immediately
+
+Invariants: `leased` holds the latest known record of every unfinished job that is leased to this replica. Whether a
+lease is held is decided by Redis alone, on its own clock. A replica that stood still for longer than a lease continues
+to watch jobs that others have adopted; records are versioned, so that costs polls and never a charge.
+
+Concurrency: everything runs on one event loop. Only the heartbeat task and `close`, which has cancelled it, call
+`heartbeat`, so no two heartbeats overlap. Other tasks change `leased` between its awaits; `_resync` therefore removes a
+job only if its record is still the one it sent.
+
+Failure and cancellation: a heartbeat that fails with StoreError is repeated; `_needs_resync` is set again if `_resync`
+fails or is cancelled. Records that cannot be written until the end are logged with their tokens.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +45,7 @@ from .keys import SLOT_KEYS, Command, RedisKeys, digest
 from .leases import LeaseCommands
 from .pubsub import PubSub
 from .records import update_command
-from .scripts import BEAT, QUIT
+from .scripts import HEARTBEAT, LEAVE
 
 log = logging.getLogger("aiowatermark")
 
@@ -28,21 +53,24 @@ _RESYNC_BATCH = 50
 
 
 class AccountPool(Protocol):
-    """What an account shares beside its leases."""
+    """The slots and rate limit of one account, as far as membership concerns them."""
 
-    def on_demand_elsewhere(self, waits: bool) -> None:  # noqa: FBT001
-        """Whether another replica waits for a permit."""
+    def on_demand_elsewhere(self, demand: bool) -> None:  # noqa: FBT001
+        """Note whether another replica waits for a slot."""
 
     def resync(self) -> None:
-        """Redis has forgotten this replica, or declared it dead."""
+        """Report the state of this replica again: Redis has lost it, or counted this replica as dead."""
 
     def stop(self) -> None:
-        """Let nobody wait any longer."""
+        """Fail all waiters: the store is closing."""
 
 
 @define(eq=False)
 class Membership:
-    """Lives as long as its store is open. `held` are the jobs leased to it; `quiet_until` it declares nobody dead."""
+    """One replica, from the opening of its store to the closing; `keep` and `lease` are in seconds.
+
+    Until the loop time `no_adoption_until` this replica adopts no orphans.
+    """
 
     connection: Connection
     keys: RedisKeys
@@ -54,25 +82,27 @@ class Membership:
     pubsub: PubSub = field(init=False)
     leased: dict[str, Record] = field(factory=dict, init=False)
     pools: dict[str, AccountPool] = field(factory=dict, init=False)
-    no_reaping_until: float = field(default=0.0, init=False)
+    no_adoption_until: float = field(default=0.0, init=False)
+    # digests by account: those the heartbeat is sent for
     _accounts: dict[str, str] = field(factory=dict, init=False)
+    # digests of the accounts in which Redis has known this replica
     _known_accounts: set[str] = field(factory=set, init=False)
     _needs_resync: bool = field(default=False, init=False)
     _heartbeat_task: asyncio.Task[None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Have a name among the others, and an ear for them."""
+        """Create the lease commands, the backlog and the pub/sub of this replica."""
         self.leases = LeaseCommands(self.keys, self.replica_id, self.lease_ms)
         self.backlog = WriteBacklog(self.connection, self.leases, self.keep)
         self.pubsub = PubSub(self.connection, self.keys.channel, self.replica_id)
 
     @property
     def lease_ms(self) -> int:
-        """How long a lease lasts, in Redis's unit."""
+        """The length of a lease in milliseconds."""
         return max(1, int(self.lease * 1000))
 
     def account_digest(self, account: str) -> str:
-        """An account's digest; from now on the heartbeat is for it too."""
+        """Return an account's digest and include the account in the heartbeat from now on."""
         if account not in self._accounts:
             self._accounts[account] = digest(account)
         return self._accounts[account]
@@ -80,26 +110,28 @@ class Membership:
     # leases
 
     def lease_commands(self, record: Record) -> tuple[Command, ...]:
-        """What leases a job to this replica and puts it into the index, where it can be found after a crash."""
+        """Return the commands that lease a job to this replica and index it, so that it is found after a crash."""
         self.account_digest(record.account)
         return self.leases.lease(record)
 
-    def on_leased(self, record: Record, answer: list[int]) -> bool:
-        """Whether a lease came of it."""
-        self.on_seen(self.account_digest(record.account), answer[0])
-        if answer[1]:
+    def on_leased(self, record: Record, reply: list[int]) -> bool:
+        """Process the reply of LEASE; whether the lease was granted."""
+        unknown, granted = reply
+        self.on_seen(self.account_digest(record.account), unknown)
+        if granted:
             self.leased[record.key] = record
-        return bool(answer[1])
+        return bool(granted)
 
-    def on_seen(self, account: str, fresh: int) -> None:
-        """Redis said whether it knew this replica; where it should have, it is told everything once more."""
-        if fresh and account in self._known_accounts:
+    def on_seen(self, account: str, unknown: int) -> None:
+        """Process a script's answer whether Redis did not know this replica in an account, given by its digest."""
+        # unknown for the first time is normal; later Redis has lost its data, or has removed this replica as dead
+        if unknown and account in self._known_accounts:
             self._needs_resync = True
             self.connection.wakeup.set()
         self._known_accounts.add(account)
 
     def on_written(self, record: Record) -> None:
-        """This stands in Redis now."""
+        """Note that Redis stores this version of a record, or a later one."""
         if record.snapshot.status.terminal:
             self.leased.pop(record.key, None)
         elif record.key in self.leased:
@@ -107,95 +139,102 @@ class Membership:
         self.backlog.on_written(record)
 
     def defer(self, record: Record) -> Record:
-        """The latest news of a job, until they can be written; what is known where that is newer."""
+        """Put a record that could not be written into the backlog; return the known one if it is newer or terminal."""
         known = self.backlog.unwritten.get(record.key) or self.leased.get(record.key)
         if known is not None and (known.snapshot.status.terminal or known.version >= record.version):
             return known
-        self.account_digest(record.account)  # whose heartbeat writes it
+        self.account_digest(record.account)  # its heartbeat writes the backlog
         self.backlog.unwritten[record.key] = record
         if record.key in self.leased:
             self.leased[record.key] = record
         return record
 
-    # its heartbeat
+    # heartbeat
 
     def start(self) -> None:
-        """Begin to live."""
+        """Start the heartbeat task."""
         self._heartbeat_task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        failed = 0
+        failures = 0
         while True:
-            pause = min(0.05 * 2 ** min(failed, 5), 1.0) if self.connection.disconnected else self.lease / 3
-            await self.connection.wakeup.wait(pause * random.uniform(0.7, 1.0))  # noqa: S311 - not all replicas at once
+            delay = min(0.05 * 2 ** min(failures, 5), 1.0) if self.connection.disconnected else self.lease / 3
+            # jitter, so that replicas do not send their heartbeats together
+            await self.connection.wakeup.wait(delay * random.uniform(0.7, 1.0))  # noqa: S311
             try:
                 await self.heartbeat()
-                failed = 0
+                failures = 0
             except StoreError:
-                failed += 1
+                failures += 1
             except Exception:
                 log.exception("a heartbeat of the store failed")
 
     async def heartbeat(self) -> None:
-        """Say that this replica lives, for all its jobs at once; tell Redis what it missed."""
+        """Renew this replica in all its accounts and write the backlog; raises StoreError if Redis is unavailable."""
         accounts = list(self._accounts.values())
-        calls = [BEAT(self.keys.account(account, *SLOT_KEYS), self.replica_id, self.lease_ms) for account in accounts]
-        calls = calls or [Command("PING", ())]
-        was_lost = self.connection.disconnected
-        answers = await self.backlog.run_with_deferred(calls)
-        for account, (fresh, waits) in zip(accounts, answers, strict=False):
-            self.on_seen(account, fresh)
+        commands = [
+            HEARTBEAT(self.keys.account(account, *SLOT_KEYS), self.replica_id, self.lease_ms) for account in accounts
+        ]
+        # without an account, still find out whether Redis answers
+        commands = commands or [Command("PING", ())]
+        was_disconnected = self.connection.disconnected
+        replies = await self.backlog.run_with_deferred(commands)
+        for account, (unknown, demand) in zip(accounts, replies, strict=False):
+            self.on_seen(account, unknown)
             if account in self.pools:
-                self.pools[account].on_demand_elsewhere(bool(waits))
-        renew = was_lost or self._needs_resync
+                self.pools[account].on_demand_elsewhere(bool(demand))
+        resync_pools = was_disconnected or self._needs_resync
         if self._needs_resync:
             await self._resync()
         await self.backlog.flush()
         self.connection.mark_connected()
-        if was_lost:
-            # after a break nobody has a lease: let the others beat before anybody is declared dead
-            self.no_reaping_until = asyncio.get_running_loop().time() + self.lease
-        for pooled in self.pools.values() if renew else ():
-            pooled.resync()
+        if was_disconnected:
+            # every lease may have expired during the outage: let living replicas renew theirs before adopting any job
+            self.no_adoption_until = asyncio.get_running_loop().time() + self.lease
+        for pool in self.pools.values() if resync_pools else ():
+            pool.resync()
 
     async def _resync(self) -> None:
-        """Redis lost its memory, or thought us dead: put back what is under way and still ours."""
+        """Lease all jobs again and write their records again: Redis lost its data, or counted this replica as dead."""
         self._needs_resync = False
         try:
             for records in chunks(list(self.leased.values()), _RESYNC_BATCH):
-                calls = [(*self.lease_commands(record), *self.leases.map_callback(record)) for record in records]
-                again = [update_command(self.keys, record, self.keep) for record in records]
-                answers = iter(
-                    await self.connection.execute(*(call for some in calls for call in some), *again, probe=True)
+                leases = [(*self.lease_commands(record), *self.leases.map_callback(record)) for record in records]
+                updates = [update_command(self.keys, record, self.keep) for record in records]
+                replies = iter(
+                    await self.connection.execute(
+                        *(command for commands in leases for command in commands), *updates, probe=True
+                    )
                 )
-                for record, some in zip(records, calls, strict=True):
-                    _, (_, ours), *_ = islice(answers, len(some))
-                    if not ours and self.leased.get(record.key) is record:
+                for record, commands in zip(records, leases, strict=True):
+                    # the replies of one record: SADD, LEASE and, if it has a callback, SET
+                    _, (_, granted), *_ = islice(replies, len(commands))
+                    if not granted and self.leased.get(record.key) is record:
                         del self.leased[record.key]
         except BaseException:
             self._needs_resync = True
             raise
 
-    # its end
+    # closing
 
     async def close(self) -> None:
-        """Write what is left to write, and leave the jobs that go on to others."""
+        """Write the backlog and leave: free the slots, make the leased jobs orphans; failures are only logged."""
         await self.pubsub.stop()
-        for pooled in self.pools.values():
-            pooled.stop()
-        pulse, self._heartbeat_task = self._heartbeat_task, None
-        if pulse is not None:
-            pulse.cancel()
+        for pool in self.pools.values():
+            pool.stop()
+        task, self._heartbeat_task = self._heartbeat_task, None
+        if task is not None:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await pulse
+                await task
             with suppress(StoreError):
                 if self._accounts or self.backlog.deferred:
                     await self.heartbeat()
-                    await self.connection.execute(*self._quit_commands())
+                    await self.connection.execute(*self._leave_commands())
         for record in self.backlog.unwritten.values():
-            log.warning("news of job %s could not be written to the store; its token is %s", record.key, record.token)
+            log.warning("job %s could not be written to the store; its token is %s", record.key, record.token)
 
-    def _quit_commands(self) -> list[Command]:
-        said = self.pubsub.encode("free")
-        keys = [self.keys.account(account, *SLOT_KEYS, "held") for account in self._accounts.values()]
-        return [QUIT(of, self.replica_id, self.keys.channel, said) for of in keys]
+    def _leave_commands(self) -> list[Command]:
+        message = self.pubsub.encode("free")
+        account_keys = [self.keys.account(account, *SLOT_KEYS, "held") for account in self._accounts.values()]
+        return [LEAVE(keys, self.replica_id, self.keys.channel, message) for keys in account_keys]

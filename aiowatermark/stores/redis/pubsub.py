@@ -1,4 +1,13 @@
-"""What replicas tell each other at once: one channel, one subscription a replica; what is missed costs a moment."""
+"""Pub/sub between replicas, on one channel: a lost message only delays a reaction until the next poll or retry.
+
+A message is one line of JSON, `[kind, sender, *arguments]`, and after the newline a body in bytes:
+
+    kind   arguments                      body      meaning
+    ring   callback hash, content type    delivery  a callback was delivered to the sender
+    want   account                        -         the sender waits for a submit slot
+    free   account, or nothing for all    -         the sender has returned slots
+    hold   account, seconds               -         the provider demanded a pause
+"""
 
 from __future__ import annotations
 
@@ -22,7 +31,7 @@ _FAILURES_BEFORE_WARNING = 3
 
 @define(eq=False)
 class PubSub:
-    """Hears what other replicas say: `heard[kind](*words, body)`; its own words are not repeated to it."""
+    """Calls `handlers[kind](arguments, body)` for each message of another replica; its own messages are ignored."""
 
     connection: Connection
     channel: str
@@ -30,17 +39,17 @@ class PubSub:
     handlers: dict[str, Callable[[list[Any], bytes], object]] = field(factory=dict, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def encode(self, kind: str, *words: Any, body: bytes = b"") -> bytes:
-        """A message, as it travels: a line of JSON, and bytes."""
-        return json.dumps([kind, self.replica_id, *words]).encode() + b"\n" + body
+    def encode(self, kind: str, *arguments: Any, body: bytes = b"") -> bytes:
+        """Return a message as bytes; the script that changes the data also publishes it."""
+        return json.dumps([kind, self.replica_id, *arguments]).encode() + b"\n" + body
 
     def start(self) -> None:
-        """Begin to listen; once is enough."""
+        """Subscribe in a background task, if that has not been done yet."""
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Cancel the subscription and wait for its end."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -48,17 +57,22 @@ class PubSub:
                 await task
 
     async def _run(self) -> None:
-        failed = 0
+        """Subscribe again after every failure, with a backoff of at most a second."""
+        failures = 0
         while True:
             try:
                 async for message in self._messages():
-                    failed = 0
+                    failures = 0
                     self._dispatch(message)
-            except Exception as error:  # noqa: BLE001 - listening goes on, whatever happened
-                failed += 1
-                if failed == _FAILURES_BEFORE_WARNING and not self.connection.disconnected:
-                    log.warning("no news between replicas: %s; they hear of each other later", type(error).__name__)
-            await asyncio.sleep(min(0.05 * 2 ** min(failed, 6), 1.0) * random.uniform(0.5, 1.0))  # noqa: S311
+            except Exception as error:  # noqa: BLE001 - subscribe again after any error
+                failures += 1
+                # during an outage the connection has already logged a warning
+                if failures == _FAILURES_BEFORE_WARNING and not self.connection.disconnected:
+                    log.warning(
+                        "pub/sub between replicas failed: %s; messages of other replicas are missed until it is back",
+                        type(error).__name__,
+                    )
+            await asyncio.sleep(min(0.05 * 2 ** min(failures, 6), 1.0) * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _messages(self) -> AsyncIterator[bytes]:
         pubsub = self.connection.redis.pubsub(ignore_subscribe_messages=True)
@@ -74,8 +88,9 @@ class PubSub:
     def _dispatch(self, message: bytes) -> None:
         try:
             line, _, body = message.partition(b"\n")
-            kind, sender, *words = json.loads(line)
+            kind, sender, *arguments = json.loads(line)
+            # an unknown kind may come from a newer version on the same Redis
             if sender != self.replica_id and kind in self.handlers:
-                self.handlers[kind](words, body)
+                self.handlers[kind](arguments, body)
         except Exception:
-            log.exception("news from another replica could not be taken")
+            log.exception("a message of another replica could not be processed")

@@ -1,4 +1,4 @@
-"""Records as Redis keeps them: a hash with the record as JSON, and one beside it with the media in its answer."""
+"""Records in Redis: a hash with the record as JSON, and a second hash with the media of its result."""
 
 from __future__ import annotations
 
@@ -12,75 +12,82 @@ from ...errors import StoreError
 from ...jobs import Record
 from ...media.base import Media
 from ...media.memory import Base64Text, Bytes
-from ..records.dump import dump, load
+from ..records.dump import dump
+from ..records.load import load
 from .connection import Connection
 from .keys import Command, RedisKeys, digest
-from .scripts import OPEN, PUT
+from .scripts import CREATE, UPDATE
 
 log = logging.getLogger("aiowatermark")
 
+# the first byte of stored media
+_BASE64_TAG = b"e"
+_BYTES_TAG = b"b"
 
-def nonce() -> str:
-    """What tells one writing from another, so that it can be sent twice."""
+
+def new_nonce() -> str:
+    """Return an identifier for one write, by which a script recognises that it is sent a second time."""
     return uuid.uuid4().hex
 
 
-def create_command(names: RedisKeys, record: Record, once: str) -> Command:
-    """What writes a new record."""
+def create_command(keys: RedisKeys, record: Record, nonce: str) -> Command:
+    """Return the command that inserts a new record; raises StoreError if the record holds media."""
     data, parts = dump(record)
     if parts:
-        raise StoreError("a record that holds media cannot be opened: only an answer holds media")
-    return OPEN(names.job(digest(record.key)), once, json.dumps(data), record.version)
+        raise StoreError("a new record must not hold media in memory: only results do")
+    return CREATE(keys.job(digest(record.key)), nonce, json.dumps(data), record.version)
 
 
-def update_command(names: RedisKeys, record: Record, keep: float) -> Command:
-    """What writes news of a record; a finished one is kept for `keep` seconds."""
+def update_command(keys: RedisKeys, record: Record, keep: float) -> Command:
+    """Return the command that writes a newer version; a finished record then expires after `keep` seconds."""
     data, parts = dump(record)
     content = [item for name, media in parts.items() for item in (name, _pack_media(media))]
     ended = int(record.snapshot.status.terminal)
-    age = int(keep * 1000)
-    return PUT(names.job(digest(record.key)), nonce(), json.dumps(data), record.version, ended, age, *content)
+    keep_ms = int(keep * 1000)
+    return UPDATE(keys.job(digest(record.key)), new_nonce(), json.dumps(data), record.version, ended, keep_ms, *content)
 
 
-async def load_many(wire: Connection, names: RedisKeys, jobs: Sequence[str]) -> list[Record | None]:
-    """The records of keys' digests in one round trip; None where there is none, or where it cannot be read.
+async def load_many(connection: Connection, keys: RedisKeys, jobs: Sequence[str]) -> list[Record | None]:
+    """Return the records of jobs given by the digests of their keys; None for a missing or unreadable record.
 
-    A second one fetches the media of those that hold any.
+    One round trip fetches the records; a second one the media of those that hold any.
     """
-    keys = [names.job(job) for job in jobs]
-    found = await wire.execute(*(Command("HGET", (record,), ("record",)) for record, *_ in keys)) if jobs else []
-    holding = [parts for (_, parts, _), data in zip(keys, found, strict=True) if data and b'"part"' in data]
-    media = dict(zip(holding, await wire.execute(*(Command("HGETALL", (parts,)) for parts in holding)), strict=True))
-    return [_decode_or_log(data, media.get(parts, {})) for (_, parts, _), data in zip(keys, found, strict=True)]
+    job_keys = [keys.job(job) for job in jobs]
+    commands = (Command("HGET", (record,), ("record",)) for record, *_ in job_keys)
+    found = await connection.execute(*commands) if jobs else []
+    with_media = [parts for (_, parts, _), data in zip(job_keys, found, strict=True) if data and b'"part"' in data]
+    contents = await connection.execute(*(Command("HGETALL", (parts,)) for parts in with_media))
+    media = dict(zip(with_media, contents, strict=True))
+    return [_decode_or_log(data, media.get(parts, {})) for (_, parts, _), data in zip(job_keys, found, strict=True)]
 
 
 def _decode_or_log(data: bytes | None, parts: Mapping[bytes, bytes]) -> Record | None:
     try:
         return decode(data, parts)
     except StoreError as error:
-        log.warning("a record in the store is passed over: %s", error)
+        log.warning("a record in the store is skipped: %s", error)
         return None
 
 
 def decode(data: bytes | None, parts: Mapping[bytes, bytes]) -> Record | None:
-    """The record that was read, if there is one; raises StoreError for what is none."""
+    """Return the record in JSON `data` and media `parts`, None for no data; raises StoreError for damaged data."""
     if data is None:
         return None
     try:
-        plain = json.loads(data)
+        fields = json.loads(data)
     except ValueError:
-        raise StoreError("the record is damaged: it is no JSON") from None
-    return load(plain, lambda name: _unpack_media(parts[name.encode()]))
+        raise StoreError("the record is damaged: it is not valid JSON") from None
+    return load(fields, lambda name: _unpack_media(parts[name.encode()]))
 
 
 def _pack_media(media: Media) -> bytes:
     if isinstance(media, Base64Text):
-        return b"e" + media.text.encode()
+        return _BASE64_TAG + media.text.encode()
     if isinstance(media, Bytes):
-        return b"b" + media.data
-    raise StoreError(f"a store keeps media in memory, not {type(media).__name__}")
+        return _BYTES_TAG + media.data
+    raise StoreError(f"a store can hold media in memory, not {type(media).__name__}")
 
 
 def _unpack_media(data: bytes) -> Media:
-    media: Any = Base64Text(data[1:].decode()) if data[:1] == b"e" else Bytes(data[1:])
+    media: Any = Base64Text(data[1:].decode()) if data[:1] == _BASE64_TAG else Bytes(data[1:])
     return media  # type: ignore[no-any-return]

@@ -1,17 +1,44 @@
-"""What Redis does in one step: the Lua scripts. Running one twice does no harm."""
+"""Lua scripts: the steps that Redis carries out atomically.
+
+Redis runs one script at a time, so a script needs no lock. It touches keys of one hash tag only, which a cluster keeps
+on one node. Time is always the server's (TIME), never a replica's clock.
+
+    keys of a job      record      hash: JSON `record`, its `version`, `ended` (0 or 1), nonces `opened` and `put`
+                       parts       hash: media of the result by part name
+                       off         nonce of a creation that was cancelled, for 60 seconds
+    keys of an         replicas    sorted set: replica -> end of its lease in ms; `-` holds jobs that were handed over
+    account            held        sorted set of `replica:job`, all with score 0, so that one replica's jobs are a range
+                       holders     hash: job -> replica
+                       unfinished  sorted set: job -> creation time in seconds; the index of unfinished jobs
+                       permits     hash: replica -> submit slots it holds
+                       wanting     hash: replica -> `since:last`, waiting for a slot since and last asked at, in ms
+                       next        start time of the account's next request, in microseconds
+
+Invariants: a terminal record never changes, and a version never decreases. `held` and `holders` list the same leases.
+REQUEST_SLOTS grants no slot beyond the limit it is given, counting those of all living replicas.
+
+A client runs a script again when the connection broke before the reply, which leaves the data in the same state: CREATE
+and UPDATE recognise their nonce, the others set what they state. Some repetitions are visible: RESERVE reserves twice
+(only a delay), FORWARD delivers twice (one more query), UPDATE answers 1 instead of 2, ADOPT returns its jobs once.
+"""
 
 from __future__ import annotations
 
 from .keys import Script
+
+CREATED = 2
+"""What UPDATE returns for a record that did not exist."""
 
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# opening: 1, or 0 where the key is known; the same nonce again is the same opening, its first answer was lost;
-# one that was called off before it came is none
-OPEN = Script("""
+# CREATE: insert a new record, unless its key exists.
+#   KEYS     record, parts, off
+#   ARGV     1 nonce, 2 JSON, 3 version
+#   returns  1 inserted, now or by an earlier run with this nonce; 0 the key exists, or DELETE cancelled this nonce
+CREATE = Script("""
 if redis.call('GET', KEYS[3]) == ARGV[1] then return 0 end
 local known = redis.call('HGET', KEYS[1], 'opened')
 if known then return known == ARGV[1] and 1 or 0 end
@@ -19,18 +46,19 @@ redis.call('HSET', KEYS[1], 'opened', ARGV[1], 'put', ARGV[1], 'record', ARGV[2]
 return 1
 """)
 
-CREATED = 2
-"""What PUT says of a record that nobody opened."""
-
-# news: 1, or 0 where what is known is newer or terminal
-PUT = Script("""
+# UPDATE: write a newer version with its media; a terminal one then expires. Inserts a record that does not exist.
+#   KEYS     record, parts, off
+#   ARGV     1 nonce, 2 JSON, 3 version, 4 terminal (0 or 1), 5 ms until a terminal one expires,
+#            6, 7 name and bytes of a part, 8, 9 of the next …
+#   returns  2 inserted; 1 written, now or by an earlier run with this nonce; 0 the stored one is terminal or not older
+UPDATE = Script("""
 local known = redis.call('HMGET', KEYS[1], 'put', 'version', 'ended')
 if known[1] == ARGV[1] then return 1 end
 if known[1] and (known[3] == '1' or tonumber(known[2]) >= tonumber(ARGV[3])) then return 0 end
 redis.call('HSETNX', KEYS[1], 'opened', ARGV[1])
 redis.call('HSET', KEYS[1], 'put', ARGV[1], 'record', ARGV[2], 'version', ARGV[3], 'ended', ARGV[4])
 redis.call('DEL', KEYS[2])
-for at = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 if ARGV[4] == '1' then
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
@@ -38,8 +66,12 @@ end
 return known[1] and 1 or 2
 """)
 
-# away with it; with a nonce, only where that opening made it, or is still to come
-FORGET = Script("""
+# DELETE: delete a record and its media. With a nonce, only the record that this creation inserted; a CREATE of the same
+# nonce that is still on its way (its caller was cancelled) then inserts nothing.
+#   KEYS     record, parts, off
+#   ARGV     1 nonce, or an empty string for any record
+#   returns  the number of deleted keys; 0 if there was nothing to delete
+DELETE = Script("""
 if ARGV[1] ~= '' then
   redis.call('SET', KEYS[3], ARGV[1], 'PX', 60000)
   if redis.call('HGET', KEYS[1], 'opened') ~= ARGV[1] then return 0 end
@@ -47,27 +79,34 @@ end
 return redis.call('DEL', KEYS[1], KEYS[2])
 """)
 
-# a lease, and the index entry: {whether this replica was unknown, whether the lease is ours}
-TRACK = Script(
+# LEASE: lease a job to this replica, unless a living one holds it, and put it into the index. Renews the replica.
+#   KEYS     replicas, held, holders, unfinished
+#   ARGV     1 replica, 2 lease in ms, 3 job, 4 creation time, or an empty string to leave the index alone
+#   returns  {1 if Redis did not know this replica else 0, 1 if the lease is ours else 0}
+LEASE = Script(
     _NOW
     + """
-local fresh = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+local unknown = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 if ARGV[4] ~= '' then redis.call('ZADD', KEYS[4], 'NX', ARGV[4], ARGV[3]) end
 local holder = redis.call('HGET', KEYS[3], ARGV[3])
 if holder and holder ~= ARGV[1] then
   local ends = redis.call('ZSCORE', KEYS[1], holder)
-  if ends and tonumber(ends) > now then return {fresh, 0} end
+  if ends and tonumber(ends) > now then return {unknown, 0} end
   redis.call('ZREM', KEYS[2], holder .. ':' .. ARGV[3])
 end
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[2], 0, ARGV[1] .. ':' .. ARGV[3])
-return {fresh, 1}
+return {unknown, 1}
 """
 )
 
-# the end of a lease: 'ended' whoever has it, and out of the index where that entry is as old as ours;
-# 'released' ours; 'left' ours, to be an orphan's at once
-DROP = Script("""
+# END_LEASE: end the lease of a job. `ended`: whichever replica holds it, and remove the index entry, unless that is of
+# another creation time (a later job with the same key). `released`: only ours. `left`: only ours, which becomes a lease
+# of the replica `-`, which is always expired, so that the job is an orphan immediately.
+#   KEYS     replicas, held, holders, unfinished
+#   ARGV     1 replica, 2 job, 3 mode, 4 creation time, or an empty string for any
+#   returns  1 done; 0 the lease is not ours, or the index entry is of another job
+END_LEASE = Script("""
 local holder = redis.call('HGET', KEYS[3], ARGV[2])
 if ARGV[3] == 'ended' then
   local created = redis.call('ZSCORE', KEYS[4], ARGV[2])
@@ -88,51 +127,53 @@ end
 return 1
 """)
 
-# the jobs of replicas that died, now ours: {whether this replica was unknown, the jobs}
-REAP = Script(
+# ADOPT: lease jobs of expired replicas to this replica, and forget expired replicas that hold none. Renews the replica.
+#   KEYS     replicas, held, holders, unfinished
+#   ARGV     1 replica, 2 lease in ms, 3 number of jobs at most
+#   returns  {1 if Redis did not know this replica else 0, {job, …}}
+ADOPT = Script(
     _NOW
     + """
-local fresh = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-local taken = {}
+local unknown = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+local adopted = {}
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
-  local room = ARGV[3] - #taken
+  local room = ARGV[3] - #adopted
+  -- ';' follows ':' in ASCII: the range is all entries that start with the replica and a colon
   local held = redis.call('ZRANGEBYLEX', KEYS[2], '[' .. dead .. ':', '(' .. dead .. ';', 'LIMIT', 0, room)
   for _, lease in ipairs(held) do
     local job = string.sub(lease, #dead + 2)
     redis.call('ZREM', KEYS[2], lease)
     redis.call('HSET', KEYS[3], job, ARGV[1])
     redis.call('ZADD', KEYS[2], 0, ARGV[1] .. ':' .. job)
-    taken[#taken + 1] = job
+    adopted[#adopted + 1] = job
   end
+  -- it may hold more: keep it for the next run
   if #held == room then break end
   redis.call('ZREM', KEYS[1], dead)
 end
-return {fresh, taken}
+return {unknown, adopted}
 """
 )
 
-# a heartbeat: {whether this replica was unknown, whether another waits for a permit}
-BEAT = Script(
+# HEARTBEAT: renew this replica, and with it all its leases and slots in the account.
+#   KEYS     replicas, permits, wanting
+#   ARGV     1 replica, 2 lease in ms
+#   returns  {1 if Redis did not know this replica else 0, 1 if another replica waits for a slot else 0}
+HEARTBEAT = Script(
     _NOW
     + """
-local fresh = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-local waits = 0
-for _, who in ipairs(redis.call('HKEYS', KEYS[3])) do if who ~= ARGV[1] then waits = 1 end end
-return {fresh, waits}
+local unknown = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+local demand = 0
+for _, replica in ipairs(redis.call('HKEYS', KEYS[3])) do if replica ~= ARGV[1] then demand = 1 end end
+return {unknown, demand}
 """
 )
 
-# this replica has so many permits and waits for none; said to all
-GIVE = Script("""
-redis.call('HDEL', KEYS[2], ARGV[1])
-if tonumber(ARGV[2]) > 0 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
-redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-return 1
-""")
-
-# this replica goes: its permits are free, its jobs are orphans at once
-QUIT = Script("""
+# LEAVE: a replica closes. Its slots are free; jobs it still holds are orphans immediately.
+#   KEYS     replicas, permits, wanting, held
+#   ARGV     1 replica, 2 channel, 3 message `free`
+#   returns  1
+LEAVE = Script("""
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 local held = redis.call('ZRANGEBYLEX', KEYS[4], '[' .. ARGV[1] .. ':', '(' .. ARGV[1] .. ';', 'LIMIT', 0, 1)
@@ -141,51 +182,73 @@ redis.call('PUBLISH', ARGV[2], ARGV[3])
 return 1
 """)
 
-# permits, as many of those wanted as are free and nobody waits for longer: {replica was unknown, granted, others wait}
-TAKE = Script(
+# REPORT_SLOTS: this replica holds so many slots and waits for none.
+#   KEYS     replicas, permits, wanting
+#   ARGV     1 replica, 2 slots held, 3 channel, 4 message `free`
+#   returns  1
+REPORT_SLOTS = Script("""
+redis.call('HDEL', KEYS[2], ARGV[1])
+if tonumber(ARGV[2]) > 0 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+return 1
+""")
+
+# REQUEST_SLOTS: grant slots, as many as are asked for and free, less one for each replica that has waited longer.
+# What is not granted is registered as waiting and published. Slots of expired replicas, and waiting entries that were
+# not renewed for 2 seconds, are removed. ARGV 3 replaces what was stored, so a second run grants nothing twice.
+#   KEYS     replicas, permits, wanting
+#   ARGV     1 replica, 2 lease in ms, 3 slots held, 4 slots wanted besides, 5 limit, 6 channel, 7 message `want`
+#   returns  {1 if Redis did not know this replica else 0, slots granted, 1 if another replica waits else 0}
+REQUEST_SLOTS = Script(
     _NOW
     + """
-local me, held, want = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
-local fresh = redis.call('ZADD', KEYS[1], now + ARGV[2], me)
-local function alive(who)
-  local ends = redis.call('ZSCORE', KEYS[1], who)
+local me, held, wanted = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local unknown = redis.call('ZADD', KEYS[1], now + ARGV[2], me)
+local function alive(replica)
+  local ends = redis.call('ZSCORE', KEYS[1], replica)
   return ends and tonumber(ends) > now
 end
-local used, since, others, older = held, nil, 0, 0
-local permits = redis.call('HGETALL', KEYS[2])
-for at = 1, #permits, 2 do
-  if permits[at] ~= me then
-    if alive(permits[at]) then used = used + permits[at + 1] else redis.call('HDEL', KEYS[2], permits[at]) end
+local used, others, older = held, 0, 0
+local slots = redis.call('HGETALL', KEYS[2])
+for i = 1, #slots, 2 do
+  if slots[i] ~= me then
+    if alive(slots[i]) then used = used + slots[i + 1] else redis.call('HDEL', KEYS[2], slots[i]) end
   end
 end
 local mine = redis.call('HGET', KEYS[3], me)
-since = mine and tonumber(string.match(mine, '^%d+')) or now
-local wanting = redis.call('HGETALL', KEYS[3])
-for at = 1, #wanting, 2 do
-  if wanting[at] ~= me then
-    local first, last = string.match(wanting[at + 1], '^(%d+):(%d+)$')
-    if alive(wanting[at]) and now - last < 2000 then
+local since = mine and tonumber(string.match(mine, '^%d+')) or now
+local waiting = redis.call('HGETALL', KEYS[3])
+for i = 1, #waiting, 2 do
+  if waiting[i] ~= me then
+    local first, last = string.match(waiting[i + 1], '^(%d+):(%d+)$')
+    if alive(waiting[i]) and now - last < 2000 then
       others = 1
-      if tonumber(first) < since or (tonumber(first) == since and wanting[at] < me) then older = older + 1 end
+      -- of two that began to wait in the same millisecond, the smaller id counts as older
+      if tonumber(first) < since or (tonumber(first) == since and waiting[i] < me) then older = older + 1 end
     else
-      redis.call('HDEL', KEYS[3], wanting[at])
+      redis.call('HDEL', KEYS[3], waiting[i])
     end
   end
 end
-local granted = math.max(0, math.min(want, ARGV[5] - used - older))
+local granted = math.max(0, math.min(wanted, ARGV[5] - used - older))
 if held + granted > 0 then redis.call('HSET', KEYS[2], me, held + granted) else redis.call('HDEL', KEYS[2], me) end
-if granted < want then
+if granted < wanted then
+  -- a replica that was served waits behind the others for the rest
   if granted > 0 then since = now end
   redis.call('HSET', KEYS[3], me, string.format('%.0f:%.0f', since, now))
   redis.call('PUBLISH', ARGV[6], ARGV[7])
 else
   redis.call('HDEL', KEYS[3], me)
 end
-return {fresh, granted, others}
+return {unknown, granted, others}
 """
 )
 
-# so many places in the account's row, so far apart: microseconds until the first
+# RESERVE: reserve consecutive start times in the account's schedule.
+#   KEYS     next
+#   ARGV     1 number of requests, 2 interval between two in microseconds
+#   returns  microseconds until the first may start
 RESERVE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -195,8 +258,11 @@ redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.floor((after
 return first - now
 """)
 
-# nobody begins for so many microseconds; said to all
-HOLD = Script("""
+# PAUSE: let no request of the account start for a time.
+#   KEYS     next
+#   ARGV     1 microseconds, 2 channel, 3 message `hold`
+#   returns  1
+PAUSE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local after = math.max(now + ARGV[1], tonumber(redis.call('GET', KEYS[1]) or '0'))
@@ -205,14 +271,35 @@ redis.call('PUBLISH', ARGV[2], ARGV[3])
 return 1
 """)
 
-# a bell, where there is such a job
-RING = Script("""
+# FORWARD: publish a callback delivery, if a job has this callback.
+#   KEYS     the callback's key
+#   ARGV     1 channel, 2 message `ring`
+#   returns  1 published, 0 if no job has it
+FORWARD = Script("""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 return 1
 """)
 
-# a page of an account's unfinished jobs
-PAGE = Script("return redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
+# SCAN_UNFINISHED: read one page of an account's index of unfinished jobs.
+#   KEYS     unfinished
+#   ARGV     1 cursor, 0 for the first page, 2 approximate number of entries
+#   returns  {cursor of the next page, 0 after the last one, {job, creation time, …}}
+SCAN_UNFINISHED = Script("return redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
-ALL = (OPEN, PUT, FORGET, TRACK, DROP, REAP, BEAT, GIVE, QUIT, TAKE, RESERVE, HOLD, RING, PAGE)
+ALL = (
+    CREATE,
+    UPDATE,
+    DELETE,
+    LEASE,
+    END_LEASE,
+    ADOPT,
+    HEARTBEAT,
+    LEAVE,
+    REPORT_SLOTS,
+    REQUEST_SLOTS,
+    RESERVE,
+    PAUSE,
+    FORWARD,
+    SCAN_UNFINISHED,
+)

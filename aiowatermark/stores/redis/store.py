@@ -1,4 +1,32 @@
-"""Memory that replicas share: jobs, limits and bells on one Redis (or Valkey)."""
+"""RedisStore: job records in Redis or Valkey, shared by any number of replicas.
+
+This module decides what happens to records. The rest is beside it: connection (pipelines, outages), scripts (atomic
+steps), membership (heartbeat, leases), backlog (what is still to be sent), coordinator (limits, callbacks, adoption).
+
+    call        commands, in this order
+    open        SADD account, LEASE with the index entry, CREATE, SET callback: one round trip
+    put         UPDATE: one round trip; a second one reads the stored record if that is newer or terminal
+    the end     with the next heartbeat: END_LEASE with the index entry, PEXPIRE callback
+    forget      DELETE, END_LEASE with the index entry, DEL callback
+
+Invariants: an index entry is written before its record and removed after the record's end. A crash in between leaves an
+entry without an unfinished record, which `unfinished` skips and removes; one without any record only after an hour,
+because the record may be about to be written. A record has one creation (its nonce), so of many `open` one wins.
+
+What an outage means depends on whether money has been spent. Before, the store stops the job; afterwards it must not:
+
+    call during an outage         result
+    open                          StoreError; a record that may have been inserted is deleted with its nonce later
+    put before a paid request     StoreError
+    put afterwards                the record goes to the backlog and is returned as if it were written
+    get                           the record of the backlog, else that of a job leased here, else StoreError
+    forget                        a job known here is deleted later; for any other one StoreError
+
+Cancellation: a cancelled `open` is undone like a failed one; a cancelled `put` of a submitted job goes to the backlog.
+Concurrency: clients of one event loop share an open store; a lock orders opening and closing. When the last one closes
+it, a new replica is prepared for the next opening, which takes over the unwritten records. Several tasks may write one
+record: UPDATE compares versions, so an older one never replaces a newer one.
+"""
 
 from __future__ import annotations
 
@@ -18,41 +46,40 @@ from .connection import Connection
 from .coordinator import RedisCoordinator
 from .keys import Command, RedisKeys, digest
 from .membership import Membership
-from .records import create_command, decode, load_many, nonce, update_command
-from .scripts import CREATED, FORGET, PAGE
+from .records import create_command, decode, load_many, new_nonce, update_command
+from .scripts import CREATED, DELETE, SCAN_UNFINISHED
 
 log = logging.getLogger("aiowatermark")
 
 _PAGE = 5000
 _LOAD_BATCH = 200
+# seconds; a younger index entry without a record may belong to a record that is about to be written
 _STALE_INDEX_AGE = 3600.0
 
 
 def _validate_positive(_: Any, attribute: Any, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidInput(f"{attribute.name} is a number of seconds above 0, not {value!r}")
+        raise InvalidInput(f"{attribute.name} must be a number of seconds above 0, not {value!r}")
 
 
 def _validate_prefix(_: Any, attribute: Any, value: str) -> None:
+    # braces would change the hash tags of the keys
     if not value or not value.isprintable() or set(value) & set("{} "):
-        raise InvalidInput(f"{attribute.name} is a word without spaces and braces")
+        raise InvalidInput(f"{attribute.name} must be printable text without spaces and braces, not {value!r}")
 
 
 @define(eq=False)
 class RedisStore:
-    """Remembers in Redis 7 or Valkey, for any number of replicas. `url`: redis://, rediss:// or unix://.
+    """Keeps records in Redis 7 or Valkey at `url` (redis://, rediss:// or unix://), for any number of replicas.
 
-    Finished records are kept `keep` seconds, unfinished ones until they end or are forgotten. A replica that says
-    nothing for `lease` seconds counts as dead: others may watch its jobs. What Redis forgets is forgotten: have it
-    keep an append-only file; jobs under way are put back by whoever watches them.
+    `prefix` is part of every key, so that several services can use one Redis. Finished records are kept for `keep`
+    seconds, unfinished ones until they are finished or forgotten. A replica without a heartbeat for `lease` seconds
+    counts as dead, and others adopt its jobs. Let Redis keep an append-only file: records that it loses are lost,
+    except those of jobs that a replica watches, which it writes again.
 
-    Every script touches keys of one hash tag, so the layout fits a cluster: a job has its tag, an account has one
-    for its index of unfinished jobs, its leases and limits. The index is written before the record and cleared after
-    its end, each idempotently: a crash in between leaves an entry that leads nowhere and is passed over.
-
-    When Redis goes away: `open` raises StoreError, and so does a `put` that comes before money is spent; other news
-    are kept and written when it is back. Raises InvalidInput for a URL that is none, StoreError on entering where
-    nothing answers there or redis-py is missing (`pip install 'aiowatermark[redis]'`).
+    While Redis is unavailable, `open` and every `put` before a paid request raise StoreError; later snapshots are kept
+    in memory and written when it answers again. Raises InvalidInput for an invalid URL or setting. Entering raises
+    StoreError if no Redis answers or redis-py is missing (`pip install 'aiowatermark[redis]'`).
     """
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])
@@ -67,18 +94,19 @@ class RedisStore:
     _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Look at the address; nothing is connected yet."""
+        """Check the URL; nothing is connected yet."""
         self._connection = Connection(self.url)
         self._keys = RedisKeys(self.prefix)
         self._build({})
 
     def _build(self, unwritten: dict[str, Record]) -> None:
+        """Prepare a new replica, with the records that the last one could not write."""
         self._membership = Membership(self._connection, self._keys, self.keep, self.lease)
         self._membership.backlog.unwritten.update(unwritten)
         self._coordinator = RedisCoordinator(self._membership)
 
     async def __aenter__(self) -> Self:
-        """Connect; several clients of one loop may open it."""
+        """Connect; several clients of one event loop may open the same store."""
         async with self._opening:
             if not self._users:
                 await self._connection.open()
@@ -87,7 +115,7 @@ class RedisStore:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """With the last who leaves: write what is left to write, leave the jobs that go on to others, hang up."""
+        """Close when the last user leaves: write the backlog, make unfinished jobs orphans, disconnect."""
         async with self._opening:
             self._users -= 1
             if self._users:
@@ -100,83 +128,87 @@ class RedisStore:
 
     @property
     def coordinator(self) -> RedisCoordinator:
-        """What replicas share beside records; another one whenever the store is opened anew."""
+        """What replicas share besides records; a new object each time the store is opened again."""
         return self._coordinator
 
     @property
     def round_trips(self) -> int:
-        """Round trips so far."""
+        """The number of round trips to Redis so far."""
         return self._connection.round_trips
 
     async def open(self, record: Record) -> Record | None:
-        """Remember a new record, leased to this replica, in one round trip; gives the one that has the key already.
+        """Insert a new record and lease its job to this replica, in one round trip.
 
-        Raises StoreError where Redis does not answer: then nothing was opened, or what was is taken back.
+        Return None, or the record that has the key already. Raises StoreError if Redis is unavailable; then no record
+        stays inserted.
         """
-        replica, once = self._membership, nonce()
+        membership, nonce = self._membership, new_nonce()
         if self._connection.disconnected:
             raise self._connection.unavailable()
-        if record.key in replica.backlog.to_delete:
-            await replica.backlog.delete(record.key)
-        write = create_command(self._keys, record, once)
+        if record.key in membership.backlog.to_delete:
+            await membership.backlog.delete(record.key)
+        create = create_command(self._keys, record, nonce)
         try:
-            _, leased, opened, *_ = await self._connection.execute(
-                *replica.lease_commands(record), write, *replica.leases.map_callback(record)
+            _, lease_reply, created, *_ = await self._connection.execute(
+                *membership.lease_commands(record), create, *membership.leases.map_callback(record)
             )
         except BaseException:
-            replica.backlog.to_delete[record.key] = (record, once)
+            # failed or cancelled: Redis may have run the commands all the same
+            membership.backlog.to_delete[record.key] = (record, nonce)
             raise
-        ours = replica.on_leased(record, leased)
-        return None if opened else await self._load_existing(record, ours=ours)
+        leased = membership.on_leased(record, lease_reply)
+        return None if created else await self._load_existing(record, leased=leased)
 
-    async def _load_existing(self, mine: Record, *, ours: bool) -> Record | None:
-        """The record that was there already; what was prepared for a new one is taken back."""
-        replica, known = self._membership, await self.get(mine.key)
+    async def _load_existing(self, mine: Record, *, leased: bool) -> Record | None:
+        """Return the record that has the key of `mine` already, and undo what `open` prepared for `mine`."""
+        membership, known = self._membership, await self.get(mine.key)
         if mine.callback is not None and (known is None or known.callback != mine.callback):
-            replica.backlog.deferred.append(Command("DEL", (self._keys.callback(mine.callback),)))
-        if known is None:  # it went this very moment
+            membership.backlog.deferred.append(Command("DEL", (self._keys.callback(mine.callback),)))
+        if known is None:  # deleted since CREATE found it
             return await self.open(mine)
         if known.snapshot.status.terminal:
-            replica.leased.pop(mine.key, None)
-            replica.backlog.deferred.append(replica.leases.end_lease(mine, "ended"))
-        elif ours:
-            replica.leased[mine.key] = known
+            membership.leased.pop(mine.key, None)
+            membership.backlog.deferred.append(membership.leases.end_lease(mine, "ended"))
+        elif leased:
+            membership.leased[mine.key] = known
         return known
 
     async def put(self, record: Record) -> Record:
-        """Remember news, unless what is remembered is newer or terminal, in one round trip.
+        """Write a newer version, in one round trip; return it, or the stored one if that is terminal or not older.
 
-        Raises StoreError where Redis does not answer and nothing was paid yet; other news are kept until it does.
+        Raises StoreError if Redis is unavailable and nothing was paid yet; otherwise the record is written later.
         """
-        write = update_command(self._keys, record, self.keep)
+        update = update_command(self._keys, record, self.keep)
         try:
-            (written,) = await self._connection.execute(write)
+            (written,) = await self._connection.execute(update)
             known = record if written else await self.get(record.key) or record
         except StoreError as error:
             if _is_unpaid(record) or not self._users:
                 raise
+            # an outage has been logged already
             if not self._connection.disconnected:
-                log.warning("news of job %s are kept until they can be written: %s", record.key, error)
+                log.warning("job %s could not be written yet and will be tried again: %s", record.key, error)
             return self._membership.defer(record)
         except asyncio.CancelledError:
             if not _is_unpaid(record):
                 self._membership.defer(record)
             raise
         if written == CREATED and not record.snapshot.status.terminal:
-            await self._coordinator.claim(record)  # nobody opened it: now it can be found
+            # it was never opened, or Redis has lost it: lease and index it, so that it can be found
+            await self._coordinator.claim(record)
         self._membership.on_written(known)
         return known
 
     async def get(self, key: str) -> Record | None:
-        """The record of that key."""
-        if (news_of := self._membership.backlog.unwritten.get(key)) is not None:
-            return news_of
-        if self._connection.disconnected and (held := self._membership.leased.get(key)) is not None:
-            return held
+        """Return the record with that key, or None; during an outage also one that this replica knows."""
+        if (unwritten := self._membership.backlog.unwritten.get(key)) is not None:
+            return unwritten
+        if self._connection.disconnected and (leased := self._membership.leased.get(key)) is not None:
+            return leased
         return await self._load(digest(key))
 
     async def by_callback(self, callback: str) -> Record | None:
-        """The record whose callback key has that hash."""
+        """Return the record whose callback key has the hash `callback`, or None."""
         (job,) = await self._connection.execute(Command("GET", (self._keys.callback(callback),)))
         return None if job is None else await self._load(job.decode())
 
@@ -188,53 +220,58 @@ class RedisStore:
         return decode(data, content)
 
     async def unfinished(self) -> AsyncIterator[Record]:
-        """All records that are not terminal, of all accounts, oldest first; one that cannot be read is logged."""
+        """Iterate over the records of all accounts that are not terminal, oldest first; log and skip damaged ones."""
         index = iter(sorted(await self._load_index()))
-        while some := list(islice(index, _LOAD_BATCH)):
-            records = await load_many(self._connection, self._keys, [job for _, _, job in some])
-            for (created, account, job), record in zip(some, records, strict=True):
-                now_known = self._membership.backlog.unwritten.get(record.key, record) if record is not None else None
-                if now_known is None or now_known.snapshot.status.terminal:
-                    self._remove_index_entry(created, account, job, gone=now_known is None)
+        while entries := list(islice(index, _LOAD_BATCH)):
+            records = await load_many(self._connection, self._keys, [job for _, _, job in entries])
+            for (created, account, job), record in zip(entries, records, strict=True):
+                # a version that is not written yet is newer
+                latest = self._membership.backlog.unwritten.get(record.key, record) if record is not None else None
+                if latest is None or latest.snapshot.status.terminal:
+                    self._remove_index_entry(created, account, job, missing=latest is None)
                 else:
-                    yield now_known
+                    yield latest
 
     async def _load_index(self) -> Sequence[tuple[float, str, str]]:
+        """Return creation time, account and job of every index entry; accounts and jobs are digests."""
         (accounts,) = await self._connection.execute(Command("SMEMBERS", (self._keys.accounts,)))
         entries: dict[tuple[str, str], float] = {}
         for account in (name.decode() for name in accounts):
             keys, cursor = self._keys.account(account, "unfinished"), b"0"
             while True:
-                ((cursor, page),) = await self._connection.execute(PAGE(keys, cursor, _PAGE))
-                entries.update(((account, job.decode()), float(at)) for job, at in zip(*[iter(page)] * 2, strict=True))
+                # a scan may return an entry twice, hence the dict
+                ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor, _PAGE))
+                pairs = zip(*[iter(page)] * 2, strict=True)
+                entries.update(((account, job.decode()), float(created)) for job, created in pairs)
                 if cursor == b"0":
                     break
         return [(created, account, job) for (account, job), created in entries.items()]
 
-    def _remove_index_entry(self, created: float, account: str, job: str, *, gone: bool) -> None:
-        """Put away an index entry that leads nowhere; not one whose record is just being written."""
-        if not gone or created < time.time() - _STALE_INDEX_AGE:
+    def _remove_index_entry(self, created: float, account: str, job: str, *, missing: bool) -> None:
+        """Remove an index entry without an unfinished record, unless its record may be about to be written."""
+        if not missing or created < time.time() - _STALE_INDEX_AGE:
             self._membership.backlog.deferred.append(
                 self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
             )
 
     async def forget(self, key: str) -> None:
-        """Remove a record. While Redis is lost, one of ours is removed when it is back."""
-        replica = self._membership
-        record = replica.leased.get(key) or await self.get(key)
+        """Delete a record; during an outage, one of a job leased here is deleted when Redis answers again."""
+        membership = self._membership
+        record = membership.leased.get(key) or await self.get(key)
         if record is None:
             return
-        replica.backlog.unwritten.pop(key, None)
-        replica.leased.pop(key, None)
-        replica.backlog.to_delete[key] = (record, "")
+        membership.backlog.unwritten.pop(key, None)
+        membership.leased.pop(key, None)
+        membership.backlog.to_delete[key] = (record, "")
         try:
-            await self._connection.execute(FORGET(self._keys.job(digest(key)), ""), *replica.leases.remove(record))
+            await self._connection.execute(DELETE(self._keys.job(digest(key)), ""), *membership.leases.remove(record))
         except StoreError:
-            return  # with the next heartbeat that gets through
-        replica.backlog.to_delete.pop(key, None)
+            return  # the backlog keeps it for the next heartbeat
+        membership.backlog.to_delete.pop(key, None)
 
 
 def _is_unpaid(record: Record) -> bool:
-    """Whether money is still to be spent: until then a store that does not answer stops everything."""
+    """Whether the paid request is still to be sent, so that an unavailable store must stop the job."""
     snapshot = record.snapshot
+    # IN_DOUBT without a reason is written right before the paid request, with a reason after it
     return snapshot.status is Status.UPLOADING or (snapshot.status is Status.IN_DOUBT and snapshot.reason is None)

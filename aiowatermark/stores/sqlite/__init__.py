@@ -1,1 +1,1 @@
-"""SQLiteStore: records in one SQLite file, written by one thread."""
+"""SQLiteStore: records in one SQLite file, read and written by one thread."""

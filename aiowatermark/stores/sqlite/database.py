@@ -1,4 +1,37 @@
-"""One SQLite file as a table of records: read one by one, changed by many in one transaction."""
+"""Database: one SQLite file with a table of records; reads single rows, writes batches in one transaction.
+
+    column    meaning
+    id        number of the row; grows with time, so it orders records by age
+    key       the job's key, unique
+    callback  hash of the callback key, or NULL
+    version   the record's version
+    ended     time at which the record became terminal, in seconds since 1970; NULL while it is unfinished
+    parts     names of its result files, separated by spaces; those of earlier versions too
+    data      the record as JSON
+
+`apply` makes a batch of changes, all or none. It first tries one statement for the whole batch, because each statement
+releases the interpreter lock and has to win it back from a busy event loop. That is possible if no two changes have the
+same key and each would be an insert or a newer version:
+
+    change                         row with the key                result
+    OPEN                           none                            inserted
+    OPEN                           any                             unchanged; its data is returned
+    PUT                            none                            inserted
+    PUT                            unfinished and older            replaced
+    PUT                            terminal, or not older          unchanged; its data is returned
+    FORGET                         any                             deleted; its parts are returned
+
+For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: SQLite undoes the whole
+statement, and `apply` starts again with one statement for each change, in a transaction.
+
+Invariants: a terminal row never changes until it is deleted; a version never decreases; a commit is on the disk when it
+returns (WAL with synchronous=FULL). A file that is not an aiowatermark store is refused and left unchanged.
+
+Concurrency: an instance is used by one thread. Other processes may use the same file: SQLite's locks order the
+transactions, and each waits up to `lock_timeout` seconds for the lock. Failure: every sqlite3 error is raised as a
+StoreError that names the file and the cause; a failed transaction is rolled back, and a file that could not be
+initialised is removed if it is new and empty.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +47,55 @@ from attrs import define, field
 
 from ...errors import StoreError
 
+FORMAT = 1
+"""The format number of the table; raise it when an older version could no longer use the file."""
+_APPLICATION_ID = 0x61776D31
+"""SQLite's application id of our files ("awm1"), by which `file` and other programs recognise them."""
+
+# SQLite treats a smaller file as an empty database and overwrites it
+_MIN_DATABASE_SIZE = 512
+
+# the index on `ended` also lists the unfinished records, whose `ended` is NULL, in the order of their ids
+_SCHEMA = (
+    """CREATE TABLE records (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        callback TEXT,
+        version INTEGER NOT NULL,
+        ended REAL,
+        parts TEXT NOT NULL,
+        data TEXT NOT NULL
+    )""",
+    "CREATE INDEX by_callback ON records (callback) WHERE callback IS NOT NULL",
+    "CREATE INDEX by_end ON records (ended)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
 _INSERT = "INSERT INTO records (key, callback, version, ended, parts, data) "
 _VALUES = "(?, ?, ?, ?, ?, ?)"
 _PADDING = (None,) * 6
-# parts are added up: a newer record may still speak of files that came with an older one
+# parts are added up: a newer record may still refer to the files of an older one
 _UPDATE = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, version = excluded.version,
     ended = excluded.ended, parts = trim(parts || ' ' || excluded.parts), data = """
 _UPDATE_NEWER = _UPDATE + "excluded.data WHERE ended IS NULL AND excluded.version > version"
-# a row that may not be taken gets no data, which the table refuses, and with it all the others
+# a row that must stay gets NULL as its data; the table refuses that, and with it the whole statement
 _UPDATE_ALL = _UPDATE + "CASE WHEN ended IS NULL AND excluded.version > version THEN excluded.data END"
 _IGNORE = " ON CONFLICT (key) DO NOTHING"
 
+_REASONS = {
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
+    sqlite3.SQLITE_NOTADB: "is not an aiowatermark store: choose another file name; the file was left unchanged",
+    sqlite3.SQLITE_CORRUPT: "is damaged: move the file away or restore it from a copy",
+    sqlite3.SQLITE_BUSY: "is locked by another program",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened or created: the permissions of the file or its folder do not allow it",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reported an error",
+}
+
 
 class ChangeKind(Enum):
-    """What a change does."""
+    """What a change does; the value is its conflict clause in SQL."""
 
     OPEN = _IGNORE
     PUT = _UPDATE_NEWER
@@ -45,9 +113,9 @@ class RecordRow(NamedTuple):
     data: str
 
 
-@define(eq=False)  # not frozen: that costs a microsecond each
+@define(eq=False)  # not frozen: creating a frozen instance takes a microsecond longer
 class Change:
-    """One thing to be done; a row where there is one to write."""
+    """One change to a row; only OPEN and PUT have a `row` to write."""
 
     kind: ChangeKind
     key: str
@@ -55,60 +123,58 @@ class Change:
 
     @property
     def batchable(self) -> bool:
-        """Whether it may be taken as news: a first version is never news of a record that is known."""
+        """Whether the batch statement, which updates on conflict, does the same as this change by itself."""
+        # an OPEN must never update; with version 0 it cannot, because no stored version is older
         return self.kind is ChangeKind.PUT or (self.row is not None and self.row.version == 0)
 
 
 ChangeResult: TypeAlias = str | None
-"""OPEN: the data that had the key already. PUT: the data that was newer. FORGET: the parts that nobody has now."""
+"""OPEN, PUT: None if the row was written, else the stored data. FORGET: the parts of the deleted row, or None."""
 
 
 @define(eq=False)
 class Database:
-    """An open file; used in one thread."""
+    """An open file, used by one thread."""
 
     path: Path
     connection: sqlite3.Connection
     max_batch: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """As many rows a statement as this SQLite takes values."""
+        """Find out how many rows one statement can take: a power of two, limited by SQLite's number of parameters."""
         self.max_batch = 1 << (self.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // 6).bit_length() - 1
 
     @classmethod
-    def open(cls, path: Path, patience: float) -> Database:
-        """Open or make a store; raises StoreError, and leaves nothing half-made."""
-        return cls(path, open_database(path, patience))
+    def open(cls, path: Path, lock_timeout: float) -> Database:
+        """Open or create a store, waiting up to `lock_timeout` seconds for other processes; raises StoreError."""
+        return cls(path, open_database(path, lock_timeout))
 
     def close(self) -> None:
-        """Close the file; the last to close it also clears its write-ahead log away."""
+        """Close the file; the last process to close it also removes the write-ahead log."""
         with store_errors(self.path):
             self.connection.close()
 
     def apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
-        """Do all or nothing, durably; gives each one's outcome. Raises StoreError, and nothing is done."""
+        """Make all changes durably and return their results; raises StoreError and makes none."""
         with store_errors(self.path):
             if self._try_batch(changes):
                 return [None] * len(changes)
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                outcomes = [self._apply_one(change) for change in changes]
+                results = [self._apply_one(change) for change in changes]
                 self.connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     self.connection.execute("ROLLBACK")
                 raise
-            return outcomes
+            return results
 
     def _try_batch(self, changes: Sequence[Change]) -> bool:
-        """Take all rows as news, in one statement, because each has to win the interpreter back from a busy loop.
-
-        False, and nothing is done, where keys meet or a record is known already: then each is asked for by itself.
-        """
+        """Write all rows in one statement; False, with nothing written, if that is not possible."""
         rows = [change.row for change in changes if change.row is not None and change.batchable]
         if len({row.key for row in rows}) < len(changes) or len(rows) > self.max_batch:
             return False
-        count = 1 << (len(rows) - 1).bit_length()  # a power of two, so that few statements exist
+        count = 1 << (len(rows) - 1).bit_length()  # a power of two, so that few different statements are prepared
         values = [value for row in rows for value in row]
         values += _PADDING * (count - len(rows))
         with suppress(sqlite3.IntegrityError):
@@ -131,21 +197,21 @@ class Database:
         return None if row is None else row[0]
 
     def by_key(self, key: str) -> str | None:
-        """The data of that key."""
+        """Return the data of the record with that key, or None."""
         data: str | None = self._value("SELECT data FROM records WHERE key = ?", key)
         return data
 
     def by_callback(self, callback: str) -> str | None:
-        """The data whose callback key has that hash."""
+        """Return the data of the record whose callback key has the hash `callback`, or None."""
         data: str | None = self._value("SELECT data FROM records WHERE callback = ?", callback)
         return data
 
     def newest(self) -> int:
-        """The number of the newest row."""
+        """Return the id of the newest row, 0 if there is none."""
         return self._value("SELECT max(id) FROM records") or 0
 
     def unfinished(self, after: int, until: int, count: int) -> list[tuple[int, str, str]]:
-        """Numbers, keys and data of what has not ended, oldest first, of rows after and until those numbers."""
+        """Return id, key and data of at most `count` unfinished records with after < id <= until, oldest first."""
         with store_errors(self.path):
             return self.connection.execute(
                 "SELECT id, key, data FROM records WHERE ended IS NULL AND id > ? AND id <= ? ORDER BY id LIMIT ?",
@@ -153,90 +219,59 @@ class Database:
             ).fetchall()
 
     def parts(self) -> Iterator[str]:
-        """The names of all parts."""
+        """Yield the names of all parts."""
         with store_errors(self.path):
             for (parts,) in self.connection.execute("SELECT parts FROM records WHERE parts <> ''"):
                 yield from parts.split()
 
     def expire(self, before: float, count: int) -> list[str]:
-        """Remove at most so many rows that ended before then; gives their parts, joined row by row."""
+        """Delete at most `count` records that ended before that time; return the parts of each row."""
         with store_errors(self.path):
             rows = self.connection.execute(
                 "SELECT id, parts FROM records WHERE ended < ? ORDER BY ended LIMIT ?", (before, count)
             ).fetchall()
             if rows:
-                ids = ",".join(str(number) for number, _ in rows)
-                self.connection.execute(f"DELETE FROM records WHERE id IN ({ids})")  # noqa: S608 - our own numbers
+                ids = ",".join(str(row_id) for row_id, _ in rows)
+                self.connection.execute(f"DELETE FROM records WHERE id IN ({ids})")  # noqa: S608 - only integers
             return [parts for _, parts in rows]
 
 
 def _batch_statement(count: int) -> str:
+    # padding rows are all NULL and filtered out
     rows = ", ".join([_VALUES] * count)
-    return f"{_INSERT}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{_UPDATE_ALL}"  # noqa: S608 - no text of others
+    return f"{_INSERT}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{_UPDATE_ALL}"  # noqa: S608 - constants
 
 
-FORMAT = 1
-"""Of the table. It grows when an older version could no longer use it."""
-_APPLICATION_ID = 0x61776D31
-"""Marks a SQLite file as ours: what `file` and other programs call its application id."""
+def open_database(path: Path, lock_timeout: float) -> sqlite3.Connection:
+    """Open or create a store, waiting up to `lock_timeout` seconds for other processes.
 
-# SQLite takes anything smaller for an empty file and writes over it
-_MIN_DATABASE_SIZE = 512
-
-# `ended` is when a record became terminal; NULL in all that are not, which the index therefore lists, oldest first
-_SCHEMA = (
-    """CREATE TABLE records (
-        id INTEGER PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        callback TEXT,
-        version INTEGER NOT NULL,
-        ended REAL,
-        parts TEXT NOT NULL,
-        data TEXT NOT NULL
-    )""",
-    "CREATE INDEX by_callback ON records (callback) WHERE callback IS NOT NULL",
-    "CREATE INDEX by_end ON records (ended)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {FORMAT}",
-)
-
-_REASONS = {
-    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
-    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
-    sqlite3.SQLITE_NOTADB: "is no store of aiowatermark: give another name, nothing was changed",
-    sqlite3.SQLITE_CORRUPT: "is damaged: take it away or restore it from a copy",
-    sqlite3.SQLITE_BUSY: "is held by another program",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened or made: its folder or its permissions do not allow it",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk refuses",
-}
-
-
-def open_database(path: Path, patience: float) -> sqlite3.Connection:
-    """Open or make a store, waiting for others `patience` seconds; raises StoreError, and leaves nothing half-made."""
-    made = not path.exists()
+    Raises StoreError, and then removes a new file that was not initialised.
+    """
+    is_new = not path.exists()
     try:
         with store_errors(path):
-            return _connect(path, patience)
+            return _connect(path, lock_timeout)
     except BaseException:
-        if made:
+        if is_new:
             _remove_empty(path)
         raise
 
 
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
-    """Raise what goes wrong as StoreError that names the file."""
+    """Raise sqlite3 and OS errors as StoreErrors that name the file and the cause."""
     try:
         yield
     except sqlite3.Error as error:
+        # the low byte is the primary result code, without SQLite's extended details
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         raise _store_error(path, f"{_REASONS.get(code, 'cannot be used')} ({error})") from None
     except OSError as error:
         raise _store_error(path, f"cannot be used: {error.strerror or error}") from None
 
 
-def _store_error(path: Path, what: str) -> StoreError:
-    return StoreError(f"the store {path} {what}")
+def _store_error(path: Path, problem: str) -> StoreError:
+    return StoreError(f"the store {path} {problem}")
 
 
 def _remove_empty(path: Path) -> None:
@@ -245,19 +280,19 @@ def _remove_empty(path: Path) -> None:
             path.unlink()
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
-    # never opened by other means than SQLite's: closing it would drop the locks of this process's other connections
+def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
+    # the file is never opened except by SQLite: closing it would drop the POSIX locks of this process's connections
     if path.is_dir():
         raise _store_error(path, "is a folder: give the name of a file in it")
     if not path.parent.is_dir():
-        raise _store_error(path, f"cannot be made: there is no folder {path.parent}")
+        raise _store_error(path, f"cannot be created: the folder {path.parent} does not exist")
     if path.exists() and 0 < path.stat().st_size < _MIN_DATABASE_SIZE:
         raise _store_error(path, _REASONS[sqlite3.SQLITE_NOTADB])
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=lock_timeout, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
         _check_file(path, connection)
-        _enable_wal(connection, patience)
+        _enable_wal(connection, lock_timeout)
     except BaseException:
         connection.close()
         raise
@@ -265,7 +300,8 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def _check_file(path: Path, connection: sqlite3.Connection) -> None:
-    """Make what a new file needs, and nothing in one that is somebody else's."""
+    """Create the table in a new file and refuse a file of another program, in one transaction."""
+    # IMMEDIATE, so that only one of several processes creates the table
     connection.execute("BEGIN IMMEDIATE")
     try:
         _initialise(path, connection)
@@ -277,22 +313,28 @@ def _check_file(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _initialise(path: Path, connection: sqlite3.Connection) -> None:
-    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (things,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if not (mark or version or things):
-        path.chmod(0o600)  # links to results are worth money
+    (schema_size,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not (application_id or version or schema_size):
+        path.chmod(0o600)  # links to paid results are confidential
         for statement in _SCHEMA:
             connection.execute(statement)
-    elif mark != _APPLICATION_ID:
-        raise _store_error(path, "is another program's database: give another name, nothing was changed")
+    elif application_id != _APPLICATION_ID:
+        raise _store_error(
+            path, "is the database of another program: choose another file name; the file was left unchanged"
+        )
     elif version > FORMAT:
-        raise _store_error(path, f"is of format {version}, and this aiowatermark knows {FORMAT}: use the newer version")
+        raise _store_error(
+            path,
+            f"has format {version}, but this version of aiowatermark reads format {FORMAT}: use the newer version",
+        )
 
 
-def _enable_wal(connection: sqlite3.Connection, patience: float) -> None:
-    """Write ahead from now on. SQLite does not wait for others here, so we do; this is no event loop's thread."""
-    until = time.monotonic() + patience
+def _enable_wal(connection: sqlite3.Connection, lock_timeout: float) -> None:
+    """Switch to a write-ahead log."""
+    # SQLite does not apply its timeout to this statement, so retry it here; this thread may block
+    until = time.monotonic() + lock_timeout
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

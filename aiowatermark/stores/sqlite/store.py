@@ -1,4 +1,4 @@
-"""Memory in a file: jobs survive crashes, and processes on one machine share them."""
+"""SQLiteStore: job records in one file, which survive crashes and can be shared by processes on one machine."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ def _path(path: str | PathLike[str]) -> Path:
 
 def _validate_keep(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise InvalidInput(f"keep is a number of seconds, not {value!r}")
+        raise InvalidInput(f"keep must be a number of seconds, not {value!r}")
     return float(value)
 
 
 @define(eq=False)
 class SQLiteStore:
-    """Remembers jobs in the file `path`, made when it is not there; finished jobs for `keep` seconds.
+    """Keeps records in the file `path`, which is created if it does not exist; finished ones for `keep` seconds.
 
-    What is written is on the disk when the call returns; where much is written at once it is gathered for up to 20 ms.
-    Several clients of one loop may share one store, and several processes of one machine one file; not over a network
-    file system. Results that came as bytes instead of a link are files in the folder `<path>-outputs`, removed with
-    their job.
+    A write is on the disk when the call returns; a busy store gathers writes for up to 20 ms. Several clients of one
+    event loop may share one store, and several processes of one machine one file, but not on a network file system.
+    Results that came as bytes instead of a link are files in the folder `<path>-outputs`, removed with their record.
 
-    Every call, and opening it, raises StoreError where the file cannot be used: it is no store, newer than this
-    version, damaged, read-only, or on a full disk.
+    Opening the store and every call raise StoreError when the file cannot be used: it is not an aiowatermark store,
+    newer than this version, damaged, read-only, or on a full disk. Raises InvalidInput for an invalid `keep`.
     """
 
     path: Path = field(converter=_path)
@@ -54,25 +53,29 @@ class SQLiteStore:
 
     @property
     def coordinator(self) -> None:
-        """Nothing is shared besides records."""
+        """Always None: processes on one file share only records."""
 
     async def __aenter__(self) -> Self:
-        """Open it on the running loop; opening it again shares it until the last has closed it."""
-        clerk = self._start()
+        """Open the store on the running event loop; opened again, it stays open until the last user closes it."""
+        thread = self._start()
         self._users += 1
         try:
-            await asyncio.shield(clerk.ready)
+            # shielded, because other users may be waiting for the same future
+            await asyncio.shield(thread.ready)
         except BaseException:
-            self._release(clerk)
+            self._release(thread)
             raise
         return self
 
     def _start(self) -> StoreThread:
+        """Return the running thread, or start one; raises InvalidInput if it belongs to another running loop."""
         loop = asyncio.get_running_loop()
         if self._thread is not None and self._thread.loop is not loop:
             if not self._thread.loop.is_closed():
-                raise InvalidInput("this store is open on another event loop: use one store a loop, on the same file")
-            self._thread.close()  # its loop ended without closing it
+                raise InvalidInput(
+                    "this store is open on another event loop: use one store for each loop, on the same file"
+                )
+            self._thread.close()  # its loop ended without closing the store
             self._thread = None
         if self._thread is None:
             self._users = 0
@@ -81,48 +84,51 @@ class SQLiteStore:
         return self._thread
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close it once nobody uses it: what was asked for before is done first."""
-        clerk = self._thread
-        if clerk is not None and self._release(clerk):
-            await asyncio.shield(clerk.closed)
+        """Close the store when the last user leaves, after all calls that were made before."""
+        thread = self._thread
+        if thread is not None and self._release(thread):
+            await asyncio.shield(thread.closed)
 
-    def _release(self, clerk: StoreThread) -> bool:
-        """One user less; says whether it was the last."""
-        if clerk is not self._thread:
+    def _release(self, thread: StoreThread) -> bool:
+        """Remove one user of `thread`; whether it was the last, so that the thread is closing."""
+        if thread is not self._thread:
             return False
         self._users -= 1
         if self._users > 0:
             return False
         self._thread = None
-        clerk.close()
+        thread.close()
         return True
 
     async def open(self, record: Record) -> Record | None:
-        """Remember a new record, safely, before money is spent; gives the one that has the key already."""
-        what = await self._to_write(record)
-        known: Record | None = await self._open_thread.call(ChangeKind.OPEN, what)
+        """Insert a new record durably, before money is spent; return None, or the record that has the key already."""
+        value = await self._to_write(record)
+        known: Record | None = await self._open_thread.call(ChangeKind.OPEN, value)
         return known
 
     async def put(self, record: Record) -> Record:
-        """Remember news, unless what is remembered is newer or terminal; gives what is remembered now."""
-        what = await self._to_write(record)
-        newer: Record | None = await self._open_thread.call(ChangeKind.PUT, what)
-        return record if newer is None else newer
+        """Write a newer version; return it, or the stored record if that is terminal or not older."""
+        value = await self._to_write(record)
+        stored: Record | None = await self._open_thread.call(ChangeKind.PUT, value)
+        return record if stored is None else stored
 
     async def get(self, key: str) -> Record | None:
-        """The record of that key."""
-        clerk = self._open_thread
-        found: Record | None = await clerk.call(None, read=lambda table: clerk.decode(table.by_key(key)))
+        """Return the record with that key, or None."""
+        thread = self._open_thread
+        found: Record | None = await thread.call(None, read=lambda database: thread.decode(database.by_key(key)))
         return found
 
     async def by_callback(self, callback: str) -> Record | None:
-        """The record whose callback key has that hash."""
-        clerk = self._open_thread
-        found: Record | None = await clerk.call(None, read=lambda table: clerk.decode(table.by_callback(callback)))
+        """Return the record whose callback key has the hash `callback`, or None."""
+        thread = self._open_thread
+        found: Record | None = await thread.call(
+            None, read=lambda database: thread.decode(database.by_callback(callback))
+        )
         return found
 
     async def unfinished(self) -> AsyncIterator[Record]:
-        """All records that are not terminal, oldest first, a few hundred in memory; a damaged one is logged."""
+        """Iterate over all records that are not terminal, oldest first, in pages of 500; log and skip damaged ones."""
+        # rows added during the iteration are left out, so that it ends
         until: int = await self._open_thread.call(None, read=Database.newest)
         after = 0
         while after < until:
@@ -132,43 +138,44 @@ class SQLiteStore:
                 yield record
 
     async def forget(self, key: str) -> None:
-        """Remove a record and its files."""
+        """Delete a record and its files; an unknown key is ignored."""
         await self._open_thread.call(ChangeKind.FORGET, key)
-
-    # the inside
 
     @property
     def _open_thread(self) -> StoreThread:
+        """The thread of the open store; raises StoreError if the store is closed."""
         if self._thread is None:
             raise StoreError(f"the store {self.path} is closed: use it inside `async with`")
         return self._thread
 
     async def _to_write(self, record: Record) -> Record | RecordRow:
-        """The record, or its row where its content had to be brought into files first: not in the store's thread."""
+        """Return what to hand to the store thread: the record, or its row after its media were written to files."""
         if not has_inline_media(record):
             return record
+        # in another thread: the store thread must not be held up by large files
         return await asyncio.to_thread(self._write_blobs, record, self._open_thread.blobs)
 
     @staticmethod
-    def _write_blobs(record: Record, outputs: BlobFolder) -> RecordRow:
+    def _write_blobs(record: Record, blobs: BlobFolder) -> RecordRow:
         row, parts = to_row(record)
-        outputs.write(parts)
+        blobs.write(parts)
         return row
 
     def _page_reader(self, after: int, until: int) -> Any:
-        clerk = self._open_thread
+        """Return a function that reads a page of records, and the id after which the next page begins."""
+        thread = self._open_thread
 
-        def page(table: Database) -> tuple[list[Record], int]:
-            rows = table.unfinished(after, until, _PAGE)
-            found = [record for _, key, data in rows if (record := _decode_or_log(clerk, key, data)) is not None]
-            return found, rows[-1][0] if len(rows) == _PAGE else until
+        def read_page(database: Database) -> tuple[list[Record], int]:
+            rows = database.unfinished(after, until, _PAGE)
+            records = [record for _, key, data in rows if (record := _decode_or_log(thread, key, data)) is not None]
+            return records, rows[-1][0] if len(rows) == _PAGE else until
 
-        return page
+        return read_page
 
 
-def _decode_or_log(clerk: StoreThread, key: str, data: str) -> Record | None:
+def _decode_or_log(thread: StoreThread, key: str, data: str) -> Record | None:
     try:
-        return clerk.decode(data)
+        return thread.decode(data)
     except StoreError as error:
-        log.error("job %s cannot be recovered: %s", key, error)  # noqa: TRY400 - the others can
+        log.error("job %s cannot be recovered: %s", key, error)  # noqa: TRY400 - the other records can be
         return None

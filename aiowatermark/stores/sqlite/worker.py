@@ -1,4 +1,32 @@
-"""The one thread that touches a SQLite store: what waits when it gets there is done in one transaction."""
+"""Store thread: the one thread that uses a SQLite store; calls that arrive while it is busy share one transaction.
+
+The event loop appends calls to a list and hands the list to the thread, which writes all of it in one transaction, then
+does the reads, and posts the results back together. That makes durable writes fast: 72,000 records a second with
+`synchronous=FULL` (benchmarks/stores.py), where one transaction for each record reaches about 1,100.
+
+    state      meaning                           a new call is           next state
+    idle       not _busy                         handed over in the      busy
+                                                 next loop iteration
+    busy       _busy: a batch is in the thread,  appended to _waiting    with the results: busy with the next batch,
+               or about to be                                            idle if there is none, or gathering
+    gathering  _busy, with a _gather_timer       appended to _waiting    after the timer, or _ENOUGH_CALLS calls: busy
+                                                                         with the next batch, or idle
+
+After a batch of up to _SMALL_BATCH calls the next one is handed over immediately. After a larger one it gathers for
+_GATHER_SECONDS, because a hop between loop and thread costs more than a row. So a lone write never waits.
+
+Invariants: writes happen in the order of the calls; the reads of a batch see all its writes. A result is posted after
+the commit, so what was acknowledged is on the disk. A failed transaction changes nothing, and each of its calls gets a
+StoreError; a call that is invalid by itself (a bad key, a damaged record) fails alone.
+
+Concurrency: the loop and the thread share `_queue`, which is thread-safe, and the calls in it, which neither changes.
+`_waiting`, `_busy` and `_gather_timer` belong to the loop, the database and `_expire_at` to the thread. Futures are
+resolved in the loop.
+
+Cancellation: a call that was cancelled before its batch is executed is skipped; later it is carried out and its result
+dropped. Closing hands over what is waiting, then a None that ends the thread. If the loop was closed first, the results
+have no receiver and are dropped.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +46,31 @@ from attrs import define, field
 from ...errors import StoreError
 from ...jobs import Record
 from ..blobs import BlobFolder
-from ..records.dump import dump, load
+from ..records.dump import dump
+from ..records.load import load
 from .database import Change, ChangeKind, Database, RecordRow
 
 log = logging.getLogger("aiowatermark")
 
 _LOCK_TIMEOUT = 30.0
 _MAX_BATCH = 512
-# a busy store gathers for a moment: each hop to its thread costs more than a row
-_FEW, _PLENTY, _GATHERING = 8, 128, 0.02
+_SMALL_BATCH = 8
+_ENOUGH_CALLS = 128
+_GATHER_SECONDS = 0.02
 _EXPIRE_INTERVAL = 3600.0
 _EXPIRE_BATCH = 1000
 
-_encode_json = json.JSONEncoder(
-    separators=(",", ":"), check_circular=False
-).encode  # made once: `json.dumps` makes it anew
+# one encoder for all records: json.dumps creates one for each call with these options
+_encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Read: TypeAlias = Callable[[Database], Any]
-Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
+CallResult: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
+"""A call's future with its value or its error."""
 
 
-@define(eq=False)  # not frozen: that costs a microsecond each
+@define(eq=False)  # not frozen: creating a frozen instance takes a microsecond longer
 class StoreCall:
-    """One call that waits for its answer: a record (or its row, or its key) to be written, or something to read."""
+    """One call and the future of its result: either `kind` and the record, row or key to write, or `read`."""
 
     future: asyncio.Future[Any]
     kind: ChangeKind | None = None
@@ -48,34 +78,34 @@ class StoreCall:
     read: Read | None = None
 
     def to_change(self, kind: ChangeKind) -> Change:
-        """What it asks to be written."""
+        """Return the change to write; raises StoreError for a key or record that cannot be stored."""
         if isinstance(self.value, str):
-            return Change(kind, _check_key(self.value))
+            return Change(kind, _validate_key(self.value))
         row = self.value if isinstance(self.value, RecordRow) else to_row(self.value)[0]
         return Change(kind, row.key, row)
 
 
 def to_row(record: Record) -> tuple[RecordRow, dict[str, Any]]:
-    """A record as a row, and the parts that belong into files."""
-    plain, parts = dump(record)
+    """Return a record as a row, and its parts, which are written to files."""
+    data, parts = dump(record)
     ended = time.time() if record.snapshot.status.terminal else None
     return RecordRow(
-        _check_key(record.key), record.callback, record.version, ended, " ".join(parts), _encode_json(plain)
+        _validate_key(record.key), record.callback, record.version, ended, " ".join(parts), _encode_json(data)
     ), parts
 
 
-def _check_key(key: str) -> str:
-    """Refuse here what would spoil the whole transaction it is put into."""
+def _validate_key(key: str) -> str:
+    """Return the key; raises StoreError for text that SQLite would refuse, failing the whole transaction."""
     try:
         key.encode()
     except UnicodeEncodeError:
-        raise StoreError(f"the key {key!r} is no text that can be stored") from None
+        raise StoreError(f"the key {key!r} cannot be stored: it is not valid Unicode text") from None
     return key
 
 
 @define(eq=False)
 class StoreThread:
-    """Runs errands in order, from `start` until `close`; then its thread is over. `keep` is in seconds."""
+    """Executes calls on the store at `path`, from `start` until `close`; finished records are kept `keep` seconds."""
 
     path: Path
     blobs: BlobFolder
@@ -86,153 +116,166 @@ class StoreThread:
     _queue: SimpleQueue[list[StoreCall] | None] = field(factory=SimpleQueue, init=False)
     _waiting: list[StoreCall] = field(factory=list, init=False)
     _busy: bool = field(default=False, init=False)
-    _pause: asyncio.TimerHandle | None = field(default=None, init=False)
+    _gather_timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _expire_at: float = field(default=0.0, init=False)
 
+    # called in the event loop
+
     def start(self) -> None:
-        """Begin: `ready` tells whether the store could be opened."""
+        """Start the thread; `ready` gets the error if the store cannot be opened."""
         self.ready, self.closed = self.loop.create_future(), self.loop.create_future()
-        self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # told, or nobody waits
-        # a daemon: a store that nobody closed does not keep the interpreter from ending
+        # retrieve the error here: asyncio warns about one that no caller awaits, such as after a cancelled opening
+        self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
+        # a daemon, so that a store that was never closed does not keep the interpreter from exiting
         threading.Thread(target=self._run, name=f"aiowatermark store {self.path.name}", daemon=True).start()
 
     def close(self) -> None:
-        """End after what is waiting; `closed` tells when."""
+        """End the thread after the calls that are waiting; `closed` is done when the file is closed."""
         self._hand_over()
         self._queue.put(None)
 
     def call(
-        self, kind: ChangeKind | None, what: Record | RecordRow | str = "", read: Read | None = None
+        self, kind: ChangeKind | None, value: Record | RecordRow | str = "", read: Read | None = None
     ) -> asyncio.Future[Any]:
-        """Have something written or read; gives where the answer will be."""
-        told = self.loop.create_future()
-        self._waiting.append(StoreCall(told, kind, what, read))
+        """Queue a write (`kind` and `value`) or a `read`, and return the future of its result."""
+        future = self.loop.create_future()
+        self._waiting.append(StoreCall(future, kind, value, read))
         if not self._busy:
+            # in the next iteration, so that all calls of this one go together
             self._busy = True
             self.loop.call_soon(self._hand_over)
-        elif self._pause is not None and len(self._waiting) >= _PLENTY:
+        elif self._gather_timer is not None and len(self._waiting) >= _ENOUGH_CALLS:
             self._hand_over()
-        return told
+        return future
 
     def _hand_over(self) -> None:
-        """Hand over what has gathered while the thread was busy: one hop for all of it."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-        errands, self._waiting = self._waiting, []
-        self._busy = bool(errands)
-        for start in range(0, len(errands), _MAX_BATCH):
-            self._queue.put(errands[start : start + _MAX_BATCH])
+        """Give all waiting calls to the thread."""
+        if self._gather_timer is not None:
+            self._gather_timer.cancel()
+            self._gather_timer = None
+        calls, self._waiting = self._waiting, []
+        self._busy = bool(calls)
+        for start in range(0, len(calls), _MAX_BATCH):
+            self._queue.put(calls[start : start + _MAX_BATCH])
+
+    def _resolve(self, results: Sequence[CallResult], served: int) -> None:
+        """Resolve the futures of a batch of `served` calls."""
+        for future, value, error in results:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        if served:
+            # after the tasks that this has woken: their next calls belong to the next batch
+            self.loop.call_soon(self._schedule, served)
+
+    def _schedule(self, served: int) -> None:
+        """Hand over the next batch: immediately, or after gathering if the last one was large."""
+        if served > _SMALL_BATCH and len(self._waiting) < _ENOUGH_CALLS:
+            self._gather_timer = self.loop.call_later(_GATHER_SECONDS, self._hand_over)
+        else:
+            self._hand_over()
+
+    # called in the thread
 
     def _run(self) -> None:
-        """The thread."""
+        """Open the store and execute batches until there is a None in the queue."""
         try:
-            table = Database.open(self.path, _LOCK_TIMEOUT)
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            database = Database.open(self.path, _LOCK_TIMEOUT)
+        except BaseException as error:  # noqa: BLE001 - raised where `ready` is awaited
             self._post([(self.ready, None, error), (self.closed, None, None)])
             return
         self._post([(self.ready, None, None)])
-        self._clean_up(table)
-        while errands := self._queue.get():
-            self._post(self._execute(table, errands), len(errands))
-            self._expire(table)
+        self._clean_up(database)
+        while calls := self._queue.get():
+            self._post(self._execute(database, calls), len(calls))
+            self._expire(database)
         with suppress(StoreError):
-            table.close()
+            database.close()
         self._post([(self.closed, None, None)])
 
-    def _clean_up(self, table: Database) -> None:
-        """Remove what is too old, unless somebody waits, and what a crash left."""
-        while self._expire(table) and self._queue.empty():
+    def _clean_up(self, database: Database) -> None:
+        """Remove expired records until calls arrive, then the files that a crash left behind."""
+        while self._expire(database) and self._queue.empty():
             pass
         try:
-            self.blobs.remove_strays(table.parts)
+            self.blobs.remove_strays(database.parts)
         except StoreError as error:
-            log.warning("files of lost results could not be removed: %s", error)
+            log.warning("files without a record could not be removed: %s", error)
 
-    def _execute(self, table: Database, errands: Sequence[StoreCall]) -> list[Answer]:
-        """Write, then read. An errand whose caller has gone before is left undone."""
-        errands = [errand for errand in errands if not errand.future.cancelled()]
-        answers = list(self._write(table, errands))
-        answers += [_call_safely(errand.future, errand.read, table) for errand in errands if errand.read is not None]
-        return answers
+    def _execute(self, database: Database, calls: Sequence[StoreCall]) -> list[CallResult]:
+        """Write in one transaction, then read; calls that were cancelled are skipped."""
+        calls = [call for call in calls if not call.future.cancelled()]
+        results = list(self._write(database, calls))
+        results += [_call_safely(call.future, call.read, database) for call in calls if call.read is not None]
+        return results
 
-    def _write(self, table: Database, errands: Sequence[StoreCall]) -> Iterator[Answer]:
+    def _write(self, database: Database, calls: Sequence[StoreCall]) -> Iterator[CallResult]:
         changes: list[tuple[asyncio.Future[Any], Change]] = []
-        for errand in errands:
-            if errand.kind is not None:
-                told, change, error = _call_safely(errand.future, errand.to_change, errand.kind)
+        for call in calls:
+            if call.kind is not None:
+                # a call that cannot be converted fails here, before it would fail the transaction
+                future, change, error = _call_safely(call.future, call.to_change, call.kind)
                 if error is None:
-                    changes.append((told, change))
+                    changes.append((future, change))
                 else:
-                    yield told, None, error
+                    yield future, None, error
         if changes:
-            yield from self._commit(table, changes)
+            yield from self._commit(database, changes)
 
-    def _commit(self, table: Database, changes: Sequence[tuple[asyncio.Future[Any], Change]]) -> Iterator[Answer]:
+    def _commit(
+        self, database: Database, changes: Sequence[tuple[asyncio.Future[Any], Change]]
+    ) -> Iterator[CallResult]:
         try:
-            outcomes = table.apply([change for _, change in changes])
-        except Exception as error:  # noqa: BLE001 - every caller is told
-            for told, _ in changes:  # an error each: one that is raised in many tasks gathers their tracebacks
-                yield told, None, StoreError(error.message if isinstance(error, StoreError) else repr(error))
+            results = database.apply([change for _, change in changes])
+        except Exception as error:  # noqa: BLE001 - raised in every caller
+            for future, _ in changes:
+                # one exception for each caller: raised in several tasks, a shared one would collect their tracebacks
+                yield future, None, StoreError(error.message if isinstance(error, StoreError) else repr(error))
             return
-        for (told, change), outcome in zip(changes, outcomes, strict=True):
-            yield _call_safely(told, self._remove_parts if change.kind is ChangeKind.FORGET else self.decode, outcome)
+        for (future, change), result in zip(changes, results, strict=True):
+            yield _call_safely(future, self._remove_parts if change.kind is ChangeKind.FORGET else self.decode, result)
 
     def decode(self, data: str | None) -> Record | None:
-        """What a row's data stands for."""
+        """Return the record in a row's data, None for no data; raises StoreError for damaged data."""
         if data is None:
             return None
         try:
-            plain = json.loads(data)
+            fields = json.loads(data)
         except ValueError:
-            plain = None
-        return load(plain, self.blobs.open)
+            fields = None  # which `load` refuses as damaged
+        return load(fields, self.blobs.open)
 
     def _remove_parts(self, parts: str | None) -> None:
         self.blobs.remove((parts or "").split())
 
-    def _expire(self, table: Database) -> bool:
-        """Now and then, remove what ended long ago, a bounded number at once; says whether there is more."""
+    def _expire(self, database: Database) -> bool:
+        """Once per _EXPIRE_INTERVAL, remove up to _EXPIRE_BATCH expired records; whether there may be more."""
         if (now := time.monotonic()) < self._expire_at:
             return False
         self._expire_at = now + _EXPIRE_INTERVAL
         try:
-            expired = table.expire(time.time() - self.keep, _EXPIRE_BATCH)
+            expired = database.expire(time.time() - self.keep, _EXPIRE_BATCH)
         except StoreError as error:
-            log.warning("old jobs could not be removed: %s", error)
+            log.warning("expired jobs could not be removed: %s", error)
             return False
         self.blobs.remove(name for parts in expired for name in parts.split())
         if len(expired) < _EXPIRE_BATCH:
             return False
-        self._expire_at = 0.0
+        self._expire_at = 0.0  # go on after the next batch, so that calls do not wait for all of it
         return True
 
-    def _post(self, answers: Sequence[Answer], served: int = 0) -> None:
-        with suppress(RuntimeError):  # a loop that was closed has nobody who waits
-            self.loop.call_soon_threadsafe(self._resolve, answers, served)
-
-    def _resolve(self, answers: Sequence[Answer], served: int) -> None:
-        for told, value, error in answers:
-            if told.done():
-                continue
-            if error is None:
-                told.set_result(value)
-            else:
-                told.set_exception(error)
-        if served:
-            self.loop.call_soon(self._schedule, served)  # after those who were told: they may have more
-
-    def _schedule(self, served: int) -> None:
-        """The next batch: at once, or, where there is much to do, when a little more of it has gathered."""
-        if served > _FEW and len(self._waiting) < _PLENTY:
-            self._pause = self.loop.call_later(_GATHERING, self._hand_over)
-        else:
-            self._hand_over()
+    def _post(self, results: Sequence[CallResult], served: int = 0) -> None:
+        """Have the event loop resolve the results of a batch of `served` calls."""
+        with suppress(RuntimeError):  # the loop is closed, so no task awaits them
+            self.loop.call_soon_threadsafe(self._resolve, results, served)
 
 
-def _call_safely(told: asyncio.Future[Any], call: Callable[..., Any], *values: Any) -> Answer:
-    """A call's result or its error: one errand's trouble is told to its caller only."""
+def _call_safely(future: asyncio.Future[Any], function: Callable[..., Any], *args: Any) -> CallResult:
+    """Return a call's result or its error, so that one failing call does not fail its batch."""
     try:
-        return told, call(*values), None
+        return future, function(*args), None
     except Exception as error:  # noqa: BLE001
-        return told, None, error
+        return future, None, error

@@ -1,4 +1,4 @@
-"""Records as JSON: what comes back is what was put in, and damage is told from a newer format."""
+"""Records as JSON: `load` restores what `dump` wrote, and tells damaged data from a newer format."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
 from aiowatermark.media.base import Media, safe_name
 from aiowatermark.media.files import File
 from aiowatermark.media.memory import Base64Text, Bytes, Link
-from aiowatermark.stores.records.dump import dump, has_inline_media, load
+from aiowatermark.stores.records.dump import dump, has_inline_media
+from aiowatermark.stores.records.load import load
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, aw.WatermarkError)]
 texts = st.text(max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 names = st.text(min_size=1, max_size=20).map(safe_name)
 sizes = st.none() | st.integers(0, 1 << 40)
-plain = st.recursive(st.none() | st.booleans() | st.integers() | numbers | texts, lambda it: st.lists(it, max_size=3))
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | numbers | texts, lambda values: st.lists(values, max_size=3)
+)
 
 
-def named(media: Media, name: str) -> Media:
+def with_name(media: Media, name: str) -> Media:
     media.name = name
     return media
 
@@ -38,7 +41,7 @@ links = st.builds(
 )
 files = st.builds(File, st.from_regex(r"/[\w./]{1,20}", fullmatch=True).map(Path), sizes)
 contents = st.builds(Bytes, st.binary(max_size=20)) | st.builds(Base64Text, st.just("AAAA"))
-media = st.builds(named, links | files | contents, names)
+media = st.builds(with_name, links | files | contents, names)
 failures = st.builds(
     lambda kind, message, answer: kind(message, answer=answer), st.sampled_from(ERRORS), texts, st.none() | texts
 )
@@ -72,34 +75,34 @@ records = st.builds(
 )
 
 
-def facts(value: Any) -> Any:
-    """A value to compare by: media and errors are otherwise only equal to themselves."""
+def as_comparable(value: Any) -> Any:
+    """A value that compares by content: media and errors compare by identity."""
     if isinstance(value, Media):
-        kept = {
+        attributes = {
             name: getattr(value, name)
             for name in ("url", "path", "data", "text", "size", "name")
             if hasattr(value, name)
         }
-        return type(value).__name__, kept
+        return type(value).__name__, attributes
     if isinstance(value, aw.WatermarkError):
         return type(value).__name__, value.message, value.answer
     if isinstance(value, tuple):
-        return [facts(each) for each in value]
+        return [as_comparable(each) for each in value]
     if isinstance(value, Record | Snapshot | Session | Output):
-        return {each.name: facts(getattr(value, each.name)) for each in fields(type(value))}
+        return {each.name: as_comparable(getattr(value, each.name)) for each in fields(type(value))}
     return value
 
 
 @given(records)
-def test_every_record_comes_back_as_it_was(record: Record) -> None:
+def test_every_record_is_restored_unchanged(record: Record) -> None:
     data, parts = dump(record)
-    again = load(json.loads(json.dumps(data)), parts.__getitem__)
-    assert facts(again) == facts(record)
+    restored = load(json.loads(json.dumps(data)), parts.__getitem__)
+    assert as_comparable(restored) == as_comparable(record)
     assert bool(parts) == has_inline_media(record)
 
 
 @given(records)
-def test_no_content_stands_in_what_is_written(record: Record) -> None:
+def test_the_json_contains_no_media_content(record: Record) -> None:
     secret = Bytes(b"canary" * 4)
     data, parts = dump(
         Record("key", "kaze", Snapshot("t", Status.SUCCEEDED, outputs=(Output(secret), *record.snapshot.outputs)))
@@ -109,26 +112,27 @@ def test_no_content_stands_in_what_is_written(record: Record) -> None:
     assert all(len(name) == 32 and set(name) <= set("0123456789abcdef") for name in parts)
 
 
-def gone(name: str) -> Media:
+def missing_part(name: str) -> Media:
+    """A `load_part` that finds nothing."""
     raise KeyError(name)
 
 
-def dumped(snapshot: Snapshot) -> tuple[dict[str, Any], Mapping[str, Media]]:
+def dump_snapshot(snapshot: Snapshot) -> tuple[dict[str, Any], Mapping[str, Media]]:
     return dump(Record("key", "dewatermark", snapshot))
 
 
-def test_an_output_whose_part_is_gone_is_an_expired_result() -> None:
-    there = Output(aw.as_media("https://a.example/x.png"))
-    data, _ = dumped(Snapshot(None, Status.SUCCEEDED, outputs=(Output(Bytes(b"x")), there)))
-    first, second = load(data, gone).snapshot.outputs
+def test_an_output_whose_part_is_missing_becomes_an_expired_result() -> None:
+    linked = Output(aw.as_media("https://a.example/x.png"))
+    data, _ = dump_snapshot(Snapshot(None, Status.SUCCEEDED, outputs=(Output(Bytes(b"x")), linked)))
+    first, second = load(data, missing_part).snapshot.outputs
     assert isinstance(first.error, aw.ResultExpired)
-    assert facts(second) == facts(there)
+    assert as_comparable(second) == as_comparable(linked)
 
 
-def test_a_session_whose_mask_is_gone_is_not_refined_without_it() -> None:
+def test_a_session_whose_mask_is_missing_is_dropped() -> None:
     session = Session("session-1", Bytes(b"mask"), 1)
-    data, _ = dumped(Snapshot(None, Status.SUCCEEDED, session=session))
-    assert load(data, gone).snapshot.session is None
+    data, _ = dump_snapshot(Snapshot(None, Status.SUCCEEDED, session=session))
+    assert load(data, missing_part).snapshot.session is None
 
 
 def test_parts_of_two_jobs_never_share_a_name() -> None:
@@ -142,32 +146,33 @@ def test_parts_of_two_jobs_never_share_a_name() -> None:
     assert len({name for each in jobs for name in dump(evolve(each, snapshot=snapshot))[1]}) == 8
 
 
-def test_errors_of_a_kind_of_ones_own_come_back_as_the_next_above() -> None:
+def test_an_error_of_an_applications_own_class_is_restored_as_its_nearest_sdk_class() -> None:
     class Special(aw.TransferFailed):
         pass
 
-    data, _ = dumped(Snapshot(None, Status.SUCCEEDED, outputs=(Output(error=Special("so it was")),)))
-    error = load(data, gone).snapshot.outputs[0].error
+    data, _ = dump_snapshot(Snapshot(None, Status.SUCCEEDED, outputs=(Output(error=Special("the upload failed")),)))
+    error = load(data, missing_part).snapshot.outputs[0].error
     assert type(error) is aw.TransferFailed
-    assert error.message == "so it was"
+    assert error.message == "the upload failed"
 
 
-async def test_media_that_can_be_read_once_is_refused() -> None:
-    async def once() -> AsyncIterator[bytes]:
+async def test_media_that_can_be_read_only_once_is_refused() -> None:
+    async def read_once() -> AsyncIterator[bytes]:
         yield b"x"
 
     with pytest.raises(aw.StoreError, match="not Stream"):
-        dumped(Snapshot(None, Status.SUCCEEDED, outputs=(Output(aw.as_media(once())),)))
+        dump_snapshot(Snapshot(None, Status.SUCCEEDED, outputs=(Output(aw.as_media(read_once())),)))
 
 
-def test_facts_that_json_has_no_word_for_become_text() -> None:
+def test_details_of_types_that_json_lacks_become_text() -> None:
     snapshot = Snapshot(None, Status.RUNNING, details={"where": Path("/x"), "more": ({1: b"x"},)})
-    data, _ = dumped(snapshot)
-    assert load(json.loads(json.dumps(data)), gone).snapshot.details == {"where": "/x", "more": [{"1": "b'x'"}]}
+    data, _ = dump_snapshot(snapshot)
+    assert load(json.loads(json.dumps(data)), missing_part).snapshot.details == {"where": "/x", "more": [{"1": "b'x'"}]}
 
 
-def damaged(**changes: Any) -> dict[str, Any]:
-    data, _ = dumped(Snapshot("task-1", Status.SUCCEEDED, outputs=(Output(aw.as_media("https://a.example/x")),)))
+def make_data(**changes: Any) -> dict[str, Any]:
+    """A record's JSON with changed fields; `...` removes a field."""
+    data, _ = dump_snapshot(Snapshot("task-1", Status.SUCCEEDED, outputs=(Output(aw.as_media("https://a.example/x")),)))
     return {name: value for name, value in (data | changes).items() if value is not ...}
 
 
@@ -178,31 +183,31 @@ def damaged(**changes: Any) -> dict[str, Any]:
         [],
         "text",
         {},
-        damaged(v=...),
-        damaged(v=True),
-        damaged(v="1"),
-        damaged(key=...),
-        damaged(key=7),
-        damaged(version="3"),
-        damaged(created_at="now"),
-        damaged(snapshot=...),
-        damaged(snapshot={"status": "asleep"}),
-        damaged(snapshot={"status": "queued", "outputs": [{}]}),
-        damaged(snapshot={"status": "queued", "outputs": [{"media": {"size": 1}}]}),
-        damaged(snapshot={"status": "queued", "outputs": "all"}),
-        damaged(inputs=[1]),
+        make_data(v=...),
+        make_data(v=True),
+        make_data(v="1"),
+        make_data(key=...),
+        make_data(key=7),
+        make_data(version="3"),
+        make_data(created_at="now"),
+        make_data(snapshot=...),
+        make_data(snapshot={"status": "asleep"}),
+        make_data(snapshot={"status": "queued", "outputs": [{}]}),
+        make_data(snapshot={"status": "queued", "outputs": [{"media": {"size": 1}}]}),
+        make_data(snapshot={"status": "queued", "outputs": "all"}),
+        make_data(inputs=[1]),
     ],
 )
-def test_damage_is_told_as_such(data: Any) -> None:
+def test_damaged_data_raises_a_store_error(data: Any) -> None:
     with pytest.raises(aw.StoreError, match="damaged"):
-        load(data, gone)
+        load(data, missing_part)
 
 
-def test_a_newer_format_is_told_as_such() -> None:
+def test_a_newer_format_raises_a_store_error_that_says_so() -> None:
     with pytest.raises(aw.StoreError, match="newer version"):
-        load(damaged(v=2), gone)
+        load(make_data(v=2), missing_part)
 
 
-def test_every_field_of_a_record_is_written() -> None:
-    data, _ = dumped(Snapshot("task-1", Status.QUEUED))
+def test_every_field_of_a_record_is_in_the_json() -> None:
+    data, _ = dump_snapshot(Snapshot("task-1", Status.QUEUED))
     assert set(data) - {"v"} == set(asdict(Record("key", "kaze"), recurse=False))

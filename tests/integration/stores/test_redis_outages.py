@@ -1,4 +1,4 @@
-"""Redis goes away and comes back: nothing new is begun meanwhile, nothing under way is lost, everything reconnects."""
+"""Outages of Redis: nothing new is submitted meanwhile, no submitted job is lost, and everything reconnects."""
 
 from __future__ import annotations
 
@@ -12,97 +12,97 @@ from aiowatermark import Delivery, RedisStore, StoreError
 from aiowatermark.jobs import Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.redis.keys import digest
-from tests.support.redis_records import ACCOUNT, accepted, finished, record, until
-from tests.support.redis_server import RedisServer, lasting_server, own_server
+from tests.support.redis_records import ACCOUNT, accept, finish, make_record, wait_until
+from tests.support.redis_server import RedisServer, persistent_server, volatile_server
 
-__all__ = ["lasting_server", "own_server"]
+__all__ = ["persistent_server", "volatile_server"]
 
 LEASE = 0.3
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, logger="aiowatermark")
     return caplog
 
 
-def lines(said: pytest.LogCaptureFixture, level: int) -> list[str]:
-    """What the store said of its Redis."""
-    return [each.getMessage() for each in said.records if each.levelno == level and "Redis" in each.getMessage()]
+def redis_messages(logged: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """The messages of that level about the connection."""
+    return [each.getMessage() for each in logged.records if each.levelno == level and "Redis" in each.getMessage()]
 
 
-async def back(store: RedisStore) -> None:
-    """Wait until the store is in touch again."""
-    await until(lambda: not store._connection.disconnected)
+async def wait_connected(store: RedisStore) -> None:
+    """Wait until the outage has ended."""
+    await wait_until(lambda: not store._connection.disconnected)
 
 
-async def lost(store: RedisStore) -> None:
-    await until(lambda: store._connection.disconnected)
+async def wait_disconnected(store: RedisStore) -> None:
+    await wait_until(lambda: store._connection.disconnected)
 
 
-async def test_while_redis_is_gone_nothing_new_is_begun(own_server: RedisServer) -> None:
-    async with RedisStore(own_server.url, lease=LEASE) as store:
+async def test_during_an_outage_everything_before_a_paid_request_raises(volatile_server: RedisServer) -> None:
+    async with RedisStore(volatile_server.url, lease=LEASE) as store:
         uploading = Record("video", "kaze", Snapshot(None, Status.UPLOADING), account=ACCOUNT, created_at=1.0)
         await store.open(uploading)
-        own_server.kill()
-        with pytest.raises(StoreError, match="out of reach"):
-            await store.open(record("new"))
-        with pytest.raises(StoreError, match="out of reach"):
+        volatile_server.kill()
+        with pytest.raises(StoreError, match="is unavailable"):
+            await store.open(make_record("new"))
+        with pytest.raises(StoreError, match="is unavailable"):
             await store.put(uploading.advance(Snapshot("task-1", Status.UPLOADING)))
-        with pytest.raises(StoreError, match="out of reach"):
+        with pytest.raises(StoreError, match="is unavailable"):
             await store.put(uploading.advance(Snapshot("task-1", Status.IN_DOUBT)))
-        with pytest.raises(StoreError, match="out of reach"):
+        with pytest.raises(StoreError, match="is unavailable"):
             await store.coordinator.acquire(ACCOUNT, 100.0, new=True)
-        with pytest.raises(StoreError, match="out of reach"):
+        with pytest.raises(StoreError, match="is unavailable"):
             await store.coordinator.acquire(ACCOUNT, None, new=True)
-        with pytest.raises(StoreError, match="out of reach"):
+        with pytest.raises(StoreError, match="is unavailable"):
             async with store.coordinator.slot(ACCOUNT, 4):
                 pass
-        with pytest.raises(StoreError, match="out of reach"):
+        with pytest.raises(StoreError, match="is unavailable"):
             await store.coordinator.forward("c" * 32, Delivery(b""))
-        with pytest.raises(StoreError, match="out of reach"):
+        with pytest.raises(StoreError, match="is unavailable"):
             await store.coordinator.claim(uploading)
         assert [each.key async for each in store.coordinator.orphans(ACCOUNT)] == []
-        own_server.start()
-        await back(store)
-        assert await store.open(record("new")) is None
+        volatile_server.start()
+        await wait_connected(store)
+        assert await store.open(make_record("new")) is None
 
 
-async def test_news_of_jobs_under_way_are_written_when_it_is_back(lasting_server: RedisServer) -> None:
-    async with RedisStore(lasting_server.url, lease=LEASE) as store, RedisStore(lasting_server.url) as other:
-        taken, done = record("taken"), record("done", callback="c" * 32)
-        await store.open(taken)
+async def test_records_of_submitted_jobs_are_written_after_the_outage(persistent_server: RedisServer) -> None:
+    async with RedisStore(persistent_server.url, lease=LEASE) as store, RedisStore(persistent_server.url) as other:
+        running, done = make_record("running"), make_record("done", callback="c" * 32)
+        await store.open(running)
         await store.open(done)
-        lasting_server.kill()
-        taken = accepted(taken)
-        assert await store.put(taken) is taken
-        queued = await store.put(accepted(done))
-        ended = finished(queued, Output(Bytes(b"picture")))
+        persistent_server.kill()
+        running = accept(running)
+        assert await store.put(running) is running
+        queued = await store.put(accept(done))
+        ended = finish(queued, Output(Bytes(b"image")))
         assert await store.put(ended) is ended
         assert await store.put(queued) is ended
-        assert await store.get("taken") is taken
-        lasting_server.start()
-        await back(store)
-        known = await other.get("taken")
+        assert await store.get("running") is running
+        persistent_server.start()
+        await wait_connected(store)
+        known = await other.get("running")
         assert known is not None
         assert known.snapshot.task_id == "task-1"
         known = await other.by_callback("c" * 32)
         assert known is not None
         assert isinstance(known.snapshot.outputs[0].media, Bytes)
-        assert [each.key async for each in other.unfinished()] == ["taken"]
+        assert [each.key async for each in other.unfinished()] == ["running"]
 
 
-async def test_a_redis_that_forgot_everything_is_told_what_is_under_way(own_server: RedisServer) -> None:
-    async with RedisStore(own_server.url, lease=LEASE) as store:
+async def test_a_redis_that_lost_its_data_gets_the_unfinished_jobs_again(volatile_server: RedisServer) -> None:
+    async with RedisStore(volatile_server.url, lease=LEASE) as store:
         for number in range(120):
-            await store.open(record(f"job-{number}", callback=f"{number:032}"))
-        await store.put(accepted(record("job-7", callback=f"{7:032}")))
-        await store.put(finished(record("job-8")))
-        own_server.kill()
-        own_server.start()
+            await store.open(make_record(f"job-{number}", callback=f"{number:032}"))
+        await store.put(accept(make_record("job-7", callback=f"{7:032}")))
+        await store.put(finish(make_record("job-8")))
+        volatile_server.kill()
+        volatile_server.start()
         await asyncio.sleep(LEASE)
-        await back(store)
-        async with RedisStore(own_server.url, lease=LEASE) as other:
+        await wait_connected(store)
+        async with RedisStore(volatile_server.url, lease=LEASE) as other:
             found: set[str] = set()
             async with asyncio.timeout(3):
                 while len(found) < 119:
@@ -114,181 +114,181 @@ async def test_a_redis_that_forgot_everything_is_told_what_is_under_way(own_serv
             assert not await other.coordinator.claim(known)
 
 
-async def test_looks_at_jobs_go_on_at_a_pace_of_our_own(own_server: RedisServer) -> None:
-    async with RedisStore(own_server.url, lease=LEASE) as store:
+async def test_during_an_outage_polls_continue_at_a_local_rate_limit(volatile_server: RedisServer) -> None:
+    async with RedisStore(volatile_server.url, lease=LEASE) as store:
         await store.coordinator.acquire(ACCOUNT, 50.0, new=True)
-        own_server.kill()
+        volatile_server.kill()
         before = time.monotonic()
         for _ in range(6):
             await store.coordinator.acquire(ACCOUNT, 50.0, new=False)
         assert 0.09 <= time.monotonic() - before < 1.0
 
 
-async def test_a_redis_that_says_nothing_blocks_nobody_for_ever(own_server: RedisServer) -> None:
-    async with RedisStore(f"{own_server.url}?socket_timeout=0.3", lease=LEASE) as store:
-        mine = record()
-        await store.open(mine)
-        with own_server.frozen():
+async def test_a_redis_that_never_replies_blocks_no_call_beyond_the_timeout(volatile_server: RedisServer) -> None:
+    async with RedisStore(f"{volatile_server.url}?socket_timeout=0.3", lease=LEASE) as store:
+        record = make_record()
+        await store.open(record)
+        with volatile_server.frozen():
             before = time.monotonic()
             await store.coordinator.acquire(ACCOUNT, 1000.0, new=False)
-            mine = accepted(mine)
-            assert await store.put(mine) is mine
-            with pytest.raises(StoreError, match="out of reach"):
-                await store.open(record("new"))
+            record = accept(record)
+            assert await store.put(record) is record
+            with pytest.raises(StoreError, match="is unavailable"):
+                await store.open(make_record("new"))
             assert time.monotonic() - before < 2.0
-        await back(store)
+        await wait_connected(store)
         assert [each.key async for each in store.unfinished()] == ["job-1"]
         known = await store.get("job-1")
         assert known is not None
         assert known.snapshot.task_id == "task-1"
 
 
-async def test_an_opening_without_an_answer_is_taken_back(own_server: RedisServer) -> None:
-    async with RedisStore(f"{own_server.url}?socket_timeout=0.3", lease=LEASE) as store:
-        with own_server.frozen(), pytest.raises(StoreError, match="out of reach"):
-            await store.open(record("never", callback="c" * 32))
-        await back(store)
+async def test_an_open_without_a_reply_is_undone(volatile_server: RedisServer) -> None:
+    async with RedisStore(f"{volatile_server.url}?socket_timeout=0.3", lease=LEASE) as store:
+        with volatile_server.frozen(), pytest.raises(StoreError, match="is unavailable"):
+            await store.open(make_record("never", callback="c" * 32))
+        await wait_connected(store)
         assert await store.get("never") is None
         assert [each.key async for each in store.unfinished()] == []
-        assert await store.open(record("never")) is None
+        assert await store.open(make_record("never")) is None
 
 
-async def test_what_is_forgotten_meanwhile_is_gone_when_it_is_back(lasting_server: RedisServer) -> None:
-    async with RedisStore(lasting_server.url, lease=LEASE) as store:
-        await store.open(record("refused", callback="c" * 32))
-        lasting_server.kill()
-        await lost(store)
-        await store.forget("refused")
-        lasting_server.start()
-        await back(store)
-        assert await store.get("refused") is None
+async def test_a_record_forgotten_during_an_outage_is_deleted_after_it(persistent_server: RedisServer) -> None:
+    async with RedisStore(persistent_server.url, lease=LEASE) as store:
+        await store.open(make_record("rejected", callback="c" * 32))
+        persistent_server.kill()
+        await wait_disconnected(store)
+        await store.forget("rejected")
+        persistent_server.start()
+        await wait_connected(store)
+        assert await store.get("rejected") is None
         assert await store.by_callback("c" * 32) is None
         assert [each.key async for each in store.unfinished()] == []
 
 
-async def test_bells_and_permits_come_back(own_server: RedisServer) -> None:
-    async with RedisStore(own_server.url, lease=LEASE) as one, RedisStore(own_server.url, lease=LEASE) as two:
-        rung: list[bytes] = []
-        one.coordinator.subscribe(lambda _, delivery: rung.append(delivery.body))
+async def test_forwarded_callbacks_and_slots_work_again_after_an_outage(volatile_server: RedisServer) -> None:
+    async with RedisStore(volatile_server.url, lease=LEASE) as one, RedisStore(volatile_server.url, lease=LEASE) as two:
+        received: list[bytes] = []
+        one.coordinator.subscribe(lambda _, delivery: received.append(delivery.body))
         async with one.coordinator.slot(ACCOUNT, 2), two.coordinator.slot(ACCOUNT, 2):
-            await one.open(record(callback="c" * 32))
-            own_server.kill()
-            await asyncio.gather(lost(one), lost(two))
-            own_server.start()
-            await asyncio.gather(back(one), back(two))
-            third = asyncio.create_task(passed(two))
+            await one.open(make_record(callback="c" * 32))
+            volatile_server.kill()
+            await asyncio.gather(wait_disconnected(one), wait_disconnected(two))
+            volatile_server.start()
+            await asyncio.gather(wait_connected(one), wait_connected(two))
+            third = asyncio.create_task(use_slot(two))
             await asyncio.sleep(0.3)
-            assert not third.done()  # the two that are in use were told again
+            assert not third.done()  # the two slots in use were reported again
         await asyncio.wait_for(third, 2.0)
         async with asyncio.timeout(5):
-            while not rung:
+            while not received:
                 await two.coordinator.forward("c" * 32, Delivery(b"1"))
                 await asyncio.sleep(0.02)
 
 
-async def passed(store: RedisStore) -> None:
+async def use_slot(store: RedisStore) -> None:
     async with store.coordinator.slot(ACCOUNT, 2):
         pass
 
 
-async def test_after_a_break_nobody_is_declared_dead_at_once(lasting_server: RedisServer) -> None:
-    url = lasting_server.url
+async def test_right_after_an_outage_no_living_replica_loses_its_jobs(persistent_server: RedisServer) -> None:
+    url = persistent_server.url
     async with RedisStore(url, lease=LEASE) as first, RedisStore(url, lease=LEASE) as second:
-        await first.open(record())
-        lasting_server.kill()
-        await asyncio.gather(lost(first), lost(second))
+        await first.open(make_record())
+        persistent_server.kill()
+        await asyncio.gather(wait_disconnected(first), wait_disconnected(second))
         await asyncio.sleep(LEASE)
-        lasting_server.start()
-        await back(second)
-        until_then = time.monotonic() + 3 * LEASE
-        while time.monotonic() < until_then:
+        persistent_server.start()
+        await wait_connected(second)
+        deadline = time.monotonic() + 3 * LEASE
+        while time.monotonic() < deadline:
             assert [each.key async for each in second.coordinator.orphans(ACCOUNT)] == []
             await asyncio.sleep(0.02)
 
 
-async def test_it_is_said_once_that_redis_is_lost_and_once_that_it_is_back(
-    own_server: RedisServer, said: pytest.LogCaptureFixture
+async def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
+    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
 ) -> None:
-    url = own_server.url.replace("unix://", "unix://:canary@")
-    own_server.options += ["--requirepass", "canary"]
-    own_server.kill()
-    own_server.start()
+    url = volatile_server.url.replace("unix://", "unix://:canary@")
+    volatile_server.options += ["--requirepass", "canary"]
+    volatile_server.kill()
+    volatile_server.start()
     async with RedisStore(url, lease=LEASE) as store:
-        await store.open(record())
-        own_server.kill()
+        await store.open(make_record())
+        volatile_server.kill()
         for _ in range(3):
-            await store.put(accepted(record()))
+            await store.put(accept(make_record()))
         await asyncio.sleep(2 * LEASE)
-        own_server.start()
-        await back(store)
-    assert len(lines(said, logging.WARNING)) == 1
-    assert len(lines(said, logging.INFO)) == 1
-    assert "canary" not in said.text
+        volatile_server.start()
+        await wait_connected(store)
+    assert len(redis_messages(logged, logging.WARNING)) == 1
+    assert len(redis_messages(logged, logging.INFO)) == 1
+    assert "canary" not in logged.text
 
 
-async def test_closing_meanwhile_tells_the_tokens_of_what_could_not_be_written(
-    own_server: RedisServer, said: pytest.LogCaptureFixture
+async def test_closing_during_an_outage_logs_the_tokens_of_unwritten_jobs(
+    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
 ) -> None:
-    async with RedisStore(own_server.url, lease=LEASE) as store:
-        await store.open(record())
-        own_server.kill()
-        mine = await store.put(accepted(record()))
-    assert mine.token in said.text
-    own_server.start()
-    async with store:  # the same store, opened again, still knows
-        await until(lambda: not store._membership.backlog.unwritten)
+    async with RedisStore(volatile_server.url, lease=LEASE) as store:
+        await store.open(make_record())
+        volatile_server.kill()
+        record = await store.put(accept(make_record()))
+    assert record.token in logged.text
+    volatile_server.start()
+    async with store:  # the same store, opened again, still holds the unwritten record
+        await wait_until(lambda: not store._membership.backlog.unwritten)
         assert (await store.get("job-1")) is not None
 
 
-async def test_a_redis_that_may_not_write_is_as_good_as_gone(
-    own_server: RedisServer, said: pytest.LogCaptureFixture
+async def test_a_redis_that_cannot_write_counts_as_unavailable(
+    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
 ) -> None:
-    async with RedisStore(own_server.url, lease=LEASE) as store:
-        await store.open(record())
-        own_server.ask("CONFIG SET maxmemory 1")
-        with pytest.raises(StoreError, match="out of reach"):
-            await store.open(record("new"))
-        mine = accepted(record())
-        assert await store.put(mine) is mine
-        own_server.ask("CONFIG SET maxmemory 0")
-        await back(store)
-        async with RedisStore(own_server.url) as other:
+    async with RedisStore(volatile_server.url, lease=LEASE) as store:
+        await store.open(make_record())
+        volatile_server.execute("CONFIG SET maxmemory 1")
+        with pytest.raises(StoreError, match="is unavailable"):
+            await store.open(make_record("new"))
+        record = accept(make_record())
+        assert await store.put(record) is record
+        volatile_server.execute("CONFIG SET maxmemory 0")
+        await wait_connected(store)
+        async with RedisStore(volatile_server.url) as other:
             known = await other.get("job-1")
             assert known is not None
             assert known.snapshot.task_id == "task-1"
 
 
-async def test_a_connection_that_was_cut_while_it_idled_is_noticed_by_nobody(
-    own_server: RedisServer, said: pytest.LogCaptureFixture
+async def test_an_idle_connection_that_was_cut_is_replaced_without_a_warning(
+    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
 ) -> None:
-    async with RedisStore(own_server.url) as store:
+    async with RedisStore(volatile_server.url) as store:
         for number in range(10):
-            own_server.ask("CLIENT KILL TYPE normal")
-            assert await store.open(record(f"job-{number}")) is None
-    assert lines(said, logging.WARNING) == []
+            volatile_server.execute("CLIENT KILL TYPE normal")
+            assert await store.open(make_record(f"job-{number}")) is None
+    assert redis_messages(logged, logging.WARNING) == []
 
 
-async def test_a_record_that_redis_refuses_keeps_no_other_from_being_written(
-    lasting_server: RedisServer, said: pytest.LogCaptureFixture
+async def test_a_record_that_redis_refuses_blocks_no_other(
+    persistent_server: RedisServer, logged: pytest.LogCaptureFixture
 ) -> None:
-    async with RedisStore(lasting_server.url, lease=LEASE) as store, RedisStore(lasting_server.url) as other:
+    async with RedisStore(persistent_server.url, lease=LEASE) as store, RedisStore(persistent_server.url) as other:
         for key in ("bad", "good"):
-            await store.open(record(key))
-        await lost_news(store, lasting_server)
+            await store.open(make_record(key))
+        await refuse_one_of_two_writes(store, persistent_server)
         known = await other.get("good")
         assert known is not None
         assert known.snapshot.task_id == "task-1"
-        assert any("bad" in each.getMessage() for each in said.records)
+        assert any("bad" in each.getMessage() for each in logged.records)
 
 
-async def lost_news(store: RedisStore, server: RedisServer) -> None:
-    """News of two jobs from an outage, of which one meets a key of another kind."""
+async def refuse_one_of_two_writes(store: RedisStore, server: RedisServer) -> None:
+    """Let the backlog write two jobs after an outage, one of them to a key of the wrong type."""
     server.kill()
     for key in ("bad", "good"):
-        await store.put(accepted(record(key)))
+        await store.put(accept(make_record(key)))
     server.start()
-    name, *_ = store._keys.job(digest("bad"))
-    server.ask(f'DEL "{name}"')
-    server.ask(f'SET "{name}" nonsense')
-    await until(lambda: "good" not in store._membership.backlog.unwritten)
-    await back(store)
+    record_key, *_ = store._keys.job(digest("bad"))
+    server.execute(f'DEL "{record_key}"')
+    server.execute(f'SET "{record_key}" nonsense')
+    await wait_until(lambda: "good" not in store._membership.backlog.unwritten)
+    await wait_connected(store)

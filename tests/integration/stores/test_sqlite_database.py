@@ -1,4 +1,4 @@
-"""Many changes at once: one statement where all are news, one by one where they meet, and always all or nothing."""
+"""Batches of changes: one statement if all are inserts or newer versions, else one by one; always all or nothing."""
 
 from __future__ import annotations
 
@@ -16,99 +16,112 @@ from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.stores.sqlite.database import Change, ChangeKind, ChangeResult, Database, RecordRow
 
 
-def row(key: str, version: int = 0, ended: float | None = None, data: str | None = None) -> RecordRow:
+def make_row(key: str, version: int = 0, ended: float | None = None, data: str | None = None) -> RecordRow:
     return RecordRow(key, None, version, ended, "", data or f"{key} {version}")
 
 
-def opening(key: str, version: int = 0, **rest: Any) -> Change:
-    return Change(ChangeKind.OPEN, key, row(key, version, **rest))
+def open_change(key: str, version: int = 0, **rest: Any) -> Change:
+    return Change(ChangeKind.OPEN, key, make_row(key, version, **rest))
 
 
-def news(key: str, version: int, **rest: Any) -> Change:
-    return Change(ChangeKind.PUT, key, row(key, version, **rest))
+def put_change(key: str, version: int, **rest: Any) -> Change:
+    return Change(ChangeKind.PUT, key, make_row(key, version, **rest))
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path) -> Iterator[Database]:
     """An open file."""
     opened = Database.open(tmp_path / "jobs.db", 1.0)
     yield opened
     opened.close()
 
 
-def statements(table: Database) -> list[str]:
-    said: list[str] = []
-    table.connection.set_trace_callback(said.append)
-    return said
+def trace_statements(database: Database) -> list[str]:
+    statements: list[str] = []
+    database.connection.set_trace_callback(statements.append)
+    return statements
 
 
-@pytest.mark.parametrize("many", [1, 2, 3, 7, 8, 100, 513])
-def test_what_is_all_news_takes_one_statement(table: Database, many: int) -> None:
-    said = statements(table)
-    assert table.apply([opening(f"key {number}") for number in range(many)]) == [None] * many
-    assert table.apply([news(f"key {number}", 1) for number in range(many)]) == [None] * many
-    assert len(said) == 2
-    assert [table.by_key(f"key {number}") for number in range(many)] == [f"key {number} 1" for number in range(many)]
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 100, 513])
+def test_a_batch_of_inserts_or_of_newer_versions_takes_one_statement(database: Database, count: int) -> None:
+    statements = trace_statements(database)
+    assert database.apply([open_change(f"key {number}") for number in range(count)]) == [None] * count
+    assert database.apply([put_change(f"key {number}", 1) for number in range(count)]) == [None] * count
+    assert len(statements) == 2
+    assert [database.by_key(f"key {number}") for number in range(count)] == [
+        f"key {number} 1" for number in range(count)
+    ]
 
 
-def test_a_known_key_among_new_ones_is_told_and_the_others_are_taken(table: Database) -> None:
-    table.apply([opening("known")])
-    outcomes = table.apply([opening("a"), opening("known", data="another's"), opening("b"), news("c", 3)])
-    assert outcomes == [None, "known 0", None, None]
-    assert [table.by_key(key) for key in ("a", "known", "b", "c")] == ["a 0", "known 0", "b 0", "c 3"]
+def test_a_known_key_in_a_batch_is_returned_and_the_others_are_inserted(database: Database) -> None:
+    database.apply([open_change("known")])
+    results = database.apply(
+        [open_change("a"), open_change("known", data="another's"), open_change("b"), put_change("c", 3)]
+    )
+    assert results == [None, "known 0", None, None]
+    assert [database.by_key(key) for key in ("a", "known", "b", "c")] == ["a 0", "known 0", "b 0", "c 3"]
 
 
-def test_old_news_and_news_of_what_has_ended_are_told_what_stands(table: Database) -> None:
-    table.apply([news("late", 5), news("ended", 2, ended=1.0)])
-    assert table.apply([news("late", 4), news("ended", 9), news("new", 1)]) == ["late 5", "ended 2", None]
-    assert table.by_key("new") == "new 1"
+def test_an_old_version_and_an_update_of_a_terminal_row_return_the_stored_data(database: Database) -> None:
+    database.apply([put_change("late", 5), put_change("ended", 2, ended=1.0)])
+    assert database.apply([put_change("late", 4), put_change("ended", 9), put_change("new", 1)]) == [
+        "late 5",
+        "ended 2",
+        None,
+    ]
+    assert database.by_key("new") == "new 1"
 
 
-def test_an_opening_of_a_later_version_never_replaces_what_is_known(table: Database) -> None:
-    table.apply([opening("known")])
-    assert table.apply([opening("known", 7), opening("other", 7)]) == ["known 0", None]
-    assert table.by_key("known") == "known 0"
+def test_an_open_of_a_later_version_never_replaces_a_row(database: Database) -> None:
+    database.apply([open_change("known")])
+    assert database.apply([open_change("known", 7), open_change("other", 7)]) == ["known 0", None]
+    assert database.by_key("known") == "known 0"
 
 
-def test_two_changes_of_one_key_happen_in_their_order(table: Database) -> None:
-    assert table.apply([opening("a"), news("a", 1), opening("a"), news("a", 1)]) == [None, None, "a 1", "a 1"]
-    assert table.apply([Change(ChangeKind.FORGET, "a"), opening("a")]) == ["", None]
+def test_changes_of_one_key_are_made_in_their_order(database: Database) -> None:
+    assert database.apply([open_change("a"), put_change("a", 1), open_change("a"), put_change("a", 1)]) == [
+        None,
+        None,
+        "a 1",
+        "a 1",
+    ]
+    assert database.apply([Change(ChangeKind.FORGET, "a"), open_change("a")]) == ["", None]
 
 
-def test_more_rows_than_this_sqlite_takes_values_are_taken_one_by_one(table: Database) -> None:
-    table.max_batch = 4
-    assert table.apply([opening(f"key {number}") for number in range(9)]) == [None] * 9
+def test_a_batch_above_the_limit_of_parameters_is_written_one_by_one(database: Database) -> None:
+    database.max_batch = 4
+    assert database.apply([open_change(f"key {number}") for number in range(9)]) == [None] * 9
 
 
-def test_a_batch_that_fails_leaves_nothing_of_itself(table: Database) -> None:
-    spoiled = Change(ChangeKind.OPEN, "spoiled", row("spoiled")._replace(data=object()))  # type: ignore[arg-type]
+def test_a_batch_that_fails_writes_nothing(database: Database) -> None:
+    invalid = Change(ChangeKind.OPEN, "invalid", make_row("invalid")._replace(data=object()))  # type: ignore[arg-type]
     with pytest.raises((StoreError, sqlite3.Error)):
-        table.apply([opening("a"), spoiled])
-    assert table.by_key("a") is None
+        database.apply([open_change("a"), invalid])
+    assert database.by_key("a") is None
 
 
-async def test_a_busy_store_gathers_and_a_lone_write_does_not_wait(
+async def test_a_busy_store_gathers_calls_and_a_lone_write_does_not_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    change = Database.apply
+    apply = Database.apply
 
-    def counted(self: Database, changes: Sequence[Change]) -> list[ChangeResult]:
+    def count_changes(self: Database, changes: Sequence[Change]) -> list[ChangeResult]:
         batches.append(len(changes))
-        return change(self, changes)
+        return apply(self, changes)
 
-    pauses: list[float] = []
+    delays: list[float] = []
     loop = asyncio.get_running_loop()
     call_later = loop.call_later
 
-    def noted(delay: float, *rest: Any) -> asyncio.TimerHandle:
-        pauses.append(delay)
+    def note_delay(delay: float, *rest: Any) -> asyncio.TimerHandle:
+        delays.append(delay)
         return call_later(delay, *rest)
 
-    monkeypatch.setattr(Database, "apply", counted)
-    monkeypatch.setattr(loop, "call_later", noted)
+    monkeypatch.setattr(Database, "apply", count_changes)
+    monkeypatch.setattr(loop, "call_later", note_delay)
 
-    async def life(store: aw.SQLiteStore, number: int) -> None:
+    async def run_job(store: aw.SQLiteStore, number: int) -> None:
         record = Record(f"key {number}", "kaze")
         assert await store.open(record) is None
         for status in (Status.QUEUED, Status.SUCCEEDED):
@@ -116,11 +129,11 @@ async def test_a_busy_store_gathers_and_a_lone_write_does_not_wait(
             assert await store.put(record) is record
 
     async with aw.SQLiteStore(tmp_path / "jobs.db") as store:
-        await life(store, -1)
+        await run_job(store, -1)
         assert batches == [1, 1, 1]
-        assert pauses == []
+        assert delays == []
         batches.clear()
-        await asyncio.gather(*(life(store, number) for number in range(40)))
+        await asyncio.gather(*(run_job(store, number) for number in range(40)))
     assert sum(batches) == 120
     assert len(batches) <= 9
-    assert pauses
+    assert delays

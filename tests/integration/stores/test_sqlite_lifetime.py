@@ -1,4 +1,4 @@
-"""The store in a file over time: results in files, old jobs, opening and closing."""
+"""SQLiteStore over time: result files, expiry, opening and closing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.jobs import Output, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
-from aiowatermark.stores.sqlite import worker as sqlite_thread
+from aiowatermark.stores.sqlite import worker
 
-from .conftest import finished, kept, queued, read, record, refused
+from .conftest import accept, assert_open_fails, finish, list_blobs, make_record, read
 
 CANARY = b"canary-content"
 
@@ -27,116 +27,116 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
 
 
-# results in files
+# result files
 
 
-async def test_no_content_stands_in_the_database_and_no_key_in_a_files_name(path: Path) -> None:
+async def test_the_database_contains_no_media_and_file_names_contain_no_key(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await store.open(mine := record("canary-order"))
-        await store.put(finished(mine, Bytes(CANARY)))
+        await store.open(record := make_record("canary-order"))
+        await store.put(finish(record, Bytes(CANARY)))
         assert all(CANARY not in file.read_bytes() for file in path.parent.iterdir() if file.is_file())
-    (file,) = kept(path)
+    (file,) = list_blobs(path)
     assert file.read_bytes() == CANARY
     assert "canary" not in file.name
     assert not {stat.st_mode & 0o077 for stat in (path.stat(), file.parent.stat())} - {0}
 
 
-async def test_results_go_with_their_record(path: Path) -> None:
+async def test_result_files_are_removed_with_their_record(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
         for key in ("order-1", "order-2"):
-            await store.open(mine := record(key))
-            await store.put(finished(mine, Bytes(CANARY), Bytes(b"more")))
-        assert len(kept(path)) == 4
+            await store.open(record := make_record(key))
+            await store.put(finish(record, Bytes(CANARY), Bytes(b"more")))
+        assert len(list_blobs(path)) == 4
         await store.forget("order-1")
-        assert len(kept(path)) == 2
+        assert len(list_blobs(path)) == 2
         known = await store.get("order-2")
         assert known is not None
         assert await read(known.snapshot.outputs[0].media) == CANARY
 
 
-async def test_a_result_whose_file_is_gone_has_expired_and_the_record_is_there(path: Path) -> None:
+async def test_a_result_whose_file_is_missing_has_expired_and_the_record_remains(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await store.open(mine := record())
-        await store.put(finished(mine, Bytes(CANARY), aw.as_media("https://results.example/a.jpg")))
-        kept(path)[0].unlink()
+        await store.open(record := make_record())
+        await store.put(finish(record, Bytes(CANARY), aw.as_media("https://results.example/a.jpg")))
+        list_blobs(path)[0].unlink()
         known = await store.get("order-1")
         assert known is not None
-        gone, there = known.snapshot.outputs
-        assert isinstance(gone.error, aw.ResultExpired)
-        assert there.media is not None
+        missing, linked = known.snapshot.outputs
+        assert isinstance(missing.error, aw.ResultExpired)
+        assert linked.media is not None
 
 
-async def test_what_is_no_base64_costs_the_output_and_not_the_record(path: Path) -> None:
+async def test_invalid_base64_loses_the_output_but_not_the_record(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await store.open(mine := record())
-        await store.put(finished(mine, Base64Text("*not base64*")))
+        await store.open(record := make_record())
+        await store.put(finish(record, Base64Text("*not base64*")))
         known = await store.get("order-1")
         assert known is not None
         assert isinstance(known.snapshot.outputs[0].error, aw.ResultExpired)
-    assert kept(path) == []
+    assert list_blobs(path) == []
 
 
-async def test_files_that_came_before_the_end_stay_until_the_record_goes(path: Path) -> None:
+async def test_files_of_an_earlier_version_stay_until_the_record_is_deleted(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await store.open(mine := record())
-        early = mine.advance(Snapshot("task-1", Status.RUNNING, outputs=(Output(Bytes(CANARY)),)))
+        await store.open(record := make_record())
+        early = record.advance(Snapshot("task-1", Status.RUNNING, outputs=(Output(Bytes(CANARY)),)))
         await store.put(early)
         known = await store.get("order-1")
         assert known is not None
-        await store.put(finished(known, *(output.media for output in known.snapshot.outputs if output.media)))
+        await store.put(finish(known, *(output.media for output in known.snapshot.outputs if output.media)))
         known = await store.get("order-1")
         assert known is not None
         assert await read(known.snapshot.outputs[0].media) == CANARY
         await store.forget("order-1")
-    assert kept(path) == []
+    assert list_blobs(path) == []
 
 
-async def test_files_a_crash_left_are_swept_once_they_are_nobodys(path: Path) -> None:
+async def test_files_without_a_record_are_removed_when_they_are_an_hour_old(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await store.open(mine := record())
-        await store.put(finished(mine, Bytes(CANARY)))
-    (spoken_of,) = kept(path)
-    old, part, young, foreign = (spoken_of.with_name(n) for n in ("a" * 32, f".{'b' * 32}.12345678", "c" * 32, "notes"))
-    for file in (old, part, young, foreign):
+        await store.open(record := make_record())
+        await store.put(finish(record, Bytes(CANARY)))
+    (referenced,) = list_blobs(path)
+    old, temporary, young, foreign = (
+        referenced.with_name(name) for name in ("a" * 32, f".{'b' * 32}.12345678", "c" * 32, "notes")
+    )
+    for file in (old, temporary, young, foreign):
         file.touch()
-    for file in (spoken_of, old, part, foreign):
+    for file in (referenced, old, temporary, foreign):
         os.utime(file, (1, 1))
     async with aw.SQLiteStore(path):
         pass
-    assert kept(path) == sorted([spoken_of, young, foreign])
+    assert list_blobs(path) == sorted([referenced, young, foreign])
 
 
-# time
+# expiry
 
 
-async def test_finished_jobs_are_removed_when_they_are_old_and_unfinished_ones_never(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_finished_jobs_expire_and_unfinished_ones_never_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with aw.SQLiteStore(path) as store:
         for number in range(2500):
-            await store.put(record(f"order-{number}").advance(Snapshot("t", Status.FAILED)))
-        await store.put(finished(record("with-content"), Bytes(CANARY)))
-        await store.open(record("waiting"))
+            await store.put(make_record(f"order-{number}").advance(Snapshot("t", Status.FAILED)))
+        await store.put(finish(make_record("with-media"), Bytes(CANARY)))
+        await store.open(make_record("unfinished"))
     month = 30 * 86400
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + month - 60)
     async with aw.SQLiteStore(path) as store:
         assert await store.get("order-1") is not None
-        assert len(kept(path)) == 1
+        assert len(list_blobs(path)) == 1
     monkeypatch.setattr(time, "time", lambda: now + month + 60)
     async with aw.SQLiteStore(path) as store:
-        assert [each.key async for each in store.unfinished()] == ["waiting"]
+        assert [each.key async for each in store.unfinished()] == ["unfinished"]
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT count(*) FROM records").fetchone() == (1,)
     other.close()
-    assert kept(path) == []
+    assert list_blobs(path) == []
 
 
-async def test_a_store_that_stays_open_tidies_up_now_and_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_thread, "_EXPIRE_INTERVAL", 0.0)
+async def test_a_store_that_stays_open_removes_expired_jobs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_EXPIRE_INTERVAL", 0.0)
     async with aw.SQLiteStore(path, keep=0.0) as store:
-        await store.put(finished(record("order-1")))
-        await store.open(record("order-2"))
+        await store.put(finish(make_record("order-1")))
+        await store.open(make_record("order-2"))
         assert await store.get("order-1") is None
         assert await store.get("order-2") is not None
 
@@ -144,11 +144,11 @@ async def test_a_store_that_stays_open_tidies_up_now_and_then(path: Path, monkey
 # opening and closing
 
 
-async def test_a_closed_store_says_so(path: Path) -> None:
+async def test_every_call_on_a_closed_store_raises(path: Path) -> None:
     store = aw.SQLiteStore(path)
     calls: list[Callable[[], Any]] = [
-        lambda: store.open(record()),
-        lambda: store.put(record()),
+        lambda: store.open(make_record()),
+        lambda: store.put(make_record()),
         lambda: store.get("order-1"),
         lambda: store.forget("order-1"),
         lambda: anext(aiter(store.unfinished())),
@@ -158,20 +158,20 @@ async def test_a_closed_store_says_so(path: Path) -> None:
             await call()
 
 
-async def test_it_is_open_until_the_last_of_many_that_opened_it_at_once_has_left(path: Path) -> None:
+async def test_a_store_opened_concurrently_stays_open_until_its_last_user_closes_it(path: Path) -> None:
     store = aw.SQLiteStore(path)
     await asyncio.gather(*(store.__aenter__() for _ in range(5)))
     for _ in range(4):
         await store.__aexit__()
-        await store.put(record())
+        await store.put(make_record())
     await store.__aexit__()
     with pytest.raises(aw.StoreError, match="is closed"):
         await store.get("order-1")
 
 
-async def test_closing_writes_what_was_asked_for_before(path: Path) -> None:
+async def test_closing_completes_the_calls_made_before(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        writing = [asyncio.ensure_future(store.open(record(f"order-{number}"))) for number in range(3000)]
+        writing = [asyncio.ensure_future(store.open(make_record(f"order-{number}"))) for number in range(3000)]
         await asyncio.sleep(0)
     assert await asyncio.gather(*writing) == [None] * 3000
     assert [file.name for file in path.parent.iterdir()] == ["jobs.db"]
@@ -179,7 +179,7 @@ async def test_closing_writes_what_was_asked_for_before(path: Path) -> None:
         assert len([each async for each in store.unfinished()]) == 3000
 
 
-async def test_opening_that_is_cancelled_leaves_a_store_that_opens_again(path: Path) -> None:
+async def test_a_store_whose_opening_was_cancelled_opens_again(path: Path) -> None:
     store = aw.SQLiteStore(path)
     opening = asyncio.ensure_future(store.__aenter__())
     await asyncio.sleep(0)
@@ -187,36 +187,36 @@ async def test_opening_that_is_cancelled_leaves_a_store_that_opens_again(path: P
     with pytest.raises(asyncio.CancelledError):
         await opening
     async with store:
-        assert await store.open(record()) is None
+        assert await store.open(make_record()) is None
 
 
-async def test_a_store_that_could_not_be_opened_opens_once_the_reason_is_gone(path: Path) -> None:
+async def test_a_store_that_failed_to_open_opens_after_the_cause_was_removed(path: Path) -> None:
     path.mkdir()
     store = aw.SQLiteStore(path)
-    await refused(store, "folder")
+    await assert_open_fails(store, "folder")
     path.rmdir()
     async with store:
-        assert await store.open(record()) is None
+        assert await store.open(make_record()) is None
 
 
-async def test_one_store_is_not_open_on_two_loops_and_outlives_a_loop_that_never_closed_it(path: Path) -> None:
+async def test_a_store_is_open_on_one_loop_at_a_time_and_survives_a_loop_that_did_not_close_it(path: Path) -> None:
     store = aw.SQLiteStore(path)
 
-    async def elsewhere() -> None:
+    async def open_only() -> None:
         await store.__aenter__()
 
     async with store:
         with pytest.raises(aw.InvalidInput, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, elsewhere())
-    await asyncio.to_thread(asyncio.run, elsewhere())
+            await asyncio.to_thread(asyncio.run, open_only())
+    await asyncio.to_thread(asyncio.run, open_only())
     async with store:
-        assert await store.open(record()) is None
+        assert await store.open(make_record()) is None
 
 
-async def test_a_cancelled_write_is_done_or_not_and_never_half(path: Path) -> None:
+async def test_a_cancelled_write_is_made_completely_or_not_at_all(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await store.open(mine := record())
-        writing = asyncio.ensure_future(store.put(finished(mine, Bytes(CANARY))))
+        await store.open(record := make_record())
+        writing = asyncio.ensure_future(store.put(finish(record, Bytes(CANARY))))
         for _ in range(3):
             await asyncio.sleep(0)
         writing.cancel()
@@ -229,9 +229,11 @@ async def test_a_cancelled_write_is_done_or_not_and_never_half(path: Path) -> No
             assert await read(output.media) == CANARY
 
 
-async def test_a_key_that_cannot_be_stored_spoils_nothing_for_others(path: Path) -> None:
+async def test_a_key_that_cannot_be_stored_fails_only_its_own_call(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        good, bad = await asyncio.gather(store.open(record()), store.open(record("\ud800")), return_exceptions=True)
+        good, bad = await asyncio.gather(
+            store.open(make_record()), store.open(make_record("\ud800")), return_exceptions=True
+        )
         assert good is None
         assert isinstance(bad, aw.StoreError)
-        assert await store.put(queued(record())) == queued(record())
+        assert await store.put(accept(make_record())) == accept(make_record())

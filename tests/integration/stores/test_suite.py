@@ -1,4 +1,4 @@
-"""One suite for every store: what a job's memory promises."""
+"""The tests that every store passes: what JobStore promises."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ import aiowatermark as aw
 from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 
-from .conftest import Make, finished, queued, read, record
+from .conftest import MakeStore, accept, finish, make_record, read
 
 CONTENT = os.urandom(300_001)
 
 
-async def listed(records: AsyncIterator[Record]) -> list[str]:
+async def list_keys(records: AsyncIterator[Record]) -> list[str]:
     return [each.key async for each in records]
 
 
-async def test_an_unknown_key_is_opened_and_remembered(store: aw.JobStore) -> None:
-    mine = record(callback="c" * 64, account="a1", owner="o1", video=True)
-    assert await store.open(mine) is None
-    assert await store.get("order-1") == mine
+async def test_a_record_with_a_new_key_is_inserted_and_stored(store: aw.JobStore) -> None:
+    record = make_record(callback="c" * 64, account="a1", owner="o1", video=True)
+    assert await store.open(record) is None
+    assert await store.get("order-1") == record
 
 
-async def test_a_known_key_gives_the_first_record(store: aw.JobStore) -> None:
-    first = record(owner="first")
+async def test_opening_a_known_key_returns_the_first_record(store: aw.JobStore) -> None:
+    first = make_record(owner="first")
     await store.open(first)
-    assert await store.open(record(owner="second")) == first
+    assert await store.open(make_record(owner="second")) == first
     assert await store.get("order-1") == first
 
 
 async def test_an_unknown_key_has_no_record(store: aw.JobStore) -> None:
-    assert await store.get("nobody") is None
-    assert await store.by_callback("nobody") is None
+    assert await store.get("unknown") is None
+    assert await store.by_callback("unknown") is None
 
 
-async def test_news_are_remembered_and_given_back_as_they_came(store: aw.JobStore) -> None:
-    await store.open(mine := record())
-    news = queued(mine)
-    assert await store.put(news) is news
-    assert await store.get("order-1") == news
+async def test_a_newer_version_is_stored_and_the_same_object_is_returned(store: aw.JobStore) -> None:
+    await store.open(record := make_record())
+    newer = accept(record)
+    assert await store.put(newer) is newer
+    assert await store.get("order-1") == newer
 
 
-async def test_older_news_give_what_is_remembered(store: aw.JobStore) -> None:
-    await store.open(mine := record())
-    newer = evolve(queued(mine), version=5)
+async def test_putting_an_older_version_returns_the_stored_record(store: aw.JobStore) -> None:
+    await store.open(record := make_record())
+    newer = evolve(accept(record), version=5)
     await store.put(newer)
-    older = evolve(queued(mine, "task-2"), version=4)
+    older = evolve(accept(record, "task-2"), version=4)
     assert await store.put(older) == newer
     assert await store.get("order-1") == newer
 
 
-async def test_news_of_the_same_version_come_too_late_even_where_they_say_the_same(store: aw.JobStore) -> None:
-    await store.open(mine := record())
-    first, second = queued(mine), queued(mine)
+async def test_of_two_equal_records_of_one_version_only_the_first_is_stored(store: aw.JobStore) -> None:
+    await store.open(record := make_record())
+    first, second = accept(record), accept(record)
     assert await store.put(first) is first
     stored = await store.put(second)
     assert stored == first
@@ -68,151 +68,151 @@ async def test_news_of_the_same_version_come_too_late_even_where_they_say_the_sa
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED])
-async def test_what_has_ended_stays_ended(store: aw.JobStore, status: Status) -> None:
-    await store.open(mine := record())
-    ended = mine.advance(Snapshot("task-1", status, reason="as it is"))
+async def test_a_terminal_record_never_changes(store: aw.JobStore, status: Status) -> None:
+    await store.open(record := make_record())
+    ended = record.advance(Snapshot("task-1", status, reason="as it is"))
     await store.put(ended)
-    later = evolve(queued(mine), version=99)
+    later = evolve(accept(record), version=99)
     assert await store.put(later) == ended
-    assert await store.open(record()) == ended
+    assert await store.open(make_record()) == ended
     assert await store.get("order-1") == ended
 
 
-async def test_news_of_an_unknown_key_are_remembered(store: aw.JobStore) -> None:
-    news = queued(record())
-    assert await store.put(news) is news
-    assert await store.get("order-1") == news
+async def test_putting_an_unknown_key_inserts_the_record(store: aw.JobStore) -> None:
+    newer = accept(make_record())
+    assert await store.put(newer) is newer
+    assert await store.get("order-1") == newer
 
 
 async def test_a_record_is_found_by_its_callback(store: aw.JobStore) -> None:
-    await store.open(mine := record(callback="c" * 64))
-    await store.open(record("order-2", callback="d" * 64))
-    assert await store.by_callback("c" * 64) == mine
-    news = queued(mine)
-    await store.put(news)
-    assert await store.by_callback("c" * 64) == news
+    await store.open(record := make_record(callback="c" * 64))
+    await store.open(make_record("order-2", callback="d" * 64))
+    assert await store.by_callback("c" * 64) == record
+    newer = accept(record)
+    await store.put(newer)
+    assert await store.by_callback("c" * 64) == newer
 
 
-async def test_only_what_has_not_ended_is_unfinished_and_the_oldest_comes_first(store: aw.JobStore) -> None:
-    opened = [record(f"order-{number}", created_at=float(number)) for number in range(1200)]
-    for each in opened:
+async def test_unfinished_lists_the_records_that_are_not_terminal_oldest_first(store: aw.JobStore) -> None:
+    records = [make_record(f"order-{number}", created_at=float(number)) for number in range(1200)]
+    for each in records:
         await store.open(each)
-    for each in opened[::3]:
-        await store.put(finished(each))
-    waiting = [each.key for number, each in enumerate(opened) if number % 3]
-    assert await listed(store.unfinished()) == waiting
+    for each in records[::3]:
+        await store.put(finish(each))
+    unfinished = [each.key for number, each in enumerate(records) if number % 3]
+    assert await list_keys(store.unfinished()) == unfinished
 
 
-async def test_what_begins_while_the_unfinished_are_listed_does_not_make_the_list_endless(store: aw.JobStore) -> None:
-    await store.open(record("order-0"))
+async def test_listing_unfinished_records_ends_although_records_are_added_meanwhile(store: aw.JobStore) -> None:
+    await store.open(make_record("order-0"))
     seen = 0
     async for _ in store.unfinished():
         seen += 1
-        await store.open(record(f"order-{seen}"))
+        await store.open(make_record(f"order-{seen}"))
         assert seen < 5
 
 
-async def test_the_list_of_the_unfinished_may_be_left_in_the_middle(store: aw.JobStore) -> None:
+async def test_listing_unfinished_records_may_stop_in_the_middle(store: aw.JobStore) -> None:
     for number in range(3):
-        await store.open(record(f"order-{number}", created_at=float(number)))
+        await store.open(make_record(f"order-{number}", created_at=float(number)))
     async for each in store.unfinished():
         assert each.key == "order-0"
         break
-    assert len(await listed(store.unfinished())) == 3
+    assert len(await list_keys(store.unfinished())) == 3
 
 
-async def test_what_is_forgotten_is_gone_and_its_key_is_free(store: aw.JobStore) -> None:
-    await store.open(record(callback="c" * 64))
+async def test_a_forgotten_record_is_deleted_and_its_key_can_be_used_again(store: aw.JobStore) -> None:
+    await store.open(make_record(callback="c" * 64))
     await store.forget("order-1")
     assert await store.get("order-1") is None
     assert await store.by_callback("c" * 64) is None
-    assert await listed(store.unfinished()) == []
-    assert await store.open(record(owner="second")) is None
+    assert await list_keys(store.unfinished()) == []
+    assert await store.open(make_record(owner="second")) is None
 
 
-async def test_to_forget_what_is_not_there_is_no_error(store: aw.JobStore) -> None:
-    await store.forget("nobody")
+async def test_forgetting_an_unknown_key_raises_nothing(store: aw.JobStore) -> None:
+    await store.forget("unknown")
 
 
-async def test_of_200_that_open_one_key_exactly_one_wins(store: aw.JobStore) -> None:
-    opened = await asyncio.gather(*(store.open(record(owner=f"owner-{number}")) for number in range(200)))
-    assert opened.count(None) == 1
-    winner = f"owner-{opened.index(None)}"
-    assert {known.owner for known in opened if known is not None} == {winner}
-    assert (remembered := await store.get("order-1")) is not None
-    assert remembered.owner == winner
+async def test_of_200_concurrent_opens_of_one_key_exactly_one_inserts(store: aw.JobStore) -> None:
+    results = await asyncio.gather(*(store.open(make_record(owner=f"owner-{number}")) for number in range(200)))
+    assert results.count(None) == 1
+    winner = f"owner-{results.index(None)}"
+    assert {known.owner for known in results if known is not None} == {winner}
+    assert (stored := await store.get("order-1")) is not None
+    assert stored.owner == winner
 
 
-async def test_of_200_that_bring_news_of_one_version_exactly_one_wins(store: aw.JobStore) -> None:
-    await store.open(mine := record())
-    news = [queued(mine) for _ in range(200)]
-    stored = await asyncio.gather(*map(store.put, news))
-    assert sum(kept is brought for kept, brought in zip(stored, news, strict=True)) == 1
+async def test_of_200_concurrent_puts_of_one_version_exactly_one_is_stored(store: aw.JobStore) -> None:
+    await store.open(record := make_record())
+    updates = [accept(record) for _ in range(200)]
+    stored = await asyncio.gather(*map(store.put, updates))
+    assert sum(result is update for result, update in zip(stored, updates, strict=True)) == 1
 
 
-async def test_many_jobs_at_once_do_not_meet(store: aw.JobStore) -> None:
-    async def life(number: int) -> None:
-        mine = record(f"order-{number}", callback=f"{number:064}")
-        assert await store.open(mine) is None
-        mine = queued(mine, f"task-{number}")
-        assert await store.put(mine) is mine
-        assert await store.get(mine.key) == mine
+async def test_concurrent_jobs_do_not_affect_each_other(store: aw.JobStore) -> None:
+    async def run_job(number: int) -> None:
+        record = make_record(f"order-{number}", callback=f"{number:064}")
+        assert await store.open(record) is None
+        record = accept(record, f"task-{number}")
+        assert await store.put(record) is record
+        assert await store.get(record.key) == record
         if number % 2:
-            assert await store.put(done := finished(mine)) is done
+            assert await store.put(done := finish(record)) is done
         elif number % 5 == 0:
-            await store.forget(mine.key)
+            await store.forget(record.key)
 
-    await asyncio.gather(*map(life, range(300)))
-    left = set(await listed(store.unfinished()))
-    assert left == {f"order-{number}" for number in range(0, 300, 2) if number % 5}
-
-
-async def test_two_stores_with_one_memory_see_each_other(make: Make) -> None:
-    async with make() as mine, make() as yours:
-        opened = record()
-        assert await mine.open(opened) is None
-        assert await yours.open(record(owner="another")) == opened
-        news = queued(opened)
-        assert await yours.put(news) is news
-        assert await mine.put(queued(opened, "task-2")) == news
+    await asyncio.gather(*map(run_job, range(300)))
+    unfinished = set(await list_keys(store.unfinished()))
+    assert unfinished == {f"order-{number}" for number in range(0, 300, 2) if number % 5}
 
 
-async def test_a_store_that_is_opened_again_inside_stays_open(make: Make) -> None:
-    async with (store := make()):
+async def test_two_stores_on_the_same_records_see_each_others_writes(make_store: MakeStore) -> None:
+    async with make_store() as first, make_store() as second:
+        record = make_record()
+        assert await first.open(record) is None
+        assert await second.open(make_record(owner="another")) == record
+        newer = accept(record)
+        assert await second.put(newer) is newer
+        assert await first.put(accept(record, "task-2")) == newer
+
+
+async def test_a_store_that_was_opened_twice_stays_open_until_it_is_closed_twice(make_store: MakeStore) -> None:
+    async with (store := make_store()):
         async with store:
-            await store.open(record())
-        assert await store.get("order-1") == record()
+            await store.open(make_record())
+        assert await store.get("order-1") == make_record()
 
 
-async def test_a_store_that_was_closed_opens_again_and_remembers(make: Make) -> None:
-    store = make()
+async def test_a_store_that_was_closed_opens_again_with_its_records(make_store: MakeStore) -> None:
+    store = make_store()
     async with store:
-        await store.open(record())
+        await store.open(make_record())
     async with store:
-        assert await store.get("order-1") == record()
+        assert await store.get("order-1") == make_record()
 
 
-async def test_results_that_came_as_bytes_come_back_byte_for_byte(make: Make) -> None:
+async def test_results_in_memory_are_restored_byte_for_byte(make_store: MakeStore) -> None:
     mask = base64.b64encode(CONTENT[:999]).decode()
-    async with make() as store:
-        await store.open(mine := record())
+    async with make_store() as store:
+        await store.open(record := make_record())
         session = Session("session-1", Base64Text(mask, name="mask.png"), 2)
-        picture = Base64Text(base64.b64encode(CONTENT).decode())
-        await store.put(finished(mine, picture, Bytes(CONTENT[:5], name="small.png"), session=session))
-    async with make() as store:
+        image = Base64Text(base64.b64encode(CONTENT).decode())
+        await store.put(finish(record, image, Bytes(CONTENT[:5], name="small.png"), session=session))
+    async with make_store() as store:
         known = await store.get("order-1")
         assert known is not None
         first, second = known.snapshot.outputs
         assert await read(first.media) == CONTENT
         assert await read(second.media) == CONTENT[:5]
-        assert (kept := known.snapshot.session) is not None
-        assert (kept.id, kept.refinements) == ("session-1", 2)
-        assert await read(kept.mask) == CONTENT[:999]
+        assert (restored := known.snapshot.session) is not None
+        assert (restored.id, restored.refinements) == ("session-1", 2)
+        assert await read(restored.mask) == CONTENT[:999]
 
 
-async def test_links_keep_their_query_and_files_their_path(store: aw.JobStore, tmp_path: Path) -> None:
-    await store.open(mine := record())
-    await store.put(finished(mine, aw.as_media("https://results.example/a.jpg?Signature=a%2Fb"), aw.as_media(tmp_path)))
+async def test_links_keep_their_query_and_files_keep_their_path(store: aw.JobStore, tmp_path: Path) -> None:
+    await store.open(record := make_record())
+    await store.put(finish(record, aw.as_media("https://results.example/a.jpg?Signature=a%2Fb"), aw.as_media(tmp_path)))
     known = await store.get("order-1")
     assert known is not None
     link, file = (output.media for output in known.snapshot.outputs)
@@ -220,40 +220,40 @@ async def test_links_keep_their_query_and_files_their_path(store: aw.JobStore, t
     assert getattr(file, "path", None) == tmp_path
 
 
-async def test_errors_of_outputs_keep_their_kind_and_message(store: aw.JobStore) -> None:
-    await store.open(mine := record())
-    error = aw.ResultExpired("gone since monday", answer="it said 410")
+async def test_errors_of_outputs_keep_their_class_message_and_answer(store: aw.JobStore) -> None:
+    await store.open(record := make_record())
+    error = aw.ResultExpired("the link expired on Monday", answer="410 Gone")
     snapshot = Snapshot("task-1", Status.SUCCEEDED, outputs=(Output(error=error),))
-    await store.put(mine.advance(snapshot))
+    await store.put(record.advance(snapshot))
     known = await store.get("order-1")
     assert known is not None
-    kept = known.snapshot.outputs[0].error
-    assert type(kept) is aw.ResultExpired
-    assert (kept.message, kept.answer) == ("gone since monday", "it said 410")
+    restored = known.snapshot.outputs[0].error
+    assert type(restored) is aw.ResultExpired
+    assert (restored.message, restored.answer) == ("the link expired on Monday", "410 Gone")
 
 
-async def test_cancelled_calls_leave_whole_records_and_a_store_that_goes_on(store: aw.JobStore) -> None:
-    tasks = [asyncio.create_task(store.open(record(f"order-{number}"))) for number in range(100)]
+async def test_cancelled_calls_leave_complete_records_and_a_working_store(store: aw.JobStore) -> None:
+    tasks = [asyncio.create_task(store.open(make_record(f"order-{number}"))) for number in range(100)]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(each is None or isinstance(each, asyncio.CancelledError) for each in ended)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(each is None or isinstance(each, asyncio.CancelledError) for each in results)
     for number in range(100):
         known = await store.get(f"order-{number}")
-        assert known in {None, record(f"order-{number}")}
-    assert await store.open(record("another")) is None
+        assert known in {None, make_record(f"order-{number}")}
+    assert await store.open(make_record("another")) is None
 
 
 @pytest.mark.parametrize(
     "key", ["../../etc/passwd", "a'; DROP TABLE records; --", "ключ 鍵 🗝", "x" * 200, "{key}*?[a]"]
 )
-async def test_a_key_is_only_a_name(store: aw.JobStore, key: str) -> None:
-    await store.open(mine := record(key))
-    await store.put(done := finished(mine, Bytes(b"picture")))
+async def test_a_key_with_special_characters_is_only_a_name(store: aw.JobStore, key: str) -> None:
+    await store.open(record := make_record(key))
+    await store.put(done := finish(record, Bytes(b"image")))
     known = await store.get(key)
     assert known is not None
     assert known.version == done.version
-    assert await read(known.snapshot.outputs[0].media) == b"picture"
+    assert await read(known.snapshot.outputs[0].media) == b"image"
     await store.forget(key)
     assert await store.get(key) is None

@@ -1,4 +1,4 @@
-"""Clients with a store in a file, against the five APIs: the same key is paid once, whoever asks, however often."""
+"""Clients with a SQLiteStore against the five APIs: a key is paid once, in however many clients and processes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
 
-from .conftest import kept
+from .conftest import list_blobs
 
-Picture: TypeAlias = Callable[..., bytes]
+MakeImage: TypeAlias = Callable[..., bytes]
 NAMES = ["gptge", "picwish", "kaze", "photoeraser", "dewatermark"]
 REMOVE = """
 import asyncio, hashlib, json, sys
@@ -34,17 +34,17 @@ asyncio.run(main(*json.loads(sys.argv[1])))
 """
 
 
-def wanted(emulator: Emulator, name: str, data: bytes) -> dict[str, Any]:
-    """What the provider takes: a link to a picture, and a mask where it needs one."""
+def make_job(emulator: Emulator, name: str, data: bytes) -> dict[str, Any]:
+    """Arguments of `remove` that the provider accepts: a link to an image, and a mask if it requires one."""
     return {"media": emulator.host(data), "mask": emulator.host(data) if name == "photoeraser" else None}
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_same_key_after_reopening_gives_the_same_result_and_is_paid_once(
-    emulator: Emulator, tmp_path: Path, picture: Picture, name: str
+    emulator: Emulator, tmp_path: Path, picture: MakeImage, name: str
 ) -> None:
     data = picture(300, 300, padding=300_001)
-    job, path = wanted(emulator, name, data), tmp_path / "jobs.db"
+    job, path = make_job(emulator, name, data), tmp_path / "jobs.db"
     for _ in range(3):
         async with aw.Client(emulator.provider(name), store=aw.SQLiteStore(path)) as client:
             result = await client.remove(**job, key="order-4711")
@@ -54,19 +54,17 @@ async def test_the_same_key_after_reopening_gives_the_same_result_and_is_paid_on
     assert emulator.charged[name] == 1
 
 
-async def test_a_result_that_came_as_bytes_is_a_file_of_the_store_and_not_in_its_database(
-    emulator: Emulator, tmp_path: Path, picture: Picture
+async def test_a_result_that_came_as_bytes_is_a_file_and_not_in_the_database(
+    emulator: Emulator, tmp_path: Path, picture: MakeImage
 ) -> None:
     data, path = picture(padding=100_000), tmp_path / "jobs.db"
     async with aw.Client(emulator.provider("dewatermark"), store=aw.SQLiteStore(path)) as client:
         await client.remove(data, key="order-4711")
-    assert data in [file.read_bytes() for file in kept(path)]
+    assert data in [file.read_bytes() for file in list_blobs(path)]
     assert path.stat().st_size < len(data)
 
 
-async def test_a_result_from_the_store_is_refined_as_a_fresh_one_is(
-    emulator: Emulator, tmp_path: Path, picture: Picture
-) -> None:
+async def test_a_result_from_the_store_can_be_refined(emulator: Emulator, tmp_path: Path, picture: MakeImage) -> None:
     path = tmp_path / "jobs.db"
     async with aw.Client(emulator.provider("dewatermark"), store=aw.SQLiteStore(path)) as client:
         await client.remove(picture(), key="order-4711")
@@ -81,8 +79,8 @@ async def test_a_result_from_the_store_is_refined_as_a_fresh_one_is(
     assert emulator.charged["dewatermark"] == 2
 
 
-async def test_a_used_key_for_another_picture_is_an_error_in_any_process(
-    emulator: Emulator, tmp_path: Path, picture: Picture
+async def test_a_used_key_with_another_image_raises_after_reopening(
+    emulator: Emulator, tmp_path: Path, picture: MakeImage
 ) -> None:
     path = tmp_path / "jobs.db"
     async with aw.Client(emulator.provider("kaze"), store=aw.SQLiteStore(path)) as client:
@@ -93,17 +91,17 @@ async def test_a_used_key_for_another_picture_is_an_error_in_any_process(
     assert emulator.charged["kaze"] == 1
 
 
-async def test_no_api_key_stands_in_any_file_of_the_store(emulator: Emulator, tmp_path: Path, picture: Picture) -> None:
+async def test_no_file_of_the_store_contains_an_api_key(emulator: Emulator, tmp_path: Path, picture: MakeImage) -> None:
     path = tmp_path / "jobs.db"
     for name in NAMES:
         async with aw.Client(emulator.provider(name), store=aw.SQLiteStore(path)) as client:
-            await client.remove(**wanted(emulator, name, picture(300, 300)), key=f"order-{name}")
+            await client.remove(**make_job(emulator, name, picture(300, 300)), key=f"order-{name}")
             for file in tmp_path.rglob("*"):
                 assert file.is_dir() or b"canary" not in file.read_bytes()
 
 
 async def test_several_clients_of_one_loop_share_one_store(
-    emulator: Emulator, tmp_path: Path, picture: Picture
+    emulator: Emulator, tmp_path: Path, picture: MakeImage
 ) -> None:
     store = aw.SQLiteStore(tmp_path / "jobs.db")
     async with (
@@ -114,8 +112,8 @@ async def test_several_clients_of_one_loop_share_one_store(
     assert (emulator.charged["kaze"], emulator.charged["picwish"]) == (1, 1)
 
 
-async def begun(arguments: list[Any]) -> asyncio.subprocess.Process:
-    """Another process with a client of its own, open and waiting for the word to go."""
+async def start_client(arguments: list[Any]) -> asyncio.subprocess.Process:
+    """Another process with an open client, which calls `remove` after a line on its stdin."""
     environment = {**os.environ, "PYTHONPATH": str(Path(aw.__file__).parents[1])}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -132,13 +130,13 @@ async def begun(arguments: list[Any]) -> asyncio.subprocess.Process:
 
 
 @pytest.mark.parametrize("name", ["picwish", "photoeraser", "dewatermark"])
-async def test_processes_that_race_with_the_same_key_pay_once_and_all_get_the_result(
-    emulator: Emulator, tmp_path: Path, picture: Picture, name: str
+async def test_processes_that_race_with_one_key_pay_once_and_all_get_the_result(
+    emulator: Emulator, tmp_path: Path, picture: MakeImage, name: str
 ) -> None:
     data = picture(300, 300, padding=50_000)
     credential = emulator.keys[name]
     credentials = [credential] if isinstance(credential, str) else list(credential)
-    job = wanted(emulator, name, data)
+    job = make_job(emulator, name, data)
     arguments = [
         name,
         credentials,
@@ -148,7 +146,7 @@ async def test_processes_that_race_with_the_same_key_pay_once_and_all_get_the_re
         job["media"],
         job["mask"],
     ]
-    racers = [await begun(arguments) for _ in range(3)]
-    said = await asyncio.gather(*(racer.communicate(b"go\n") for racer in racers))
-    assert [out for out, _ in said] == [f"{hashlib.sha256(data).hexdigest()}\n".encode()] * 3
+    processes = [await start_client(arguments) for _ in range(3)]
+    printed = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    assert [out for out, _ in printed] == [f"{hashlib.sha256(data).hexdigest()}\n".encode()] * 3
     assert emulator.charged[name] == 1

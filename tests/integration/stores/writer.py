@@ -1,4 +1,7 @@
-"""Another process on one file: `writer.py PATH PREFIX OWNER COUNT`. It says each thing once it is on the disk."""
+"""Another process that writes to a SQLite store: `writer.py PATH PREFIX OWNER COUNT`.
+
+It prints `KEY VERSION` for each record once the store has acknowledged the write.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,36 @@ from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.sqlite.store import SQLiteStore
 
-AT_ONCE = 50
+CONCURRENCY = 50
 
 
-def say(*words: object) -> None:
+def print_line(*words: object) -> None:
+    # unbuffered: a line that was printed must survive a kill
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-async def life(store: SQLiteStore, key: str, owner: str) -> None:
-    """A job from its opening to its end; every seventh ends with bytes."""
+async def run_job(store: SQLiteStore, key: str, owner: str) -> None:
+    """Write a job's records from its opening to its end; about every seventh job ends with bytes."""
     record = Record(key, "picwish", INITIAL_SNAPSHOT, owner=owner)
     if await store.open(record) is not None:
         return
-    say(key, record.version)
+    print_line(key, record.version)
     outputs = (Output(Bytes(key.encode())),) if hash(key) % 7 == 0 else ()
     for status in (Status.QUEUED, Status.RUNNING, Status.SUCCEEDED):
         record = record.advance(Snapshot("task-1", status, outputs=outputs if status is Status.SUCCEEDED else ()))
         assert await store.put(record) is record
-        say(key, record.version)
+        print_line(key, record.version)
 
 
 async def main(path: str, prefix: str, owner: str, count: str) -> None:
     keys: Iterator[str] = (f"{prefix}-{number}" for number in range(int(count)))
 
-    async def work() -> None:
+    async def run_jobs() -> None:
         for key in keys:
-            await life(store, key, owner)
+            await run_job(store, key, owner)
 
     async with SQLiteStore(path) as store:
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(run_jobs() for _ in range(CONCURRENCY)))
 
 
 if __name__ == "__main__":
