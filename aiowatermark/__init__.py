@@ -1,4 +1,4 @@
-"""An asyncio SDK for watermark-removal services: nothing paid is submitted twice, nothing paid is lost."""
+"""Asyncio SDK for watermark-removal APIs: at most one charge per job, and no accepted job is lost."""
 
 from __future__ import annotations
 
@@ -98,8 +98,9 @@ __all__ = [
     "provider_names",
 ]
 
-# where each name lives: loaded when it is first asked for, so that `--help` or one provider does not pay for all
-_HOMES = {
+# Modules are imported when one of their names is first used, so that `--help`, or a script with one provider, does not
+# import aiohttp, the stores and every provider.
+_PUBLIC_NAMES = {
     "callbacks.receiver": ("CallbackReceiver",),
     "callbacks.server": ("CallbackServer",),
     "client.client": ("Client",),
@@ -141,23 +142,23 @@ _HOMES = {
     "stores.sqlite.store": ("SQLiteStore",),
     "wire": ("Delivery",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-# the names of version 0.1; they go in 0.3
+_MODULE_BY_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
+# names of version 0.1, to be removed in 0.3
 _ALIASES = {"known": "provider_names", "named": "provider_class"}
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, from the module that has it."""
+    """Import a public name from its module on first use."""
     if name in _ALIASES:
         return __getattr__(_ALIASES[name])
-    if name not in _HOME:
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    value = globals()[name] = getattr(import_module(f".{_MODULE_BY_NAME[name]}", __name__), name)
     return value
 
 
 def __dir__() -> list[str]:
-    """What there is, loaded or not."""
+    """List the public names, imported already or not."""
     return sorted({*globals(), *__all__})
 
 

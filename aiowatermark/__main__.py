@@ -1,4 +1,4 @@
-"""`python -m aiowatermark`: the command line."""
+"""Entry point of `python -m aiowatermark`: runs the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider takes, as a table, and the check of a job against it before anything is sent."""
+"""Capabilities: the inputs a provider accepts, and the check of a job against them before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .media.sniff import MediaInfo, has_video_suffix
 
 @frozen
 class ImageLimits:
-    """Limits of the pictures a provider documents; sizes in pixels and bytes. None: not documented."""
+    """Documented limits of images: sides in pixels, `max_aspect` as long side / short side, size in bytes.
+
+    None: not documented. `formats` are the names that `sniff` returns.
+    """
 
     formats: frozenset[str] | None = None
     min_side: int = 1
@@ -25,17 +28,17 @@ class ImageLimits:
     max_aspect: float | None = None
     max_bytes: int | None = None
 
-    def check(self, media: Media, looks: MediaInfo, title: str) -> None:
-        """Raise InvalidInput where a picture is outside; what cannot be told is left to the provider."""
-        if looks.format is None:
-            raise InvalidInput(f"{media.name} is no picture: its first bytes are those of no known format")
-        if problem := self._problem(media, looks):
-            raise InvalidInput(f"{media.name} {problem}: {title} would refuse it")
+    def check(self, media: Media, info: MediaInfo, display_name: str) -> None:
+        """Raise InvalidInput if an image is outside the limits; what `info` does not tell is left to the provider."""
+        if info.format is None:
+            raise InvalidInput(f"{media.name} is not an image in a known format")
+        if problem := self._problem(media, info):
+            raise InvalidInput(f"{media.name} {problem}: {display_name} would refuse it")
 
-    def _problem(self, media: Media, looks: MediaInfo) -> str | None:
-        width, height = looks.width, looks.height
-        if self.formats is not None and looks.format not in self.formats:
-            return f"is {looks.format}, not {' or '.join(sorted(self.formats))}"
+    def _problem(self, media: Media, info: MediaInfo) -> str | None:
+        width, height = info.width, info.height
+        if self.formats is not None and info.format not in self.formats:
+            return f"is {info.format}, not {' or '.join(sorted(self.formats))}"
         if self.max_bytes is not None and media.size is not None and media.size > self.max_bytes:
             return f"has {media.size / 1e6:.1f} MB, more than {self.max_bytes / 1e6:.0f} MB"
         if not (width and height):
@@ -45,31 +48,40 @@ class ImageLimits:
         if self.max_side is not None and max(width, height) > self.max_side:
             return f"has {width}x{height} pixels, more than {self.max_side} on one side"
         if self.max_aspect is not None and max(width, height) > self.max_aspect * min(width, height):
-            return f"has {width}x{height} pixels, an aspect beyond {self.max_aspect:g}:1"
+            return f"has {width}x{height} pixels, an aspect ratio above {self.max_aspect:g}:1"
         return None
 
 
 @frozen
 class VideoLimits:
-    """What a provider documents of the films it takes: worth a word beforehand, and not enforced."""
+    """Documented properties of videos: format, frames per second, longest duration in seconds.
+
+    They cause warnings only: the provider accepts some videos that differ.
+    """
 
     format: str
     fps: float
     seconds: float
 
-    def warnings(self, looks: MediaInfo | None, movie: Mp4Info) -> Iterator[str]:
-        """In what a film differs; what cannot be told is no doubt."""
-        if looks is not None and looks.format not in {None, self.format}:
-            yield f"is {looks.format}, not {self.format}"
-        if movie.fps and abs(movie.fps - self.fps) > 0.5:
-            yield f"has {movie.fps:.4g} frames a second, not {self.fps:g}"
-        if movie.duration and movie.duration > self.seconds:
-            yield f"lasts {movie.duration / 60:.1f} minutes, more than {self.seconds / 60:g}"
+    def warnings(self, info: MediaInfo | None, video: Mp4Info) -> Iterator[str]:
+        """Yield how a video differs, as the rest of a sentence that begins with its name; skip what is unknown."""
+        if info is not None and info.format not in {None, self.format}:
+            yield f"is {info.format}, not {self.format}"
+        # half a frame of tolerance: 23.976 frames per second count as 24
+        if video.fps and abs(video.fps - self.fps) > 0.5:
+            yield f"has {video.fps:.4g} frames per second, not {self.fps:g}"
+        if video.duration and video.duration > self.seconds:
+            yield f"lasts {video.duration / 60:.1f} minutes, more than {self.seconds / 60:g}"
 
 
 @frozen(kw_only=True)
 class Capabilities:
-    """What a provider takes: how pictures come in, masks, batches, videos, callbacks, refinement."""
+    """What a provider accepts.
+
+    `links`, `files`: images by URL, by content. `batch`: images per job. `needs_media`: False where a session id may
+    replace the image. `mask_links`: masks by URL. `callbacks`: it calls a URL when a job ends. `refines`: results can
+    be refined.
+    """
 
     images: ImageLimits = ImageLimits()
     links: bool = True
@@ -83,62 +95,69 @@ class Capabilities:
     video_limits: VideoLimits | None = None
     refines: bool = False
 
-    def is_video(self, media: Media, looks: MediaInfo | None) -> bool:
-        """Whether this is a video, by its looks or, for a link, by its name."""
-        return looks.video if looks is not None and looks.format else has_video_suffix(media)
+    def is_video(self, media: Media, info: MediaInfo | None) -> bool:
+        """Whether media is a video: by its content or, where the format is unknown, by its file name."""
+        return info.video if info is not None and info.format else has_video_suffix(media)
 
 
-def check_job(takes: Capabilities, title: str, job: Job, looks: dict[int, MediaInfo]) -> None:
-    """Raise InvalidInput or Unsupported where a job cannot be right; `looks` is by the media's id()."""
-    _check_counts(takes, title, job)
-    _check_mask(takes, title, job, looks)
+def check_job(capabilities: Capabilities, display_name: str, job: Job, infos: dict[int, MediaInfo]) -> None:
+    """Raise InvalidInput or Unsupported if the provider would refuse a job.
+
+    `infos` has what is known of the job's media, by `id(media)`. `display_name` is the provider's, for error messages.
+    """
+    _check_counts(capabilities, display_name, job)
+    _check_mask(capabilities, display_name, job, infos)
     for media in job.inputs:
-        if job.video and not takes.videos:
-            raise Unsupported(f"{title} takes no videos: {media.name} is one")
+        if job.video and not capabilities.videos:
+            raise Unsupported(f"{display_name} does not accept videos: {media.name} is a video")
         if isinstance(media, Link) or job.video:
             continue
-        if not takes.files:
+        if not capabilities.files:
             raise Unsupported(
-                f"{title} takes links only: {media.name} is to be reachable by a link, or lent by a callback server"
+                f"{display_name} accepts URLs only: pass a URL, or give the client `callbacks=` so that it can serve "
+                f"{media.name}"
             )
-        if id(media) in looks:
-            takes.images.check(media, looks[id(media)], title)
+        if id(media) in infos:
+            capabilities.images.check(media, infos[id(media)], display_name)
 
 
-def _check_counts(takes: Capabilities, title: str, job: Job) -> None:
-    if not job.inputs and takes.needs_media:
-        raise InvalidInput("there is nothing to do: give a picture or a video")
-    if len(job.inputs) > takes.batch:
-        many = f"at most {takes.batch} pictures" if takes.batch > 1 else "one picture"
-        raise InvalidInput(f"{title} takes {many} a job, not {len(job.inputs)}: submit the others as jobs of their own")
+def _check_counts(capabilities: Capabilities, display_name: str, job: Job) -> None:
+    if not job.inputs and capabilities.needs_media:
+        raise InvalidInput("the job has no input: pass an image or a video")
+    if len(job.inputs) > capabilities.batch:
+        accepted = f"at most {capabilities.batch} images" if capabilities.batch > 1 else "one image"
+        raise InvalidInput(
+            f"{display_name} accepts {accepted} per job, not {len(job.inputs)}: submit the others as separate jobs"
+        )
 
 
-def _check_mask(takes: Capabilities, title: str, job: Job, looks: dict[int, MediaInfo]) -> None:
+def _check_mask(capabilities: Capabilities, display_name: str, job: Job, infos: dict[int, MediaInfo]) -> None:
     if job.mask is None:
-        if takes.mask == "required" and not job.session:
-            raise InvalidInput(f"{title} needs a mask: white where the mark is, black elsewhere")
-    elif takes.mask == "none":
-        raise Unsupported(f"{title} takes no mask: it finds the mark itself")
-    _check_mask_format(job, looks)
+        if capabilities.mask == "required" and not job.session:
+            raise InvalidInput(f"{display_name} requires a mask: white where the watermark is, black elsewhere")
+    elif capabilities.mask == "none":
+        raise Unsupported(f"{display_name} does not accept a mask: it finds the watermark itself")
+    _check_mask_format(job, infos)
 
 
-def _check_mask_format(job: Job, looks: dict[int, MediaInfo]) -> None:
-    """Masks, those given as options too, are pictures of their pictures' size."""
+def _check_mask_format(job: Job, infos: dict[int, MediaInfo]) -> None:
+    """Raise InvalidInput if a mask, also one given as an option, is not an image of its input's size."""
     if job.video:
         return
     for media in (job.mask, *job.options.values()):
-        mask = looks.get(id(media)) if isinstance(media, Media) else None
-        if mask is not None and isinstance(media, Media):
-            if mask.format is None or mask.video:
-                raise InvalidInput(f"the mask {media.name} is no picture")
-            _check_mask_size(mask, job, looks)
+        info = infos.get(id(media)) if isinstance(media, Media) else None
+        if info is not None and isinstance(media, Media):
+            if info.format is None or info.video:
+                raise InvalidInput(f"the mask {media.name} is not an image in a known format")
+            _check_mask_size(info, job, infos)
 
 
-def _check_mask_size(mask: MediaInfo, job: Job, looks: dict[int, MediaInfo]) -> None:
+def _check_mask_size(mask: MediaInfo, job: Job, infos: dict[int, MediaInfo]) -> None:
     for media in job.inputs:
-        picture = looks.get(id(media))
-        if picture and picture.width and mask.width and (picture.width, picture.height) != (mask.width, mask.height):
+        image = infos.get(id(media))
+        # 0 pixels: the size is unknown
+        if image and image.width and mask.width and (image.width, image.height) != (mask.width, mask.height):
             raise InvalidInput(
-                f"the mask has {mask.width}x{mask.height} pixels and {media.name} {picture.width}x{picture.height}: "
-                "they are to be of one size"
+                f"the mask has {mask.width}x{mask.height} pixels, but {media.name} has {image.width}x{image.height}: "
+                "both must have the same size"
             )

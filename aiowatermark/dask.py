@@ -1,7 +1,7 @@
-"""Many machines: items read lazily, spread over a dask cluster, each worker one client, one store for all.
+"""Dask runner: processes items on the workers of a dask cluster, with one client per worker and one shared store.
 
-Needs the extra `[dask]`. The engine runs a task again when a worker dies; the key of each item, in the shared store,
-is what keeps that from being paid twice.
+Needs the extra `[dask]`. Dask runs a task again when its worker dies. Each item has a job key in the shared store, and
+that key is what prevents a second charge.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .media import Source, as_media
 from .media.base import safe_name
 
 OpenClient: TypeAlias = Callable[[], Client]
-"""Makes a worker's client, with its provider and the store that all workers share; called on the worker."""
+"""Creates a worker's client, with its provider and the store that all workers share; called on the worker."""
 
 
 @frozen
 class Saved:
-    """One item that succeeded: the item as it was given, and where its result is."""
+    """An item that succeeded: `media` is the item as passed, `path` the file with its result."""
 
     media: Any
     path: Path
 
 
 class ClientPlugin(WorkerPlugin):
-    """Gives a worker its client when its first batch comes, and closes it with the worker."""
+    """Opens a worker's client for its first batch and closes it with the worker."""
 
     name = "aiowatermark"
 
@@ -44,25 +44,29 @@ class ClientPlugin(WorkerPlugin):
         self._client: asyncio.Future[Client] | None = None
 
     def setup(self, worker: Worker) -> None:
-        """Nothing yet: a worker without work opens nothing."""
+        """Do nothing: a worker that gets no batch opens no client."""
 
     async def client(self) -> Client:
-        """The worker's client; opened once, however many batches ask."""
+        """Return the worker's client, which is opened once for all batches."""
         if self._client is None:
             self._client = asyncio.ensure_future(self._open().__aenter__())
+        # shield: a cancelled batch must not cancel the opening that other batches wait for
         return await asyncio.shield(self._client)
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's own signature
-        """Close the client; jobs that go on stay in the store."""
+        """Close the client; unfinished jobs stay in the store."""
         if self._client is not None:
             await (await self._client).__aexit__()
 
 
 @define(eq=False)
 class DaskRunner:
-    """Work for a cluster: `folder` is one that all workers can write to, `key` names each item's job.
+    """Processes items on a dask cluster.
 
-    `batch` items go to a worker at a time, which has them under way at once; `ahead` batches are with the cluster.
+    `open_client` creates each worker's client. `folder`, where results are saved, must be writable for all workers.
+    `key` returns the job key of an item: the same for the same item, also in a later run. `batch` items are sent to a
+    worker together and are processed concurrently there; `ahead` batches are at the cluster at a time. `options` are
+    passed to `Client.remove`.
     """
 
     cluster: Cluster
@@ -74,37 +78,42 @@ class DaskRunner:
     options: dict[str, Any] = field(factory=dict)
 
     async def run(self, items: Iterable[Source]) -> AsyncIterator[Saved | Failed]:
-        """The outcomes of all items as they come; a million items are never in memory at once.
+        """Yield the outcome of every item, in the order in which batches end.
 
-        A worker that dies costs a rerun, which finds its keys in the store: finished items are not paid again, and
-        those whose answer died with it are Failed with SubmissionInDoubt.
+        `items` is read lazily: at most `ahead` batches are in memory. If a worker dies, its batches run again and find
+        their keys in the store: an item with a result is not paid again, and one whose answer was lost is Failed with
+        SubmissionInDoubt.
         """
         await self.cluster.register_plugin(ClientPlugin(self.open_client))
         source = iter(items)
-        running: Any = as_completed([self._sent(part) for part in self._parts(source, self.ahead)])  # type: ignore[no-untyped-call]
+        running: Any = as_completed(  # type: ignore[no-untyped-call]
+            [self._submit_batch(batch) for batch in self._next_batches(source, self.ahead)]
+        )
         async for future in running:
             for outcome in await future:
                 yield outcome
             future.release()
-            for part in self._parts(source, 1):
-                running.add(self._sent(part))
+            for batch in self._next_batches(source, 1):
+                running.add(self._submit_batch(batch))
 
-    def _parts(self, source: Iterable[Source], most: int) -> list[list[Source]]:
-        parts = (list(islice(iter(source), self.batch)) for _ in range(most))
-        return [part for part in parts if part]
+    def _next_batches(self, source: Iterable[Source], count: int) -> list[list[Source]]:
+        """Take up to `count` batches from the items; the last may be shorter, empty ones are left out."""
+        batches = (list(islice(iter(source), self.batch)) for _ in range(count))
+        return [batch for batch in batches if batch]
 
-    def _sent(self, part: list[Source]) -> Any:
-        keys = [self.key(item) for item in part]
-        return self.cluster.submit(_process_batch, part, keys, self.folder, self.options, pure=False)
+    def _submit_batch(self, batch: list[Source]) -> Any:
+        keys = [self.key(item) for item in batch]
+        # pure=False: dask must not merge batches that look alike
+        return self.cluster.submit(_process_batch, batch, keys, self.folder, self.options, pure=False)
 
 
 async def _process_batch(
-    part: list[Source], keys: list[str], folder: Path, options: dict[str, Any]
+    batch: list[Source], keys: list[str], folder: Path, options: dict[str, Any]
 ) -> list[Saved | Failed]:
-    """One batch, on a worker's own loop."""
+    """Process one batch on a worker, on the worker's own event loop."""
     plugin: Any = get_worker().plugins[ClientPlugin.name]
     client = await plugin.client()
-    jobs = (_process_one(client, item, key, folder, options) for item, key in zip(part, keys, strict=True))
+    jobs = (_process_one(client, item, key, folder, options) for item, key in zip(batch, keys, strict=True))
     return list(await asyncio.gather(*jobs))
 
 
@@ -119,4 +128,4 @@ async def _process_one(client: Client, item: Source, key: str, folder: Path, opt
 
 Spread = DaskRunner
 Lost = Failed
-"""The names of version 0.1; they go in 0.3."""
+"""Names of version 0.1, to be removed in 0.3."""

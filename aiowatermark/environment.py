@@ -1,4 +1,4 @@
-"""The process's environment, read in one place, so that the floors above it need not know there is one."""
+"""Access to environment variables, in one module so that providers do not depend on the process environment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from .errors import InvalidInput
 
 
 def required_variable(variable: str, *, purpose: str) -> str:
-    """The variable's value; raises InvalidInput that names it where it is missing or empty."""
+    """Return an environment variable without surrounding whitespace.
+
+    `purpose` says in the error what belongs in it. Raises InvalidInput if the variable is missing or blank.
+    """
     value = os.environ.get(variable, "").strip()
     if not value:
         raise InvalidInput(
-            f"the environment variable {variable} is not set: put {purpose} into it, or try the emulator without one"
+            f"the environment variable {variable} is not set: set it to {purpose}, or use the emulator, "
+            "which needs no account"
         )
     return value

@@ -1,22 +1,22 @@
-"""Every error of the package, split by what the caller can do next.
+"""Error tree of the package, split by what the caller can do next.
 
 ::
 
     WatermarkError
-    ├── InvalidInput (ValueError)        mend the call; nothing was sent
-    ├── Unsupported                      this provider cannot do it; choose another
-    ├── AuthenticationError              mend the key
-    ├── InsufficientCredits              top the account up
-    ├── RateLimited                      come back after `.retry_after` seconds
+    ├── InvalidInput (ValueError)        correct the call; nothing was sent
+    ├── Unsupported                      choose another provider; this one cannot do it
+    ├── AuthenticationError              correct the API key
+    ├── InsufficientCredits              add credits to the account
+    ├── RateLimited                      retry after `.retry_after` seconds
     ├── Rejected                         the provider refused the job; nothing was paid
-    ├── SubmissionInDoubt                it may have been paid: look at `.token` before sending again
-    ├── JobFailed                        the provider took the job and failed; see `.snapshot`
-    ├── DeadlineExceeded (TimeoutError)  the job goes on at the provider: `client.resume(error.token)`
-    ├── ProviderUnavailable              try later; nothing was lost
-    ├── UnexpectedAnswer                 the provider said something no document explains; see `.answer`
-    ├── TransferFailed                   bytes could not be moved; try the transfer again
-    ├── ResultExpired                    the result is gone at the provider
-    └── StoreError                       the store cannot be used; nothing new is paid
+    ├── SubmissionInDoubt                it may have been paid: check the account before submitting again; see `.token`
+    ├── JobFailed                        the provider accepted the job and could not do it; see `.snapshot`
+    ├── DeadlineExceeded (TimeoutError)  the job continues at the provider: `client.resume(error.token)`
+    ├── ProviderUnavailable              retry later; nothing was lost
+    ├── UnexpectedAnswer                 the answer does not match the provider's documents; see `.answer`
+    ├── TransferFailed                   an upload or download failed; retry the transfer
+    ├── ResultExpired                    the provider no longer has the result
+    └── StoreError                       the store is unusable; no new job is paid for
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    # for type checkers only: jobs stands above errors and imports it
     from .jobs import Snapshot
 
 
 class WatermarkError(Exception):
-    """The root of the tree; every error names its provider and job where there is one.
+    """Root of the tree. Every error names the provider and the job it is about, where there is one.
 
-    `answer` is the provider's raw answer, redacted and shortened; `token` resumes the job it is about.
+    `provider` is the provider's name, `key` the job's key, `token` the text that resumes the job, `answer` the
+    provider's raw answer, redacted and shortened. Each is None if unknown. `message` is the text without these.
     """
 
     provider: str | None = None
@@ -44,25 +46,25 @@ class WatermarkError(Exception):
         self.answer = answer
 
     def about(self, *, provider: str | None, key: str | None, token: str | None) -> Self:
-        """Name the provider and job this is about; what is already named stays."""
+        """Set the provider and job this error is about, where not set yet, and return the error."""
         self.provider = self.provider or provider
         self.key = self.key or key
         self.token = self.token or token
         return self
 
     def __str__(self) -> str:
-        """Say what happened, where, and what the provider answered."""
-        where = ", ".join(part for part in (self.provider, self.key and f"job {self.key}") if part)
-        text = f"{self.message} [{where}]" if where else self.message
+        """Return the message, the provider and job in brackets, and the provider's answer."""
+        context = ", ".join(part for part in (self.provider, self.key and f"job {self.key}") if part)
+        text = f"{self.message} [{context}]" if context else self.message
         return f"{text} (answer: {self.answer})" if self.answer else text
 
 
 class InvalidInput(WatermarkError, ValueError):
-    """The call cannot be right; nothing was submitted and nothing is lost."""
+    """The call is wrong: an argument, a file or a setting. Nothing was submitted."""
 
 
 class Unsupported(WatermarkError):
-    """This provider has no such call or takes no such input."""
+    """This provider does not offer the call or does not accept the input. Nothing was submitted."""
 
 
 class AuthenticationError(WatermarkError):
@@ -70,40 +72,41 @@ class AuthenticationError(WatermarkError):
 
 
 class InsufficientCredits(WatermarkError):
-    """The account has no money left for this job; nothing was paid."""
+    """The account does not have enough credits for the job; nothing was paid."""
 
 
 class RateLimited(WatermarkError):
-    """The provider wants fewer requests; `retry_after` is its hint in seconds, if it gave one."""
+    """The provider received too many requests; `retry_after` is its hint in seconds, None if it gave none."""
 
     retry_after: float | None = None
 
 
 class Rejected(WatermarkError):
-    """The provider refused the request; no job was made and nothing was paid."""
+    """The provider refused the request; no job was created and nothing was paid."""
 
 
 class SubmissionInDoubt(WatermarkError):
-    """The paid request left and no usable answer came back: it may have been taken.
+    """The paid request was sent and no usable answer arrived, so it may have been charged.
 
-    It is not sent again by itself. `token` names the job; look at the account before submitting anew.
+    The SDK does not send it again. `token` names the job; check the account before submitting again.
     """
 
 
 class JobFailed(WatermarkError):
-    """The provider took the job and could not do it; `snapshot` is its last word."""
+    """The provider accepted the job and could not do it; `snapshot` is the last observation of the job."""
 
     snapshot: Snapshot | None = None
 
 
 class DeadlineExceeded(WatermarkError, TimeoutError):
-    """The job did not end in time; it goes on at the provider and `token` resumes it."""
+    """The job did not end before its deadline. It continues at the provider, and `token` resumes it."""
 
 
 class ProviderUnavailable(WatermarkError):
-    """The provider could not be reached, or says that it is out of order.
+    """The provider could not be reached or reports a server error.
 
-    `sent` is False where provably no byte of the request was taken, so that sending again is safe.
+    `sent` is False only if provably no byte of the request reached the provider, so that sending it again is safe.
+    `retry_after` is the provider's hint in seconds, None if it gave none.
     """
 
     sent: bool = True
@@ -111,19 +114,19 @@ class ProviderUnavailable(WatermarkError):
 
 
 class UnexpectedAnswer(WatermarkError):
-    """The provider's answer is of no shape its documents or common sense explain."""
+    """The provider's answer does not match its documents and cannot be interpreted safely."""
 
 
 class TransferFailed(WatermarkError):
-    """Bytes could not be read, sent, fetched or written."""
+    """Media could not be read, uploaded, downloaded or written to disk."""
 
 
 class ResultExpired(WatermarkError):
-    """The result's link has expired and the provider gives no new one."""
+    """The result's URL has expired and the provider does not issue a new one."""
 
 
 class StoreError(WatermarkError):
-    """The store cannot be used: it is damaged, full, newer than this version, or away; nothing new is paid.
+    """The store is unusable: damaged, full, unreachable or written by a newer version. No new job is paid for.
 
-    A job that was submitted before goes on at the provider.
+    A job that was submitted before continues at the provider.
     """

@@ -1,4 +1,4 @@
-"""Wake-ups between tasks: a job's next look happens when its time has come or its bell rings."""
+"""Auto-reset event: wakes the task that waits for a job's next poll."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import asyncio
 
 
 class AutoResetEvent:
-    """One job's bell. A ring that nobody waits for is kept for the next wait; ten rings are one."""
+    """An event for one waiting task. A wait consumes it; setting it several times before that counts once.
 
-    __slots__ = ("_rung", "_waiter")
+    asyncio.Event stays set until it is cleared and has no timeout of its own; `asyncio.timeout` around it would cost a
+    cancellation per poll.
+    """
+
+    __slots__ = ("_is_set", "_waiter")
 
     def __init__(self) -> None:
-        self._rung = False
+        self._is_set = False
         self._waiter: asyncio.Future[None] | None = None
 
     def set(self) -> None:
-        """Wake the waiter, now or when it comes."""
-        self._rung = True
+        """Wake the waiting task or, if none waits, let the next wait return immediately."""
+        self._is_set = True
         _wake(self._waiter)
 
     def consume(self) -> bool:
-        """Whether it rang since the last time; taken before a look, so that no news is lost in between."""
-        rung, self._rung = self._rung, False
-        return rung
+        """Reset the event and return whether it was set.
+
+        Call it before a poll: an event set during the poll then stays set and causes another poll.
+        """
+        was_set, self._is_set = self._is_set, False
+        return was_set
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until it rings or `seconds` are over; whether it rang."""
-        if not self._rung and seconds > 0:
+        """Wait until the event is set, at most `seconds`; reset it and return whether it was set."""
+        if not self._is_set and seconds > 0:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
             timer = loop.call_later(seconds, _wake, self._waiter)

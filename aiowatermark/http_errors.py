@@ -1,4 +1,4 @@
-"""What refusals mean: by their status, by what they say of money, and as errors."""
+"""HTTP errors: maps the status and text of a refusal to an error of the package."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ ERROR_BY_STATUS: Mapping[int, type[WatermarkError]] = {
     408: ProviderUnavailable,
     429: RateLimited,
 }
+STATUS_TEXT = {
+    400: "refused the parameters",
+    401: "does not accept the API key",
+    403: "denies access",
+    404: "does not know this task or path",
+    405: "does not support this call",
+    413: "refused the file as too large",
+    429: "received too many requests",
+    500: "reports an internal error",
+    502: "is unavailable",
+    503: "is unavailable",
+    504: "is unavailable",
+}
+"""What to say of a status, as the rest of a sentence that begins with the provider's name."""
 _BILLING_WORDS = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额", "额度")
 _RATE_LIMIT_WORDS = (
     "rate limit",
@@ -38,13 +52,15 @@ _RATE_LIMIT_WORDS = (
 
 
 def mentions_billing(text: str) -> bool:
-    """Whether a refusal speaks of money and not of haste."""
+    """Whether a refusal is about credits and not about the request rate."""
     text = text.lower()
+    # "request quota per minute exceeded" has a word of both lists and is about the rate
     return any(word in text for word in _BILLING_WORDS) and not any(word in text for word in _RATE_LIMIT_WORDS)
 
 
 def error_class_for(reply: Response) -> type[WatermarkError]:
-    """What an answer's HTTP status means, and where it may be about money, its text."""
+    """Return the error class for a refusal, by its HTTP status and, where that is ambiguous, its text."""
+    # providers use 403 and 429 for a wrong key or too many requests as well as for missing credits
     if reply.status in {402, 403, 429} and mentions_billing(reply.excerpt):
         return InsufficientCredits
     if reply.status in ERROR_BY_STATUS:
@@ -54,29 +70,14 @@ def error_class_for(reply: Response) -> type[WatermarkError]:
     return ProviderUnavailable if reply.status >= 500 else UnexpectedAnswer
 
 
-STATUS_TEXT = {
-    400: "refused the parameters",
-    401: "does not accept the API key",
-    403: "forbids this",
-    404: "knows no such task or address",
-    405: "knows no such call",
-    413: "finds the file too large",
-    429: "wants fewer requests",
-    500: "has an internal error",
-    502: "is out of order",
-    503: "is out of order",
-    504: "is out of order",
-}
-
-
-def error_from_response(kind: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
-    """An error of a kind about an answer, with the redacted answer and the server's hint."""
-    error = kind(message, answer=reply.excerpt)
+def error_from_response(error_class: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
+    """Return an error with the redacted answer and, where the class has one, the provider's `retry_after`."""
+    error = error_class(message, answer=reply.excerpt)
     if isinstance(error, RateLimited | ProviderUnavailable):
         error.retry_after = reply.retry_after
     return error
 
 
 def raise_unexpected(message: str, reply: Response) -> NoReturn:
-    """Raise UnexpectedAnswer about an answer."""
+    """Raise UnexpectedAnswer with the redacted answer."""
     raise UnexpectedAnswer(message, answer=reply.excerpt)

@@ -1,4 +1,34 @@
-"""What is to be done and where it stands: the only place that decides transitions."""
+"""Jobs: what to do (`Job`), one observation (`Snapshot`) and what is persisted (`Record`), with every transition.
+
+Theory of operation of `Record.advance`. A job only moves forward. A snapshot of a lower rank is ignored:
+
+    rank  status             meaning
+    0     UPLOADING          a video is being uploaded; nothing was paid
+    1     IN_DOUBT           the paid request was sent, or may be sent now; its answer is not known
+    2     QUEUED             the provider accepted the job
+    3     RUNNING            the provider works on it
+    4     SUCCEEDED, FAILED  terminal; nothing changes such a record
+
+    snapshot compared with the record            record.advance(snapshot)
+    record is terminal, or snapshot ranks lower  the record itself
+    same status                                  merged: progress keeps its maximum, other fields are the snapshot's;
+                                                 the record itself if nothing changed
+    snapshot ranks higher                        a new record with the snapshot
+    in each case: a snapshot without task_id     keeps the known task_id
+
+A record starts as UPLOADING (videos) or IN_DOUBT (images: the paid request comes first). It is persisted before any
+request is sent, so after a crash it claims no more than is known.
+
+Invariants: the rank never decreases; a known task_id is never lost, though another may replace it (a video that gets a
+new upload URL); progress never decreases within a status; a new record has `version + 1`, and `advance` returns the
+record itself if and only if nothing changed. Applying a snapshot twice has the effect of applying it once, so polls,
+callbacks and other replicas may report in any order and any number of times.
+
+Concurrency: all classes are frozen and nothing here performs I/O, reads a clock or awaits, so any task or thread may
+call it, and there is nothing to cancel. Two writers that advance the same record are ordered by the store: it refuses
+a version that is not higher than its own and returns its record, to which the writer applies its snapshot again.
+Failure: `advance` never raises. `Record.from_token` raises InvalidInput for text that is not a valid token.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +46,7 @@ from .media.base import Media
 
 
 class Status(StrEnum):
-    """Where a job stands. IN_DOUBT: the paid request left and its answer is not known."""
+    """State of a job. IN_DOUBT: the paid request may have been sent and its answer is not known."""
 
     UPLOADING = "uploading"
     IN_DOUBT = "in_doubt"
@@ -27,7 +57,7 @@ class Status(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether no other status can follow."""
         return self is Status.SUCCEEDED or self is Status.FAILED
 
 
@@ -39,11 +69,12 @@ _RANK = {
     Status.SUCCEEDED: 4,
     Status.FAILED: 4,
 }
+_TOKEN_PREFIX = "aw1."  # noqa: S105 - not a secret: it names the format
 
 
 @frozen
 class Session:
-    """What a provider remembers between refinements: its id, the mask so far, and how many there were."""
+    """A provider's refinement session: its id, the mask of everything removed so far, the number of refinements."""
 
     id: str = field(repr=False)
     mask: Media | None = field(default=None, repr=False)
@@ -52,7 +83,7 @@ class Session:
 
 @frozen
 class Job:
-    """What is to be done: one or more inputs, what to remove, and the provider's own options."""
+    """What to do: one or more inputs, what to remove, and the provider's own options."""
 
     inputs: tuple[Media, ...]
     mask: Media | None = None
@@ -62,12 +93,12 @@ class Job:
 
     @property
     def media(self) -> Media:
-        """The first input; most providers take one."""
+        """The first input; most providers accept only one."""
         return self.inputs[0]
 
     @property
     def fingerprint(self) -> str:
-        """What tells this job from another, as a digest: no content, no secrets."""
+        """A digest that is equal for equal jobs only; it contains no content and no secret."""
         parts = [*(media.identity for media in self.inputs), self.mask.identity if self.mask else ""]
         parts += [f"{name}={_identity(value)}" for name, value in sorted(self.options.items())]
         parts.append(self.session.id if self.session else "")
@@ -80,7 +111,7 @@ def _identity(value: Any) -> str:
 
 @frozen
 class Output:
-    """What became of one input: `media` or `error`, exactly one of the two."""
+    """The outcome for one input: either `media` or `error` is set."""
 
     media: Media | None = None
     error: WatermarkError | None = None
@@ -88,9 +119,12 @@ class Output:
 
 @frozen
 class Snapshot:
-    """One observation of a job. `progress` is 0..1; `retry_after` is the server's hint in seconds.
+    """One observation of a job.
 
-    `details` are the provider's own facts; `key` names the job where snapshots of many come together.
+    `task_id` is the provider's id, None while unknown; `progress` is between 0 and 1; `outputs` has one entry per input
+    in the inputs' order; `reason` says why a job failed or is in doubt; `retry_after` is the provider's hint in
+    seconds; `session` allows a refinement; `details` are further facts from the provider. `key` is the job's key, set
+    where snapshots of several jobs arrive together. `details` and `key` are not compared.
     """
 
     task_id: str | None
@@ -105,15 +139,16 @@ class Snapshot:
 
 
 INITIAL_SNAPSHOT = Snapshot(None, Status.IN_DOUBT)
-"""How a record opens: the next thing that happens may cost money."""
+"""First snapshot of a record whose first request is the paid one: after a crash it may have been paid."""
 
 
 @frozen
 class Record:
-    """What is remembered of a job: enough to find it again, no API key and no file content.
+    """The persisted state of a job: enough to resume it, without API key or file content.
 
-    `account` tells accounts of one provider apart without their keys; `owner` is the client that opened the record;
-    `callback` is the hash of its callback key; `created_at` is in seconds since 1970.
+    `provider` is the provider's name and `account` a digest that tells its accounts apart; `fingerprint` is the job's;
+    `inputs` are the inputs' identities; `callback` is the hash of the callback key; `owner` is the client that opened
+    the record; `created_at` is in seconds since 1970; `version` counts the changes.
     """
 
     key: str
@@ -129,17 +164,17 @@ class Record:
     version: int = 0
 
     def advance(self, snapshot: Snapshot) -> Record:
-        """The record after an observation: never back, never out of a terminal status; itself if nothing is new."""
-        mine = self.snapshot
-        if mine.status.terminal or _RANK[snapshot.status] < _RANK[mine.status]:
+        """Return the record after an observation, or the record itself if it changes nothing; see the module's head."""
+        current = self.snapshot
+        if current.status.terminal or _RANK[snapshot.status] < _RANK[current.status]:
             return self
-        if snapshot.task_id is None and mine.task_id is not None:
-            snapshot = evolve(snapshot, task_id=mine.task_id)
-        if snapshot.status is mine.status:
-            snapshot = _merge(mine, snapshot)
-            if snapshot == mine:
+        if snapshot.task_id is None and current.task_id is not None:
+            snapshot = evolve(snapshot, task_id=current.task_id)
+        if snapshot.status is current.status:
+            snapshot = _keep_progress(current, snapshot)
+            if snapshot == current:
                 return self
-        # by hand: this happens with every observation, and evolve() takes three times as long
+        # not evolve(), which takes three times as long: this runs for every observation of every job
         return Record(
             self.key,
             self.provider,
@@ -154,42 +189,62 @@ class Record:
             self.version + 1,
         )
 
+    # State predicates. Other modules use these and do not repeat the conditions.
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a paid request may have been accepted while no task id is known, so that nothing can be queried."""
+        return self.snapshot.status is Status.IN_DOUBT and self.snapshot.task_id is None
+
+    @property
+    def answer_pending(self) -> bool:
+        """Whether the paid request is about to be sent, or is waiting for its answer, in the owner of this record."""
+        # format 1 has no field for it: the reason is recorded when the owner stops waiting for the answer
+        return self.in_doubt and self.snapshot.reason is None
+
+    @property
+    def unsent(self) -> bool:
+        """Whether nothing was paid yet: the paid request follows the upload, and the upload has not ended."""
+        return self.snapshot.status is Status.UPLOADING
+
+    @property
+    def at_provider(self) -> bool:
+        """Whether the provider has this job and it has not ended, so that it can be queried."""
+        return not (self.in_doubt or self.unsent or self.snapshot.status.terminal)
+
     @property
     def token(self) -> str:
-        """A text that resumes this job in any process with the same account; it holds no secret."""
+        """A text that resumes this job in any process with the same account; it contains no secret."""
         parts = [self.provider, self.key, self.snapshot.task_id, int(self.video), list(self.inputs)]
         text = json.dumps(parts, separators=(",", ":"))
-        return _TOKEN_START + urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return _TOKEN_PREFIX + urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
     def from_token(cls, token: str) -> Record:
-        """The record a token speaks of; raises InvalidInput for a text that is no token."""
+        """Return the record a token stands for; raises InvalidInput if the text is not a valid token."""
         try:
             provider, key, task_id, video, inputs = _decode_token(token)
             if not isinstance(inputs, list) or not all(isinstance(text, str) for text in (provider, key, *inputs)):
-                raise TypeError  # noqa: TRY301 - one way out for every kind of damage
+                raise TypeError  # noqa: TRY301 - every kind of damage ends in the one InvalidInput below
             if not (task_id is None or isinstance(task_id, str)):
                 raise TypeError  # noqa: TRY301
+        # RecursionError: a token may decode to deeply nested JSON
         except (ValueError, TypeError, AttributeError, RecursionError):
-            raise InvalidInput(
-                "this is no token of a job: give the text of handle.token or error.token as it was"
-            ) from None
+            raise InvalidInput("not a valid job token: pass handle.token or error.token unchanged") from None
         snapshot = Snapshot(task_id, Status.QUEUED if task_id else Status.IN_DOUBT)
         return cls(key, provider, snapshot, video=bool(video), inputs=tuple(inputs))
 
 
-_TOKEN_START = "aw1."  # noqa: S105 - not a secret: it says what the text is
-
-
 def _decode_token(token: str) -> tuple[Any, Any, Any, Any, Any]:
-    if not token.startswith(_TOKEN_START):
+    if not token.startswith(_TOKEN_PREFIX):
         raise ValueError
-    text = token.removeprefix(_TOKEN_START)
+    text = token.removeprefix(_TOKEN_PREFIX)
     provider, key, task_id, video, inputs = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     return provider, key, task_id, video, inputs
 
 
-def _merge(mine: Snapshot, other: Snapshot) -> Snapshot:
-    if mine.progress is not None and (other.progress is None or other.progress < mine.progress):
-        return evolve(other, progress=mine.progress)
-    return other
+def _keep_progress(current: Snapshot, snapshot: Snapshot) -> Snapshot:
+    """Return the new snapshot, with the current progress if that is further."""
+    if current.progress is not None and (snapshot.progress is None or snapshot.progress < current.progress):
+        return evolve(snapshot, progress=current.progress)
+    return snapshot

@@ -1,4 +1,29 @@
-"""What a provider is: a dialogue of requests, a table of what it takes, and a table of what its answers mean."""
+"""Provider: one vendor's API as its capabilities, its request flows and the meaning of its answers.
+
+Theory of operation. A provider performs no I/O. Each call (`submit`, `query`, `credits`) is a flow: a generator that
+describes the next request and leaves sending it to the runner (`client/engine/flows.py`):
+
+    the flow                             the runner
+    yields Request(repeatable=True)      sends it, again after a failure, and sends the Response into the flow
+    yields Request(repeatable=False)     the paid request: records IN_DOUBT first, sends it, and sends it again only
+                                         if it provably did not reach the provider or was refused unprocessed
+    yields Snapshot                      records it, then resumes the flow with None
+    returns a value                      ends: a Snapshot for `Flow`, Credits for `Exchange[Credits]`
+    raises WatermarkError                ends: what the answer means
+
+Steps that follow one another are thus written one below the other, and a test drives a flow with prepared responses
+and no event loop (`tests/support/flows.py`).
+
+Invariants: a `submit` flow yields exactly one request that is not repeatable; `query` and `credits` flows yield none.
+A task id that is known before the paid request is yielded as a Snapshot, so that it is persisted before that request.
+An answer that is not understood is never a success: it raises UnexpectedAnswer, which leaves a submission in doubt and
+lets a query be repeated. A status that is not known means the job is still running.
+
+Concurrency: a provider is a frozen value. All state of a flow is in the generator, so one provider serves any number
+of flows at the same time. A flow has one runner, which never sends into it from two tasks.
+Cancellation and failure: an error of the transport is not thrown into the flow; the runner closes it. A flow holds no
+resources, so there is nothing to clean up, and `close` ends it at its `yield`.
+"""
 
 from __future__ import annotations
 
@@ -23,30 +48,31 @@ from .wire import Delivery, Request, Response, join_sorted
 
 T = TypeVar("T")
 Exchange: TypeAlias = Generator[Request | Snapshot, Response, T]
-"""Yields requests and is sent their answers; may yield snapshots on the way; returns what it is about."""
+"""A flow that returns a T; see the head of this module."""
 Flow: TypeAlias = Exchange[Snapshot]
+"""A flow that returns the job's state."""
 
 
 @frozen
 class Polling:
-    """When to look again, in seconds: first after `first`, then `factor` times longer each time, up to `ceiling`."""
+    """Schedule of polls, in seconds: the first after `first`, each pause `factor` times the last, up to `ceiling`."""
 
     first: float = 1.0
     factor: float = 1.2
     ceiling: float = 15.0
 
     def after(self, delay: float) -> float:
-        """The pause that follows a pause of `delay`."""
+        """Return the pause, in seconds, that follows a pause of `delay` seconds."""
         return min(delay * self.factor, self.ceiling)
 
 
 CALLBACK_POLLING = Polling(30.0, 1.5, 120.0)
-"""The safety net while a callback is awaited: it never stops entirely."""
+"""Schedule while a callback is expected: polling continues, because a callback may be lost."""
 
 
 @frozen
 class Credits:
-    """What an account holds: `available`, and `used` and `limit` where the provider tells, in its own credits."""
+    """An account's balance in the provider's credits; `used` and `limit` are None where the provider does not tell."""
 
     available: float
     used: float | None = None
@@ -55,16 +81,19 @@ class Credits:
 
 @frozen
 class NoOptions:
-    """A provider without options of its own."""
+    """Options of a provider that has none."""
 
 
 def _validate_key(_: Any, attribute: Attribute[str], value: str) -> None:
+    # the value is never shown: it may be a real key with a typing error
     if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
-        raise InvalidInput(f"{attribute.name} is empty or no API key: give the text the provider shows in its console")
+        raise InvalidInput(
+            f"{attribute.name} is empty or not a valid API key: pass the text shown in the provider's console"
+        )
 
 
 def api_key_field() -> Any:
-    """A field for a key: required, never shown."""
+    """Return an attrs field for a secret: required, validated and left out of the repr."""
     return field(repr=False, validator=_validate_key)
 
 
@@ -72,20 +101,28 @@ def _validate_base_url(base_url: str) -> str:
     try:
         parts = urlsplit(base_url)
     except ValueError:
-        raise InvalidInput("base_url is to be like https://host, and this is no link") from None
+        raise InvalidInput("base_url must be an absolute URL such as https://api.example.com") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-        raise InvalidInput(f"base_url is to be like https://host, without user or query, not {redact_url(base_url)}")
+        raise InvalidInput(
+            "base_url must be an absolute URL such as https://api.example.com, without user or query, "
+            f"not {redact_url(base_url)!r}"
+        )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise InvalidInput(f"base_url http://{parts.hostname} would send the API key in clear text: use https://")
     return base_url.rstrip("/")
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True, slots=False)  # slots=False: cached_property needs a __dict__
 class Provider(ABC):
-    """One vendor's API: its account, its dialogues and its tables. Knows no I/O, no clock, no environment.
+    """One account at one vendor's API: capabilities, request flows and the meaning of answers.
 
-    `polling` is when to look at a job, by the provider's usual duration; `requests_per_second` bounds submits and
-    polls together (None: no bound is documented).
+    A subclass sets `name` (as in `provider_class(name)`), `display_name` (for texts), `default_base_url`, `env` (the
+    environment variable of each key field), `capabilities` and `Options`, and implements `headers`, `submit` and, if
+    the API has them, `query`, `credits`, `parse_callback` and `refinement`.
+
+    `base_url` is the origin of the API, https unless it is on loopback. `polling` is the schedule of polls, chosen by
+    the provider's usual processing time. `requests_per_second` limits submissions and polls together; None: no limit
+    is documented. Raises InvalidInput for an invalid key or base_url.
     """
 
     name: ClassVar[str]
@@ -95,7 +132,7 @@ class Provider(ABC):
     capabilities: ClassVar[Capabilities]
     Options: ClassVar[type[Any]] = NoOptions
 
-    # spelt so that type checkers see the default
+    # `default=Factory(...)` and not the decorator form, so that type checkers see that there is a default
     base_url: str = field(
         default=Factory(lambda self: self.default_base_url, takes_self=True), converter=_validate_base_url
     )
@@ -104,7 +141,11 @@ class Provider(ABC):
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
-        """The provider with its keys from the environment; raises InvalidInput that names what is missing."""
+        """Return the provider with its keys from the environment variables in `env`.
+
+        `settings` are arguments of the constructor and take precedence over the environment's keys. Raises
+        InvalidInput that names a missing variable.
+        """
         purpose = f"your {cls.display_name} key"
         keys: dict[str, Any] = {
             name: required_variable(variable, purpose=purpose) for name, variable in cls.env.items()
@@ -114,51 +155,58 @@ class Provider(ABC):
     @property
     @abstractmethod
     def headers(self) -> Mapping[str, str]:
-        """What identifies the account: sent to `base_url` and to nobody else."""
+        """Headers that identify the account; they are sent to the origin of `base_url` only."""
 
     @abstractmethod
     def submit(self, job: Job, callback_url: str | None) -> Flow:
-        """Have a job done. The request that is not `repeatable` is the one that costs."""
+        """Submit a job; the one request that is not `repeatable` is the paid one.
 
-    def query(self, record: Record) -> Flow:  # noqa: ARG002 - for those who can
-        """Look where a job stands."""
-        raise Unsupported(f"{self.display_name} has no call to ask for a job: its answer to the submit is the result")
-        yield
+        `callback_url` is a URL for the provider to call when the job ends, None if no callback is wanted.
+        """
+
+    def query(self, record: Record) -> Flow:  # noqa: ARG002 - used by subclasses
+        """Query the state of a job; raises Unsupported if the API has no such call."""
+        raise Unsupported(f"{self.display_name} has no call to query a job: its answer to the submission is the result")
+        yield  # makes this function a generator
 
     def credits(self) -> Exchange[Credits]:
-        """Ask what the account holds."""
+        """Query the account's balance; raises Unsupported if the API has no such call."""
         raise Unsupported(f"{self.display_name} documents no call for its credits")
-        yield
+        yield  # makes this function a generator
 
     def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
-        """What a callback says of this very job, or of the task it names where the job's id is not known yet.
+        """Return what a callback reports of this job, or None if it reports nothing of it.
 
-        None where it says nothing. Believed only where the user chose to.
+        While the job's task id is unknown, the callback has to name one. Callbacks are not signed, so the caller
+        confirms the snapshot with a query unless the user chose to trust callbacks.
         """
         return None
 
     def refinement(self, media: Media, session: Session, brush: Media, options: Mapping[str, Any]) -> Job:  # noqa: ARG002
-        """The job that takes more away from a result."""
-        raise Unsupported(f"{self.display_name} cannot refine a result: submit it anew with a mask where it takes one")
+        """Return the job that also removes what `brush` marks from a result; raises Unsupported if there is none.
+
+        `media` is the result to refine, `session` its session, `options` those of `submit`.
+        """
+        raise Unsupported(f"{self.display_name} cannot refine a result: submit it again, with a mask if it accepts one")
 
     def capabilities_for(self, job: Job) -> Capabilities:  # noqa: ARG002
-        """What this very job may be like."""
+        """Return the capabilities that apply to this job."""
         return self.capabilities
 
     @cached_property
     def account(self) -> str:
-        """What tells this account from others, without showing its key."""
+        """A text that differs for every account and base URL and does not reveal the key."""
         text = "\0".join((self.name, self.base_url, *self.headers.values()))
         return f"{self.name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
 
     def resolve_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The provider's options with their defaults; raises InvalidInput for one it has not or a wrong value."""
+        """Return the provider's options with defaults added; raises InvalidInput for unknown names or wrong values."""
         if not options:
             return self._default_options
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
-            takes = f"it takes {join_sorted(known)}" if known else "it takes none"
-            raise InvalidInput(f"{self.display_name} has no option {join_sorted(unknown)}: {takes}")
+            accepted = f"it has {join_sorted(known)}" if known else "it has none"
+            raise InvalidInput(f"{self.display_name} has no option {join_sorted(unknown)}: {accepted}")
         return asdict(self.Options(**options), recurse=False)
 
     @cached_property
@@ -166,13 +214,16 @@ class Provider(ABC):
         return MappingProxyType(asdict(self.Options(), recurse=False))
 
     def check(self, reply: Response) -> dict[str, Any]:
-        """The answer's JSON object; raises what the answer means where it is a refusal."""
+        """Return the answer's JSON object; raises the error that `problem` finds, or UnexpectedAnswer."""
         if (error := self.problem(reply)) is not None:
             raise error
         return reply.json()
 
     def problem(self, reply: Response) -> WatermarkError | None:
-        """What is wrong with an answer by its HTTP status, or None."""
+        """Return the error an answer stands for, or None if it is a success.
+
+        By the HTTP status here; override it where a success status does not mean success.
+        """
         if 200 <= reply.status < 300:
             return None
         return error_from_response(
@@ -180,4 +231,5 @@ class Provider(ABC):
         )
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
+        """Return the class of error a refusal stands for; override it where a status has a meaning of its own."""
         return error_class_for(reply)

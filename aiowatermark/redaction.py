@@ -1,4 +1,4 @@
-"""What may be shown of answers and URLs: no credentials, no query strings, no large values."""
+"""Redaction: removes credentials, URL queries and large values from URLs and answers before they are shown."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-_SECRET = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")
-_LARGE = 1 << 16
+_SECRET_WORDS = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")
+_MAX_PARSED_BYTES = 1 << 16
+# the query of a URL, or of one whose beginning was cut off or is relative
 _QUERY = re.compile(r'(://[^\s"<>?]*)\?[^\s"<>]*|\?[^\s"<>]*=[^\s"<>]*')
-_USER = re.compile(r'://[^\s/"<>?]*@')
-# longer than any word: a picture or a key; a line of wrapped base64 has 76
+_USER_INFO = re.compile(r'://[^\s/"<>?]*@')
+# Longer than any word, so it is base64 or a key. Wrapped base64 has lines of 76 characters.
 _BLOB = re.compile(r"[\w+/=-]{72,}", re.ASCII)
 
 
 def redact_url(url: str) -> str:
-    """A link fit for texts: no credentials, no query."""
+    """Return a URL without user, password, query and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "a broken link"
+        return "an invalid URL"
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
 
 
 def redacted_excerpt(body: bytes, limit: int = 300) -> str:
-    """An answer's text without links' queries, pictures or other long or secret values, shortened, on one line."""
-    text = " ".join(_text(body).split())
-    text = _USER.sub("://", _QUERY.sub(r"\1?…", text))
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in _BLOB.sub("…", text))
+    """Return the text of an answer on one line of at most `limit` characters.
+
+    URL queries, user names and passwords in URLs, values with secret names and long encoded values are left out.
+    """
+    text = " ".join(_readable_text(body).split())
+    text = _USER_INFO.sub("://", _QUERY.sub(r"\1?…", text))
+    text = "".join(char if char.isprintable() else "\ufffd" for char in _BLOB.sub("…", text))
     return text[:limit]
 
 
-def _text(body: bytes) -> str:
-    """Readable text of an answer; of JSON that is too large, too deep or cut only its length."""
+def _readable_text(body: bytes) -> str:
+    """Return the text of an answer, with secret values hidden if it is JSON."""
     try:
-        if len(body) < _LARGE and (payload := json.loads(body)) is not None:
+        if len(body) < _MAX_PARSED_BYTES and (payload := json.loads(body)) is not None:
             return json.dumps(_redact(payload), ensure_ascii=False)
     except (ValueError, RecursionError):
         pass
+    # JSON that is too large, too deep or truncated cannot be redacted by key, so only its length is shown
     if body.lstrip()[:1] in {b"{", b"[", b'"'}:
         return f"<{len(body)} bytes>"
     return body[:2000].decode(errors="replace")
@@ -51,19 +56,20 @@ def _redact(value: Any, *, hidden: bool = False) -> Any:
         return {key: _redact(item, hidden=hidden or _is_secret(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [_redact(item, hidden=hidden) for item in value[:20]]
+    # URLs stay, also under a secret name: they help to find the cause, and _QUERY removes their credentials
     return "…" if hidden and isinstance(value, str) and "://" not in value else value
 
 
 def _is_secret(key: str) -> bool:
-    return any(word in key.lower() for word in _SECRET)
+    return any(word in key.lower() for word in _SECRET_WORDS)
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name is this machine's own loopback."""
+    """Whether a host name or address is this machine's loopback interface."""
     if host == "localhost":
         return True
     if not host or not (host[-1].isdigit() or ":" in host):
-        return False  # a name
+        return False  # any other name; it is not resolved here
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What came of a job, and the ways to bring it home."""
+"""Results: the outputs of a finished job and how to save or read them."""
 
 from __future__ import annotations
 
@@ -15,54 +15,57 @@ from .media.memory import Link
 
 
 class ResultFetcher(Protocol):
-    """Brings a result's bytes home."""
+    """Downloads the outputs of a result."""
 
     async def save(
         self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: ProgressCallback | None
     ) -> Path:
-        """Stream it into a file that appears when it is whole."""
+        """Stream the media to `path`, where it appears only once it is complete, and return the path."""
         ...
 
     async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
-        """Fetch it into memory."""
+        """Return the media's bytes."""
         ...
 
 
 @frozen(eq=False)
 class Result:
-    """What came of a job: its `outputs`, one per input in order, and the ways to bring them home."""
+    """A finished job: its `outputs`, one per input in the inputs' order, and how to save or read them."""
 
     record: Record
     _fetcher: ResultFetcher = field(repr=False)
 
     @property
     def key(self) -> str:
-        """The job's name in the store."""
+        """The job's key in the store."""
         return self.record.key
 
     @property
     def provider(self) -> str:
-        """Whose job it was."""
+        """The provider's name."""
         return self.record.provider
 
     @property
     def snapshot(self) -> Snapshot:
-        """The last observation."""
+        """The last observation of the job."""
         return self.record.snapshot
 
     @property
     def token(self) -> str:
-        """A text that brings the result back in any process, while the provider keeps it."""
+        """A text that gives the result again in any process, as long as the provider keeps it."""
         return self.record.token
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """One per input, in the inputs' order; each has `media` or `error`."""
+        """One output per input, in the inputs' order; each has either `media` or `error`."""
         return self.snapshot.outputs
 
     @property
     def url(self) -> str | None:
-        """The first successful output's link; None where the provider answers with bytes."""
+        """The URL of the first output that succeeded; None if the provider answered with bytes.
+
+        Raises JobFailed if no output succeeded.
+        """
         media = self._media(None)
         return media.url if isinstance(media, Link) else None
 
@@ -74,24 +77,30 @@ class Result:
         max_bytes: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Path:
-        """Write an output (the first successful one, or number `index`) to `path`; gives the path.
+        """Write an output to `path` and return the path.
 
-        It is streamed beside its target and moved into place when its length is right. A cut download resumes,
-        an expired link is asked for anew once. `progress(got, total or None)` is called as it comes. Raises
-        InvalidInput for a path that cannot be written, TransferFailed, ResultExpired.
+        The output is the first that succeeded, or number `index`, counted from 0. It is streamed into a file beside
+        `path`, which replaces `path` only once it is complete. An interrupted download is resumed, and an expired URL
+        is requested again once. A download of more than `max_bytes` bytes fails. `progress(done, total)` is called with
+        bytes as they arrive; `total` is None while unknown.
+
+        Raises InvalidInput if the path cannot be written, TransferFailed, ResultExpired, and the output's own error
+        (JobFailed) if it did not succeed.
         """
         return await self._fetcher.save(self, self._media(index), Path(path), max_bytes, progress)
 
     async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
-        """An output's bytes, whole, in memory; raises as `save` does."""
+        """Return an output's bytes; arguments and errors are those of `save`."""
         return await self._fetcher.read(self, self._media(index), max_bytes)
 
     def _media(self, index: int | None) -> Media:
-        chosen = self.outputs if index is None else self.outputs[index : index + 1 or None]
-        for output in chosen:
+        """Return the media of the first successful output, or of output `index`."""
+        # a slice, so that an index out of range selects nothing; `or None`, because index -1 would end the slice at 0
+        outputs = self.outputs if index is None else self.outputs[index : index + 1 or None]
+        for output in outputs:
             if output.media is not None:
                 return output.media
-        for output in chosen:
+        for output in outputs:
             if output.error is not None:
                 raise output.error
         raise JobFailed("the result has no such output")

@@ -95,17 +95,26 @@ class ScriptedTransport:
     async def __aexit__(self, *exc: object) -> None:
         """Do nothing."""
 
-    async def perform(self, request: Request, *, timeout: float, progress: ProgressCallback | None = None) -> Response:  # noqa: ARG002, ASYNC109
-        """Return or raise the next item of the script."""
+    async def perform(
+        self,
+        request: Request,
+        *,
+        timeout: float,  # noqa: ARG002, ASYNC109
+        progress: ProgressCallback | None = None,  # noqa: ARG002
+        on_sent: Callable[[], object] | None = None,
+    ) -> Response:
+        """Return or raise the next item of the script; `on_sent` is called unless that says nothing was sent."""
         self.requests.append(request)
         self.times.append(asyncio.get_running_loop().time())
         script = self.queries if request.repeatable else self.submissions
         if not script:
             raise AssertionError(f"the script has no answer for {request.method} {request.target}")
         item = script.pop(0) if len(script) > 1 else script[0]
+        answer = item if isinstance(item, Response | BaseException) else item()
+        if on_sent is not None and getattr(answer, "sent", True):
+            on_sent()
         if self.hold is not None and not request.repeatable:
             await self.hold.wait()
-        answer = item if isinstance(item, Response | BaseException) else item()
         if isinstance(answer, BaseException):
             raise answer
         return answer

@@ -1,4 +1,4 @@
-"""HTTP described, never done: requests, their bodies, answers and deliveries."""
+"""HTTP as values: requests, their bodies, responses and callback deliveries. Nothing here performs I/O."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .errors import UnexpectedAnswer
 from .media.base import Media
 from .redaction import redacted_excerpt
 
-Value: TypeAlias = str | Media
-"""A form field: text, or a file."""
+FieldValue: TypeAlias = str | Media
+"""Value of a form field: text, or a file."""
 
 
 @frozen
 class Base64:
-    """Media that travels as base64 text inside JSON, encoded while it is sent; without a `data:` header."""
+    """Media to be sent as base64 text inside JSON, encoded while it is sent, without a `data:` prefix."""
 
     media: Media
 
 
 @frozen
 class Json:
-    """A JSON object; values may be Base64."""
+    """A JSON object as a body; its values may be Base64."""
 
     value: Mapping[str, Any]
 
 
 @frozen
 class Multipart:
-    """A multipart/form-data body. `types` gives a file field's Content-Type where it matters."""
+    """A multipart/form-data body. `types` gives the Content-Type of a file field where the provider depends on it."""
 
-    fields: Mapping[str, Value]
+    fields: Mapping[str, FieldValue]
     types: Mapping[str, str] = field(factory=dict)
 
 
@@ -45,10 +45,10 @@ Body: TypeAlias = Json | Multipart | Media | None
 
 @frozen
 class Request:
-    """One request. `target` is a path at the provider's origin, or a whole signed link.
+    """One HTTP request. `target` is a path at the provider's origin or, if `signed`, a complete URL.
 
-    `signed`: the link carries its own credentials: it travels byte for byte, without the API key.
-    `repeatable`: sending it twice costs nothing. Everything else is paid, and sent once.
+    `signed`: the URL carries its own credentials. It is sent byte for byte and without the API key.
+    `repeatable`: sending the request again costs nothing. Any other request is paid and is sent at most once.
     """
 
     method: str
@@ -60,7 +60,7 @@ class Request:
 
 @define
 class Response:
-    """An answer, read whole; header names are lower-case."""
+    """A complete HTTP response; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,39 +68,43 @@ class Response:
     _payload: Any = field(default=None, init=False, repr=False)
 
     def json(self) -> dict[str, Any]:
-        """The JSON object in the body, parsed once; raises UnexpectedAnswer for anything else."""
+        """Return the JSON object in the body, parsed once; raises UnexpectedAnswer for anything else."""
         if self._payload is None:
             self._payload = parse_json(self.body)
         if not isinstance(self._payload, dict):
-            raise UnexpectedAnswer("the answer is no JSON object", answer=self.excerpt)
+            raise UnexpectedAnswer("the answer is not a JSON object", answer=self.excerpt)
         return self._payload
 
     def parse_in_advance(self) -> None:
-        """Parse a large body beforehand, in a worker thread."""
+        """Parse the body now; for large bodies, in a worker thread, so that `json` does not block the event loop."""
         self._payload = parse_json(self.body)
 
     @property
     def excerpt(self) -> str:
-        """The answer, fit for an error text."""
+        """The status and the redacted, shortened body, for error messages."""
         return f"HTTP {self.status} {redacted_excerpt(self.body)}".rstrip()
 
     @property
     def retry_after(self) -> float | None:
-        """The Retry-After header in seconds; a date counts from the answer's own Date."""
-        return _seconds(self.headers.get("retry-after"), self.headers.get("date"))
+        """The Retry-After header in seconds, None if there is none or it is invalid.
+
+        A date is compared with the response's Date header, because the local clock may be wrong.
+        """
+        return _parse_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
 
 
 @frozen
 class Delivery:
-    """One POST to a callback address, as it came."""
+    """One POST to a callback URL: `body` as received, `content_type` as declared."""
 
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     content_type: str = ""
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON value in `body`, or None where it holds none; NaN and Infinity are none."""
+    """Return the JSON value in `body`, or None if it is not valid JSON; NaN and Infinity are not valid."""
     try:
+        # surrogatepass: as json.loads decodes bytes; lone surrogates are valid JSON
         return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
@@ -113,7 +117,7 @@ def _refuse_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _seconds(text: str | None, date: str | None) -> float | None:
+def _parse_retry_after(text: str | None, date: str | None) -> float | None:
     if text is None:
         return None
     try:
@@ -130,6 +134,6 @@ def _seconds_until(text: str, date: str | None) -> float | None:
         return None
 
 
-def join_sorted(fields: Iterable[str]) -> str:
-    """Words in a row, for error texts."""
-    return ", ".join(sorted(fields))
+def join_sorted(names: Iterable[str]) -> str:
+    """Return names in alphabetical order, separated by commas, for error messages."""
+    return ", ".join(sorted(names))

@@ -1,4 +1,4 @@
-"""Bytes in and out: paths, bytes, links, open files and streams, each opened anew where it can be."""
+"""Media: bytes to send or receive, from paths, bytes, URLs, open files and async iterables."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from .memory import Bytes, Link
 from .stream import Stream
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes] | Media
+"""Everything that `as_media` accepts; a `str` is a URL if it starts with http:// or https://, else a path."""
 
-_LINK = re.compile(r"https?://", re.IGNORECASE)
+_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 def as_media(source: Source, *, size: int | None = None, name: str | None = None) -> Media:
-    """Media of anything that holds bytes; `size` in bytes and `name` are for streams.
+    """Return media for a path, URL, bytes, open binary file or async iterable of bytes; media is returned as it is.
 
-    Raises InvalidInput for what holds none. Nothing is opened or read yet.
+    `size`, in bytes, is for sources that do not know theirs: streams and files that cannot seek. `name` replaces the
+    file name sent to the provider. Nothing is opened or read yet. Raises InvalidInput for any other type and for an
+    invalid URL.
     """
     media = _coerce(source, size)
     if name is not None:
@@ -33,7 +36,7 @@ def as_media(source: Source, *, size: int | None = None, name: str | None = None
 def _coerce(source: object, size: int | None) -> Media:
     if isinstance(source, Media):
         return source
-    if isinstance(source, str) and _LINK.match(source):
+    if isinstance(source, str) and _URL.match(source):
         return Link(source, size=size)
     if isinstance(source, str | os.PathLike):
         return File(Path(source))
@@ -43,10 +46,12 @@ def _coerce(source: object, size: int | None) -> Media:
         return Stream(source, size=size)
     if callable(getattr(source, "read", None)):
         return OpenFile(source, size=size)  # type: ignore[arg-type]
-    kind = type(source).__name__
-    raise InvalidInput(f"media is a path, bytes, a link, an open binary file or an async iterable of bytes, not {kind}")
+    raise InvalidInput(
+        "media must be a path, bytes, a URL, an open binary file or an async iterable of bytes, "
+        f"not {type(source).__name__}"
+    )
 
 
 def optional_media(source: Source | None) -> Media | None:
-    """Media, or None for None: the converter of options that are media."""
+    """Return media for a source, or None for None; the converter of provider options that are media."""
     return None if source is None else as_media(source)

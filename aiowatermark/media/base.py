@@ -1,4 +1,4 @@
-"""What media is: bytes from somewhere, with a name, a size if it is known, and one way to read them."""
+"""Media base class: bytes with a name, a size if it is known, and one way to read them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias
 
 ALIGNMENT = 3 << 12
-"""Blocks of files are multiples of this: whole pages, and whole groups of base64."""
+"""Blocks of files are multiples of this: three memory pages, and whole groups of three bytes for base64."""
 BLOCK_SIZE = (1 << 20) // ALIGNMENT * ALIGNMENT
-"""Bytes read from a file at once: one hop to a worker thread a block."""
+"""Bytes read from a file at a time, just under 1 MiB: a larger block costs fewer hops to a worker thread."""
 CHUNK = 3 << 16
-"""Bytes handed on at once: small enough to keep the loop responsive, and whole groups of base64."""
+"""Bytes processed at a time on the event loop, 192 KiB: few enough not to delay it; whole groups for base64."""
 SNIFF_BYTES = 1 << 16
-"""Bytes that are looked at to tell what media is."""
+"""Bytes from the start of media, 64 KiB, that are enough to detect its format and size in pixels."""
 
 ProgressCallback: TypeAlias = Callable[[int, int | None], object]
 """Called as `progress(done, total)` with bytes; `total` is None while it is unknown."""
@@ -23,7 +23,11 @@ _UNSAFE = re.compile(r"[^\w.() +-]+")
 
 
 class Media(ABC):
-    """Bytes from somewhere: `size` in bytes if it is known, `reopenable` if they can be read twice, else `spent`."""
+    """Bytes to send or receive.
+
+    `name` is a safe file name, `size` the number of bytes, None while unknown. `reopenable` media can be read any
+    number of times; other media is `consumed` by its first reading.
+    """
 
     name: str
     size: int | None
@@ -32,33 +36,33 @@ class Media(ABC):
 
     @abstractmethod
     def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Read from the start, block by block, never blocking the event loop."""
+        """Read from the start, block by block, without blocking the event loop."""
 
     def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """As `blocks`, for readers that are content with any buffer: some media save a copy that way."""
+        """Read as `blocks` does; a block may be a view, which saves some media a copy."""
         return self.blocks()
 
     async def head(self) -> bytes:
-        """The first bytes (at most 64 KiB), without using the media up."""
+        """Return the first bytes, at most 64 KiB, without consuming the media."""
         async for block in self.blocks():
             return block[:SNIFF_BYTES]
         return b""
 
-    async def measure(self) -> None:  # noqa: B027 - most media know all about themselves
-        """Look that it is there and how large it is; raises InvalidInput with what to do about it."""
+    async def measure(self) -> None:  # noqa: B027 - media in memory has nothing to check
+        """Check that the media is readable and not empty, and set `size`; raises InvalidInput if it is not."""
 
     def rename(self, name: str) -> None:
-        """Give it another name, made safe."""
+        """Replace the name; unsafe characters are replaced."""
         self.name = safe_name(name)
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """What tells this media from another, without secrets: kept in stores."""
+        """A text that tells this media from other media. It is persisted, so it contains no secret and no content."""
 
 
 def safe_name(name: str) -> str:
-    """A file name that is only a name: no folders, no control characters, at most 100 characters."""
+    """Return a file name without folders, control characters and a leading dot, of at most 100 characters."""
     base = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
-    stem, dot, ending = base.rpartition(".")
-    return f"{stem[: 99 - len(ending)]}.{ending}" if dot and len(ending) < 16 else base[:100] or "media"
+    stem, dot, suffix = base.rpartition(".")
+    return f"{stem[: 99 - len(suffix)]}.{suffix}" if dot and len(suffix) < 16 else base[:100] or "media"

@@ -1,4 +1,4 @@
-"""Media in memory, and links."""
+"""Media in memory (bytes, base64 text) and media by URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .base import CHUNK, Media, safe_name
 
 @define(eq=False)
 class Bytes(Media):
-    """Bytes already in memory."""
+    """Bytes in memory."""
 
     data: bytes = field(repr=lambda data: f"<{len(data)} bytes>")
     name: str = "picture.jpg"
@@ -34,23 +34,23 @@ class Bytes(Media):
         return hashlib.blake2b(self.data, digest_size=16).hexdigest()
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes, in slices."""
+        """Yield the bytes in chunks."""
         for start in range(0, len(self.data), CHUNK):
             yield self.data[start : start + CHUNK]
 
     async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """All of them at once: they are in memory already."""
+        """Yield all bytes as one block, which needs no copy."""
         yield self.data
 
     async def measure(self) -> None:
-        """Refuse nothing at all."""
+        """Raise InvalidInput if there are no bytes."""
         if not self.data:
-            raise InvalidInput("the media is empty: 0 bytes were given")
+            raise InvalidInput("the media is empty: 0 bytes were passed")
 
 
 @define(eq=False)
 class Base64Text(Media):
-    """Base64 text as an API gave it, decoded block by block when it is read."""
+    """Base64 text as an API returned it; it is decoded block by block when it is read."""
 
     text: str = field(repr=lambda text: f"<base64, {len(text)} characters>")
     name: str = "picture.jpg"
@@ -58,7 +58,7 @@ class Base64Text(Media):
 
     @property
     def size(self) -> int:  # type: ignore[override]
-        """Length in bytes once decoded."""
+        """Length of the decoded bytes."""
         return len(self.text) * 3 // 4 - self.text[-2:].count("=")
 
     @property
@@ -67,18 +67,19 @@ class Base64Text(Media):
         return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """The decoded bytes; raises TransferFailed where the text is not base64."""
+        """Yield the decoded bytes; raises TransferFailed if the text is not valid base64."""
         for start in range(0, len(self.text), CHUNK * 4 // 3):
             try:
                 yield b64decode(self.text[start : start + CHUNK * 4 // 3], validate=True)
             except ValueError:
-                raise TransferFailed("the provider's picture is not valid base64") from None
+                raise TransferFailed("the provider's image is not valid base64") from None
+            # decoding is CPU work: let other tasks run between blocks
             await asyncio.sleep(0)
 
 
 @define(eq=False)
 class Link(Media):
-    """A picture or video somewhere on the web; opened by the transport, not here."""
+    """Media at a URL. The provider or the client's transport downloads it; it cannot be read here."""
 
     url: str = field(repr=redact_url)
     size: int | None = None
@@ -86,20 +87,20 @@ class Link(Media):
     name: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Name it after its path; raises InvalidInput for a link that leads nowhere."""
+        """Derive the name from the URL's path; raises InvalidInput for a URL without a host."""
         try:
             parts = urlsplit(self.url)
         except ValueError:
             parts = urlsplit("")
         if not parts.hostname:
-            raise InvalidInput(f"{redact_url(self.url)} is no link: it names no host")
+            raise InvalidInput(f"{redact_url(self.url)} is not a valid URL: it has no host")
         self.name = safe_name(unquote(parts.path))
 
     @property
     def identity(self) -> str:
-        """A digest of the link without its query, which signed links change."""
+        """A digest of the URL without its query: the query of a signed URL changes each time it is signed."""
         return hashlib.blake2b(self.url.partition("?")[0].encode(), digest_size=16).hexdigest()
 
     def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Raise TransferFailed: only a transport opens links."""
-        raise TransferFailed(f"{redact_url(self.url)} is a link: a client's transport opens it")
+        """Raise TransferFailed: only the transport downloads URLs."""
+        raise TransferFailed(f"{redact_url(self.url)} is a URL: only the client's transport can read it")

@@ -1,4 +1,4 @@
-"""What media looks like from its first bytes: the kind of file, and a picture's size in pixels."""
+"""Format detection: tells from the first bytes what media is, and an image's size in pixels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from attrs import frozen
 
 from .base import Media
 
+# (offset, magic bytes, format); the first match counts, so `ftyp` alone comes last
 _MAGIC = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
@@ -32,7 +33,7 @@ _VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 
 @frozen
 class MediaInfo:
-    """A file format, and width and height in pixels where it is a picture (0 where they cannot be told)."""
+    """A file's format, None if unknown, and an image's width and height in pixels, 0 if unknown."""
 
     format: str | None
     width: int = 0
@@ -40,22 +41,24 @@ class MediaInfo:
 
     @property
     def video(self) -> bool:
-        """Whether it is a film and not a picture."""
+        """Whether it is a video."""
         return self.format in VIDEO_FORMATS
 
 
 def sniff(head: bytes) -> MediaInfo:
-    """Tell from a file's first bytes what it is; `format` is None where nobody knows."""
-    name = next((name for at, magic, name in _MAGIC if head.startswith(magic, at)), None)
+    """Return what the first bytes of a file tell about it."""
+    name = next((name for offset, magic, name in _MAGIC if head.startswith(magic, offset)), None)
     if name is None or name in VIDEO_FORMATS:
         return MediaInfo(name)
     try:
+        # the provider sees the stored pixels, so EXIF rotation does not count
         width, height = imagesize.get(io.BytesIO(head), exif_rotation=False)
     except (ValueError, struct.error, IndexError, KeyError, OverflowError):
+        # what imagesize raises for damaged or truncated headers
         return MediaInfo(name)
     return MediaInfo(name, max(int(width), 0), max(int(height), 0))
 
 
 def has_video_suffix(media: Media) -> bool:
-    """Whether its name ends as those of films do: all that can be told of a link."""
+    """Whether the name of media has the suffix of a video file; a URL has nothing else to tell it by."""
     return media.name.lower().endswith(_VIDEO_SUFFIXES)

@@ -1,4 +1,4 @@
-"""Media that can be read once."""
+"""Stream media: an async iterable of bytes, which can be read once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import SNIFF_BYTES, Media
 
 @define(eq=False)
 class Stream(Media):
-    """An async iterable of bytes; it can be read once."""
+    """An async iterable of bytes. `size` in bytes, if it is known; otherwise it is spooled to disk before an upload."""
 
     source: AsyncIterable[bytes] = field(repr=False)
     size: int | None = None
@@ -24,16 +24,16 @@ class Stream(Media):
 
     @property
     def identity(self) -> str:
-        """The stream's name and declared size: all that can be known beforehand."""
+        """The name and declared size: nothing else is known before the stream is read."""
         return f"{self.name}:{self.size}"
 
     async def measure(self) -> None:
-        """Look at the first block; raises InvalidInput where there is none."""
+        """Read the first block; raises InvalidInput if there is none."""
         if not self.consumed and not await self.head():
             raise InvalidInput(f"{self.name} is an empty stream")
 
     async def head(self) -> bytes:
-        """The first block, kept for the reading that follows."""
+        """Return the start of the first block, which is kept for `blocks`."""
         if self._first is None and not self.consumed:
             self._rest = aiter(self.source)
             self._first = b""
@@ -44,8 +44,8 @@ class Stream(Media):
         return (self._first or b"")[:SNIFF_BYTES]
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """The stream's own blocks, once."""
-        ensure_unread(self.name, spent=self.consumed)
+        """Yield the stream's own blocks, once; raises TransferFailed at the second reading."""
+        ensure_unread(self.name, consumed=self.consumed)
         await self.head()
         first, self._first, self.consumed = self._first, None, True
         if first:
@@ -55,9 +55,9 @@ class Stream(Media):
                 yield block
 
 
-def ensure_unread(name: str, *, spent: bool) -> None:
-    """Refuse a second reading of what can be read once."""
-    if spent:
+def ensure_unread(name: str, *, consumed: bool) -> None:
+    """Raise TransferFailed if media that can be read once was read already."""
+    if consumed:
         raise TransferFailed(
-            f"{name} was read already and cannot be read again: give a path, bytes or a file that can seek"
+            f"{name} was read already and cannot be read again: pass a path, bytes or a file that can seek"
         )

@@ -1,4 +1,4 @@
-"""A black-and-white mask as a coloured smear: the convention of a provider that wants brush strokes."""
+"""Stroke mask: converts a black-and-white mask to the coloured brush strokes that Kaze calls a smear."""
 
 from __future__ import annotations
 
@@ -13,60 +13,67 @@ from ..errors import InvalidInput
 from .base import Media
 from .memory import Bytes
 
-_STROKE = (255, 0, 0)
+_STROKE_COLOUR = (255, 0, 0)
 
 
 @define(eq=False)
 class StrokeMask(Media):
-    """A mask painted anew when it is read: red where the mask is white, pure black elsewhere; PNG, same size."""
+    """A mask as a PNG of the same size: red where the mask is white, black elsewhere. Drawn at the first reading."""
 
     mask: Media
     name: str = "smear.png"
-    _painted: Bytes | None = field(default=None, init=False, repr=False)
+    _drawn: Bytes | None = field(default=None, init=False, repr=False)
 
     @property
     def size(self) -> int | None:  # type: ignore[override]
-        """Length in bytes, once it was measured."""
-        return self._painted.size if self._painted else None
+        """Length in bytes; None until `measure` was called."""
+        return self._drawn.size if self._drawn else None
 
     @property
     def identity(self) -> str:
-        """The mask's own."""
+        """The identity of the original mask."""
         return self.mask.identity
 
     async def measure(self) -> None:
-        """Paint it, in a worker thread."""
-        if self._painted is None:
+        """Draw the strokes in a worker thread; raises InvalidInput if the mask is not a readable image."""
+        if self._drawn is None:
             data = b"".join([block async for block in self.mask.blocks()])
-            self._painted = Bytes(await asyncio.to_thread(draw_strokes, data), name=self.name)
+            self._drawn = Bytes(await asyncio.to_thread(draw_strokes, data), name=self.name)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """The painted mask."""
+        """Yield the PNG."""
         await self.measure()
-        if self._painted is not None:
-            async for block in self._painted.blocks():
+        if self._drawn is not None:
+            async for block in self._drawn.blocks():
                 yield block
 
 
 def draw_strokes(mask: bytes) -> bytes:
-    """A PNG in which the mask's light areas are red and all else is black; raises InvalidInput for no picture."""
+    """Return a PNG that is red where the mask is light and black elsewhere.
+
+    Raises InvalidInput if the mask is not a readable image.
+    """
     try:
-        with Image.open(io.BytesIO(mask)) as picture:
-            grey = _flatten(picture)
+        with Image.open(io.BytesIO(mask)) as image:
+            grey = _flatten(image)
+    # SyntaxError: what Pillow raises for some damaged PNG files
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidInput(f"the mask is no picture that can be read: {error}") from None
-    painted = grey.point([255 * (level > 127) for level in range(256)]).convert("P")
-    painted.putpalette([*(0, 0, 0) * 128, *_STROKE * 128])
+        raise InvalidInput(f"the mask is not a readable image: {error}") from None
+    # A palette image, so that the file stays small: levels 0 to 127 are black, 128 to 255 red. The levels are made 0 or
+    # 255 first, because the strokes must have exactly two colours.
+    strokes = grey.point([255 * (level > 127) for level in range(256)]).convert("P")
+    strokes.putpalette([*(0, 0, 0) * 128, *_STROKE_COLOUR * 128])
     out = io.BytesIO()
-    painted.save(out, "PNG")
+    strokes.save(out, "PNG")
     return out.getvalue()
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Grey levels over a black ground: what is transparent is not to be removed."""
-    if picture.mode in {"I", "I;16", "I;16B"}:
-        return picture.point(lambda level: level / 256).convert("L")
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return picture.convert("L")
-    ground = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-    return Image.alpha_composite(ground, picture.convert("RGBA")).convert("L")
+def _flatten(image: Image.Image) -> Image.Image:
+    """Return grey levels over black: transparent areas are kept, as black ones are."""
+    if image.mode in {"I", "I;16", "I;16B"}:
+        # convert("L") would clip 16-bit levels to 255
+        return image.point(lambda level: level / 256).convert("L")
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("L")
+    background = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return Image.alpha_composite(background, image.convert("RGBA")).convert("L")

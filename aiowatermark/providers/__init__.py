@@ -1,4 +1,4 @@
-"""The providers, found by looking: one module each, strangers to one another; a shared dialect starts with `_`."""
+"""Providers: one module per vendor, found by its file name; modules that several vendors share begin with `_`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from ..wire import join_sorted
 
 
 def provider_names() -> tuple[str, ...]:
-    """The providers' names, sorted."""
+    """Return the names of all providers, sorted."""
     return tuple(sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_")))
 
 
 def provider_class(name: str) -> type[Provider]:
-    """The provider of that name; raises InvalidInput that lists what there is."""
+    """Return the provider class for a name such as "picwish"; raises InvalidInput that lists the valid names."""
     if name not in provider_names():
-        raise InvalidInput(f"there is no provider {name!r}: choose one of {join_sorted(provider_names())}")
+        raise InvalidInput(f"{name!r} is not a provider: choose one of {join_sorted(provider_names())}")
     module = import_module(f"{__name__}.{name}")
+    # the class defined in this module, not a base class imported into it
     return next(
         item
         for item in vars(module).values()

@@ -1,4 +1,4 @@
-"""Dewatermark's videos: a ticket, a PUT to a signed link, the paid submit, and looks until it is done."""
+"""Dewatermark's video calls: request an upload URL, PUT the file, submit (paid), and query the task."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from ..errors import TransferFailed
 from ..http_errors import raise_unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..provider import Exchange, Flow, Provider
-from ..wire import Multipart, Request, Response, Value
+from ..wire import FieldValue, Multipart, Request, Response
 from ._parsing import parse_task_id, to_float, to_fraction, to_link
 
-_MAX_UPLOAD_LINKS = 3
-_LINK_DAYS = 2 * 86_400
-_CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
-
-
+_MAX_UPLOAD_URLS = 3
+_RESULT_URL_SECONDS = 2 * 86_400
+# error body of the storage host (Google Cloud Storage)
+_ERROR_CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 _FAILURES: Mapping[str, str] = {
     "FAILED": "the video failed; the provider refunds its credits",
     "TIMEOUT": "the video timed out; the provider refunds its credits",
@@ -39,36 +38,40 @@ class _Task:
 
 
 def submit_video(provider: Provider, job: Job) -> Flow:
-    """Ticket and upload, anew where the link has expired, then the paid request, once."""
+    """Upload the video, with a new URL if one has expired, then send the paid request."""
     task_id = None
-    for left in reversed(range(_MAX_UPLOAD_LINKS)):
-        task_id = yield from _upload(provider, job, last=not left)
+    for remaining in reversed(range(_MAX_UPLOAD_URLS)):
+        task_id = yield from _upload(provider, job, last=not remaining)
         if task_id is not None:
             break
-    form: dict[str, Value] = {"task_id": task_id or ""}
+    form: dict[str, FieldValue] = {"task_id": task_id or ""}
     if job.mask is not None:
         form["mask_brush"] = job.mask
     reply = yield Request("POST", "/api/video/v1/tasks", Multipart(form))
-    # what a good answer holds is not documented: its status is enough
+    # the body of a successful answer is not documented, so only the status counts
     if (error := provider.problem(reply)) is not None:
         raise error
     return Snapshot(task_id, Status.QUEUED)
 
 
 def _upload(provider: Provider, job: Job, *, last: bool) -> Exchange[str | None]:
-    """The id of the task whose video the storage host has; None where its link has expired."""
+    """Upload the video to a new URL; return its task id, or None if the URL has expired and this was not the last."""
     reply = yield Request("POST", "/api/video/v1/upload", repeatable=True)
     payload = provider.check(reply)
     task_id, upload = parse_task_id(payload, reply), to_link(payload.get("upload_signed_url"))
     if upload is None:
-        raise_unexpected("the ticket holds no link to upload to", reply)
+        raise_unexpected("the answer has no upload URL", reply)
+    # the id is persisted before the upload, so that a crash does not lose it
     yield Snapshot(task_id, Status.UPLOADING)
     reply = yield Request("PUT", upload.url, job.media, signed=True, repeatable=True)
     return task_id if _check_upload(reply, last=last) else None
 
 
 def query_video(provider: Provider, record: Record, price: float) -> Flow:
-    """CREATED and PROCESSING are pending; COMPLETED carries the link; FAILED is refunded."""
+    """GET the task; `price` is in credits per second.
+
+    CREATED is queued, COMPLETED has the result's URL, FAILED and TIMEOUT are refunded, anything else is running.
+    """
     task_id = record.snapshot.task_id or ""
     reply = yield Request("GET", f"/api/video/v1/tasks/{quote(task_id, safe='')}", repeatable=True)
     task = parse(provider.check(reply), _Task, reply)
@@ -79,27 +82,32 @@ def query_video(provider: Provider, record: Record, price: float) -> Flow:
         return Snapshot(task_id, Status.QUEUED if status == "CREATED" else Status.RUNNING, to_fraction(task.progress))
     result = to_link(task.download_signed_url)
     if result is None:
-        raise_unexpected("the video is done and has no link", reply)
+        raise_unexpected("the video is done and has no download URL", reply)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),), details=_details(task, price))
 
 
 def _details(task: _Task, price: float) -> dict[str, float | bool]:
+    """Return what the answer tells of a finished video: seconds, credits, and the result's expiry since 1970."""
     duration, completed = to_float(task.duration), to_float(task.completed_at)
-    facts = {
+    details = {
         "has_watermark": task.has_watermark if isinstance(task.has_watermark, bool) else None,
         "duration": duration,
         "cost": None if duration is None else round(duration * price, 6),
-        "expires_at": None if completed is None else completed + _LINK_DAYS,
+        "expires_at": None if completed is None else completed + _RESULT_URL_SECONDS,
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    return {name: value for name, value in details.items() if value is not None}
 
 
 def _check_upload(reply: Response, *, last: bool) -> bool:
-    """Whether the storage host has the file; False where the link has expired and another may be asked for."""
+    """Whether the storage host accepted the file; False if the URL has expired and another may be requested.
+
+    Raises TransferFailed for any other refusal, and for an expired URL if `last`.
+    """
     if reply.status in range(200, 300):
         return True
-    found = _CODE.search(reply.body)
-    code = found[1].decode() if found else ""
+    match = _ERROR_CODE.search(reply.body)
+    code = match[1].decode() if match else ""
+    # the storage host documents 400 ExpiredToken; 403 may mean the same, but a wrong signature would fail again
     expired = code == "ExpiredToken" or (reply.status == 403 and code != "SignatureDoesNotMatch")
     if expired and not last:
         return False

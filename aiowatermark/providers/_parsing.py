@@ -1,4 +1,4 @@
-"""Answers read tolerantly where the documents leave room: what only decorates never costs a paid result."""
+"""Lenient parsing: a malformed optional field of an answer becomes None instead of failing a paid job."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ class _Submitted:
 
 
 def parse_task_id(data: Any, reply: Response) -> str:
-    """The `task_id` in a data object; raises UnexpectedAnswer where there is none."""
+    """Return the `task_id` of a data object; raises UnexpectedAnswer if it has none."""
     return require_task_id(parse(data, _Submitted, reply).task_id, reply)
 
 
 def require_task_id(task_id: str | None, reply: Response) -> str:
-    """A task's id; raises UnexpectedAnswer where there is none."""
+    """Return a task id; raises UnexpectedAnswer if it is None or blank."""
     if task_id is None or not task_id.strip():
-        raise_unexpected("the answer names no task", reply)
+        raise_unexpected("the answer has no task id", reply)
     return task_id
 
 
 def json_or_empty(reply: Response) -> Mapping[str, Any]:
-    """The answer's JSON object; an empty one for a refusal by HTTP status that holds none."""
+    """Return the answer's JSON object, or an empty one if a refusal has none.
+
+    Raises UnexpectedAnswer if an answer with a success status has none.
+    """
     try:
         return reply.json()
     except UnexpectedAnswer:
@@ -44,37 +47,37 @@ def json_or_empty(reply: Response) -> Mapping[str, Any]:
 
 
 def to_float(value: Any) -> float | None:
-    """A finite number, given as one or as text; None for anything else."""
+    """Return a finite number, given as a number or as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if isfinite(found) else None
+    return number if isfinite(number) else None
 
 
 def to_int(value: Any) -> int | None:
-    """A whole number, given as one or as text; None for anything else."""
+    """Return a whole number, given as a number or as text; None for anything else."""
     if type(value) is int:
         return value
-    found = to_float(value)
-    return int(found) if found is not None and found.is_integer() else None
+    number = to_float(value)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def to_fraction(value: Any, of: float = 1.0) -> float | None:
-    """A progress as 0..1, where `of` is all of it; None for what is no number."""
-    found = to_float(value)
-    return None if found is None else min(max(found / of, 0.0), 1.0)
+    """Return a progress value as a fraction between 0 and 1, where `of` is the whole; None if it is not a number."""
+    number = to_float(value)
+    return None if number is None else min(max(number / of, 0.0), 1.0)
 
 
 def first_text(*values: Any) -> str | None:
-    """The first of some values that says something, as text."""
+    """Return the first value that is a number or a text with visible characters, as text; None if there is none."""
     return next((str(value) for value in values if isinstance(value, str | int | float) and str(value).strip()), None)
 
 
 def to_link(value: Any) -> Link | None:
-    """A result's link; None for what is none."""
+    """Return a URL of a result as media; None if it is not an http or https URL."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         return Link(value) if parts and parts.scheme in {"http", "https"} and parts.hostname else None
@@ -83,8 +86,8 @@ def to_link(value: Any) -> Link | None:
 
 
 def to_bool(value: Any) -> bool:
-    """An option that is on or off, as the APIs' own texts too; raises InvalidInput for anything else."""
+    """Return an option as a bool; also accepts 1, 0 and the texts "true", "false", "1", "0". Raises InvalidInput."""
     text = str(value).lower()
     if text not in {"true", "1", "false", "0"}:
-        raise InvalidInput(f"an option that is True or False cannot be {value!r}")
+        raise InvalidInput(f"the option must be True or False, not {value!r}")
     return text in {"true", "1"}

@@ -1,4 +1,4 @@
-"""Dewatermark: pictures answered at once, refined in sessions; videos by signed upload; credits."""
+"""Dewatermark: images answered immediately and refined in sessions, videos by signed upload, and credits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from ..wire import Request, Response
 from ._dewatermark_images import DewatermarkOptions, build_form, parse_result
 from ._dewatermark_video import query_video, submit_video
 
-_JPEG = ImageLimits(frozenset({"jpeg"}), max_side=6000)
+_IMAGE_LIMITS = ImageLimits(frozenset({"jpeg"}), max_side=6000)
+_MAX_SIDE_OF_REFINEMENT = 1920
 # «Video Requirements» of the newer documents
-_MP4 = VideoLimits("mp4", fps=24, seconds=540)
+_VIDEO_LIMITS = VideoLimits("mp4", fps=24, seconds=540)
 
 
 def _validate_version(_: Any, __: Attribute[Any], value: Any) -> None:
     if value not in {"v2", "v3"}:
-        raise InvalidInput(f"version is v2 or v3, not {value!r}")
+        raise InvalidInput(f"version must be v2 or v3, not {value!r}")
 
 
 @frozen
@@ -34,11 +35,11 @@ class _Balance:
 
 @frozen(slots=False)
 class Dewatermark(Provider):
-    """The Dewatermark account of `api_key`.
+    """A Dewatermark account.
 
-    `version` is that of the picture API, "v2" or "v3"; a video costs `credits_per_second`.
-    Options: `remove_text`, `predict_mode`, `session_id`, `mask_base`. Source: «Image Processing API», «Video Watermark
-    Removal», «Tracking Credit Balance».
+    `version` of the image API is "v2" or "v3". `credits_per_second` is the price of a second of video; it only
+    determines the `cost` in a snapshot's details. Options: `remove_text`, `predict_mode`, `session_id`, `mask_base`.
+    Source: «Image Processing API», «Video Watermark Removal», «Tracking Credit Balance».
     """
 
     name = "dewatermark"
@@ -46,7 +47,7 @@ class Dewatermark(Provider):
     default_base_url = "https://platform.dewatermark.ai"
     env = {"api_key": "DEWATERMARK_API_KEY"}
     capabilities = Capabilities(
-        images=_JPEG, links=False, mask="optional", videos=True, video_limits=_MP4, refines=True
+        images=_IMAGE_LIMITS, links=False, mask="optional", videos=True, video_limits=_VIDEO_LIMITS, refines=True
     )
     Options = DewatermarkOptions
 
@@ -57,18 +58,18 @@ class Dewatermark(Provider):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The key."""
+        """The API key."""
         return {"X-API-KEY": self.api_key}
 
-    def submit(self, job: Job, callback_url: str | None) -> Flow:  # noqa: ARG002 - Dewatermark calls nobody
-        """POST the picture, or refine one; a video takes the steps of its own page."""
+    def submit(self, job: Job, callback_url: str | None) -> Flow:  # noqa: ARG002 - Dewatermark has no callbacks
+        """POST the image, whose answer is the result, or upload and submit a video."""
         if job.video:
             return (yield from submit_video(self, job))
         reply = yield Request("POST", f"/api/object_removal/{self.version}/erase_watermark", build_form(job))
         return parse_result(job, self.check(reply), reply)
 
     def query(self, record: Record) -> Flow:
-        """Look at a video; a picture was answered when it was submitted."""
+        """GET the task of a video; raises Unsupported for an image."""
         if not record.video:
             return (yield from super().query(record))
         return (yield from query_video(self, record, self.credits_per_second))
@@ -79,14 +80,19 @@ class Dewatermark(Provider):
         return Credits(parse(self.check(reply).get("data"), _Balance, reply).available_credit)
 
     def refinement(self, media: Media, session: Session, brush: Media, options: Mapping[str, Any]) -> Job:
-        """A job that takes more away: the first one sends the picture, later ones only the session's id."""
+        """Return the job that also removes what `brush` marks.
+
+        The first refinement of a session sends the image, later ones only the session's id.
+        """
         return Job((media,) if session.refinements == 0 else (), brush, self.resolve_options(options), session)
 
     def capabilities_for(self, job: Job) -> Capabilities:
-        """What this job may be like: a picture to refine has a longest side of at most 1920 pixels."""
-        takes = evolve(self.capabilities, needs_media=not (job.session or job.options["session_id"]))
-        return evolve(takes, images=evolve(_JPEG, max_side=1920)) if job.session else takes
+        """Return the capabilities for this job: images to refine are smaller, and a session may replace the image."""
+        result = evolve(self.capabilities, needs_media=not (job.session or job.options["session_id"]))
+        if job.session:
+            return evolve(result, images=evolve(_IMAGE_LIMITS, max_side=_MAX_SIDE_OF_REFINEMENT))
+        return result
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
-        # 403 is «no credits» in the field; a wrong key is 401
+        # observed, not documented: 403 means no credits; a wrong key is answered with 401
         return InsufficientCredits if reply.status == 403 else super()._kind(reply)

@@ -1,4 +1,4 @@
-"""gpt.ge: pictures by file or link, done at once or by callback."""
+"""gpt.ge: images by file or URL, with results by polling, callback or in the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._visual import VisualProvider
 
 @frozen(slots=False)
 class GptGe(VisualProvider):
-    """The gpt.ge account of `api_key`. Options: `sync`. Source: «Remove Watermark - Automatic»."""
+    """A gpt.ge account. Options: `sync`. Source: «Remove Watermark - Automatic»."""
 
     name = "gptge"
     display_name = "gpt.ge"

@@ -1,4 +1,4 @@
-"""Kaze: pictures by link or base64, with a coloured smear for a mask."""
+"""Kaze: images by URL or base64, with coloured brush strokes as the mask."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Base64, Json, Request, Response
 from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
 
-# «Status Codes»; 11xx are the server's own and leave a submit in doubt
-_CODES: Mapping[int, type[WatermarkError]] = {
+# «Status Codes». 11xx are server errors, which leave a submission in doubt.
+_ERROR_BY_CODE: Mapping[int, type[WatermarkError]] = {
     1000: Rejected,
     1001: Rejected,
     1002: AuthenticationError,
@@ -39,14 +39,17 @@ _CODES: Mapping[int, type[WatermarkError]] = {
 
 @frozen
 class KazeOptions:
-    """`smear`: a smear of your own, in Kaze's colours, in place of `mask`; sent as it is, by link or as base64."""
+    """Options: `smear` is a mask in Kaze's own colours, used in place of `mask` and sent unchanged.
+
+    The brush has any colour except pure black and pure white; everything else is one of the two.
+    """
 
     smear: Media | None = field(default=None, converter=optional_media)
 
 
 @frozen(slots=False)
 class Kaze(Provider):
-    """The Kaze account of `api_key`. Options: `smear`. Source: «Watermark Removal», «Task Result Query»."""
+    """A Kaze account. Options: `smear`. Source: «Watermark Removal», «Task Result Query»."""
 
     name = "kaze"
     display_name = "Kaze"
@@ -63,44 +66,48 @@ class Kaze(Provider):
         """The bearer token."""
         return {"Authorization": f"Bearer {self.api_key}"}
 
-    def submit(self, job: Job, callback_url: str | None) -> Flow:  # noqa: ARG002 - Kaze calls nobody
-        """POST the picture and the smear."""
+    def submit(self, job: Job, callback_url: str | None) -> Flow:  # noqa: ARG002 - Kaze has no callbacks
+        """POST the image and the smear."""
         smear = job.options["smear"]
         if smear is not None and job.mask is not None:
-            raise InvalidInput("give a mask or a smear of your own, not both")
+            raise InvalidInput("pass either a mask or the option smear, not both")
         if job.mask is not None:
             smear = StrokeMask(job.mask)
-        body = _form_field("image", job.media) | (_form_field("smear", smear) if smear is not None else {})
+        body = _media_field("image", job.media) | (_media_field("smear", smear) if smear is not None else {})
         reply = yield Request("POST", "/api/ext/v1/submit_watermark_removal", Json(body))
         return Snapshot(parse_task_id(self.check(reply).get("data"), reply), Status.QUEUED)
 
     def query(self, record: Record) -> Flow:
-        """POST the task's id; asking costs nothing."""
+        """POST the task id."""
         task_id = record.snapshot.task_id
         reply = yield Request("POST", "/api/ext/v1/get_task_result", Json({"task_id": task_id}), repeatable=True)
         return parse_task(task_id, self.check(reply), reply)
 
     def credits(self) -> Exchange[Credits]:
-        """POST an empty object for the quota."""
+        """POST an empty object."""
         reply = yield Request("POST", "/api/ext/v1/get_quota", Json({}), repeatable=True)
         return parse_credits(self.check(reply).get("data"), reply)
 
     def problem(self, reply: Response) -> WatermarkError | None:
-        """HTTP 200 is no proof: `code` must be 0; absent, as in the documented result, means 0."""
+        """Return the error by the body's `code`, also where the HTTP status is 200: only 0 is a success.
+
+        A missing code counts as 0, because the documented answer to a query has none.
+        """
         error = super().problem(reply)
         code = json_or_empty(reply).get("code")
+        # with these statuses the HTTP status says more than the code
         if code is None or to_int(code) == 0 or reply.status == 429 or reply.status >= 500:
             return error
         number = to_int(code) or 0
-        kind = ProviderUnavailable if number // 100 == 11 else _CODES.get(number)
-        if kind is None:
+        error_class = ProviderUnavailable if number // 100 == 11 else _ERROR_BY_CODE.get(number)
+        if error_class is None:
             return error or error_from_response(
-                UnexpectedAnswer, f"{self.display_name} gave a code no document explains", reply
+                UnexpectedAnswer, f"{self.display_name} answered with an undocumented code", reply
             )
-        return error_from_response(kind, f"{self.display_name} refused with code {number}", reply)
+        return error_from_response(error_class, f"{self.display_name} refused with code {number}", reply)
 
 
-def _form_field(name: str, media: Media) -> dict[str, Any]:
+def _media_field(name: str, media: Media) -> dict[str, Any]:
     return {f"{name}_url": media.url} if isinstance(media, Link) else {f"{name}_base64": Base64(media)}
 
 
@@ -127,22 +134,22 @@ class _Quota:
 
 
 def parse_task(task_id: str | None, payload: Mapping[str, Any], reply: Response) -> Snapshot:
-    """What the answer to a look says of a task."""
+    """Return the state of a task in the answer to a query."""
     task = parse(payload.get("data"), _Task, reply)
     status = task.status.lower()
     if status in {"failed", "timeout"}:
-        # where err_msg stands is not documented
+        # the documents do not say whether err_msg is in `data` or beside it
         return Snapshot(task_id, Status.FAILED, reason=first_text(task.err_msg, payload.get("err_msg"), status))
     if status != "success":
         return Snapshot(task_id, Status.RUNNING)
     images = parse(task.images or (), _Images, reply)
-    outputs = tuple(Output(found) for image in images if (found := to_link(image.url)))
+    outputs = tuple(Output(link) for image in images if (link := to_link(image.url)))
     if not outputs:
-        raise_unexpected("the task is done and names no image", reply)
+        raise_unexpected("the task is done and has no image", reply)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, outputs)
 
 
 def parse_credits(data: Any, reply: Response) -> Credits:
-    """What the account holds."""
+    """Return the balance in the answer to `get_quota`."""
     quota = parse(data, _Quota, reply)
     return Credits(quota.remaining, to_float(quota.usage), to_float(quota.limit))

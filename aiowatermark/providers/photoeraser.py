@@ -1,4 +1,4 @@
-"""Photo Eraser: up to 20 linked pictures a job, one mask for all of them."""
+"""Photo Eraser (Wondershare AILab): up to 20 images by URL per job, with one mask for all of them."""
 
 from __future__ import annotations
 
@@ -30,24 +30,28 @@ from ..redaction import redact_url
 from ..wire import Base64, Json, Request, Response
 from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
 
+_RUNNING, _DONE = 2, 3
+_FAILURES: Mapping[int, str] = {4: "the task failed", 5: "the task was closed", 6: "the task timed out"}
+_NO_BALANCE = 490027
+
 
 def _validate_priority(_: Any, __: Attribute[int], value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in range(10):
-        raise InvalidInput(f"priority is a whole number from 0 to 9, not {value!r}")
+        raise InvalidInput(f"priority must be a whole number from 0 to 9, not {value!r}")
 
 
 @frozen
 class PhotoEraserOptions:
-    """`priority`: 0 to 9."""
+    """Options: `priority`, 0 to 9."""
 
     priority: int = field(default=1, validator=_validate_priority)
 
 
 @frozen(slots=False)
 class PhotoEraser(Provider):
-    """The Wondershare AILab account of `app_key` and `app_secret`. Options: `priority`.
+    """A Wondershare AILab account; `base_url=PhotoEraser.CHINA` is the host in China. Options: `priority`.
 
-    `base_url=PhotoEraser.CHINA` is the host for China. Source: «Photo Eraser-API Integration».
+    Source: «Photo Eraser-API Integration».
     """
 
     CHINA: ClassVar[str] = "https://wsai-api.wondershare.cn"
@@ -73,12 +77,12 @@ class PhotoEraser(Provider):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Basic credentials; the document wants a Content-Type on queries too."""
+        """Basic credentials, and the Content-Type that the document requires for queries too."""
         basic = b64encode(f"{self.app_key}:{self.app_secret}".encode()).decode()
         return {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
 
-    def submit(self, job: Job, callback_url: str | None) -> Flow:  # noqa: ARG002 - Photo Eraser calls nobody
-        """POST the links, the mask and the priority."""
+    def submit(self, job: Job, callback_url: str | None) -> Flow:  # noqa: ARG002 - Photo Eraser has no callbacks
+        """POST the URLs, the mask and the priority."""
         mask = job.mask.url if isinstance(job.mask, Link) else job.mask and Base64(job.mask)
         images = [_link_url(media) for media in job.inputs]
         body = Json({"images": images, "mask": mask, "priority": job.options["priority"]})
@@ -86,22 +90,23 @@ class PhotoEraser(Provider):
         return Snapshot(parse_task_id(self.check(reply).get("data"), reply), Status.QUEUED)
 
     def query(self, record: Record) -> Flow:
-        """GET the task; a pending one says how long to wait."""
+        """GET the task."""
         task_id = record.snapshot.task_id or ""
         reply = yield Request("GET", f"/v3/pic/rw/result/{quote(task_id, safe='')}", repeatable=True)
         return parse_task(task_id, self.check(reply).get("data"), record.inputs, reply)
 
     def problem(self, reply: Response) -> WatermarkError | None:
-        """`code` must be 0; 490027 is «insufficient balance»; the others are read by their first digits."""
+        """Return the error by the body's `code`, which must be 0; other codes count by their first digits."""
         error = super().problem(reply)
         code = json_or_empty(reply).get("code")
-        if to_int(code) == 490027:
+        if to_int(code) == _NO_BALANCE:
             return error_from_response(InsufficientCredits, f"{self.display_name}: the balance is insufficient", reply)
         if error is not None or code is None or to_int(code) == 0:
             return error
-        return error_from_response(self._kind_of(to_int(code) or 0, reply), f"{self.display_name} refused", reply)
+        return error_from_response(self._class_of_code(to_int(code) or 0, reply), f"{self.display_name} refused", reply)
 
-    def _kind_of(self, code: int, reply: Response) -> type[WatermarkError]:
+    def _class_of_code(self, code: int, reply: Response) -> type[WatermarkError]:
+        # codes of three digits are HTTP statuses; longer ones begin with the digit of their status
         if code in range(400, 600):
             return self._kind(Response(code, reply.headers, reply.body))
         return {4: Rejected, 5: ProviderUnavailable}.get(code // 100_000, UnexpectedAnswer)
@@ -109,11 +114,8 @@ class PhotoEraser(Provider):
 
 def _link_url(media: Media) -> str:
     if not isinstance(media, Link):
-        raise Unsupported(f"Photo Eraser takes links only: {media.name} is none")
+        raise Unsupported(f"Photo Eraser accepts URLs only: {media.name} is not a URL")
     return media.url
-
-
-_FAILURES: Mapping[int, str] = {4: "the task failed", 5: "the task was closed", 6: "the task timed out"}
 
 
 @frozen
@@ -125,7 +127,7 @@ class _Item:
 
     @property
     def source_identity(self) -> str | None:
-        """The identity of the picture it is about, where it says so."""
+        """The identity of the input whose URL the item repeats; None if it repeats none."""
         source = to_link(self.image_url)
         return source.identity if source else None
 
@@ -133,7 +135,7 @@ class _Item:
         result = to_link(self.image_result)
         if result is not None and to_int(self.status) not in _FAILURES:
             return Output(result)
-        return _failed_output(f"this picture failed: {first_text(self.reason, 'no reason given')}")
+        return _failed_output(f"this image failed: {first_text(self.reason, 'no reason given')}")
 
 
 @frozen
@@ -144,60 +146,67 @@ class _Task:
 
 
 def parse_task(task_id: str, data: Any, inputs: Sequence[str], reply: Response) -> Snapshot:
-    """What the answer to a look says of a task."""
+    """Return the state of a task in the answer to a query; `inputs` are the identities of the job's inputs."""
     task = parse(data, _Task, reply)
     status = to_int(task.status)
     if status is None:
-        raise_unexpected("the task's status is no number", reply)
-    if status in _FAILURES or status == 3:
+        raise_unexpected("the task's status is not a number", reply)
+    if status in _FAILURES or status == _DONE:
         return _parse_terminal(task_id, status, parse(task.list or (), tuple[_Item, ...], reply), inputs)
+    # wait_time is given in seconds; it is ignored on a finished task
     wait = to_float(task.wait_time) or 0.0
-    return Snapshot(task_id, Status.RUNNING if status == 2 else Status.QUEUED, retry_after=wait if wait > 0 else None)
+    state = Status.RUNNING if status == _RUNNING else Status.QUEUED
+    return Snapshot(task_id, state, retry_after=wait if wait > 0 else None)
 
 
 def _parse_terminal(task_id: str, status: int, items: Sequence[_Item], inputs: Sequence[str]) -> Snapshot:
-    """A finished task succeeded if any of its pictures did; what a failed one did before is kept."""
-    outputs = _match_outputs(items, inputs) if items or status == 3 else ()
-    if status == 3 and any(output.media for output in outputs):
+    """Return the final state: success if any image succeeded; a failed task keeps the images done before."""
+    outputs = _match_outputs(items, inputs) if items or status == _DONE else ()
+    if status == _DONE and any(output.media for output in outputs):
         return Snapshot(task_id, Status.SUCCEEDED, 1.0, outputs)
     reason = first_text(*(item.reason for item in items), _FAILURES.get(status, "the task is done without a result"))
     return Snapshot(task_id, Status.FAILED, None, outputs, reason)
 
 
 def _match_outputs(items: Sequence[_Item], inputs: Sequence[str]) -> tuple[Output, ...]:
-    """One output per input: by the echoed link where there is one, else by order where nothing speaks against it."""
+    """Return one output per input, matched by the repeated URL or, if no URL contradicts it, by position.
+
+    An item that cannot be matched is reported in an error, never assigned to a wrong input.
+    """
     if not inputs:
+        # a record without the inputs' identities: there is nothing to match with
         return tuple(item.output() for item in items)
-    places, left = _match_by_link(items, inputs)
-    if (
-        left
-        and len(items) == len(inputs)
-        and all(mine in (None, item) for mine, item in zip(places, items, strict=True))
-    ):
-        places, left = list(items), []
-    return tuple(item.output() if item else _fill_unmatched(left, len(items), len(inputs)) for item in places)
+    matched, unmatched = _match_by_link(items, inputs)
+    # by position only if every item that was matched by URL is at its input's position
+    same_count = len(items) == len(inputs)
+    if unmatched and same_count and all(match in (None, item) for match, item in zip(matched, items, strict=True)):
+        matched, unmatched = list(items), []
+    return tuple(item.output() if item else _missing_output(unmatched, len(items), len(inputs)) for item in matched)
 
 
 def _match_by_link(items: Sequence[_Item], inputs: Sequence[str]) -> tuple[list[_Item | None], list[_Item]]:
-    """The items that say whose they are, in the inputs' places, and the others; a picture given twice may have one."""
-    left = list(items)
-    found: dict[str, _Item] = {}
-    places: list[_Item | None] = []
+    """Return the item of each input, None where no item repeats its URL, and the items that were not matched.
+
+    Inputs with the same URL share an item if there are fewer items than inputs.
+    """
+    unmatched = list(items)
+    item_by_input: dict[str, _Item] = {}
+    matched: list[_Item | None] = []
     for identity in inputs:
-        item = next((item for item in left if item.source_identity == identity), None)
+        item = next((item for item in unmatched if item.source_identity == identity), None)
         if item is not None:
-            left.remove(item)
-            found[identity] = item
-        places.append(found.get(identity))
-    return places, left
+            unmatched.remove(item)
+            item_by_input[identity] = item
+        matched.append(item_by_input.get(identity))
+    return matched, unmatched
 
 
-def _fill_unmatched(left: Sequence[_Item], results: int, pictures: int) -> Output:
-    if not left:
-        return _failed_output("the provider gave no result for this picture")
-    links = ", ".join(redact_url(result.url) for item in left if (result := to_link(item.image_result)))
+def _missing_output(unmatched: Sequence[_Item], results: int, images: int) -> Output:
+    if not unmatched:
+        return _failed_output("the provider returned no result for this image")
+    urls = ", ".join(redact_url(result.url) for item in unmatched if (result := to_link(item.image_result)))
     return _failed_output(
-        f"the provider gave {results} results for {pictures} pictures and not whose they are: {links}"
+        f"the provider returned {results} results for {images} images and does not say which belongs to which: {urls}"
     )
 
 

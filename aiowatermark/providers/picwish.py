@@ -1,4 +1,4 @@
-"""PicWish: pictures by file or link, at its global or its Chinese host."""
+"""PicWish: images by file or URL, at its global host or its host in China."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ._visual import VisualProvider
 
 @frozen(slots=False)
 class PicWish(VisualProvider):
-    """The PicWish account of `api_key`; `base_url=PicWish.CHINA` is the host for China. Options: `sync`.
+    """A PicWish account; `base_url=PicWish.CHINA` is the host in China. Options: `sync`.
 
-    2 requests a second by default, submits and polls together. Source: «Image Watermark Removal API».
+    The default of 2 requests per second, submissions and polls together, is the documented limit.
+    Source: «Image Watermark Removal API».
     """
 
     CHINA: ClassVar[str] = "https://techsz.aoscdn.com"
@@ -24,7 +25,7 @@ class PicWish(VisualProvider):
     display_name = "PicWish"
     default_base_url = "https://techhk.aoscdn.com"
     env = {"api_key": "PICWISH_API_KEY"}
-    # «Guidelines and Limits» 5; callback_url stands in older documents
+    # limits: «Guidelines and Limits» 5; callback_url: older documents only
     capabilities = Capabilities(
         images=ImageLimits(frozenset({"jpeg", "png", "bmp"}), min_side=20, max_side=10_000, max_bytes=50_000_000),
         callbacks=True,
@@ -38,5 +39,5 @@ class PicWish(VisualProvider):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The key."""
+        """The API key."""
         return {"X-API-KEY": self.api_key}

@@ -1,215 +1,364 @@
-"""The house: who may import whom, how large anything may be. Read from the sources, nothing is imported."""
+"""Architecture rules: layers, sizes and names, checked in the sources of the package without importing its modules.
+
+Each rule is a function that returns what breaks it. It is applied to every module, and to an example that breaks it.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
-from typing import TypeAlias
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
 
 import pytest
+from attrs import frozen
 
 import aiowatermark
 
+PACKAGE = "aiowatermark"
 ROOT = Path(aiowatermark.__file__).parent
-# lowest first; what stands in one row are strangers to one another
-FLOORS = (
+
+# Lowest first. Imports go downwards only; units of one layer do not import one another. A unit is a module in the root
+# of the package or a whole subpackage.
+LAYERS = (
     ("errors", "events", "redaction"),
     ("media",),
     ("jobs", "wire"),
-    ("results", "codec"),
-    ("environment", "capabilities", "http_errors"),
+    ("codec", "capabilities", "http_errors", "results", "environment"),
     ("provider",),
     ("providers", "transport", "stores", "callbacks"),
     ("client",),
-    ("emulator", "dask"),
-    ("testing", "cli"),
+    ("emulator",),
+    ("testing", "sync", "dask", "cli"),
     ("__main__",),
 )
-HEIGHT: Mapping[str, int] = {unit: height for height, row in enumerate(FLOORS) for unit in row}
-MODULES = sorted(ROOT.rglob("*.py"))
-PURE = ("providers", "jobs", "wire", "codec", "capabilities", "provider")
-IO = {"asyncio", "os", "time", "random", "socket", "threading", "subprocess", "tempfile", "datetime", "secrets", "uuid"}
-# extras that are not installed everywhere: imported where they are used
+LAYER_OF: Mapping[str, int] = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}
+ROOT_IMPORTERS = {"cli", "testing", "__main__"}
+AIOHTTP_USERS = {"transport", "callbacks", "emulator"}
+PURE = {"providers", "jobs", "wire", "codec", "capabilities", "provider"}
+IMPURE_MODULES = {
+    *("asyncio", "os", "time", "random", "socket", "threading", "subprocess"),
+    *("tempfile", "datetime", "secrets", "uuid"),
+}
+# Extras are not installed everywhere, so they are imported inside functions. These units need them.
 EXTRAS = {"av", "click", "cv2", "dask", "distributed", "numpy", "redis", "rich"}
-# heavy parts of the package that need them
-LAZY = {"cli", "emulator", "testing", "dask"}
+UNITS_WITH_EXTRAS = {"cli", "emulator", "testing", "dask"}
+
+MAX_MODULE_LINES, MAX_PROVIDER_LINES, MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 400, 250, 40, 8
+MAX_MODULES_IN_A_FOLDER = 14
+MAX_MODULES_WITH_ONE_PREFIX = 2
+# participles that once were function names; a function is named by a verb
+PARTICIPLES = {
+    *("assembled", "begun", "connected", "fetched", "given", "kept", "left"),
+    *("measured", "opened", "recovered", "spooled", "taken", "told", "written"),
+}
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+Name: TypeAlias = tuple[str, ...]
+"""A dotted name in parts: of a module, or of something in it."""
 
 
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+@frozen(slots=False)
+class Module:
+    """A module of the package: its path below the package's root, and its source."""
+
+    path: PurePosixPath
+    source: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source)
+
+    @property
+    def package(self) -> Name:
+        """The package that relative imports start from."""
+        return (PACKAGE, *self.path.parent.parts)
+
+    @property
+    def unit(self) -> str:
+        """The part of the package it belongs to; empty for the root's `__init__`."""
+        if self.path.parent.parts:
+            return self.path.parent.parts[0]
+        return "" if self.path.stem == "__init__" else self.path.stem
+
+    @property
+    def functions(self) -> list[Function]:
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    def imports(self, *, type_checking: bool = False) -> Iterator[tuple[ast.AST, Name]]:
+        """Yield import statements with the names they import; those under TYPE_CHECKING only if `type_checking`."""
+        skipped = set() if type_checking else type_checking_nodes(self.tree)
+        for node in ast.walk(self.tree):
+            if node not in skipped:
+                yield from ((node, name) for name in imported_names(self.package, node))
+
+    def own_imports(self) -> list[Name]:
+        """Return the imported names that are in this package."""
+        return [name for _, name in self.imports() if name[0] == PACKAGE]
 
 
-def dotted(path: Path) -> tuple[str, ...]:
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    return parts[:-1] if parts[-1] == "__init__" else parts
+def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    return {inner for guard in guards for statement in guard.body for inner in ast.walk(statement)}
 
 
-def targets(path: Path, node: ast.AST) -> list[tuple[str, ...]]:
-    """What an import statement names, from the top: modules, and what is taken out of them."""
+def imported_names(package: Name, node: ast.AST) -> list[Name]:
+    """Return the absolute names that an import statement in `package` imports."""
     if isinstance(node, ast.Import):
         return [tuple(alias.name.split(".")) for alias in node.names]
     if not isinstance(node, ast.ImportFrom):
         return []
-    package = dotted(path) if path.name == "__init__.py" else dotted(path)[:-1]
     base = package[: len(package) - node.level + 1] if node.level else ()
     base += tuple(node.module.split(".")) if node.module else ()
     return [(*base, alias.name) for alias in node.names]
 
 
-def for_checkers_only(tree: ast.Module) -> set[ast.AST]:
-    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
-    return {inner for guard in guards for statement in guard.body for inner in ast.walk(statement)}
-
-
-def imports(path: Path, *, typing: bool = False) -> Iterator[tuple[ast.AST, tuple[str, ...]]]:
-    """The imports of a module; those for type checkers only where `typing`."""
-    tree = tree_of(path)
-    skipped = set() if typing else for_checkers_only(tree)
-    for node in ast.walk(tree):
-        if node not in skipped:
-            yield from ((node, target) for target in targets(path, node))
-
-
-def unit(name: tuple[str, ...]) -> str:
+def unit_of(name: Name) -> str:
     return name[1] if len(name) > 1 else ""
 
 
-def functions(path: Path) -> list[Function]:
-    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+def example(path: str, source: str) -> Module:
+    return Module(PurePosixPath(path), source)
 
 
-def length(node: Function) -> int:
-    return (node.end_lineno or node.lineno) - node.lineno + 1
+MODULES = [
+    example(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))
+]
 
 
-each = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-each_below = pytest.mark.parametrize(
-    "path",
-    [path for path in MODULES if dotted(path) != ("aiowatermark",)],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+# rules about one module
 
 
-def test_every_part_of_the_package_has_its_floor() -> None:
-    assert {unit(dotted(path)) for path in MODULES} - {""} <= HEIGHT.keys()
+def upward_imports(module: Module) -> list[Name]:
+    names = [name for name in module.own_imports() if unit_of(name) in LAYER_OF and unit_of(name) != module.unit]
+    return [name for name in names if module.unit and LAYER_OF[unit_of(name)] >= LAYER_OF[module.unit]]
 
 
-@each_below
-def test_a_module_imports_downwards_only(path: Path) -> None:
-    mine = unit(dotted(path))
-    ours = [target for _, target in imports(path) if target[0] == "aiowatermark" and unit(target) in HEIGHT]
-    wrong = [target for target in ours if unit(target) != mine and HEIGHT[unit(target)] >= HEIGHT[mine]]
-    assert not wrong
+def root_imports(module: Module) -> list[Name]:
+    """Return what is imported from the package root, which loads everything lazily; only the uppermost may use it."""
+    if module.unit in {"", *ROOT_IMPORTERS}:
+        return []
+    return [name for name in module.own_imports() if unit_of(name) not in LAYER_OF]
 
 
-@each_below
-def test_nobody_imports_the_package_root_but_those_above_the_house(path: Path) -> None:
-    if unit(dotted(path)) in {"cli", "testing", "__main__"}:
-        return
-    roots = [target for _, target in imports(path) if target[0] == "aiowatermark" and unit(target) not in HEIGHT]
-    assert not roots
+def imports_of_other_providers(module: Module) -> list[Name]:
+    if module.unit != "providers":
+        return []
+    siblings = [name for _, name in module.imports() if name[:2] == (PACKAGE, "providers")]
+    return [name for name in siblings if not name[2].startswith("_")]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "providers").glob("*.py")), ids=lambda path: path.stem)
-def test_providers_are_strangers_to_one_another(path: Path) -> None:
-    siblings = [target[2] for _, target in imports(path) if target[:2] == ("aiowatermark", "providers")]
-    assert all(name.startswith("_") for name in siblings)
+def aiohttp_imports(module: Module) -> list[Name]:
+    if module.unit in AIOHTTP_USERS:
+        return []
+    # the client accepts a session of aiohttp, so it may name the type
+    names = module.imports(type_checking=module.unit != "client")
+    return [name for _, name in names if name[0] in {"aiohttp", "yarl"}]
 
 
-@each
-def test_aiohttp_is_spoken_in_transport_callbacks_and_emulator_only(path: Path) -> None:
-    if unit(dotted(path)) in {"transport", "callbacks", "emulator"}:
-        return
-    typing = unit(dotted(path)) != "client"
-    assert not [target for _, target in imports(path, typing=typing) if target[0] in {"aiohttp", "yarl"}]
+def impure_imports(module: Module) -> list[Name]:
+    if module.unit not in PURE:
+        return []
+    return [name for _, name in module.imports(type_checking=True) if name[0] in IMPURE_MODULES]
 
 
-@each
-def test_the_pure_floors_know_no_io_no_clock_and_no_chance(path: Path) -> None:
-    if unit(dotted(path)) in PURE:
-        assert not {target[0] for _, target in imports(path, typing=True)} & IO - (
-            {"os"} if path.stem == "jobs" else set()
-        )
+def local_imports(module: Module) -> list[Name]:
+    """Return what is imported inside functions, except extras and, in units that need extras, the package itself."""
+    inside = {node for function in module.functions for node in ast.walk(function)}
+    names = [name for node, name in module.imports() if node in inside and name[0] not in EXTRAS]
+    return [name for name in names if not (name[0] == PACKAGE and module.unit in UNITS_WITH_EXTRAS)]
 
 
-def test_results_take_nothing_of_the_system_but_the_type_of_paths() -> None:
-    taken = [target for _, target in imports(ROOT / "results.py", typing=True) if target[0] == "os"]
-    assert taken == [("os", "PathLike")]
+def excess_lines(module: Module) -> int:
+    limit = MAX_PROVIDER_LINES if module.unit == "providers" else MAX_MODULE_LINES
+    return max(0, len(module.source.splitlines()) - limit)
 
 
-@each
-def test_no_import_stands_in_a_function_but_for_extras(path: Path) -> None:
-    inside = {node for function in functions(path) for node in ast.walk(function)}
-    wrong = [
-        target
-        for node, target in imports(path)
-        if node in inside
-        and target[0] not in EXTRAS
-        and not (target[0] == "aiowatermark" and unit(dotted(path)) in LAZY)
-    ]
-    assert not wrong
+def line_count(function: Function) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-@each
-def test_a_module_is_small(path: Path) -> None:
-    limit = 250 if path.parent.name == "providers" else 400
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
+def long_functions(module: Module) -> list[str]:
+    return [function.name for function in module.functions if line_count(function) > MAX_FUNCTION_LINES]
 
 
-@each
-def test_a_function_is_short(path: Path) -> None:
-    assert [function.name for function in functions(path) if length(function) > 40] == []
+def participle_functions(module: Module) -> list[str]:
+    functions = [node for node in module.tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [function.name for function in functions if function.name in PARTICIPLES]
 
 
-def test_functions_are_short_in_the_middle_too() -> None:
-    lengths = sorted(length(function) for path in MODULES for function in functions(path))
-    assert lengths[len(lengths) // 2] <= 8
-
-
-@each
-def test_public_names_are_sorted(path: Path) -> None:
-    for node in tree_of(path).body:
+def unsorted_public_names(module: Module) -> list[str]:
+    for node in module.tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            listed = ast.literal_eval(node.value)
-            assert listed == sorted(set(listed))
+            names: list[str] = ast.literal_eval(node.value)
+            return [] if names == sorted(set(names)) else names
+    return []
 
 
-def test_the_root_names_what_it_imports_and_nothing_else() -> None:
-    tree = tree_of(ROOT / "__init__.py")
-    taken = {
-        alias.asname or alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.level
-        for alias in node.names
-    }
-    assert taken == set(aiowatermark.__all__) == set(aiowatermark._HOME)
-    assert all(getattr(aiowatermark, name) for name in aiowatermark.__all__)
+def missing_docstring(module: Module) -> bool:
+    """Whether the first line of the module's docstring is missing or not a complete sentence."""
+    docstring = ast.get_docstring(module.tree)
+    return not docstring or not docstring.splitlines()[0].endswith((".", "::"))
 
 
-@each
-def test_a_module_says_in_its_first_line_what_it_is(path: Path) -> None:
-    docstring = ast.get_docstring(tree_of(path))
-    assert docstring
-    assert docstring.splitlines()[0].endswith((".", "::"))
+Rule: TypeAlias = Callable[[Module], Any]
+"""Returns something false if the module obeys the rule."""
+
+BROKEN_EXAMPLES: list[tuple[Rule, str, str]] = [
+    (upward_imports, "jobs.py", "from .provider import Flow"),
+    (upward_imports, "jobs.py", "from .wire import Request"),
+    (upward_imports, "media/base.py", "def f(): from ..client.client import Client"),
+    (root_imports, "jobs.py", "from . import Client"),
+    (root_imports, "client/client.py", "import aiowatermark"),
+    (imports_of_other_providers, "providers/kaze.py", "from .picwish import PicWish"),
+    (aiohttp_imports, "stores/memory.py", "import aiohttp"),
+    (aiohttp_imports, "client/client.py", "from yarl import URL"),
+    (impure_imports, "providers/kaze.py", "import time"),
+    (impure_imports, "jobs.py", "from os import environ"),
+    (local_imports, "client/client.py", "def f(): import json"),
+    (excess_lines, "client/client.py", "\n" * (MAX_MODULE_LINES + 1)),
+    (excess_lines, "providers/kaze.py", "\n" * (MAX_PROVIDER_LINES + 1)),
+    (long_functions, "client/client.py", "def f():\n" + "    pass\n" * MAX_FUNCTION_LINES),
+    (participle_functions, "client/client.py", "async def recovered(): ..."),
+    (unsorted_public_names, "__init__.py", "__all__ = ['b', 'a']"),
+    (unsorted_public_names, "__init__.py", "__all__ = ['a', 'a']"),
+    (missing_docstring, "client/client.py", "import json"),
+    (missing_docstring, "client/client.py", '"""No sentence"""'),
+]
+RULES = list(dict.fromkeys(rule for rule, _, _ in BROKEN_EXAMPLES))
 
 
-# the rules themselves, tried on a house that breaks them
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_module_obeys_the_rule(rule: Rule) -> None:
+    assert {str(module.path): found for module in MODULES if (found := rule(module))} == {}
 
 
 @pytest.mark.parametrize(
-    ("name", "statement", "names"),
+    ("rule", "path", "source"), BROKEN_EXAMPLES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_the_rule_finds_what_breaks_it(rule: Rule, path: str, source: str) -> None:
+    assert rule(example(path, source))
+
+
+@pytest.mark.parametrize(
+    ("path", "statement", "names"),
     [
-        ("jobs.py", "from .provider import Flow", [("aiowatermark", "provider", "Flow")]),
-        ("jobs.py", "from . import Client", [("aiowatermark", "Client")]),
-        ("client/talk.py", "from .. import errors", [("aiowatermark", "errors")]),
-        ("client/__init__.py", "from .talk import Turn", [("aiowatermark", "client", "talk", "Turn")]),
-        ("media/base.py", "import aiowatermark.jobs as j, os.path", [("aiowatermark", "jobs"), ("os", "path")]),
+        ("jobs.py", "from .provider import Flow", [(PACKAGE, "provider", "Flow")]),
+        ("jobs.py", "from . import Client", [(PACKAGE, "Client")]),
+        ("client/stream.py", "from .. import errors", [(PACKAGE, "errors")]),
+        ("client/__init__.py", "from .handle import JobHandle", [(PACKAGE, "client", "handle", "JobHandle")]),
+        ("media/base.py", "import aiowatermark.jobs as j, os.path", [(PACKAGE, "jobs"), ("os", "path")]),
     ],
 )
-def test_an_import_is_known_by_where_it_leads(name: str, statement: str, names: list[tuple[str, ...]]) -> None:
-    assert targets(ROOT / name, ast.parse(statement).body[0]) == names
+def test_an_import_is_resolved_to_absolute_names(path: str, statement: str, names: list[Name]) -> None:
+    assert imported_names(example(path, "").package, ast.parse(statement).body[0]) == names
+
+
+# rules about the whole package
+
+
+def units_without_layer(modules: Iterable[Module]) -> set[str]:
+    return {module.unit for module in modules} - {""} - LAYER_OF.keys()
+
+
+def modules_by_folder(modules: Iterable[Module]) -> Mapping[PurePosixPath, list[str]]:
+    folders: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for module in modules:
+        if module.path.stem != "__init__":
+            folders[module.path.parent].append(module.path.stem)
+    return folders
+
+
+def crowded_folders(modules: Iterable[Module]) -> list[PurePosixPath]:
+    """Return the folders with too many modules, the package root excepted."""
+    folders = modules_by_folder(modules).items()
+    return [folder for folder, stems in folders if folder.parts and len(stems) > MAX_MODULES_IN_A_FOLDER]
+
+
+def repeated_prefixes(modules: Iterable[Module]) -> list[tuple[PurePosixPath, str]]:
+    """Return folder and prefix of modules such as redis_a, redis_b, redis_c, which should be a folder of their own."""
+    repeated = []
+    for folder, stems in modules_by_folder(modules).items():
+        parts = [stem.lstrip("_").partition("_") for stem in stems]
+        prefixes = Counter(prefix for prefix, underscore, _ in parts if underscore)
+        repeated += [(folder, prefix) for prefix, n in prefixes.items() if n > MAX_MODULES_WITH_ONE_PREFIX]
+    return repeated
+
+
+def duplicate_classes(modules: Iterable[Module]) -> dict[str, list[PurePosixPath]]:
+    """Return the public classes defined in several modules, with these modules."""
+    paths: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for module in modules:
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                paths[node.name].append(module.path)
+    return {name: found for name, found in paths.items() if len(found) > 1 and not is_provider_and_emulated_api(found)}
+
+
+def is_provider_and_emulated_api(paths: list[PurePosixPath]) -> bool:
+    """Whether the modules are a provider and the emulated API of the same vendor, which share the vendor's name."""
+    folders = sorted(str(path.parent) for path in paths)
+    return folders == ["emulator/apis", "providers"] and len({path.stem for path in paths}) == 1
+
+
+PackageRule: TypeAlias = Callable[[Iterable[Module]], Any]
+
+BROKEN_PACKAGES: list[tuple[PackageRule, list[tuple[str, str]]]] = [
+    (units_without_layer, [("utils.py", "")]),
+    (crowded_folders, [(f"stores/{chr(ord('a') + number)}.py", "") for number in range(15)]),
+    (repeated_prefixes, [("stores/redis_keys.py", ""), ("stores/_redis_script.py", ""), ("stores/redis_lease.py", "")]),
+    (duplicate_classes, [("client/limits.py", "class Limits: ..."), ("emulator/limits.py", "class Limits: ...")]),
+    (duplicate_classes, [("providers/kaze.py", "class Kaze: ..."), ("emulator/apis/picwish.py", "class Kaze: ...")]),
+    (duplicate_classes, [("providers/kaze.py", "class Kaze: ..."), ("providers/picwish.py", "class Kaze: ...")]),
+]
+PACKAGE_RULES = list(dict.fromkeys(rule for rule, _ in BROKEN_PACKAGES))
+
+
+@pytest.mark.parametrize("rule", PACKAGE_RULES, ids=lambda rule: rule.__name__)
+def test_the_package_obeys_the_rule(rule: PackageRule) -> None:
+    assert not rule(MODULES)
+
+
+@pytest.mark.parametrize(("rule", "sources"), BROKEN_PACKAGES)
+def test_the_package_rule_finds_what_breaks_it(rule: PackageRule, sources: list[tuple[str, str]]) -> None:
+    assert rule([example(path, source) for path, source in sources])
+
+
+@pytest.mark.parametrize(
+    ("rule", "paths"),
+    [
+        (crowded_folders, [f"stores/{chr(ord('a') + number)}.py" for number in range(14)] + ["stores/__init__.py"]),
+        (crowded_folders, [f"{chr(ord('a') + number)}.py" for number in range(15)]),
+        (repeated_prefixes, ["providers/kaze.py", "providers/_kaze_images.py", "providers/_kaze_videos.py"]),
+        (duplicate_classes, ["providers/kaze.py", "emulator/apis/kaze.py"]),
+    ],
+)
+def test_the_package_rule_permits_its_exceptions(rule: PackageRule, paths: list[str]) -> None:
+    assert not rule([example(path, "class Kaze: ...") for path in paths])
+
+
+def test_the_median_function_is_short() -> None:
+    counts = sorted(line_count(function) for module in MODULES for function in module.functions)
+    assert counts[len(counts) // 2] <= MAX_MEDIAN_FUNCTION_LINES
+
+
+# single modules
+
+
+def test_results_import_only_the_type_of_paths_from_os() -> None:
+    (results,) = (module for module in MODULES if str(module.path) == "results.py")
+    assert [name for _, name in results.imports(type_checking=True) if name[0] == "os"] == [("os", "PathLike")]
+
+
+def test_the_root_exports_exactly_the_names_it_imports() -> None:
+    (root,) = (module for module in MODULES if str(module.path) == "__init__.py")
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(root.tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    assert imported == set(aiowatermark.__all__) == set(aiowatermark._MODULE_BY_NAME)
+    assert all(getattr(aiowatermark, name) for name in aiowatermark.__all__)

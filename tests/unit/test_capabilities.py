@@ -1,4 +1,4 @@
-"""What a provider's documents refuse is refused before anything is sent, in one clear sentence."""
+"""Capabilities: input outside a provider's documented limits is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ ERASER = PhotoEraser("a", "b")
 LINK = Link("https://example.com/a.png")
 
 
-def drawn(kind: str = "PNG", width: int = 300, height: int = 300) -> bytes:
+def encoded(kind: str = "PNG", width: int = 300, height: int = 300) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (width, height)).save(out, kind)
     return out.getvalue()
 
 
-def checked(
+def check(
     provider: Provider, *inputs: Media, mask: Media | None = None, session: Session | None = None, **options: Any
 ) -> None:
-    """What a client does with a job before it sends anything."""
+    """Check a job as a client does before it sends anything."""
     job = Job(inputs, mask, provider.resolve_options(options), session)
-    held = [*inputs, *(media for media in (mask, *job.options.values()) if isinstance(media, Media))]
-    looks = {id(media): sniff(media.data) for media in held if isinstance(media, Bytes)}
-    takes = provider.capabilities_for(job)
-    job = Job(inputs, mask, job.options, session, any(takes.is_video(media, looks.get(id(media))) for media in inputs))
-    check_job(takes, provider.display_name, job, looks)
+    all_media = [*inputs, *(media for media in (mask, *job.options.values()) if isinstance(media, Media))]
+    infos = {id(media): sniff(media.data) for media in all_media if isinstance(media, Bytes)}
+    capabilities = provider.capabilities_for(job)
+    video = any(capabilities.is_video(media, infos.get(id(media))) for media in inputs)
+    job = Job(inputs, mask, job.options, session, video)
+    check_job(capabilities, provider.display_name, job, infos)
 
 
-def test_a_picture_as_it_should_be_passes_everywhere() -> None:
-    checked(PICWISH, Bytes(drawn("PNG")))
-    checked(GPTGE, Bytes(drawn("WEBP")))
-    checked(KAZE, Bytes(drawn("GIF")), mask=Bytes(drawn()))
-    checked(DEWATERMARK, Bytes(drawn("JPEG")))
-    checked(ERASER, LINK, mask=LINK)
+def test_a_valid_image_is_accepted_by_every_provider() -> None:
+    check(PICWISH, Bytes(encoded("PNG")))
+    check(GPTGE, Bytes(encoded("WEBP")))
+    check(KAZE, Bytes(encoded("GIF")), mask=Bytes(encoded()))
+    check(DEWATERMARK, Bytes(encoded("JPEG")))
+    check(ERASER, LINK, mask=LINK)
 
 
 @pytest.mark.parametrize(
@@ -63,22 +64,22 @@ def test_a_picture_as_it_should_be_passes_everywhere() -> None:
     ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_another_format_is_refused_by_name(provider: Provider, kind: str, accepted: str) -> None:
+def test_an_undocumented_format_is_refused_and_named(provider: Provider, kind: str, accepted: str) -> None:
     with pytest.raises(
         InvalidInput, match=rf"picture.jpg is {kind.lower()}, not {accepted}: {provider.display_name} would refuse it"
     ):
-        checked(provider, Bytes(drawn(kind)))
+        check(provider, Bytes(encoded(kind)))
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, DEWATERMARK], ids=lambda provider: provider.name)
-@pytest.mark.parametrize("data", [b"not a picture", b"\x00", b"%PDF-1.7", b"PK\x03\x04", b"<svg/>"])
-def test_a_file_that_is_no_picture_is_refused(provider: Provider, data: bytes) -> None:
-    with pytest.raises(InvalidInput, match="is no picture"):
-        checked(provider, Bytes(data))
+@pytest.mark.parametrize("data", [b"not an image", b"\x00", b"%PDF-1.7", b"PK\x03\x04", b"<svg/>"])
+def test_a_file_that_is_not_an_image_is_refused(provider: Provider, data: bytes) -> None:
+    with pytest.raises(InvalidInput, match="is not an image in a known format"):
+        check(provider, Bytes(data))
 
 
 @pytest.mark.parametrize(
-    ("provider", "kind", "size", "said"),
+    ("provider", "kind", "size", "message"),
     [
         (PICWISH, "PNG", (19, 300), "19x300 pixels, fewer than 20"),
         (PICWISH, "PNG", (300, 19), "300x19 pixels, fewer than 20"),
@@ -89,9 +90,11 @@ def test_a_file_that_is_no_picture_is_refused(provider: Provider, data: bytes) -
     ],
     ids=str,
 )
-def test_a_size_outside_is_refused(provider: Provider, kind: str, size: tuple[int, int], said: str) -> None:
-    with pytest.raises(InvalidInput, match=said):
-        checked(provider, Bytes(drawn(kind, *size)))
+def test_a_size_outside_the_limits_is_refused(
+    provider: Provider, kind: str, size: tuple[int, int], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        check(provider, Bytes(encoded(kind, *size)))
 
 
 @pytest.mark.parametrize(
@@ -99,38 +102,38 @@ def test_a_size_outside_is_refused(provider: Provider, kind: str, size: tuple[in
     [(PICWISH, "PNG", (20, 10_000)), (PICWISH, "PNG", (10_000, 20)), (DEWATERMARK, "JPEG", (6000, 30))],
     ids=str,
 )
-def test_a_size_at_the_border_passes(provider: Provider, kind: str, size: tuple[int, int]) -> None:
-    checked(provider, Bytes(drawn(kind, *size)))
+def test_a_size_at_the_limit_is_accepted(provider: Provider, kind: str, size: tuple[int, int]) -> None:
+    check(provider, Bytes(encoded(kind, *size)))
 
 
-def test_a_picture_to_refine_is_smaller() -> None:
+def test_an_image_to_refine_must_be_smaller() -> None:
     session = Session("s")
-    checked(DEWATERMARK, Bytes(drawn("JPEG", 1920, 30)), mask=Bytes(drawn("PNG", 1920, 30)), session=session)
+    check(DEWATERMARK, Bytes(encoded("JPEG", 1920, 30)), mask=Bytes(encoded("PNG", 1920, 30)), session=session)
     with pytest.raises(InvalidInput, match="more than 1920"):
-        checked(DEWATERMARK, Bytes(drawn("JPEG", 1921, 30)), mask=Bytes(drawn("PNG", 1921, 30)), session=session)
+        check(DEWATERMARK, Bytes(encoded("JPEG", 1921, 30)), mask=Bytes(encoded("PNG", 1921, 30)), session=session)
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "message"),
     [
         ((256, 300), "fewer than 257"),
         ((300, 256), "fewer than 257"),
         ((5000, 4000), "more than 4999"),
         ((4000, 5000), "more than 4999"),
-        ((1601, 400), "aspect beyond 4:1"),
-        ((400, 1601), "aspect beyond 4:1"),
+        ((1601, 400), "aspect ratio above 4:1"),
+        ((400, 1601), "aspect ratio above 4:1"),
     ],
 )
-def test_photo_erasers_pictures_are_between_its_borders(size: tuple[int, int], said: str) -> None:
-    pictures = PhotoEraser.capabilities.images
-    with pytest.raises(InvalidInput, match=said):
-        pictures.check(Bytes(b"x"), MediaInfo("png", *size), "Photo Eraser")
-    for fine in ((257, 257), (4999, 4999), (1600, 400), (400, 1600)):
-        pictures.check(Bytes(b"x"), MediaInfo("png", *fine), "Photo Eraser")
+def test_photo_eraser_accepts_images_up_to_its_limits(size: tuple[int, int], message: str) -> None:
+    limits = PhotoEraser.capabilities.images
+    with pytest.raises(InvalidInput, match=message):
+        limits.check(Bytes(b"x"), MediaInfo("png", *size), "Photo Eraser")
+    for valid in ((257, 257), (4999, 4999), (1600, 400), (400, 1600)):
+        limits.check(Bytes(b"x"), MediaInfo("png", *valid), "Photo Eraser")
 
 
-class Heavy(Bytes):
-    """A picture of 50 MB and a byte, without the bytes."""
+class TooLarge(Bytes):
+    """Media that claims to have 50 MB and one byte."""
 
     @property
     def size(self) -> int:  # type: ignore[override]
@@ -139,16 +142,16 @@ class Heavy(Bytes):
 
 @pytest.mark.parametrize("provider", [PICWISH, ERASER], ids=lambda provider: provider.name)
 def test_a_file_that_is_too_large_is_refused(provider: Provider) -> None:
-    looks = MediaInfo("png", 300, 300)
+    info = MediaInfo("png", 300, 300)
     with pytest.raises(InvalidInput, match=r"50.0 MB, more than 50 MB"):
-        provider.capabilities.images.check(Heavy(b"x"), looks, provider.display_name)
-    provider.capabilities.images.check(Bytes(b"x"), looks, provider.display_name)
+        provider.capabilities.images.check(TooLarge(b"x"), info, provider.display_name)
+    provider.capabilities.images.check(Bytes(b"x"), info, provider.display_name)
 
 
-def test_what_cannot_be_told_is_left_to_the_provider() -> None:
+def test_what_is_unknown_is_left_to_the_provider() -> None:
     PicWish.capabilities.images.check(Bytes(b"x"), MediaInfo("png"), "PicWish")
-    checked(PICWISH, LINK)
-    ImageLimits().check(Bytes(b"x"), MediaInfo("avif", 1, 1_000_000), "anybody")
+    check(PICWISH, LINK)
+    ImageLimits().check(Bytes(b"x"), MediaInfo("avif", 1, 1_000_000), "any provider")
 
 
 # masks
@@ -157,114 +160,114 @@ def test_what_cannot_be_told_is_left_to_the_provider() -> None:
 @pytest.mark.parametrize("provider", [KAZE, DEWATERMARK], ids=lambda provider: provider.name)
 def test_a_mask_of_another_size_is_refused(provider: Provider) -> None:
     with pytest.raises(
-        InvalidInput, match=r"the mask has 300x299 pixels and picture.jpg 300x300: they are to be of one size"
+        InvalidInput, match=r"the mask has 300x299 pixels, but picture.jpg has 300x300: both must have the same size"
     ):
-        checked(provider, Bytes(drawn("JPEG")), mask=Bytes(drawn("PNG", 300, 299)))
+        check(provider, Bytes(encoded("JPEG")), mask=Bytes(encoded("PNG", 300, 299)))
 
 
 @pytest.mark.parametrize(
     ("provider", "option"), [(KAZE, "smear"), (DEWATERMARK, "mask_base")], ids=["kaze", "dewatermark"]
 )
-def test_a_mask_that_comes_as_an_option_is_held_to_the_same(provider: Provider, option: str) -> None:
-    def given(mask: bytes) -> None:
+def test_a_mask_given_as_an_option_is_checked_too(provider: Provider, option: str) -> None:
+    def check_option(mask: bytes) -> None:
         options: dict[str, Any] = {option: mask}
-        checked(provider, Bytes(drawn("JPEG")), **options)
+        check(provider, Bytes(encoded("JPEG")), **options)
 
-    given(drawn())
-    with pytest.raises(InvalidInput, match="to be of one size"):
-        given(drawn("PNG", 299, 300))
-    with pytest.raises(InvalidInput, match="is no picture"):
-        given(b"not a picture")
+    check_option(encoded())
+    with pytest.raises(InvalidInput, match="must have the same size"):
+        check_option(encoded("PNG", 299, 300))
+    with pytest.raises(InvalidInput, match="is not an image in a known format"):
+        check_option(b"not an image")
 
 
-@pytest.mark.parametrize("mask", [b"not a picture", b"\x00\x00\x00\x18ftypmp42"])
-def test_a_mask_that_is_no_picture_is_refused(mask: bytes) -> None:
-    with pytest.raises(InvalidInput, match="is no picture"):
-        checked(KAZE, Bytes(drawn()), mask=Bytes(mask))
+@pytest.mark.parametrize("mask", [b"not an image", b"\x00\x00\x00\x18ftypmp42"])
+def test_a_mask_that_is_not_an_image_is_refused(mask: bytes) -> None:
+    with pytest.raises(InvalidInput, match="is not an image in a known format"):
+        check(KAZE, Bytes(encoded()), mask=Bytes(mask))
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE], ids=lambda provider: provider.name)
-def test_a_mask_where_none_is_taken_is_refused_and_not_ignored(provider: Provider) -> None:
-    with pytest.raises(Unsupported, match="takes no mask"):
-        checked(provider, Bytes(drawn()), mask=Bytes(drawn()))
+def test_a_mask_is_refused_and_not_ignored_where_none_is_supported(provider: Provider) -> None:
+    with pytest.raises(Unsupported, match="does not accept a mask"):
+        check(provider, Bytes(encoded()), mask=Bytes(encoded()))
 
 
-def test_a_mask_that_is_needed_is_asked_for() -> None:
-    with pytest.raises(InvalidInput, match="Photo Eraser needs a mask"):
-        checked(ERASER, LINK)
+def test_a_missing_mask_is_refused_where_one_is_required() -> None:
+    with pytest.raises(InvalidInput, match="Photo Eraser requires a mask"):
+        check(ERASER, LINK)
 
 
-# how many, and what
+# number and kind of inputs
 
 
-def test_twenty_pictures_pass_and_21_do_not() -> None:
-    checked(ERASER, *[LINK] * 20, mask=LINK)
-    with pytest.raises(InvalidInput, match="at most 20 pictures a job, not 21"):
-        checked(ERASER, *[LINK] * 21, mask=LINK)
+def test_20_images_are_accepted_and_21_are_not() -> None:
+    check(ERASER, *[LINK] * 20, mask=LINK)
+    with pytest.raises(InvalidInput, match="at most 20 images per job, not 21"):
+        check(ERASER, *[LINK] * 21, mask=LINK)
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, DEWATERMARK], ids=lambda provider: provider.name)
-def test_two_pictures_where_one_is_taken_are_refused(provider: Provider) -> None:
-    with pytest.raises(InvalidInput, match="takes one picture a job, not 2"):
-        checked(provider, Bytes(drawn("JPEG")), Bytes(drawn("JPEG")))
+def test_two_images_are_refused_where_one_is_supported(provider: Provider) -> None:
+    with pytest.raises(InvalidInput, match="accepts one image per job, not 2"):
+        check(provider, Bytes(encoded("JPEG")), Bytes(encoded("JPEG")))
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, DEWATERMARK, ERASER], ids=lambda provider: provider.name)
-def test_nothing_to_do_is_refused(provider: Provider) -> None:
-    with pytest.raises(InvalidInput, match="nothing to do"):
-        checked(provider)
+def test_a_job_without_input_is_refused(provider: Provider) -> None:
+    with pytest.raises(InvalidInput, match="has no input"):
+        check(provider)
 
 
-def test_a_session_id_alone_is_enough_for_dewatermark() -> None:
-    checked(DEWATERMARK, mask=Bytes(drawn()), session_id="s-1")
+def test_dewatermark_accepts_a_session_id_in_place_of_an_image() -> None:
+    check(DEWATERMARK, mask=Bytes(encoded()), session_id="s-1")
 
 
 def test_a_priority_of_10_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="priority is a whole number from 0 to 9, not 10"):
-        checked(ERASER, LINK, mask=LINK, priority=10)
+    with pytest.raises(InvalidInput, match="priority must be a whole number from 0 to 9, not 10"):
+        check(ERASER, LINK, mask=LINK, priority=10)
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, ERASER], ids=lambda provider: provider.name)
-def test_a_video_where_none_is_taken_is_refused(provider: Provider) -> None:
+def test_a_video_is_refused_where_none_is_supported(provider: Provider) -> None:
     for video in (Bytes(b"\x00\x00\x00\x18ftypmp42", name="clip.mp4"), Link("https://example.com/clip.MOV?x=1")):
-        with pytest.raises(Unsupported, match="takes no videos"):
-            checked(provider, video, mask=LINK if provider is ERASER else None)
+        with pytest.raises(Unsupported, match="does not accept videos"):
+            check(provider, video, mask=LINK if provider is ERASER else None)
 
 
-def test_a_video_is_taken_by_dewatermark() -> None:
-    checked(DEWATERMARK, Bytes(b"\x00\x00\x00\x18ftypmp42", name="clip.mp4"))
-    checked(DEWATERMARK, Link("https://example.com/clip.mp4"))
+def test_dewatermark_accepts_videos() -> None:
+    check(DEWATERMARK, Bytes(b"\x00\x00\x00\x18ftypmp42", name="clip.mp4"))
+    check(DEWATERMARK, Link("https://example.com/clip.mp4"))
 
 
-def test_a_file_where_only_links_are_taken_is_refused_with_a_way_out() -> None:
-    with pytest.raises(Unsupported, match=r"takes links only.*lent by a callback server"):
-        checked(ERASER, Bytes(drawn()), mask=LINK)
+def test_a_file_is_refused_with_advice_where_only_urls_are_supported() -> None:
+    with pytest.raises(Unsupported, match=r"accepts URLs only.*callbacks="):
+        check(ERASER, Bytes(encoded()), mask=LINK)
 
 
-# what media looks like
+# format detection
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
-def test_a_picture_is_known_by_its_first_bytes(kind: str) -> None:
-    looks = sniff(drawn(kind, 301, 203)[: 1 << 16])
-    assert (looks.format, looks.video) == (kind.lower(), False)
+def test_an_image_is_recognised_by_its_first_bytes(kind: str) -> None:
+    info = sniff(encoded(kind, 301, 203)[: 1 << 16])
+    assert (info.format, info.video) == (kind.lower(), False)
     if kind != "BMP":
-        assert (looks.width, looks.height) == (301, 203)
+        assert (info.width, info.height) == (301, 203)
 
 
-def test_the_size_of_a_bmp_is_known_too() -> None:
-    assert sniff(drawn("BMP", 301, 203)) == MediaInfo("bmp", 301, 203)
+def test_the_size_of_a_bmp_is_known() -> None:
+    assert sniff(encoded("BMP", 301, 203)) == MediaInfo("bmp", 301, 203)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
-def test_a_damaged_head_is_still_told_or_left_open(kind: str) -> None:
-    data = drawn(kind, 301, 203)
+def test_a_damaged_head_is_recognised_or_unknown(kind: str) -> None:
+    data = encoded(kind, 301, 203)
     for end in (0, 1, 3, 4, 8, 11, 12, 16, 20, 24, 30, 40, 60):
-        looks = sniff(data[:end])
-        assert looks.format in {None, kind.lower()}
-        assert min(looks.width, looks.height) >= 0
-        zeroed = sniff(data[:end] + b"\xff" * 64)
-        assert zeroed.format in {None, kind.lower()}
+        info = sniff(data[:end])
+        assert info.format in {None, kind.lower()}
+        assert min(info.width, info.height) >= 0
+        damaged = sniff(data[:end] + b"\xff" * 64)
+        assert damaged.format in {None, kind.lower()}
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,7 @@ def test_a_damaged_head_is_still_told_or_left_open(kind: str) -> None:
         (b"RIFF\x00\x00\x00\x00AVI LIST", "avi"),
     ],
 )
-def test_a_film_is_known_by_its_first_bytes(head: bytes, name: str) -> None:
+def test_a_video_is_recognised_by_its_first_bytes(head: bytes, name: str) -> None:
     assert sniff(head) == MediaInfo(name)
     assert sniff(head).video
 
@@ -284,13 +287,13 @@ def test_a_film_is_known_by_its_first_bytes(head: bytes, name: str) -> None:
 @pytest.mark.parametrize(
     "head", [b"\x00\x00\x00\x18ftypavif", b"\x00\x00\x00\x18ftypheic", b"RIFF\x00\x00\x00\x00WEBP"]
 )
-def test_a_picture_in_a_films_container_is_a_picture(head: bytes) -> None:
+def test_an_image_in_a_video_container_is_an_image(head: bytes) -> None:
     assert not sniff(head).video
 
 
-def test_a_link_is_a_film_by_its_name_and_bytes_by_their_looks() -> None:
+def test_a_url_is_a_video_by_its_name_and_bytes_by_their_content() -> None:
     assert has_video_suffix(Link("https://example.com/CLIP.mp4?x=y"))
     assert not has_video_suffix(Link("https://example.com/a.png?x=.mp4"))
-    takes = Capabilities(videos=True)
-    assert not takes.is_video(Bytes(b"x", name="clip.mp4"), MediaInfo("png"))
-    assert takes.is_video(Bytes(b"x", name="clip.mp4"), MediaInfo(None))
+    capabilities = Capabilities(videos=True)
+    assert not capabilities.is_video(Bytes(b"x", name="clip.mp4"), MediaInfo("png"))
+    assert capabilities.is_video(Bytes(b"x", name="clip.mp4"), MediaInfo(None))

@@ -1,4 +1,4 @@
-"""The strict converter: what is there is taken as it is, or refused."""
+"""The strict converter: values are accepted unchanged or refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answer:
     many: list[Inner] | None = None
 
 
-def test_what_is_as_documented_is_taken_as_it_is() -> None:
+def test_a_documented_answer_is_parsed_without_conversion() -> None:
     payload = {
         "name": "n",
         "count": 1,
@@ -42,7 +42,7 @@ def test_what_is_as_documented_is_taken_as_it_is() -> None:
     assert parse(payload, Answer) == Answer("n", 1, 1.0, True, inner=Inner("u"), many=[Inner("a"), Inner("b")])
 
 
-def test_unknown_keys_are_ignored_and_missing_ones_have_their_defaults() -> None:
+def test_unknown_keys_are_ignored_and_missing_keys_have_defaults() -> None:
     assert parse({"name": "n", "new": {"deep": [1]}, "count": None}, Answer) == Answer("n")
 
 
@@ -71,43 +71,43 @@ def test_unknown_keys_are_ignored_and_missing_ones_have_their_defaults() -> None
         {"name": "n", "many": [None]},
     ],
 )
-def test_anything_else_is_refused(payload: Any) -> None:
+def test_any_other_type_is_refused(payload: Any) -> None:
     with pytest.raises(UnexpectedAnswer, match="not as documented"):
         parse(payload, Answer)
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"), [(7, 7.0), (7.5, 7.5), ("7", 7.0), (" 7.5 ", 7.5), ("-1", -1.0), (None, None)]
+    ("value", "expected"), [(7, 7.0), (7.5, 7.5), ("7", 7.0), (" 7.5 ", 7.5), ("-1", -1.0), (None, None)]
 )
-def test_a_number_may_come_as_text(given: Any, taken: float | None) -> None:
-    assert parse({"name": "n", "number": given}, Answer).number == taken
+def test_a_number_may_be_given_as_text(value: Any, expected: float | None) -> None:
+    assert parse({"name": "n", "number": value}, Answer).number == expected
 
 
-def test_a_number_has_to_be_one_that_can_be_counted_with() -> None:
-    strange: list[Any] = [True, "", "seven", [], {}, "nan", "inf", float("nan"), float("-inf"), 10**400, "1e999"]
-    for given in strange:
+def test_a_number_must_be_a_finite_number() -> None:
+    invalid: list[Any] = [True, "", "seven", [], {}, "nan", "inf", float("nan"), float("-inf"), 10**400, "1e999"]
+    for value in invalid:
         with pytest.raises(UnexpectedAnswer):
-            parse({"name": "n", "number": given}, Answer)
+            parse({"name": "n", "number": value}, Answer)
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"), [("a", "a"), ("", ""), (7, "7"), (12345678901234567890, "12345678901234567890")]
+    ("value", "expected"), [("a", "a"), ("", ""), (7, "7"), (12345678901234567890, "12345678901234567890")]
 )
-def test_a_text_may_come_as_a_number(given: Any, taken: str) -> None:
-    assert parse({"name": "n", "text": given}, Answer).text == taken
+def test_a_text_may_be_given_as_a_number(value: Any, expected: str) -> None:
+    assert parse({"name": "n", "text": value}, Answer).text == expected
 
 
-@pytest.mark.parametrize("given", [True, [], {}])
-def test_a_text_is_nothing_else(given: Any) -> None:
+@pytest.mark.parametrize("value", [True, [], {}])
+def test_a_text_may_not_have_any_other_type(value: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
-        parse({"name": "n", "text": given}, Answer)
+        parse({"name": "n", "text": value}, Answer)
 
 
 @pytest.mark.parametrize(
     "payload",
     [{"name": 7, "number": "canary"}, {"name": {"canary": 1}}, {"name": "n", "text": ["canary"]}, "canary", ["canary"]],
 )
-def test_a_refusal_shows_no_value_of_the_answer_but_its_redacted_text(payload: Any) -> None:
+def test_an_error_shows_the_redacted_answer_and_no_value_of_it(payload: Any) -> None:
     reply = Response(200, {}, b'{"token": "canary", "what": "visible"}')
     with pytest.raises(UnexpectedAnswer) as caught:
         parse(payload, Answer, reply)
@@ -117,7 +117,7 @@ def test_a_refusal_shows_no_value_of_the_answer_but_its_redacted_text(payload: A
 
 @pytest.mark.parametrize("depth", [500, 5_000, 200_000])
 @pytest.mark.parametrize("nest", [lambda inner: {"name": inner}, lambda inner: [inner]], ids=["objects", "lists"])
-def test_depth_ends_in_a_refusal(depth: int, nest: Callable[[Any], Any]) -> None:
+def test_a_deeply_nested_answer_is_refused(depth: int, nest: Callable[[Any], Any]) -> None:
     payload: Any = "n"
     for _ in range(depth):
         payload = nest(payload)

@@ -1,4 +1,4 @@
-"""Where a job stands: every pair of statuses, tokens there and back, hostile tokens, fingerprints."""
+"""Records: every pair of statuses, tokens and their decoding, hostile tokens, fingerprints, results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.results import Result
 
-# what may follow what, written out: U D Q R S F
+# the statuses that may follow each status, by their letters
 FOLLOWS = {
     Status.UPLOADING: "UDQRSF",
     Status.IN_DOUBT: "DQRSF",
@@ -38,18 +38,18 @@ snapshots = st.builds(
 )
 
 
-def record(status: Status = Status.QUEUED, **words: Any) -> Record:
-    return Record("key", "kaze", Snapshot("t-1", status, **words))
+def record(status: Status = Status.QUEUED, **fields: Any) -> Record:
+    return Record("key", "kaze", Snapshot("t-1", status, **fields))
 
 
-@pytest.mark.parametrize(("mine", "other"), list(product(Status, Status)), ids=lambda status: status.value)
-def test_what_may_follow_what(mine: Status, other: Status) -> None:
-    before = record(mine)
-    after = before.advance(Snapshot("t-1", other))
-    if mine is other:
+@pytest.mark.parametrize(("current", "new"), list(product(Status, Status)), ids=lambda status: status.value)
+def test_each_status_is_followed_only_by_the_permitted_ones(current: Status, new: Status) -> None:
+    before = record(current)
+    after = before.advance(Snapshot("t-1", new))
+    if current is new:
         assert after is before
-    elif LETTER[other] in FOLLOWS[mine]:
-        assert (after.snapshot.status, after.version) == (other, before.version + 1)
+    elif LETTER[new] in FOLLOWS[current]:
+        assert (after.snapshot.status, after.version) == (new, before.version + 1)
     else:
         assert after is before
 
@@ -60,16 +60,18 @@ def test_only_success_and_failure_are_terminal(status: Status) -> None:
 
 
 @pytest.mark.parametrize("end", [Status.SUCCEEDED, Status.FAILED])
-@pytest.mark.parametrize("news", [{"progress": 0.1}, {"reason": "changed"}, {"task_id": "other"}, {"retry_after": 9.0}])
-def test_nothing_changes_a_terminal_record(end: Status, news: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"progress": 0.1}, {"reason": "changed"}, {"task_id": "other"}, {"retry_after": 9.0}]
+)
+def test_nothing_changes_a_terminal_record(end: Status, change: dict[str, Any]) -> None:
     before = record(end)
-    assert before.advance(evolve(before.snapshot, **news)) is before
+    assert before.advance(evolve(before.snapshot, **change)) is before
 
 
 @given(st.lists(snapshots, max_size=8))
-def test_a_record_never_goes_back_whatever_is_told_and_in_whatever_order(told: list[Snapshot]) -> None:
+def test_a_record_never_moves_backwards_for_any_snapshots_in_any_order(observed: list[Snapshot]) -> None:
     before = Record("key", "kaze")
-    for snapshot in told:
+    for snapshot in observed:
         after = before.advance(snapshot)
         assert LETTER[after.snapshot.status] in FOLLOWS[before.snapshot.status]
         assert after is before or after.version == before.version + 1
@@ -80,36 +82,36 @@ def test_a_record_never_goes_back_whatever_is_told_and_in_whatever_order(told: l
         before = after
 
 
-def test_duplicates_and_overtakers_end_the_same_way() -> None:
-    told = [
+def test_duplicate_and_reordered_snapshots_end_in_the_same_state() -> None:
+    observed = [
         Snapshot("t-1", Status.QUEUED),
         Snapshot("t-1", Status.RUNNING, 0.5),
         Snapshot("t-1", Status.SUCCEEDED, 1.0),
     ]
-    for order in permutations(told * 2, 6):
+    for order in permutations(observed * 2, 6):
         after = Record("key", "kaze")
         for snapshot in order:
             after = after.advance(snapshot)
-        assert after.snapshot == told[-1]
+        assert after.snapshot == observed[-1]
 
 
-def test_an_id_once_known_is_never_forgotten_and_a_new_ticket_replaces_it() -> None:
+def test_a_known_task_id_is_kept_until_a_new_one_replaces_it() -> None:
     assert record(Status.QUEUED).advance(Snapshot(None, Status.RUNNING)).snapshot.task_id == "t-1"
     assert record(Status.UPLOADING).advance(Snapshot("t-2", Status.UPLOADING)).snapshot.task_id == "t-2"
 
 
-def test_progress_never_goes_back_and_news_of_one_status_are_taken() -> None:
+def test_progress_never_decreases_within_a_status() -> None:
     half = record(Status.RUNNING, progress=0.5)
     assert half.advance(Snapshot("t-1", Status.RUNNING, 0.2)) is half
     assert half.advance(Snapshot("t-1", Status.RUNNING)) is half
     assert half.advance(Snapshot("t-1", Status.RUNNING, 0.6)).snapshot.progress == 0.6
 
 
-def test_the_servers_latest_hint_is_the_one_that_counts() -> None:
-    waiting = record(Status.QUEUED).advance(Snapshot("t-1", Status.QUEUED, retry_after=30.0))
-    assert waiting.snapshot.retry_after == 30.0
-    assert waiting.advance(Snapshot("t-1", Status.QUEUED, retry_after=2.0)).snapshot.retry_after == 2.0
-    assert waiting.advance(Snapshot("t-1", Status.QUEUED)).snapshot.retry_after is None
+def test_the_latest_retry_after_replaces_earlier_ones() -> None:
+    queued = record(Status.QUEUED).advance(Snapshot("t-1", Status.QUEUED, retry_after=30.0))
+    assert queued.snapshot.retry_after == 30.0
+    assert queued.advance(Snapshot("t-1", Status.QUEUED, retry_after=2.0)).snapshot.retry_after == 2.0
+    assert queued.advance(Snapshot("t-1", Status.QUEUED)).snapshot.retry_after is None
 
 
 # tokens
@@ -122,9 +124,7 @@ def test_the_servers_latest_hint_is_the_one_that_counts() -> None:
     st.booleans(),
     st.lists(st.text(max_size=20), max_size=3),
 )
-def test_a_token_gives_the_job_back(
-    provider: str, key: str, task_id: str | None, video: bool, inputs: list[str]
-) -> None:
+def test_a_token_restores_the_job(provider: str, key: str, task_id: str | None, video: bool, inputs: list[str]) -> None:
     before = Record(key, provider, Snapshot(task_id, Status.RUNNING), video=video, inputs=tuple(inputs))
     after = Record.from_token(before.token)
     assert (after.key, after.provider, after.snapshot.task_id) == (key, provider, task_id)
@@ -135,7 +135,7 @@ def test_a_token_gives_the_job_back(
     assert before.token.isprintable()
 
 
-def packed(value: Any) -> str:
+def encode(value: Any) -> str:
     return "aw1." + urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
@@ -143,55 +143,55 @@ HOSTILE = [
     "",
     "aw1.",
     "aw1",
-    "aw2." + packed(["kaze", "k", "t", 0, []])[4:],
+    "aw2." + encode(["kaze", "k", "t", 0, []])[4:],
     "aw1.é",
     "aw1.!!!",
     "aw1.A",
     "aw1.\x00",
-    packed({}),
-    packed([]),
-    packed("kaze"),
-    packed(None),
-    packed(["kaze", "k", "t", 0]),
-    packed(["kaze", "k", "t", 0, [], 1]),
-    packed([1, "k", "t", 0, []]),
-    packed(["kaze", None, "t", 0, []]),
-    packed(["kaze", "k", 7, 0, []]),
-    packed(["kaze", "k", {"a": 1}, 0, []]),
-    packed(["kaze", "k", "t", 0, None]),
-    packed(["kaze", "k", "t", 0, [7]]),
-    packed(["kaze", "k", "t", 0, "links"]),
-    packed(["kaze", "k", "t", 0, {"a": "b"}]),
+    encode({}),
+    encode([]),
+    encode("kaze"),
+    encode(None),
+    encode(["kaze", "k", "t", 0]),
+    encode(["kaze", "k", "t", 0, [], 1]),
+    encode([1, "k", "t", 0, []]),
+    encode(["kaze", None, "t", 0, []]),
+    encode(["kaze", "k", 7, 0, []]),
+    encode(["kaze", "k", {"a": 1}, 0, []]),
+    encode(["kaze", "k", "t", 0, None]),
+    encode(["kaze", "k", "t", 0, [7]]),
+    encode(["kaze", "k", "t", 0, "links"]),
+    encode(["kaze", "k", "t", 0, {"a": "b"}]),
     "aw1." + urlsafe_b64encode(b"[" * 100_000).decode(),
     "aw1." + urlsafe_b64encode(b"\xff\xfe\x00").decode(),
-    packed(["kaze", "k", "t", 0, []])[:-4],
+    encode(["kaze", "k", "t", 0, []])[:-4],
 ]
 
 
 @pytest.mark.parametrize("token", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_text_that_is_no_token_is_refused_in_one_way(token: str) -> None:
-    with pytest.raises(InvalidInput, match="no token of a job") as caught:
+def test_every_invalid_token_is_refused_with_the_same_error(token: str) -> None:
+    with pytest.raises(InvalidInput, match="not a valid job token") as caught:
         Record.from_token(token)
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("token", [None, 7, b"aw1.", ["aw1."]])
-def test_a_token_is_text(token: Any) -> None:
-    with pytest.raises(InvalidInput, match="no token of a job"):
+def test_a_token_must_be_text(token: Any) -> None:
+    with pytest.raises(InvalidInput, match="not a valid job token"):
         Record.from_token(token)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_token_or_refused(text: str) -> None:
+def test_random_text_is_refused(text: str) -> None:
     for token in (text, "aw1." + text):
         try:
             Record.from_token(token)
         except InvalidInput:
             continue
-        pytest.fail("a token out of nothing")
+        pytest.fail("random text was accepted as a token")
 
 
-def test_a_token_holds_no_secret_of_its_inputs() -> None:
+def test_a_token_contains_no_secret_of_its_inputs() -> None:
     inputs = (Link("https://user:canary@example.com/a.png?sig=canary").identity, Bytes(b"canary").identity)
     before = Record("key", "kaze", Snapshot("t-1", Status.QUEUED), inputs=inputs)
     assert "canary" not in before.token
@@ -201,7 +201,7 @@ def test_a_token_holds_no_secret_of_its_inputs() -> None:
 # fingerprints
 
 
-def test_the_same_job_has_the_same_fingerprint_and_every_difference_another() -> None:
+def test_fingerprints_are_equal_for_equal_jobs_only() -> None:
     a, b = Bytes(b"a"), Bytes(b"b")
     jobs = [
         Job((a,)),
@@ -222,12 +222,12 @@ def test_the_same_job_has_the_same_fingerprint_and_every_difference_another() ->
     assert Job((Bytes(b"a"),), None, {"x": 1, "y": 2}).fingerprint == Job((a,), None, {"y": 2, "x": 1}).fingerprint
 
 
-def test_a_link_signed_anew_is_the_same_job() -> None:
+def test_a_url_signed_again_is_the_same_job() -> None:
     old, new = (Job((Link(f"https://example.com/a.png?sig={sig}"),)).fingerprint for sig in ("old", "new"))
     assert old == new
 
 
-def test_a_fingerprint_holds_no_secret() -> None:
+def test_a_fingerprint_contains_no_secret() -> None:
     job = Job((Link("https://example.com/canary?canary"),), None, {"session_id": "canary"}, Session("canary"))
     assert "canary" not in job.fingerprint
     assert "canary" not in repr(job.session)
@@ -240,7 +240,7 @@ def result(*outputs: Output) -> Result:
     return Result(Record("key", "kaze", Snapshot("t-1", Status.SUCCEEDED, 1.0, outputs)), None)  # type: ignore[arg-type]
 
 
-def test_the_short_forms_are_about_the_first_output_that_succeeded() -> None:
+def test_url_is_that_of_the_first_output_that_succeeded() -> None:
     error, link = JobFailed("too dark"), Link("https://example.com/b.png")
     assert result(Output(error=error), Output(link)).url == "https://example.com/b.png"
     assert result(Output(Bytes(b"x"))).url is None

@@ -1,4 +1,4 @@
-"""Duration and rate from an MP4's boxes; whatever is damaged is simply not known."""
+"""MP4 headers: duration and frame rate, and damaged files, about which nothing is known."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ def mp4(*tracks: bytes, seconds: float = 10.0, version: int = 0) -> bytes:
     return box(b"ftyp", b"mp42", bytes(8)) + box(b"mdat", bytes(1000), wide=True) + moov
 
 
-FILM = mp4(track(b"soun", 44100, 441000, (430, 1024)), track(b"vide", 24, 240, (240, 1)))
+VIDEO = mp4(track(b"soun", 44100, 441000, (430, 1024)), track(b"vide", 24, 240, (240, 1)))
 
 
-def of(data: bytes) -> Mp4Info:
+def parse(data: bytes) -> Mp4Info:
     return parse_mp4(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("fps", [24, 30])
-async def test_a_real_film_says_how_long_and_how_fast_it_is(tmp_path: Path, fps: int) -> None:
+async def test_duration_and_frame_rate_of_a_real_video_are_read(tmp_path: Path, fps: int) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=1, fps=fps)
     for source in (path, path.read_bytes()):
-        found = await read_mp4_info(as_media(source))
-        assert found.fps == pytest.approx(fps)
-        assert found.duration == pytest.approx(1.0, abs=0.1)
+        info = await read_mp4_info(as_media(source))
+        assert info.fps == pytest.approx(fps)
+        assert info.duration == pytest.approx(1.0, abs=0.1)
 
 
-async def test_nothing_is_known_of_streams_links_and_files_that_are_gone(tmp_path: Path) -> None:
-    for source in (io.BytesIO(FILM), "https://films.example/clip.mp4", tmp_path / "gone.mp4"):
+async def test_nothing_is_known_about_streams_urls_and_missing_files(tmp_path: Path) -> None:
+    for source in (io.BytesIO(VIDEO), "https://videos.example/clip.mp4", tmp_path / "missing.mp4"):
         assert await read_mp4_info(as_media(source)) == Mp4Info()
 
 
-def test_the_rate_is_that_of_the_pictures() -> None:
-    assert of(FILM) == Mp4Info(10.0, 24.0)
-    assert of(mp4(track(b"soun", 44100, 441000, (430, 1024)))) == Mp4Info(10.0, None)
-    assert of(mp4(track(b"vide", 30000, 300300, (150, 1001), (150, 1001)), version=1)).fps == pytest.approx(
+def test_the_frame_rate_is_that_of_the_video_track() -> None:
+    assert parse(VIDEO) == Mp4Info(10.0, 24.0)
+    assert parse(mp4(track(b"soun", 44100, 441000, (430, 1024)))) == Mp4Info(10.0, None)
+    assert parse(mp4(track(b"vide", 30000, 300300, (150, 1001), (150, 1001)), version=1)).fps == pytest.approx(
         29.97, 0.001
     )
 
@@ -74,7 +74,7 @@ def test_the_rate_is_that_of_the_pictures() -> None:
     "data",
     [
         b"",
-        b"\xff\xd8\xff picture",
+        b"\xff\xd8\xff image",
         box(b"ftyp", b"mp42"),
         mp4(seconds=0),
         box(b"moov", times(b"mvhd", 0, 1000)),
@@ -84,27 +84,27 @@ def test_the_rate_is_that_of_the_pictures() -> None:
         struct.pack(">I4sQ", 1, b"moov", 1 << 62),
     ],
 )
-def test_what_says_nothing_is_not_known(data: bytes) -> None:
-    assert of(data) == Mp4Info()
+def test_a_file_without_valid_times_is_unknown(data: bytes) -> None:
+    assert parse(data) == Mp4Info()
 
 
-def test_a_table_that_promises_more_than_it_has_is_not_believed() -> None:
-    lie = box(b"stts", struct.pack(">II", 0, 1 << 31), struct.pack(">II", 240, 1))
-    media = box(b"mdia", times(b"mdhd", 24, 240), box(b"hdlr", bytes(8), b"vide", bytes(12)), lie)
-    assert of(mp4(box(b"trak", media))) == Mp4Info(10.0, None)
+def test_a_table_shorter_than_its_declared_size_is_ignored() -> None:
+    short_table = box(b"stts", struct.pack(">II", 0, 1 << 31), struct.pack(">II", 240, 1))
+    media = box(b"mdia", times(b"mdhd", 24, 240), box(b"hdlr", bytes(8), b"vide", bytes(12)), short_table)
+    assert parse(mp4(box(b"trak", media))) == Mp4Info(10.0, None)
 
 
-def test_a_file_of_nothing_but_boxes_is_given_up() -> None:
-    assert of(box(b"moov", times(b"mvhd", 1000, 1000)) + box(b"free") * 200_000) == Mp4Info(1.0, None)
-    assert of(b"".join(struct.pack(">I4s", 0, b"moov") for _ in range(20_000))) == Mp4Info()
+def test_parsing_stops_after_a_maximum_number_of_boxes() -> None:
+    assert parse(box(b"moov", times(b"mvhd", 1000, 1000)) + box(b"free") * 200_000) == Mp4Info(1.0, None)
+    assert parse(b"".join(struct.pack(">I4s", 0, b"moov") for _ in range(20_000))) == Mp4Info()
 
 
-@given(st.integers(0, len(FILM) - 1), st.binary(max_size=12))
-def test_damage_anywhere_raises_nothing(at: int, damage: bytes) -> None:
-    of(FILM[:at] + damage + FILM[at + len(damage) :])
-    of(FILM[:at])
+@given(st.integers(0, len(VIDEO) - 1), st.binary(max_size=12))
+def test_damage_at_any_offset_raises_no_error(offset: int, damage: bytes) -> None:
+    parse(VIDEO[:offset] + damage + VIDEO[offset + len(damage) :])
+    parse(VIDEO[:offset])
 
 
-def test_noise_raises_nothing() -> None:
+def test_random_bytes_raise_no_error() -> None:
     for seed in range(200):
-        of(random.Random(seed).randbytes(300))  # noqa: S311 - bytes, not keys
+        parse(random.Random(seed).randbytes(300))  # noqa: S311 - bytes, not keys

@@ -1,4 +1,4 @@
-"""HTTP described: answers, hints of when to come back, and what of an answer may be shown."""
+"""Responses: Retry-After, JSON bodies and redacted excerpts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiowatermark.media.memory import Bytes
 from aiowatermark.redaction import redacted_excerpt
 from aiowatermark.wire import Base64, Delivery, Json, Multipart, Request, Response, join_sorted, parse_json
 
-PICTURE = b64encode(b"\xff\xd8\xff\xe0" * 40_000).decode()
+IMAGE = b64encode(b"\xff\xd8\xff\xe0" * 40_000).decode()
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
@@ -44,17 +44,17 @@ def reply(body: bytes = b"", status: int = 200, **headers: str) -> Response:
         ("1e999", None),
     ],
 )
-def test_the_servers_hint_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
+def test_retry_after_is_in_seconds_or_a_date(text: str, seconds: float | None) -> None:
     assert reply(retry_after=text, date=DATE).retry_after == seconds
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Oct 2026 07:28:00 GMT"])
-def test_a_date_without_the_servers_own_clock_is_no_hint(date: str | None) -> None:
+def test_a_retry_after_date_is_ignored_without_a_valid_date_header(date: str | None) -> None:
     headers = {"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"} | ({"date": date} if date is not None else {})
     assert Response(503, headers, b"").retry_after is None
 
 
-def test_no_hint_is_no_hint() -> None:
+def test_a_missing_retry_after_is_none() -> None:
     assert reply(date=DATE).retry_after is None
 
 
@@ -64,12 +64,12 @@ def test_no_hint_is_no_hint() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"7", b'"text"', b"[]", b"<html>", b"\xff\xfe\xff", b"{", b'{"a":' * 100_000]
 )
-def test_what_is_no_object_is_unexpected(body: bytes) -> None:
-    with pytest.raises(UnexpectedAnswer, match="no JSON object"):
+def test_a_body_that_is_not_a_json_object_is_unexpected(body: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer, match="not a JSON object"):
         reply(body).json()
 
 
-def test_an_object_is_parsed_once_and_may_be_parsed_elsewhere() -> None:
+def test_an_object_is_parsed_once_also_in_advance() -> None:
     answer = reply(b'{"a": 1}')
     answer.parse_in_advance()
     assert answer.json() == {"a": 1}
@@ -77,25 +77,25 @@ def test_an_object_is_parsed_once_and_may_be_parsed_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": Infinity}', b"[-Infinity]"])
-def test_numbers_that_json_does_not_have_are_no_json(body: bytes) -> None:
+def test_numbers_outside_json_are_refused(body: bytes) -> None:
     assert parse_json(body) is None
 
 
 @pytest.mark.parametrize("depth", [100, 900, 2_000, 4_000, 8_000, 100_000])
-def test_a_deep_answer_breaks_nothing(depth: int) -> None:
+def test_a_deeply_nested_answer_has_an_excerpt_without_its_secrets(depth: int) -> None:
     answer = reply(b'{"token":' * depth + b'"canary"' + b"}" * depth)
     assert answer.excerpt.startswith("HTTP 200")
     assert "canary" not in answer.excerpt
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_have_an_excerpt(body: bytes) -> None:
+def test_any_body_has_a_short_printable_excerpt(body: bytes) -> None:
     text = reply(body).excerpt
     assert len(text) <= 320
     assert text.isprintable()
 
 
-# what may be shown
+# redaction
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_any_bytes_have_an_excerpt(body: bytes) -> None:
         "accessToken",
     ],
 )
-def test_what_is_called_a_secret_is_hidden_at_any_depth(key: str) -> None:
+def test_values_with_secret_names_are_hidden_at_any_depth(key: str) -> None:
     for payload in (
         {key: "canary"},
         {"data": {key: "canary"}},
@@ -126,27 +126,27 @@ def test_what_is_called_a_secret_is_hidden_at_any_depth(key: str) -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        {"edited_image": {"image": PICTURE}},
-        {"images": [PICTURE]},
-        {"data": PICTURE},
-        {"data": [[PICTURE]]},
-        [PICTURE],
-        PICTURE,
-        {"anything": "data:image/jpeg;base64," + PICTURE},
-        {"file": "x" + PICTURE[:150_000]},
+        {"edited_image": {"image": IMAGE}},
+        {"images": [IMAGE]},
+        {"data": IMAGE},
+        {"data": [[IMAGE]]},
+        [IMAGE],
+        IMAGE,
+        {"anything": "data:image/jpeg;base64," + IMAGE},
+        {"file": "x" + IMAGE[:150_000]},
     ],
     ids=range(8),
 )
 @pytest.mark.parametrize("size", [300, 3_000, None])
-def test_no_picture_is_ever_shown(payload: Any, size: int | None) -> None:
-    text = json.dumps(payload).replace(PICTURE, PICTURE[:size])
-    assert PICTURE[:40] not in redacted_excerpt(text.encode())
+def test_no_encoded_image_is_shown(payload: Any, size: int | None) -> None:
+    text = json.dumps(payload).replace(IMAGE, IMAGE[:size])
+    assert IMAGE[:40] not in redacted_excerpt(text.encode())
 
 
-def test_a_picture_that_is_no_json_is_not_shown_either() -> None:
-    assert PICTURE[:40] not in redacted_excerpt(PICTURE.encode())
-    assert "canary" not in redacted_excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode() + b'"}')
-    assert "canary" not in redacted_excerpt(b'{"session_id": "canary", "image": "' + PICTURE.encode())
+def test_an_encoded_image_outside_valid_json_is_not_shown() -> None:
+    assert IMAGE[:40] not in redacted_excerpt(IMAGE.encode())
+    assert "canary" not in redacted_excerpt(b'{"session_id": "canary", "image": "' + IMAGE.encode() + b'"}')
+    assert "canary" not in redacted_excerpt(b'{"session_id": "canary", "image": "' + IMAGE.encode())
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_picture_that_is_no_json_is_not_shown_either() -> None:
         "https://user:canary@example.com/a.png",
     ],
 )
-def test_of_a_link_neither_query_nor_password_is_shown(link: str) -> None:
+def test_neither_query_nor_password_of_a_url_is_shown(link: str) -> None:
     for body in (json.dumps({"file": link}), f"see {link} for more", f"<a href={link}>", link, json.dumps([link])):
         text = redacted_excerpt(body.encode())
         assert "canary" not in text
@@ -170,7 +170,7 @@ def test_of_a_link_neither_query_nor_password_is_shown(link: str) -> None:
 @pytest.mark.parametrize(
     "message", ["The link could not be fetched", "is that all? yes", "余额不足", "word and another " * 12]
 )
-def test_a_message_stays_readable(message: str) -> None:
+def test_a_message_remains_readable(message: str) -> None:
     assert message[:100].strip() in redacted_excerpt(json.dumps({"status": 400, "message": message}).encode())
 
 
@@ -181,10 +181,10 @@ def test_an_excerpt_is_short_and_on_one_line() -> None:
     assert len(text) < 330
 
 
-def test_no_repr_shows_a_body_or_a_query() -> None:
+def test_no_repr_contains_a_body_or_a_query() -> None:
     link = "https://storage.example.com/b?sig=canary"
     media = Bytes(b"canary")
-    things = [
+    values = [
         Request("PUT", link, media, signed=True),
         Request("POST", "/x", Json({"image": Base64(media), "key": "canary"})),
         Request("POST", "/x", Multipart({"url": link})),
@@ -192,8 +192,8 @@ def test_no_repr_shows_a_body_or_a_query() -> None:
         Delivery(b"canary"),
         Base64(media),
     ]
-    assert "canary" not in repr(things)
+    assert "canary" not in repr(values)
 
 
-def test_names_are_sorted_words() -> None:
+def test_names_are_joined_in_alphabetical_order() -> None:
     assert join_sorted({"b", "a"}) == "a, b"

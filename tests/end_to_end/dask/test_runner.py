@@ -1,4 +1,4 @@
-"""A cluster of real workers: items are runner lazily, and a worker killed in the middle pays nothing twice."""
+"""Dask runner on a cluster of real workers: items are read lazily, and killing a worker causes no second charge."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # distributed's own, in processes it starts
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of distributed, in the processes it starts
 
 
-def opener(base_url: str, key: str, store: str) -> Any:
-    """What makes a worker's client, on the worker."""
+def make_open_client(base_url: str, key: str, store: str) -> Any:
+    """Return the function that creates a worker's client; it is pickled and called on the worker."""
 
     def open_client() -> Any:
         import aiowatermark
@@ -33,7 +33,7 @@ def opener(base_url: str, key: str, store: str) -> Any:
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[Any]:
-    """Two worker processes under a real scheduler."""
+    """Two worker processes and a real scheduler."""
     from distributed import Client as Cluster
     from distributed import LocalCluster
 
@@ -48,52 +48,52 @@ async def cluster() -> AsyncIterator[Any]:
             yield client
 
 
-def pictures(folder: Path, count: int, pulled: list[int]) -> Iterator[Path]:
-    """Files made when they are asked for."""
+def images(folder: Path, count: int, read: list[int]) -> Iterator[Path]:
+    """Yield image files of different sizes, created when they are read; appends their numbers to `read`."""
     for number in range(count):
-        pulled.append(number)
+        read.append(number)
         path = folder / f"{number}.jpg"
         path.write_bytes(b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x18\x00\x20\x03" + b"\x01\x11\x00" * 3 + b"\0" * number)
         yield path
 
 
-def runner(cluster: Any, emulator: Emulator, folder: Path) -> Any:
+def make_runner(cluster: Any, emulator: Emulator, folder: Path) -> Any:
     from aiowatermark.dask import DaskRunner
 
     key = emulator.keys["gptge"]
     assert isinstance(key, str)
     (folder / "clean").mkdir()
-    opened = opener(emulator.base_url, key, str(folder / "jobs.db"))
-    return DaskRunner(cluster, opened, folder / "clean", key=lambda path: Path(str(path)).stem, batch=8, ahead=3)
+    open_client = make_open_client(emulator.base_url, key, str(folder / "jobs.db"))
+    return DaskRunner(cluster, open_client, folder / "clean", key=lambda path: Path(str(path)).stem, batch=8, ahead=3)
 
 
-async def test_items_are_read_as_there_is_room_and_all_are_saved(cluster: Any, tmp_path: Path) -> None:
+async def test_items_are_read_lazily_and_every_result_is_saved(cluster: Any, tmp_path: Path) -> None:
     from aiowatermark.dask import Saved
 
-    pulled: list[int] = []
+    read: list[int] = []
     async with Emulator(restore=False, processing=0.0, credits=10**6) as emulator:
         outcomes = []
-        async for outcome in runner(cluster, emulator, tmp_path).run(pictures(tmp_path, 100, pulled)):
+        async for outcome in make_runner(cluster, emulator, tmp_path).run(images(tmp_path, 100, read)):
             outcomes.append(outcome)
-            assert len(pulled) <= len(outcomes) + 8 * 5
+            assert len(read) <= len(outcomes) + 8 * 5
         assert emulator.charged["gptge"] == 100
     assert all(isinstance(outcome, Saved) for outcome in outcomes)
     assert len(list((tmp_path / "clean").iterdir())) == 100
 
 
-async def test_a_worker_killed_in_the_middle_pays_nothing_twice(cluster: Any, tmp_path: Path) -> None:
+async def test_killing_a_worker_causes_no_second_charge(cluster: Any, tmp_path: Path) -> None:
     from aiowatermark import Failed
 
     async with Emulator(restore=False, processing=0.2, credits=10**6) as emulator:
         outcomes: list[Any] = []
 
         async def run() -> None:
-            async for outcome in runner(cluster, emulator, tmp_path).run(pictures(tmp_path, 60, [])):
+            async for outcome in make_runner(cluster, emulator, tmp_path).run(images(tmp_path, 60, [])):
                 outcomes.append(outcome)  # noqa: PERF401
 
         running = asyncio.create_task(run())
         async with asyncio.timeout(60):
-            while len(emulator.tasks) < 16:  # noqa: ASYNC110 - the emulator tells nobody
+            while len(emulator.tasks) < 16:  # noqa: ASYNC110 - the emulator has no event to wait for
                 await asyncio.sleep(0.02)
         pids = await cluster.run(os.getpid)
         os.kill(next(iter(pids.values())), signal.SIGKILL)
@@ -103,6 +103,6 @@ async def test_a_worker_killed_in_the_middle_pays_nothing_twice(cluster: Any, tm
         assert len({task.outputs[0].stored.size for task in emulator.tasks if task.outputs[0].stored}) == len(
             emulator.tasks
         )
-    lost = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     assert len(outcomes) == 60
-    assert all(isinstance(outcome.error, aw.SubmissionInDoubt) for outcome in lost)
+    assert all(isinstance(outcome.error, aw.SubmissionInDoubt) for outcome in failed)

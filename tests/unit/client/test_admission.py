@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextvars import ContextVar
-from typing import Any
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.testing import ScriptedTransport, json_response
-from aiowatermark.wire import Request
-from tests.support.picwish import LINK, PENDING, scripted_client
+from aiowatermark.wire import Response
+from tests.support.picwish import ACCEPTED, LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
 WHO: ContextVar[str] = ContextVar("WHO", default="unset")
@@ -70,18 +69,16 @@ async def test_closing_cancels_queued_jobs_and_submits_nothing_new(transport: Sc
 
 async def test_a_queued_job_runs_in_the_context_of_its_caller(transport: ScriptedTransport) -> None:
     seen: list[str] = []
-    perform = transport.perform
 
-    async def record_context(request: Request, **rest: Any) -> Any:
-        if not request.repeatable:
-            seen.append(WHO.get())
-        return await perform(request, **rest)
+    def accept() -> Response:
+        seen.append(WHO.get())
+        return ACCEPTED
 
     async def remove_as(name: str) -> None:
         WHO.set(name)
         await client.remove(LINK)
 
-    transport.perform = record_context
+    transport.submissions = [accept]
     async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
         await asyncio.gather(*(remove_as(name) for name in ("anna", "ben", "cleo")))
     assert seen == ["anna", "ben", "cleo"]
@@ -115,17 +112,13 @@ async def test_a_finished_job_leaves_no_reference_cycles(transport: ScriptedTran
 
 
 async def test_a_job_cancelled_as_it_gets_its_slot_passes_the_slot_on(transport: ScriptedTransport) -> None:
-    refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    async def perform(request: Request, **_: Any) -> Any:
-        return await refused
-
-    transport.perform = perform
+    transport.submissions = [json_response(401)]
+    transport.hold = asyncio.Event()
     async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
         first = asyncio.create_task(client.submit(LINK, key="first"))
         second = asyncio.create_task(client.submit(LINK, key="second"))
         await run_ready_tasks()
-        refused.set_result(json_response(status=401))  # the first job ends in the same iteration of the loop ...
+        transport.hold.set()  # the first job ends in the same iteration of the loop ...
         second.cancel()  # ... in which the caller of the second is cancelled
         await asyncio.gather(first, second, return_exceptions=True)
         await run_ready_tasks()

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
-from aiowatermark.media.base import Media
+from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
-from aiowatermark.wire import Request
+from aiowatermark.wire import Request, Response
 from tests.support.picwish import LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
 VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
 
 
-class Videos:
+class Videos(ScriptedTransport):
     """Upload links, uploads and paid starts of videos; each upload waits for its event in `uploads`."""
 
-    def __init__(self, transport: ScriptedTransport) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.upload_links = self.started = 0
         self.uploads: list[asyncio.Event] = []
-        transport.perform = self.perform
 
-    async def perform(self, request: Request, *, timeout: float, progress: Any = None) -> Any:  # noqa: ASYNC109
+    async def perform(
+        self,
+        request: Request,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        progress: ProgressCallback | None = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> Response:
+        if on_sent is not None:
+            on_sent()
         if request.target.endswith("/upload"):
             self.upload_links += 1
             return json_response(
@@ -40,25 +49,24 @@ class Videos:
             return json_response(status="CREATED")
         return json_response(status="COMPLETED", download_signed_url="https://x.example/d")
 
-    async def _upload(self, progress: Any) -> Any:
+    async def _upload(self, progress: ProgressCallback | None) -> Response:
         release = asyncio.Event()
         self.uploads.append(release)
         for sent in range(20):
-            progress(sent, 20)
+            if progress is not None:
+                progress(sent, 20)
         await release.wait()
         return json_response()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_a_video_submitted_by_two_clients_under_one_key_is_paid_once(
-    transport: ScriptedTransport, order: tuple[int, int]
-) -> None:
-    store, videos = aw.MemoryStore(), Videos(transport)
+async def test_a_video_submitted_by_two_clients_under_one_key_is_paid_once(order: tuple[int, int]) -> None:
+    store, videos = aw.MemoryStore(), Videos()
     provider = aw.Dewatermark("canary-1")
     async with (
         # a video is read in a thread, and the virtual clock jumps meanwhile: no deadline may be near
-        scripted_client(transport, provider=provider, store=store, deadline=1e12) as first,
-        scripted_client(transport, provider=provider, store=store, deadline=1e12) as second,
+        scripted_client(videos, provider=provider, store=store, deadline=1e12) as first,
+        scripted_client(videos, provider=provider, store=store, deadline=1e12) as second,
     ):
         jobs = [asyncio.create_task(client.remove(VIDEO, key="video")) for client in (first, second)]
         while len(videos.uploads) < 2:  # noqa: ASYNC110 - the clock jumps

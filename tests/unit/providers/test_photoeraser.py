@@ -1,4 +1,4 @@
-"""The traps of Photo Eraser."""
+"""Photo Eraser: states, matching of results with images, error codes and options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.providers.photoeraser import PhotoEraser
 from aiowatermark.wire import Request
-from tests.support.flows import answer, talked
+from tests.support.flows import drive_flow, response
 
 ERASER = PhotoEraser("canary-a", "canary-b")
 SOURCES = tuple(f"https://example.com/{number}.png?Signature=old" for number in range(3))
@@ -35,39 +35,39 @@ def record(*urls: str) -> Record:
     return Record("key", "photoeraser", Snapshot("t-1", Status.QUEUED), inputs=inputs)
 
 
-def looked(data: Any, *urls: str) -> Snapshot:
-    end, _ = talked(ERASER.query(record(*urls)), answer({"code": 0, "msg": "", "data": data}))
+def query(data: Any, *urls: str) -> Snapshot:
+    end, _ = drive_flow(ERASER.query(record(*urls)), response({"code": 0, "msg": "", "data": data}))
     assert isinstance(end, Snapshot)
     return end
 
 
-def done(number: int, source: str | None = None, **words: Any) -> dict[str, Any]:
-    item = {"image_result": f"https://results.example.com/{number}.png?s=canary", "status": "3", "reason": "", **words}
+def finished(number: int, source: str | None = None, **fields: Any) -> dict[str, Any]:
+    item = {"image_result": f"https://results.example.com/{number}.png?s=canary", "status": "3", "reason": "", **fields}
     return item if source is None else {**item, "image_url": source}
 
 
-def ended(items: Any, *urls: str) -> list[str | None]:
-    """The number of the result each input got, or None for an error."""
-    snapshot = looked({"status": 3, "list": items}, *urls)
-    found: list[str | None] = []
+def matched(items: Any, *urls: str) -> list[str | None]:
+    """Return the number of the result each input was matched with, or None for an error."""
+    snapshot = query({"status": 3, "list": items}, *urls)
+    numbers: list[str | None] = []
     for output in snapshot.outputs:
         assert (output.media is None) is not (output.error is None)
         assert output.media is None or isinstance(output.media, Link)
-        found.append(None if output.media is None else output.media.url.partition("?")[0][-5:-4])
-    return found
+        numbers.append(None if output.media is None else output.media.url.partition("?")[0][-5:-4])
+    return numbers
 
 
 @pytest.mark.parametrize("status", [1, "1", 1.0, 0, 7, "0"])
 @pytest.mark.parametrize(("wait", "hint"), [("5", 5.0), (5, 5.0), ("0.25", 0.25), (0, None), ("", None), (None, None)])
-def test_status_and_wait_time_come_as_text_or_numbers(status: Any, wait: Any, hint: float | None) -> None:
-    snapshot = looked({"status": status, "wait_time": wait})
+def test_status_and_wait_time_may_be_text_or_numbers(status: Any, wait: Any, hint: float | None) -> None:
+    snapshot = query({"status": status, "wait_time": wait})
     assert (snapshot.status, snapshot.retry_after) == (Status.QUEUED, hint)
 
 
 @pytest.mark.parametrize("wait", [-3, "soon", [], {}, True, "nan", "inf", 10**400])
-def test_a_strange_wait_time_is_no_hint(wait: Any) -> None:
+def test_an_invalid_wait_time_is_ignored(wait: Any) -> None:
     body = json.dumps({"code": 0, "data": {"status": 2, "wait_time": wait}}).encode()
-    end, _ = talked(ERASER.query(record()), answer(body))
+    end, _ = drive_flow(ERASER.query(record()), response(body))
     assert end == Snapshot("t-1", Status.RUNNING)
     assert end.retry_after is None
 
@@ -75,102 +75,102 @@ def test_a_strange_wait_time_is_no_hint(wait: Any) -> None:
 @pytest.mark.parametrize("status", [3, "3", 4, 5, 6])
 @pytest.mark.parametrize("wait", ["30", 30, "", "soon", None, []])
 def test_wait_time_is_ignored_on_a_finished_task(status: Any, wait: Any) -> None:
-    snapshot = looked({"status": status, "wait_time": wait, "list": [done(1)]}, SOURCES[1])
+    snapshot = query({"status": status, "wait_time": wait, "list": [finished(1)]}, SOURCES[1])
     assert snapshot.status.terminal
     assert snapshot.retry_after is None
 
 
 @pytest.mark.parametrize("pending", [None, [], {}, "", [None], [{"status": "", "image_result": None}]])
-def test_the_list_of_a_pending_task_is_not_looked_at(pending: Any) -> None:
-    assert looked({"status": "2", "list": pending}).status is Status.RUNNING
+def test_the_list_of_a_pending_task_is_not_parsed(pending: Any) -> None:
+    assert query({"status": "2", "list": pending}).status is Status.RUNNING
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"status": None}, {"status": "running"}, {"status": 2.5}])
-def test_a_look_that_tells_nothing_raises(data: Any) -> None:
+def test_an_answer_without_a_status_is_unexpected(data: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
-        looked(data)
+        query(data)
 
 
 @pytest.mark.parametrize(("status", "reason"), [(4, "failed"), ("5", "closed"), (6, "timed out")])
-def test_a_failed_task_says_how(status: Any, reason: str) -> None:
-    snapshot = looked({"status": status, "list": []}, *SOURCES)
+def test_a_failed_task_has_a_reason(status: Any, reason: str) -> None:
+    snapshot = query({"status": status, "list": []}, *SOURCES)
     assert snapshot.status is Status.FAILED
     assert snapshot.reason is not None
     assert reason in snapshot.reason
 
 
-def test_a_failed_task_keeps_what_it_did_before_it_failed() -> None:
-    items = [{"image_result": "", "status": 4, "reason": "too dark"}, done(1)]
-    snapshot = looked({"status": 4, "list": items}, *SOURCES[:2])
+def test_a_failed_task_keeps_the_images_that_were_finished() -> None:
+    items = [{"image_result": "", "status": 4, "reason": "too dark"}, finished(1)]
+    snapshot = query({"status": 4, "list": items}, *SOURCES[:2])
     assert (snapshot.status, snapshot.reason) == (Status.FAILED, "too dark")
     assert snapshot.outputs[1].media is not None
 
 
-def test_results_are_in_the_requests_order_where_nothing_else_is_said() -> None:
-    assert ended([done(0), done(1), done(2)], *SOURCES) == ["0", "1", "2"]
+def test_results_without_a_source_url_are_matched_by_position() -> None:
+    assert matched([finished(0), finished(1), finished(2)], *SOURCES) == ["0", "1", "2"]
 
 
-def test_an_echoed_source_decides_whose_a_result_is_whatever_its_query() -> None:
-    items = [done(at, SOURCES[at].replace("old", "new")) for at in (2, 0, 1)]
-    assert ended(items, *SOURCES) == ["0", "1", "2"]
+def test_a_repeated_source_url_decides_which_image_a_result_belongs_to_whatever_its_query() -> None:
+    items = [finished(index, SOURCES[index].replace("old", "new")) for index in (2, 0, 1)]
+    assert matched(items, *SOURCES) == ["0", "1", "2"]
 
 
-def test_a_single_failed_picture_fails_alone() -> None:
-    items = [done(0), {"image_result": "", "status": "4", "reason": "canary of a reason"}, done(2)]
-    snapshot = looked({"status": "3", "list": items}, *SOURCES)
+def test_one_failed_image_does_not_fail_the_others() -> None:
+    items = [finished(0), {"image_result": "", "status": "4", "reason": "too dark to see"}, finished(2)]
+    snapshot = query({"status": "3", "list": items}, *SOURCES)
     assert snapshot.status is Status.SUCCEEDED
     error = snapshot.outputs[1].error
     assert isinstance(error, JobFailed)
-    assert "canary of a reason" in error.message
+    assert "too dark to see" in error.message
 
 
 @pytest.mark.parametrize("status", [4, "4", "5", 6.0])
-def test_a_failed_picture_with_a_link_is_failed(status: Any) -> None:
-    assert ended([done(0, status=status), done(1)], *SOURCES[:2]) == [None, "1"]
+def test_an_image_with_a_failed_status_is_failed_even_with_a_url(status: Any) -> None:
+    assert matched([finished(0, status=status), finished(1)], *SOURCES[:2]) == [None, "1"]
 
 
 @pytest.mark.parametrize(
-    "words", [{"status": ""}, {"status": None}, {"status": "ok"}, {"reason": None}, {"reason": []}]
+    "fields", [{"status": ""}, {"status": None}, {"status": "ok"}, {"reason": None}, {"reason": []}]
 )
-def test_a_picture_with_a_link_and_strange_words_is_done(words: Mapping[str, Any]) -> None:
-    assert ended([done(0, **words)], SOURCES[0]) == ["0"]
+def test_an_image_with_a_url_and_a_malformed_status_is_finished(fields: Mapping[str, Any]) -> None:
+    assert matched([finished(0, **fields)], SOURCES[0]) == ["0"]
 
 
 @pytest.mark.parametrize("link", [None, "", "http://[", 7, "0.png"])
-def test_a_picture_without_a_link_fails_alone(link: Any) -> None:
-    assert ended([done(0, image_result=link), done(1)], *SOURCES[:2]) == [None, "1"]
+def test_an_image_without_a_url_does_not_fail_the_others(link: Any) -> None:
+    assert matched([finished(0, image_result=link), finished(1)], *SOURCES[:2]) == [None, "1"]
 
 
-def test_a_task_of_which_all_pictures_failed_has_failed() -> None:
+def test_a_task_in_which_all_images_failed_has_failed() -> None:
     items = [{"status": "4", "reason": "first"}, {"status": "4", "reason": "second"}]
-    snapshot = looked({"status": 3, "list": items}, *SOURCES[:2])
+    snapshot = query({"status": 3, "list": items}, *SOURCES[:2])
     assert (snapshot.status, snapshot.reason, len(snapshot.outputs)) == (Status.FAILED, "first", 2)
 
 
-@pytest.mark.parametrize("nothing", [None, [], {}, ""])
-def test_a_finished_task_without_results_has_failed_for_every_picture(nothing: Any) -> None:
-    snapshot = looked({"status": 3, "list": nothing}, *SOURCES)
+@pytest.mark.parametrize("items", [None, [], {}, ""])
+def test_a_finished_task_without_results_has_failed_for_every_image(items: Any) -> None:
+    snapshot = query({"status": 3, "list": items}, *SOURCES)
     assert snapshot.status is Status.FAILED
     assert snapshot.reason
     assert [output.media for output in snapshot.outputs] == [None, None, None]
 
 
-def test_the_same_picture_twice_gets_both_of_its_results() -> None:
-    items = [done(1, SOURCES[1]), done(0, SOURCES[0]), done(2, SOURCES[0])]
-    assert ended(items, SOURCES[0], SOURCES[0], SOURCES[1]) == ["0", "2", "1"]
+def test_an_image_submitted_twice_gets_both_of_its_results() -> None:
+    items = [finished(1, SOURCES[1]), finished(0, SOURCES[0]), finished(2, SOURCES[0])]
+    assert matched(items, SOURCES[0], SOURCES[0], SOURCES[1]) == ["0", "2", "1"]
 
 
-def test_the_same_picture_twice_may_have_one_result() -> None:
-    items = [done(1, SOURCES[1]), done(0, SOURCES[0])]
-    assert ended(items, SOURCES[0], SOURCES[1], SOURCES[0]) == ["0", "1", "0"]
+def test_an_image_submitted_twice_may_share_one_result() -> None:
+    items = [finished(1, SOURCES[1]), finished(0, SOURCES[0])]
+    assert matched(items, SOURCES[0], SOURCES[1], SOURCES[0]) == ["0", "1", "0"]
 
 
-def test_a_missing_result_is_missed_where_the_others_say_whose_they_are() -> None:
-    assert ended([done(2, SOURCES[2]), done(0, SOURCES[0])], *SOURCES) == ["0", None, "2"]
+def test_a_missing_result_is_an_error_of_its_image_if_the_others_have_their_source_url() -> None:
+    assert matched([finished(2, SOURCES[2]), finished(0, SOURCES[0])], *SOURCES) == ["0", None, "2"]
 
 
-def test_results_that_are_too_few_and_say_nothing_are_nobodys_and_named() -> None:
-    snapshot = looked({"status": 3, "list": [done(0), done(1)]}, *SOURCES)
+def test_too_few_results_without_source_urls_are_assigned_to_no_image_and_listed_in_the_error() -> None:
+    snapshot = query({"status": 3, "list": [finished(0), finished(1)]}, *SOURCES)
     assert [output.media for output in snapshot.outputs] == [None, None, None]
     for output in snapshot.outputs:
         assert output.error is not None
@@ -178,28 +178,33 @@ def test_results_that_are_too_few_and_say_nothing_are_nobodys_and_named() -> Non
         assert "canary" not in output.error.message
 
 
-def test_a_result_more_than_pictures_is_never_given_to_the_wrong_one() -> None:
-    assert ended([done(0), done(1), done(2)], *SOURCES[:2]) == [None, None]
-    assert ended([done(2, "https://example.com/stranger.png"), done(0, SOURCES[0])], SOURCES[0]) == ["0"]
+def test_an_extra_result_is_never_assigned_to_the_wrong_image() -> None:
+    assert matched([finished(0), finished(1), finished(2)], *SOURCES[:2]) == [None, None]
+    assert matched([finished(2, "https://example.com/unknown.png"), finished(0, SOURCES[0])], SOURCES[0]) == ["0"]
 
 
-def test_an_echo_that_was_rewritten_is_placed_by_order_where_the_others_keep_theirs() -> None:
-    rewritten = [done(0, SOURCES[0]), done(1, "https://cdn.example.net/copy.png"), done(2, SOURCES[2])]
-    assert ended(rewritten, *SOURCES) == ["0", "1", "2"]
-    assert ended([done(at, f"https://cdn.example.net/{at}") for at in range(3)], *SOURCES) == ["0", "1", "2"]
+def test_a_rewritten_source_url_is_matched_by_position_if_the_others_are_in_order() -> None:
+    rewritten = [finished(0, SOURCES[0]), finished(1, "https://cdn.example.net/copy.png"), finished(2, SOURCES[2])]
+    assert matched(rewritten, *SOURCES) == ["0", "1", "2"]
+    all_rewritten = [finished(index, f"https://cdn.example.net/{index}") for index in range(3)]
+    assert matched(all_rewritten, *SOURCES) == ["0", "1", "2"]
 
 
-def test_an_echo_that_was_rewritten_among_others_out_of_order_is_nobodys() -> None:
-    items = [done(1, SOURCES[1]), done(0, "https://cdn.example.net/a"), done(2, "https://cdn.example.net/b")]
-    assert ended(items, *SOURCES) == [None, "1", None]
+def test_a_rewritten_source_url_among_results_out_of_order_is_not_matched() -> None:
+    items = [
+        finished(1, SOURCES[1]),
+        finished(0, "https://cdn.example.net/a"),
+        finished(2, "https://cdn.example.net/b"),
+    ]
+    assert matched(items, *SOURCES) == [None, "1", None]
 
 
-def test_without_the_inputs_the_results_come_as_they_are() -> None:
-    assert ended([done(2, SOURCES[2]), done(0, SOURCES[0])]) == ["2", "0"]
+def test_without_known_inputs_the_results_keep_their_order() -> None:
+    assert matched([finished(2, SOURCES[2]), finished(0, SOURCES[0])]) == ["2", "0"]
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
+    ("code", "error_class"),
     [
         (490027, InsufficientCredits),
         ("490027", InsufficientCredits),
@@ -215,35 +220,35 @@ def test_without_the_inputs_the_results_come_as_they_are() -> None:
         ([], UnexpectedAnswer),
     ],
 )
-def test_a_code_that_is_not_0_refuses(code: Any, kind: type[WatermarkError]) -> None:
+def test_a_code_other_than_0_is_an_error(code: Any, error_class: type[WatermarkError]) -> None:
     job = Job((Link(SOURCES[0]),), Link(SOURCES[1]), ERASER.resolve_options({}))
     with pytest.raises(WatermarkError) as caught:
-        talked(ERASER.submit(job, None), answer({"code": code, "msg": "", "data": {"task_id": "t"}}))
-    assert type(caught.value) is kind
+        drive_flow(ERASER.submit(job, None), response({"code": code, "msg": "", "data": {"task_id": "t"}}))
+    assert type(caught.value) is error_class
 
 
-def test_an_empty_balance_is_known_by_its_code_whatever_the_http_status() -> None:
+def test_an_insufficient_balance_is_detected_by_its_code_whatever_the_http_status() -> None:
     job = Job((Link(SOURCES[0]),), Link(SOURCES[1]), ERASER.resolve_options({}))
     with pytest.raises(InsufficientCredits):
-        talked(ERASER.submit(job, None), answer({"code": 490027}, 400))
+        drive_flow(ERASER.submit(job, None), response({"code": 490027}, 400))
     with pytest.raises(Rejected):
-        talked(ERASER.submit(job, None), answer(b"<html>", 400))
+        drive_flow(ERASER.submit(job, None), response(b"<html>", 400))
 
 
-def test_a_file_is_never_left_out_silently() -> None:
+def test_a_file_is_refused_and_not_omitted() -> None:
     job = Job((Link(SOURCES[0]), Bytes(b"x")), Link(SOURCES[1]), ERASER.resolve_options({}))
-    with pytest.raises(Unsupported, match="links only"):
+    with pytest.raises(Unsupported, match="URLs only"):
         next(ERASER.submit(job, None))
 
 
 @pytest.mark.parametrize("priority", range(10))
-def test_priorities_0_to_9_are_taken(priority: int) -> None:
+def test_priorities_0_to_9_are_accepted(priority: int) -> None:
     assert ERASER.resolve_options({"priority": priority}) == {"priority": priority}
 
 
 @pytest.mark.parametrize("priority", [10, -1, "3", 1.0, True, None])
 def test_any_other_priority_is_refused(priority: Any) -> None:
-    with pytest.raises(InvalidInput, match="priority is a whole number from 0 to 9"):
+    with pytest.raises(InvalidInput, match="priority must be a whole number from 0 to 9"):
         ERASER.resolve_options({"priority": priority})
 
 
@@ -253,5 +258,5 @@ def test_the_task_id_is_escaped_in_the_path() -> None:
     assert request.target == "/v3/pic/rw/result/a%2Fb%3Fc"
 
 
-def test_there_is_a_host_for_china() -> None:
+def test_there_is_a_host_in_china() -> None:
     assert PhotoEraser("a", "b", base_url=PhotoEraser.CHINA).base_url == "https://wsai-api.wondershare.cn"

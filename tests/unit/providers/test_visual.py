@@ -1,4 +1,4 @@
-"""The traps of gpt.ge and PicWish, which share a dialect."""
+"""gpt.ge and PicWish, which share an API: requests, answers, refusals and callbacks."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from aiowatermark.provider import Provider
 from aiowatermark.providers.gptge import GptGe
 from aiowatermark.providers.picwish import PicWish
 from aiowatermark.wire import Delivery, Multipart, Request, Response
-from tests.support.flows import answer, talked
+from tests.support.flows import drive_flow, response
 
 PROVIDERS = (GptGe("canary-1"), PicWish("canary-2"))
 RECORD = Record("key", "any", Snapshot("t-1", Status.QUEUED))
 FILE = "https://results.example.com/out.jpg?Signature=a%2Bb"
 
 
-def submitted(provider: Provider, reply: Response, **options: Any) -> Snapshot:
-    end, _ = talked(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options(options)), None), reply)
+def submit(provider: Provider, reply: Response, **options: Any) -> Snapshot:
+    end, _ = drive_flow(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options(options)), None), reply)
     assert isinstance(end, Snapshot)
     return end
 
 
-def looked(provider: Provider, data: Any) -> Snapshot:
-    end, _ = talked(provider.query(RECORD), answer({"status": 200, "data": data}))
+def query(provider: Provider, data: Any) -> Snapshot:
+    end, _ = drive_flow(provider.query(RECORD), response({"status": 200, "data": data}))
     assert isinstance(end, Snapshot)
     return end
 
@@ -48,21 +48,21 @@ both = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provi
 
 @both
 @pytest.mark.parametrize("state", [0, 2, 3, 4, 5, 99, "4", None])
-def test_everything_but_success_and_failure_is_pending(provider: Provider, state: Any) -> None:
-    snapshot = looked(provider, {"task_id": "t-1", "state": state, "progress": 30})
+def test_every_state_except_success_and_failure_is_pending(provider: Provider, state: Any) -> None:
+    snapshot = query(provider, {"task_id": "t-1", "state": state, "progress": 30})
     assert snapshot == Snapshot("t-1", Status.RUNNING, 0.3)
 
 
 @both
-def test_a_queued_task_is_queued_and_a_processing_one_runs(provider: Provider) -> None:
-    assert looked(provider, {"state": 0, "progress": 0}).status is Status.QUEUED
-    assert looked(provider, {"state": 2, "progress": 0}).status is Status.RUNNING
+def test_state_0_is_queued_and_other_pending_states_are_running(provider: Provider) -> None:
+    assert query(provider, {"state": 0, "progress": 0}).status is Status.QUEUED
+    assert query(provider, {"state": 2, "progress": 0}).status is Status.RUNNING
 
 
 @both
 @pytest.mark.parametrize("state", [-1, -2, -3, -5, -7, -8, -9, -10, -11, -13, -14, -15, -16, -99, "-7"])
 def test_every_negative_state_is_a_failure_with_a_reason(provider: Provider, state: Any) -> None:
-    snapshot = looked(provider, {"task_id": "t-1", "state": state})
+    snapshot = query(provider, {"task_id": "t-1", "state": state})
     assert snapshot.status is Status.FAILED
     assert snapshot.reason
     assert snapshot.details == {"state": int(state)}
@@ -71,16 +71,18 @@ def test_every_negative_state_is_a_failure_with_a_reason(provider: Provider, sta
 @both
 @pytest.mark.parametrize("progress", ["50", 50, 50.0])
 def test_progress_may_be_text(provider: Provider, progress: Any) -> None:
-    assert looked(provider, {"state": 4, "progress": progress}).progress == 0.5
+    assert query(provider, {"state": 4, "progress": progress}).progress == 0.5
 
 
 @both
 @pytest.mark.parametrize(
-    ("progress", "taken"), [("50%", None), ([], None), (True, None), ("nan", None), (250, 1.0), (-3, 0.0)]
+    ("progress", "expected"), [("50%", None), ([], None), (True, None), ("nan", None), (250, 1.0), (-3, 0.0)]
 )
-def test_a_strange_progress_costs_no_observation(provider: Provider, progress: Any, taken: float | None) -> None:
-    snapshot = looked(provider, {"state": 4, "progress": progress})
-    assert (snapshot.status, snapshot.progress) == (Status.RUNNING, taken)
+def test_an_invalid_progress_becomes_none_or_is_limited_to_the_valid_range(
+    provider: Provider, progress: Any, expected: float | None
+) -> None:
+    snapshot = query(provider, {"state": 4, "progress": progress})
+    assert (snapshot.status, snapshot.progress) == (Status.RUNNING, expected)
 
 
 @both
@@ -93,15 +95,17 @@ def test_times_may_be_text_and_unknown_keys_are_ignored(provider: Provider) -> N
         "state_detail": 7,
         "new": {},
     }
-    assert looked(provider, data).status is Status.SUCCEEDED
+    assert query(provider, data).status is Status.SUCCEEDED
 
 
 @both
 @pytest.mark.parametrize(
     "data", [{"file": FILE}, {"image": FILE}, {"file": "", "image": FILE}, {"file": None, "image": FILE}]
 )
-def test_the_result_may_stand_in_image_and_travels_byte_for_byte(provider: Provider, data: Mapping[str, Any]) -> None:
-    media = looked(provider, {"state": "1", **data}).outputs[0].media
+def test_the_result_url_is_in_file_or_image_and_is_kept_byte_for_byte(
+    provider: Provider, data: Mapping[str, Any]
+) -> None:
+    media = query(provider, {"state": "1", **data}).outputs[0].media
     assert isinstance(media, Link)
     assert media.url == FILE
     assert "Signature" not in repr(media)
@@ -109,14 +113,14 @@ def test_the_result_may_stand_in_image_and_travels_byte_for_byte(provider: Provi
 
 @both
 @pytest.mark.parametrize("file", [None, "", "out.jpg", "http://[", "file:///etc/passwd", ["x"], 7])
-def test_a_finished_task_without_a_link_is_no_result(provider: Provider, file: Any) -> None:
-    with pytest.raises(UnexpectedAnswer, match="names no file"):
-        looked(provider, {"state": 1, "file": file})
+def test_a_finished_task_without_a_url_is_unexpected(provider: Provider, file: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="has no file"):
+        query(provider, {"state": 1, "file": file})
 
 
 @both
-def test_a_look_keeps_the_name_the_task_was_asked_by(provider: Provider) -> None:
-    assert looked(provider, {"task_id": "the reseller's own", "state": 4}).task_id == "t-1"
+def test_a_query_keeps_the_task_id_that_was_queried(provider: Provider) -> None:
+    assert query(provider, {"task_id": "an id of the reseller", "state": 4}).task_id == "t-1"
 
 
 @both
@@ -127,41 +131,43 @@ def test_a_task_id_is_escaped_in_the_path(provider: Provider) -> None:
 
 
 @both
-def test_a_waiting_submit_that_gives_up_waiting_goes_on_as_a_task(provider: Provider) -> None:
-    reply = answer({"status": 200, "data": {"task_id": "t-9", "state": 4, "progress": 60}})
-    assert submitted(provider, reply, sync=True) == Snapshot("t-9", Status.RUNNING, 0.6)
+def test_a_synchronous_submission_that_is_not_finished_continues_as_a_task(provider: Provider) -> None:
+    reply = response({"status": 200, "data": {"task_id": "t-9", "state": 4, "progress": 60}})
+    assert submit(provider, reply, sync=True) == Snapshot("t-9", Status.RUNNING, 0.6)
 
 
 @both
 @pytest.mark.parametrize("data", [{"state": 1, "file": ""}, {"state": "done"}, {"state": [], "file": FILE}])
-def test_a_paid_task_with_a_name_is_never_lost_to_a_strange_answer(provider: Provider, data: Mapping[str, Any]) -> None:
-    reply = answer({"status": 200, "data": {"task_id": 91, **data}})
-    assert submitted(provider, reply, sync=True) == Snapshot("91", Status.QUEUED)
+def test_a_paid_task_with_an_id_is_not_lost_when_the_rest_of_the_answer_is_malformed(
+    provider: Provider, data: Mapping[str, Any]
+) -> None:
+    reply = response({"status": 200, "data": {"task_id": 91, **data}})
+    assert submit(provider, reply, sync=True) == Snapshot("91", Status.QUEUED)
 
 
 @both
 @pytest.mark.parametrize("data", [None, [], "text", {}, {"task_id": ""}, {"task_id": None, "state": 4}])
-def test_an_answer_that_names_no_task_leaves_the_submit_in_doubt(provider: Provider, data: Any) -> None:
+def test_an_answer_without_a_task_id_leaves_the_submission_in_doubt(provider: Provider, data: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
-        submitted(provider, answer({"status": 200, "data": data}))
+        submit(provider, response({"status": 200, "data": data}))
 
 
 @both
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"status": 200}', b"\xff\xfe", b'{"a":' * 9999])
-def test_an_answer_that_is_no_envelope_leaves_the_submit_in_doubt(provider: Provider, body: bytes) -> None:
+def test_an_answer_without_an_envelope_leaves_the_submission_in_doubt(provider: Provider, body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
-        submitted(provider, answer(body))
+        submit(provider, response(body))
 
 
 @both
 @pytest.mark.parametrize("status", [200, "200", 200.0, None])
 def test_the_bodys_status_may_be_text_or_missing(provider: Provider, status: Any) -> None:
-    assert submitted(provider, answer({"status": status, "data": {"task_id": "t-1"}})).task_id == "t-1"
+    assert submit(provider, response({"status": status, "data": {"task_id": "t-1"}})).task_id == "t-1"
 
 
 @both
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "error_class"),
     [
         (400, Rejected),
         ("401", AuthenticationError),
@@ -176,15 +182,17 @@ def test_the_bodys_status_may_be_text_or_missing(provider: Provider, status: Any
         ([], UnexpectedAnswer),
     ],
 )
-def test_the_bodys_own_status_must_be_200_too(provider: Provider, status: Any, kind: type[WatermarkError]) -> None:
+def test_the_bodys_own_status_must_be_200_too(
+    provider: Provider, status: Any, error_class: type[WatermarkError]
+) -> None:
     with pytest.raises(WatermarkError) as caught:
-        submitted(provider, answer({"status": status, "message": "no", "data": {"task_id": "t-1"}}))
-    assert type(caught.value) is kind
+        submit(provider, response({"status": status, "message": "no", "data": {"task_id": "t-1"}}))
+    assert type(caught.value) is error_class
 
 
 @both
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "error_class"),
     [
         (302, UnexpectedAnswer),
         (400, Rejected),
@@ -198,26 +206,28 @@ def test_the_bodys_own_status_must_be_200_too(provider: Provider, status: Any, k
     ],
 )
 @pytest.mark.parametrize("body", [{"status": 200, "data": {"task_id": "t-1"}}, b"<html>"], ids=["json", "html"])
-def test_the_http_status_alone_refuses(provider: Provider, status: int, kind: type[WatermarkError], body: Any) -> None:
+def test_an_http_status_other_than_200_is_an_error_whatever_the_body(
+    provider: Provider, status: int, error_class: type[WatermarkError], body: Any
+) -> None:
     with pytest.raises(WatermarkError) as caught:
-        submitted(provider, answer(body, status))
-    assert type(caught.value) is kind
+        submit(provider, response(body, status))
+    assert type(caught.value) is error_class
 
 
 @both
-def test_a_refusal_keeps_the_servers_hint(provider: Provider) -> None:
+def test_a_refusal_keeps_retry_after(provider: Provider) -> None:
     with pytest.raises(RateLimited) as caught:
-        submitted(provider, answer({"status": 429}, 429, {"retry-after": "7"}))
+        submit(provider, response({"status": 429}, 429, {"retry-after": "7"}))
     assert caught.value.retry_after == 7.0
 
 
-def gateway(code: str, message: str = "no") -> dict[str, Any]:
+def gateway_error(code: str, message: str = "no") -> dict[str, Any]:
     return {"error": {"message": message, "type": "new_api_error", "code": code}}
 
 
 @both
 @pytest.mark.parametrize(
-    ("status", "code", "kind"),
+    ("status", "code", "error_class"),
     [
         (401, "invalid_token", AuthenticationError),
         (403, "insufficient_user_quota", InsufficientCredits),
@@ -228,18 +238,18 @@ def gateway(code: str, message: str = "no") -> dict[str, Any]:
         (200, "bad_response_body", UnexpectedAnswer),
     ],
 )
-def test_the_gateways_own_errors_are_understood(
-    provider: Provider, status: int, code: str, kind: type[WatermarkError]
+def test_errors_of_the_gateway_are_understood(
+    provider: Provider, status: int, code: str, error_class: type[WatermarkError]
 ) -> None:
     with pytest.raises(WatermarkError) as caught:
-        submitted(provider, answer(gateway(code), status))
-    assert type(caught.value) is kind
+        submit(provider, response(gateway_error(code), status))
+    assert type(caught.value) is error_class
     assert caught.value.answer is not None
     assert code in caught.value.answer
 
 
 @both
-def test_exactly_the_fields_file_or_url_are_sent(provider: Provider) -> None:
+def test_an_image_is_sent_in_the_field_file_and_a_url_in_the_field_url(provider: Provider) -> None:
     for media, field in ((Bytes(b"x"), "file"), (Link("https://example.com/a.png"), "url")):
         request = next(provider.submit(Job((media,), None, provider.resolve_options({})), None))
         assert isinstance(request, Request)
@@ -250,20 +260,20 @@ def test_exactly_the_fields_file_or_url_are_sent(provider: Provider) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("given", "sent"), [(True, True), ("1", True), (1, True), ("0", False), ("false", False), (0, False)]
+    ("value", "expected"), [(True, True), ("1", True), (1, True), ("0", False), ("false", False), (0, False)]
 )
-def test_sync_is_what_it_says(provider: Provider, given: Any, sent: bool) -> None:
-    request = next(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options({"sync": given})), None))
+def test_sync_is_sent_only_if_it_is_on(provider: Provider, value: Any, expected: bool) -> None:
+    request = next(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options({"sync": value})), None))
     assert isinstance(request, Request)
     assert isinstance(request.body, Multipart)
-    assert ("sync" in request.body.fields) is sent
+    assert ("sync" in request.body.fields) is expected
 
 
 @both
-@pytest.mark.parametrize("given", ["yes please", None, 2, []])
-def test_sync_is_on_or_off(provider: Provider, given: Any) -> None:
+@pytest.mark.parametrize("value", ["yes please", None, 2, []])
+def test_sync_accepts_only_true_and_false(provider: Provider, value: Any) -> None:
     with pytest.raises(InvalidInput, match="True or False"):
-        provider.resolve_options({"sync": given})
+        provider.resolve_options({"sync": value})
 
 
 ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
@@ -281,7 +291,7 @@ ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
     ],
     ids=["envelope", "bare", "form", "form with json", "nested form"],
 )
-def test_a_callback_is_understood_in_every_plausible_shape(provider: Provider, body: bytes) -> None:
+def test_a_callback_is_understood_in_every_plausible_format(provider: Provider, body: bytes) -> None:
     snapshot = provider.parse_callback(Delivery(body), RECORD)
     assert snapshot is not None
     assert snapshot.status is Status.SUCCEEDED
@@ -308,20 +318,20 @@ def test_a_callback_is_understood_in_every_plausible_shape(provider: Provider, b
         b"\xff\x00",
     ],
 )
-def test_a_callback_that_says_nothing_of_this_job_is_nothing(provider: Provider, body: bytes) -> None:
+def test_a_callback_without_this_jobs_task_is_ignored(provider: Provider, body: bytes) -> None:
     assert provider.parse_callback(Delivery(body), RECORD) is None
 
 
 @both
-def test_a_callback_that_overtakes_the_submits_answer_counts_only_where_it_names_its_task(provider: Provider) -> None:
-    nameless = Record("key", "any")
-    assert provider.parse_callback(Delivery(b'{"state": 1, "file": "https://evil.example.com/x"}'), nameless) is None
-    told = provider.parse_callback(Delivery(json.dumps(ENVELOPE).encode()), nameless)
-    assert told is not None
-    assert told.task_id == "t-1"
+def test_a_callback_before_the_answer_to_the_submission_counts_only_if_it_has_a_task_id(provider: Provider) -> None:
+    record = Record("key", "any")
+    assert provider.parse_callback(Delivery(b'{"state": 1, "file": "https://evil.example.com/x"}'), record) is None
+    snapshot = provider.parse_callback(Delivery(json.dumps(ENVELOPE).encode()), record)
+    assert snapshot is not None
+    assert snapshot.task_id == "t-1"
 
 
-def test_picwish_keeps_its_two_requests_a_second_and_has_a_host_for_china() -> None:
+def test_picwish_is_limited_to_two_requests_per_second_and_has_a_host_in_china() -> None:
     assert PicWish("key").requests_per_second == 2.0
     assert PicWish("key", base_url=PicWish.CHINA).base_url == "https://techsz.aoscdn.com"
     assert PicWish.default_base_url == "https://techhk.aoscdn.com"

@@ -1,3 +1,5 @@
+"""Image headers: format, size, chroma subsampling and metadata, without OpenCV and NumPy."""
+
 from __future__ import annotations
 
 import sys
@@ -17,37 +19,40 @@ def jpeg(*settings: int) -> bytes:
     return cv2.imencode(".jpeg", np.zeros((20, 30, 3), np.uint8), list(settings))[1].tobytes()
 
 
-def turned(picture: bytes, orientation: int) -> bytes:
-    """The JPEG with an EXIF segment that says how to turn it."""
+def with_orientation(image: bytes, orientation: int) -> bytes:
+    """The JPEG with an EXIF segment that states an orientation."""
     tag = b"\x01\x12\x00\x03\x00\x00\x00\x01" + orientation.to_bytes(2) + b"\0\0"
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + tag + b"\0\0\0\0"
-    return headers.with_extras(picture, b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif)
+    return headers.with_metadata(image, b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_tells_its_name_and_size(name: str) -> None:
-    assert headers.picture_size(sample_photo(64, 48, format=name)) == (name, 64, 48)
+def test_format_and_size_of_every_format_are_read(name: str) -> None:
+    assert headers.image_info(sample_photo(64, 48, format=name)) == (name, 64, 48)
 
 
-def test_the_size_is_the_stored_one_however_the_picture_is_to_be_turned() -> None:
-    assert headers.picture_size(turned(jpeg(), 6)) == ("jpeg", 30, 20)
+def test_the_size_is_the_stored_one_whatever_the_orientation() -> None:
+    assert headers.image_info(with_orientation(jpeg(), 6)) == ("jpeg", 30, 20)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"%PDF-1.7 and so on", b"RIFF\0\0\0\0WAVE"])
-def test_what_is_no_picture_is_refused_with_a_sentence(data: bytes) -> None:
-    with pytest.raises(ValueError, match="no picture"):
-        headers.picture_size(data)
+def test_data_that_is_not_an_image_is_refused_with_a_sentence(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not an image"):
+        headers.image_info(data)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_header_cut_short_is_refused(name: str) -> None:
-    kept = 9 if name == "gif" else 14
+def test_a_truncated_header_is_refused(name: str) -> None:
+    length = 9 if name == "gif" else 14
     with pytest.raises(ValueError, match="header is broken"):
-        headers.picture_size(sample_photo(64, 48, format=name)[:kept])
+        headers.image_info(sample_photo(64, 48, format=name)[:length])
 
 
-def test_sizes_are_read_without_the_heavy_libraries() -> None:
-    check = "import sys, aiowatermark.emulator.restoration.headers as h; sys.exit('cv2' in sys.modules or 'numpy' in sys.modules)"
+def test_headers_are_read_without_importing_opencv_and_numpy() -> None:
+    check = (
+        "import sys, aiowatermark.emulator.restoration.headers as h;"
+        "sys.exit('cv2' in sys.modules or 'numpy' in sys.modules)"
+    )
     assert run([sys.executable, "-c", check], check=False).returncode == 0
 
 
@@ -59,18 +64,18 @@ def test_sizes_are_read_without_the_heavy_libraries() -> None:
         (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, (2, 2)),
     ],
 )
-def test_chroma_sampling_is_read_from_the_frame_header(setting: int, expected: tuple[int, int]) -> None:
-    assert headers.sampling(jpeg(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, setting)) == expected
+def test_chroma_subsampling_is_read_from_the_frame_header(setting: int, expected: tuple[int, int]) -> None:
+    assert headers.jpeg_subsampling(jpeg(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, setting)) == expected
 
 
-def test_extras_taken_from_one_jpeg_come_back_from_another() -> None:
-    kept = headers.extras(turned(jpeg(), 6))
-    assert kept.startswith(b"\xff\xe1")
-    assert headers.extras(headers.with_extras(jpeg(), kept)) == kept
+def test_metadata_inserted_into_another_jpeg_is_read_back() -> None:
+    segments = headers.metadata_segments(with_orientation(jpeg(), 6))
+    assert segments.startswith(b"\xff\xe1")
+    assert headers.metadata_segments(headers.with_metadata(jpeg(), segments)) == segments
 
 
-def test_a_gif_of_one_frame_stands_still_and_one_of_two_moves() -> None:
+def test_a_gif_is_animated_from_two_frames_on() -> None:
     gif = sample_photo(32, 24, format="gif")
     frame = gif[gif.index(b"\x2c\0\0\0\0\x20\0\x18\0") : -1]
-    assert not headers.animated(gif)
-    assert headers.animated(gif[:-1] + frame + b";")
+    assert not headers.is_animated(gif)
+    assert headers.is_animated(gif[:-1] + frame + b";")

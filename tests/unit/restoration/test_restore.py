@@ -1,3 +1,5 @@
+"""Images: known marks are undone, masks are inpainted, and images without a mark come back byte for byte."""
+
 from __future__ import annotations
 
 from time import perf_counter
@@ -7,95 +9,98 @@ import numpy as np
 import pytest
 
 from aiowatermark.emulator.pictures import blend, landscape, psnr, sample_mark, sample_photo, stamp
-from aiowatermark.emulator.restoration.headers import picture_size
+from aiowatermark.emulator.restoration.headers import image_info
 from aiowatermark.emulator.restoration.pixels import decode, decode_mark, encode_as
 from aiowatermark.emulator.restoration.restore import Restoration, restore
 
 MARK = sample_mark()
 
 
-def near(original: bytes, picture: bytes, mask: bytes) -> float:
+def psnr_under(mask: bytes, original: bytes, image: bytes) -> float:
     """PSNR in dB under the mask only."""
     white = decode(mask) > 0
-    error = decode(original)[white].astype(float) - decode(picture)[white].astype(float)
+    error = decode(original)[white].astype(float) - decode(image)[white].astype(float)
     return float(10 * np.log10(255**2 / max(1e-9, float(np.mean(error**2)))))
 
 
-def resized(picture: bytes, scale: float) -> bytes:
-    pixels = decode(picture)
+def resize(image: bytes, scale: float) -> bytes:
+    pixels = decode(image)
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     return encode_as(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), "png")
 
 
-def painted(colour: tuple[int, int, int], other: tuple[int, int, int]) -> bytes:
+def mark_in_colours(left: tuple[int, int, int], right: tuple[int, int, int]) -> bytes:
+    """The mark with one colour (BGR) in its first 60 columns and another in the rest."""
     mark = decode(MARK)
-    mark[:, :60, :3], mark[:, 60:, :3] = colour, other
+    mark[:, :60, :3], mark[:, 60:, :3] = left, right
     return encode_as(mark, "png")
 
 
-def assert_untouched(picture: bytes, done: Restoration) -> None:
-    assert done.image == picture
-    assert not done.found
-    assert decode(done.mask).shape == picture_size(picture)[:0:-1]
-    assert not decode(done.mask).any()
+def assert_unchanged(image: bytes, restoration: Restoration) -> None:
+    assert restoration.image == image
+    assert not restoration.found
+    assert decode(restoration.mask).shape == image_info(image)[:0:-1]
+    assert not decode(restoration.mask).any()
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_known_mark_in_a_jpeg_is_undone_almost_without_a_trace(seed: int) -> None:
     original = sample_photo(seed=seed)
-    marked, white = stamp(original, MARK, position=(37 + 50 * seed, 301 - 70 * seed))
-    done = restore(marked, mark=MARK)
-    assert done.found
-    assert near(original, marked, white) < 20
-    assert near(original, done.image, white) > 36
-    assert psnr(original, done.image) > 44
+    marked, mask = stamp(original, MARK, position=(37 + 50 * seed, 301 - 70 * seed))
+    restoration = restore(marked, mark=MARK)
+    assert restoration.found
+    assert psnr_under(mask, original, marked) < 20
+    assert psnr_under(mask, original, restoration.image) > 36
+    assert psnr(original, restoration.image) > 44
 
 
-def test_a_mark_in_a_lossless_picture_is_undone_to_rounding_errors() -> None:
+def test_a_mark_in_a_lossless_image_is_undone_up_to_rounding_errors() -> None:
     original = sample_photo(format="png")
-    marked, white = stamp(original, MARK)
-    assert near(original, restore(marked, mark=MARK).image, white) > 48
+    marked, mask = stamp(original, MARK)
+    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 48
 
 
-def test_the_mask_that_comes_back_is_where_the_mark_was() -> None:
-    marked, white = stamp(sample_photo(), MARK)
-    found, true = decode(restore(marked, mark=MARK).mask) > 0, decode(white) > 0
-    assert found.shape == true.shape
-    assert (found & true).sum() / (found | true).sum() > 0.9
+def test_the_returned_mask_covers_the_area_of_the_mark() -> None:
+    marked, mask = stamp(sample_photo(), MARK)
+    found, actual = decode(restore(marked, mark=MARK).mask) > 0, decode(mask) > 0
+    assert found.shape == actual.shape
+    assert (found & actual).sum() / (found | actual).sum() > 0.9
 
 
 @pytest.mark.parametrize("opacity", [0.1, 0.2, 0.7])
-def test_the_opacity_is_found_from_the_picture(opacity: float) -> None:
+def test_the_opacity_is_measured_in_the_image(opacity: float) -> None:
     original = sample_photo(seed=3)
-    marked, white = stamp(original, MARK, opacity=opacity)
-    assert near(original, restore(marked, mark=MARK).image, white) > 34
+    marked, mask = stamp(original, MARK, opacity=opacity)
+    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 34
 
 
-def test_an_opaque_mark_is_filled_from_around() -> None:
+def test_an_opaque_mark_is_inpainted() -> None:
     original = sample_photo(seed=3)
-    marked, white = stamp(original, MARK, opacity=1.0)
-    assert near(original, marked, white) < 8
-    assert near(original, restore(marked, mark=MARK).image, white) > 24
+    marked, mask = stamp(original, MARK, opacity=1.0)
+    assert psnr_under(mask, original, marked) < 8
+    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 24
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.77, 1.3, 1.9])
 def test_a_mark_is_found_at_other_sizes(scale: float) -> None:
     original = sample_photo(seed=1)
-    marked, white = stamp(original, resized(MARK, scale))
-    assert near(original, restore(marked, mark=MARK).image, white) > 34
+    marked, mask = stamp(original, resize(MARK, scale))
+    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 34
 
 
-def test_a_mark_larger_than_the_picture_is_looked_for_as_large_as_it_fits() -> None:
+def test_a_mark_larger_than_the_image_is_searched_at_the_largest_size_that_fits() -> None:
     original, large = sample_photo(320, 240), sample_mark(width=900)
-    marked, white = stamp(original, large)
-    assert near(original, restore(marked, mark=large).image, white) > 34
+    marked, mask = stamp(original, large)
+    assert psnr_under(mask, original, restore(marked, mark=large).image) > 34
 
 
-@pytest.mark.parametrize("mark", [painted((0, 0, 0), (0, 0, 0)), painted((40, 40, 220), (200, 120, 20))])
+@pytest.mark.parametrize(
+    "mark", [mark_in_colours((0, 0, 0), (0, 0, 0)), mark_in_colours((40, 40, 220), (200, 120, 20))]
+)
 def test_dark_and_colourful_marks_are_undone(mark: bytes) -> None:
     original = sample_photo(seed=2, format="png")
-    marked, white = stamp(original, mark, position=(60, 60))
-    assert near(original, restore(marked, mark=mark).image, white) > 45
+    marked, mask = stamp(original, mark, position=(60, 60))
+    assert psnr_under(mask, original, restore(marked, mark=mark).image) > 45
 
 
 def test_all_tiles_of_a_repeated_mark_are_undone_even_those_cut_off() -> None:
@@ -105,92 +110,92 @@ def test_all_tiles_of_a_repeated_mark_are_undone_even_those_cut_off() -> None:
     for row, y in enumerate(range(-20, 480, 110)):
         for x in range(-110 + 90 * (row % 2), 640, 270):
             white |= blend(pixels, decode_mark(MARK), 0.4, x, y)
-    done = restore(encode_as(pixels, "jpeg"), mark=MARK)
-    assert near(original, done.image, encode_as(white, "png")) > 35
-    assert np.mean(decode(done.mask)[white > 0] > 0) > 0.98
+    restoration = restore(encode_as(pixels, "jpeg"), mark=MARK)
+    assert psnr_under(encode_as(white, "png"), original, restoration.image) > 35
+    assert np.mean(decode(restoration.mask)[white > 0] > 0) > 0.98
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_mark_is_found_in_an_unmarked_picture(seed: int) -> None:
+def test_no_mark_is_found_in_an_unmarked_photograph(seed: int) -> None:
     photo = sample_photo(400, 300, seed)
     for mark in (MARK, sample_mark("other", width=120)):
-        assert_untouched(photo, restore(photo, mark=mark))
+        assert_unchanged(photo, restore(photo, mark=mark))
 
 
-def test_another_mark_is_not_taken_for_the_known_one() -> None:
+def test_another_mark_is_not_mistaken_for_the_known_one() -> None:
     marked, _ = stamp(sample_photo(), sample_mark("PROOF ONLY"))
-    assert_untouched(marked, restore(marked, mark=sample_mark("stockphotos", width=200)))
+    assert_unchanged(marked, restore(marked, mark=sample_mark("stockphotos", width=200)))
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise", "checks", "letters"])
-def test_no_mark_is_found_in_odd_pictures(kind: str) -> None:
-    sheet = np.full((300, 400), 240, np.uint8)
+def test_no_mark_is_found_in_artificial_images(kind: str) -> None:
+    pixels = np.full((300, 400), 240, np.uint8)
     if kind == "noise":
-        sheet = np.random.default_rng(0).integers(0, 255, sheet.shape, np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 255, pixels.shape, np.uint8)
     if kind == "checks":
-        sheet = (np.kron(np.indices((15, 20)).sum(axis=0) % 2, np.ones((20, 20))) * 200).astype(np.uint8)
+        pixels = (np.kron(np.indices((15, 20)).sum(axis=0) % 2, np.ones((20, 20))) * 200).astype(np.uint8)
     if kind == "letters":
         for row in range(8):
-            cv2.putText(sheet, "water and other words", (9, 30 + 35 * row), row % 5, 0.9, (20,), 2, cv2.LINE_AA)
-    picture = encode_as(sheet, "png")
-    assert_untouched(picture, restore(picture, mark=MARK))
+            cv2.putText(pixels, "water and other words", (9, 30 + 35 * row), row % 5, 0.9, (20,), 2, cv2.LINE_AA)
+    image = encode_as(pixels, "png")
+    assert_unchanged(image, restore(image, mark=MARK))
 
 
-def test_with_neither_mask_nor_mark_the_bytes_come_back() -> None:
+def test_without_mask_and_mark_the_image_is_returned_unchanged() -> None:
     photo = sample_photo(64, 48)
-    assert_untouched(photo, restore(photo))
+    assert_unchanged(photo, restore(photo))
 
 
 def test_a_black_mask_changes_nothing() -> None:
     photo = sample_photo(64, 48)
-    assert_untouched(photo, restore(photo, mask=encode_as(np.zeros((48, 64), np.uint8), "png")))
+    assert_unchanged(photo, restore(photo, mask=encode_as(np.zeros((48, 64), np.uint8), "png")))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_a_mask_covers_is_filled_plausibly(seed: int) -> None:
+def test_white_areas_of_a_mask_are_inpainted_plausibly(seed: int) -> None:
     original = sample_photo(seed=seed)
-    marked, white = stamp(original, MARK, opacity=0.9)
-    done = restore(marked, mask=white)
-    assert done.found
-    assert near(original, done.image, white) > near(original, marked, white) + 12
-    assert np.all(decode(done.mask)[decode(white) > 0] == 255)
+    marked, mask = stamp(original, MARK, opacity=0.9)
+    restoration = restore(marked, mask=mask)
+    assert restoration.found
+    assert psnr_under(mask, original, restoration.image) > psnr_under(mask, original, marked) + 12
+    assert np.all(decode(restoration.mask)[decode(mask) > 0] == 255)
 
 
-def test_a_large_area_is_filled_in_reasonable_time() -> None:
+def test_a_large_area_is_inpainted_in_reasonable_time() -> None:
     original = sample_photo(1600, 1200, format="png")
     white = np.zeros((1200, 1600), np.uint8)
     white[300:900, 300:1300] = 255
-    began = perf_counter()
-    done = restore(original, mask=encode_as(white, "png"))
-    assert perf_counter() - began < 2
-    assert psnr(original, done.image) > 20
-    assert np.array_equal(decode(done.image)[:280], decode(original)[:280])
+    started = perf_counter()
+    restoration = restore(original, mask=encode_as(white, "png"))
+    assert perf_counter() - started < 2
+    assert psnr(original, restoration.image) > 20
+    assert np.array_equal(decode(restoration.image)[:280], decode(original)[:280])
 
 
-def test_with_both_the_mark_is_undone_under_the_mask_and_left_elsewhere() -> None:
+def test_with_mask_and_mark_the_mark_is_undone_under_the_mask_and_stays_elsewhere() -> None:
     pixels = landscape(640, 480, 1)
     original = encode_as(pixels, "png")
-    here, there = (blend(pixels, decode_mark(MARK), 0.45, *at) for at in ((40, 60), (350, 380)))
-    mask = np.zeros((480, 640), np.uint8)
-    mask[50:120, 30:300] = 255
-    done = restore(encode_as(pixels, "png"), mask=encode_as(mask, "png"), mark=MARK)
-    assert near(original, done.image, encode_as(here, "png")) > 45
-    assert near(original, done.image, encode_as(there, "png")) < 25
+    masked, unmasked = (blend(pixels, decode_mark(MARK), 0.45, *position) for position in ((40, 60), (350, 380)))
+    white = np.zeros((480, 640), np.uint8)
+    white[50:120, 30:300] = 255
+    restoration = restore(encode_as(pixels, "png"), mask=encode_as(white, "png"), mark=MARK)
+    assert psnr_under(encode_as(masked, "png"), original, restoration.image) > 45
+    assert psnr_under(encode_as(unmasked, "png"), original, restoration.image) < 25
 
 
-def test_with_both_what_no_mark_accounts_for_is_filled() -> None:
+def test_with_mask_and_mark_areas_of_the_mask_without_a_mark_are_inpainted() -> None:
     pixels = landscape(640, 480, 1)
     original = encode_as(pixels, "png")
-    mask = blend(pixels, decode_mark(MARK), 0.45, 40, 60)
+    marked = blend(pixels, decode_mark(MARK), 0.45, 40, 60)
     scratch = np.zeros((480, 640), np.uint8)
     scratch[400:404, 100:500] = 255
     pixels[scratch > 0] = 255
-    done = restore(encode_as(pixels, "png"), mask=encode_as(mask | scratch, "png"), mark=MARK)
-    assert near(original, done.image, encode_as(mask, "png")) > 45
-    assert near(original, done.image, encode_as(scratch, "png")) > 22
+    restoration = restore(encode_as(pixels, "png"), mask=encode_as(marked | scratch, "png"), mark=MARK)
+    assert psnr_under(encode_as(marked, "png"), original, restoration.image) > 45
+    assert psnr_under(encode_as(scratch, "png"), original, restoration.image) > 22
 
 
-def test_with_both_and_no_such_mark_the_mask_decides() -> None:
+def test_with_a_mask_and_an_absent_mark_the_mask_decides() -> None:
     original = sample_photo()
-    marked, white = stamp(original, MARK, opacity=0.9)
-    assert restore(marked, mask=white, mark=sample_mark("other")) == restore(marked, mask=white)
+    marked, mask = stamp(original, MARK, opacity=0.9)
+    assert restore(marked, mask=mask, mark=sample_mark("other")) == restore(marked, mask=mask)
