@@ -1,10 +1,10 @@
-"""Gigabytes up and down, ours against plain aiohttp and curl in the same run, and what they do to the loop beside them.
+"""Benchmark of large transfers: this package compared with plain aiohttp and curl, and its effect on the event loop.
 
     python benchmarks/transfer.py [--mib 1024] [--rounds 5] [--check]
 
-Uploads are read from the page cache; results are written where no disk decides the outcome (/dev/shm, if there is one).
-Plain aiohttp is an async generator that reads inline and gives the loop its turn, or `iter_chunked` written inline:
-what blocks the loop while a disk is slow, and the fastest aiohttp can do. It is measured with four sizes of blocks.
+Uploads are read from the page cache; results are written to /dev/shm where it exists, so that no disk decides the
+outcome. The aiohttp baseline reads and writes files inline: it blocks the loop when a disk is slow, and is the fastest
+that aiohttp can do. It is measured with four block sizes.
 """
 
 from __future__ import annotations
@@ -24,225 +24,229 @@ from typing import Any
 import aiohttp
 from attrs import define, field, frozen
 
-sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
+sys.path.append(str(Path(__file__).parents[1]))  # runs from a clone that is not installed
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
-from aiowatermark.media.base import ProgressCallback
 from aiowatermark.media.files import File
 from aiowatermark.transport.http import HttpTransport
 from aiowatermark.wire import Request, Response
-from benchmarks import depot, plain
-from benchmarks.measure import MIB, Report, forget_peak, peak, percentile, resident
+from benchmarks import baseline_client, file_server
+from benchmarks.measure import MIB, Report, peak_bytes, percentile, reset_peak, resident_bytes
 
-FOREVER = aiohttp.ClientTimeout(total=None)
-LANES, JOBS, TICK, LOOK_EVERY = 4, 200, 0.005, 1.0
-ANSWER = 0.02
-"""Seconds the provider takes for an answer: a network is in between."""
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+CONCURRENCY = 4
+WAITING_JOBS = 200
+TICK = 0.005
+POLL_INTERVAL = 1.0
+API_LATENCY = 0.02
+"""Seconds the API takes to answer a poll, as if a network were in between."""
+THROUGHPUT_BOUND = 1 / 0.95
+CPU_BOUND = 1.1
+MEMORY_BOUND = 24.0
+POLL_BOUND = 2.0
+TICK_P99_BOUND, TICK_MAX_BOUND = 10.0, 50.0
 
 Run = Callable[[], Awaitable[object]]
 
 
 @define
-class Timed(HttpTransport):
-    """Ours, with a stopwatch on the looks at jobs."""
+class TimedTransport(HttpTransport):
+    """An HttpTransport that records the duration of each poll in seconds."""
 
-    looks: list[float] = field(factory=list)
+    poll_seconds: list[float] = field(factory=list)
 
-    async def perform(self, request: Request, *, timeout: float, progress: ProgressCallback | None = None) -> Response:  # noqa: ASYNC109
-        begun = time.perf_counter()
-        reply = await super().perform(request, timeout=timeout, progress=progress)
+    async def perform(self, request: Request, **settings: Any) -> Response:
+        before = time.perf_counter()
+        response = await super().perform(request, **settings)
         if request.method == "GET":
-            self.looks.append(time.perf_counter() - begun)
-        return reply
+            self.poll_seconds.append(time.perf_counter() - before)
+        return response
 
 
 @frozen
-class Place:
-    """Where everything is: the storage host, the API, a film to send, a folder for results."""
+class Setup:
+    """The two servers, the file to upload and the folder for results."""
 
     storage: str
     api: str
-    film: Path
+    video: Path
     results: Path
 
-    async def up(self, transport: HttpTransport) -> None:
-        put = Request("PUT", f"{self.storage}/up/film?sig=1", File(self.film), signed=True, repeatable=True)
-        reply = await transport.perform(put, timeout=60)
-        assert reply.status == 200
+    async def upload(self, transport: HttpTransport) -> None:
+        put = Request("PUT", f"{self.storage}/up/video?sig=1", File(self.video), signed=True, repeatable=True)
+        response = await transport.perform(put, timeout=60)
+        assert response.status == 200
 
-    async def down(self, transport: HttpTransport, name: str = "ours") -> None:
-        await transport.download(f"{self.storage}/down/film?sig=1", self.results / name, None)
-
-
-# the measurements
+    async def download(self, transport: HttpTransport, name: str = "aiowatermark") -> None:
+        await transport.download(f"{self.storage}/down/video?sig=1", self.results / name, None)
 
 
 @frozen
-class Spent:
-    """What one run took: seconds by the clock, and CPU seconds of this process and its children."""
+class Cost:
+    """What one run took: wall-clock seconds, and CPU seconds of this process and its children."""
 
     wall: float
     cpu: float
 
 
-def _cpu() -> float:
+def _cpu_seconds() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-async def spent(run: Run) -> Spent:
-    wall, cpu = time.perf_counter(), _cpu()
+async def measure_run(run: Run) -> Cost:
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     await run()
-    return Spent(time.perf_counter() - wall, _cpu() - cpu)
+    return Cost(time.perf_counter() - wall, _cpu_seconds() - cpu)
 
 
-def _emptied(folder: Path) -> None:
-    for old in folder.iterdir():
-        old.unlink()
-
-
-async def interleaved(rounds: int, runs: Mapping[str, Run], results: Path) -> dict[str, list[Spent]]:
-    """A B C A B C …, after one round that warms up and does not count; each begins with an empty folder."""
-    found: dict[str, list[Spent]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
+async def measure_interleaved(rounds: int, runs: Mapping[str, Run], results: Path) -> dict[str, list[Cost]]:
+    """Run all in turn (A B C A B C …) after one warm-up round; each run begins with an empty results folder."""
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
         for name, run in runs.items():
-            _emptied(results)
-            one = await spent(run)
-            if turn:
-                found[name].append(one)
-    return found
+            for old in results.iterdir():
+                old.unlink()
+            cost = await measure_run(run)
+            if number:
+                costs[name].append(cost)
+    return costs
 
 
-def compare(report: Report, way: str, gib: float, found: Mapping[str, list[Spent]]) -> None:
-    """Ours in parts of the plain one that is best, by throughput and by CPU."""
-    # the least of the rounds: what others take from the machine can only add to it
-    wall = {name: min(one.wall for one in runs) / gib for name, runs in found.items()}
-    cpu = {name: min(one.cpu for one in runs) / gib for name, runs in found.items()}
-    for name in found:
-        report.line(f"{way}, {name}", f"{1 / wall[name]:6.2f} GiB/s {cpu[name]:8.3f} CPU s a GiB")
-    theirs = [name for name in found if name.startswith("plain")]
-    fastest, leanest = min(theirs, key=wall.__getitem__), min(theirs, key=cpu.__getitem__)
-    report.bound(f"{way}, time / {fastest}", wall["ours"] / wall[fastest], 1 / 0.95, "x")
-    report.bound(f"{way}, CPU / {leanest}", cpu["ours"] / cpu[leanest], 1.1, "x")
+def compare(report: Report, direction: str, gib: float, costs: Mapping[str, list[Cost]]) -> None:
+    """Compare this package with the fastest and with the leanest aiohttp variant."""
+    # the minimum over the rounds: other processes can only add to it
+    wall = {name: min(cost.wall for cost in runs) / gib for name, runs in costs.items()}
+    cpu = {name: min(cost.cpu for cost in runs) / gib for name, runs in costs.items()}
+    for name in costs:
+        report.line(f"{direction}, {name}", f"{1 / wall[name]:6.2f} GiB/s {cpu[name]:8.3f} CPU s per GiB")
+    baselines = [name for name in costs if name.startswith("aiohttp")]
+    fastest, leanest = min(baselines, key=wall.__getitem__), min(baselines, key=cpu.__getitem__)
+    report.bound(f"{direction}, time / {fastest}", wall["aiowatermark"] / wall[fastest], THROUGHPUT_BOUND, "x")
+    report.bound(f"{direction}, CPU / {leanest}", cpu["aiowatermark"] / cpu[leanest], CPU_BOUND, "x")
 
 
-async def speed(report: Report, place: Place, transport: HttpTransport, options: argparse.Namespace) -> None:
-    """Throughput and CPU of one transfer at a time."""
-    async with aiohttp.ClientSession(timeout=FOREVER, read_bufsize=1 << 18) as session:
-        ups: dict[str, Run] = {
-            f"plain {name}": lambda block=block: plain.up(session, place.storage, place.film, block)  # type: ignore[misc]
-            for name, block in plain.BLOCKS.items()
+async def measure_speed(report: Report, setup: Setup, transport: HttpTransport, options: argparse.Namespace) -> None:
+    """Measure throughput and CPU of one transfer at a time."""
+    base, target = baseline_client, setup.results / "aiohttp"
+    async with aiohttp.ClientSession(timeout=NO_TIMEOUT, read_bufsize=1 << 18) as session:
+        uploads: dict[str, Run] = {
+            f"aiohttp {name}": lambda block=block: base.upload(session, setup.storage, setup.video, block)  # type: ignore[misc]
+            for name, block in base.BLOCK_SIZES.items()
         }
-        downs: dict[str, Run] = {
-            f"plain {name}": lambda block=block: plain.down(session, place.storage, place.results / "plain", block)  # type: ignore[misc]
-            for name, block in plain.BLOCKS.items()
+        downloads: dict[str, Run] = {
+            f"aiohttp {name}": lambda block=block: base.download(session, setup.storage, target, block)  # type: ignore[misc]
+            for name, block in base.BLOCK_SIZES.items()
         }
         if shutil.which("curl"):
-            head = f"Content-Type: {plain.OCTETS}"
-            ups["curl"] = lambda: plain.curl("-H", head, "-T", str(place.film), f"{place.storage}/up/film")
-            downs["curl"] = lambda: plain.curl("-o", str(place.results / "curl"), f"{place.storage}/down/film")
-        ups["ours"] = lambda: place.up(transport)
-        downs["ours"] = lambda: place.down(transport)
-        for way, runs in (("up", ups), ("down", downs)):
-            compare(report, way, options.mib / 1024, await interleaved(options.rounds, runs, place.results))
+            header = f"Content-Type: {base.CONTENT_TYPE}"
+            uploads["curl"] = lambda: base.curl("-H", header, "-T", str(setup.video), f"{setup.storage}/up/video")
+            downloads["curl"] = lambda: base.curl("-o", str(setup.results / "curl"), f"{setup.storage}/down/video")
+        uploads["aiowatermark"] = lambda: setup.upload(transport)
+        downloads["aiowatermark"] = lambda: setup.download(transport)
+        for direction, runs in (("upload", uploads), ("download", downloads)):
+            compare(
+                report, direction, options.mib / 1024, await measure_interleaved(options.rounds, runs, setup.results)
+            )
 
 
-async def memory(report: Report, place: Place, transport: HttpTransport) -> None:
-    """The peak above what is held before, of one transfer each way and of eight at once."""
-    for what, runs in (
-        ("up", [place.up(transport)]),
-        ("down", [place.down(transport)]),
-        (f"{LANES} up and {LANES} down", lanes(place, transport)),
+async def measure_memory(report: Report, setup: Setup, transport: HttpTransport) -> None:
+    """Measure by how much one transfer each way, and eight at the same time, raise the peak memory."""
+    for label, transfers in (
+        ("upload", [setup.upload(transport)]),
+        ("download", [setup.download(transport)]),
+        (f"{CONCURRENCY} uploads and {CONCURRENCY} downloads", concurrent_transfers(setup, transport)),
     ):
-        forget_peak()
-        before = resident()
-        await asyncio.gather(*runs)
-        report.bound(f"memory above idle, {what}", (peak() - before) / MIB, 24, "MiB")
+        reset_peak()
+        before = resident_bytes()
+        await asyncio.gather(*transfers)
+        report.bound(f"memory, {label}", (peak_bytes() - before) / MIB, MEMORY_BOUND, "MiB")
 
 
-def lanes(place: Place, transport: HttpTransport) -> list[Any]:
-    ups = [place.up(transport) for _ in range(LANES)]
-    return ups + [place.down(transport, f"lane {number}") for number in range(LANES)]
+def concurrent_transfers(setup: Setup, transport: HttpTransport) -> list[Any]:
+    uploads = [setup.upload(transport) for _ in range(CONCURRENCY)]
+    return uploads + [setup.download(transport, f"concurrent {number}") for number in range(CONCURRENCY)]
 
 
-async def ticking(lags: list[float]) -> None:
-    """A 5 ms ticker that notes how late it is woken."""
+async def tick(delays: list[float]) -> None:
+    """Record the delay of a 5 ms ticker in seconds, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + TICK
         await asyncio.sleep(TICK)
-        lags.append(loop.time() - due)
+        delays.append(loop.time() - due)
 
 
-async def busy(place: Place, transport: HttpTransport, seconds: float) -> None:
-    """Four uploads and four downloads, again and again, for so long."""
+async def transfer_repeatedly(setup: Setup, transport: HttpTransport, seconds: float) -> None:
+    """Keep four uploads and four downloads running for `seconds`."""
     until = time.perf_counter() + seconds
 
-    async def again(run: Callable[[], Awaitable[None]]) -> None:
+    async def repeat(run: Callable[[], Awaitable[None]]) -> None:
         while time.perf_counter() < until:
             await run()
 
-    ways: list[Callable[[], Awaitable[None]]] = [lambda: place.up(transport)] * LANES
-    ways += [lambda name=f"lane {number}": place.down(transport, name) for number in range(LANES)]  # type: ignore[misc]
-    await asyncio.gather(*map(again, ways))
+    runs: list[Callable[[], Awaitable[None]]] = [lambda: setup.upload(transport)] * CONCURRENCY
+    for number in range(CONCURRENCY):
+        runs.append(lambda name=f"concurrent {number}": setup.download(transport, name))  # type: ignore[misc] # noqa: PERF401
+    await asyncio.gather(*map(repeat, runs))
 
 
-async def beside(report: Report, place: Place, options: argparse.Namespace) -> None:
-    """The loop and the looks at 200 waiting jobs, idle and beside the transfers."""
-    provider = aw.Dewatermark("key", base_url=place.api)
-    transport = Timed(provider)
-    polling = aw.Polling(first=LOOK_EVERY, factor=1.0, ceiling=LOOK_EVERY)
+async def measure_interference(report: Report, setup: Setup, options: argparse.Namespace) -> None:
+    """Measure the loop's ticker and the polls of 200 waiting jobs, idle and during transfers."""
+    provider = aw.Dewatermark("key", base_url=setup.api)
+    transport = TimedTransport(provider)
+    polling = aw.Polling(first=POLL_INTERVAL, factor=1.0, ceiling=POLL_INTERVAL)
     async with aw.Client(provider, transport=transport, polling=polling, deadline=3600) as client:
-        for number in range(JOBS):
-            job = aw.Snapshot(f"job-{number}", aw.Status.QUEUED)
-            client.resume(Record(f"key-{number}", "dewatermark", job, video=True).token)
-            await asyncio.sleep(LOOK_EVERY / JOBS)
-        await asyncio.sleep(2 * LOOK_EVERY)
-        transport.looks.clear()
+        for number in range(WAITING_JOBS):
+            snapshot = aw.Snapshot(f"job-{number}", aw.Status.QUEUED)
+            client.resume(Record(f"key-{number}", "dewatermark", snapshot, video=True).token)
+            await asyncio.sleep(POLL_INTERVAL / WAITING_JOBS)  # spread the polls evenly over the interval
+        await asyncio.sleep(2 * POLL_INTERVAL)
+        transport.poll_seconds.clear()
         await asyncio.sleep(options.seconds)
-        idle = percentile(transport.looks, 0.99) * 1e3
-        report.line("looks while idle", f"{len(transport.looks)}, p99 {idle:.1f} ms")
-        transport.looks.clear()
-        lags: list[float] = []
-        ticker = asyncio.create_task(ticking(lags))
-        await busy(place, transport, options.seconds)
+        idle = percentile(transport.poll_seconds, 0.99) * 1e3
+        report.line("polls while idle", f"{len(transport.poll_seconds)}, p99 {idle:.1f} ms")
+        transport.poll_seconds.clear()
+        delays: list[float] = []
+        ticker = asyncio.create_task(tick(delays))
+        await transfer_repeatedly(setup, transport, options.seconds)
         ticker.cancel()
-        busy_p99 = percentile(transport.looks, 0.99) * 1e3
-        report.line("looks beside transfers", f"{len(transport.looks)}, p99 {busy_p99:.1f} ms")
-        report.bound("p99 of a look, beside / idle", busy_p99 / idle, 2, "x")
-        report.bound("ticker, p99", percentile(lags, 0.99) * 1e3, 10, "ms")
-        report.bound("ticker, max", max(lags) * 1e3, 50, "ms")
+        busy = percentile(transport.poll_seconds, 0.99) * 1e3
+        report.line("polls during transfers", f"{len(transport.poll_seconds)}, p99 {busy:.1f} ms")
+        report.bound("p99 of a poll, during transfers / idle", busy / idle, POLL_BOUND, "x")
+        report.bound("ticker delay, p99", percentile(delays, 0.99) * 1e3, TICK_P99_BOUND, "ms")
+        report.bound("ticker delay, max", max(delays) * 1e3, TICK_MAX_BOUND, "ms")
 
 
-async def measured(report: Report, place: Place, options: argparse.Namespace) -> None:
-    async with HttpTransport(aw.Dewatermark("key", base_url=place.api)) as transport:
-        await memory(report, place, transport)
-        await speed(report, place, transport, options)
-    await beside(report, place, options)
+async def measure(report: Report, setup: Setup, options: argparse.Namespace) -> None:
+    async with HttpTransport(aw.Dewatermark("key", base_url=setup.api)) as transport:
+        await measure_memory(report, setup, transport)
+        await measure_speed(report, setup, transport, options)
+    await measure_interference(report, setup, options)
 
 
 def main() -> int:
-    """All of it, then the verdict."""
+    """Start the servers, run all measurements and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long to look at jobs, idle and busy")
-    parser.add_argument("--results", type=Path, help="a folder for what is downloaded")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bound is missed")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of the poll measurement, idle and busy")
+    parser.add_argument("--results", type=Path, help="folder for downloaded files")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bound is missed")
     parser.add_argument("--allow", type=float, default=1.0, help="multiply the bounds, for noisy machines")
     options = parser.parse_args()
     report = Report(options.check, options.allow)
-    shared = Path("/dev/shm")
+    shared_memory = Path("/dev/shm")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-")))
-        where = options.results or (shared if shared.is_dir() else None)
-        results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-", dir=where)))
-        storage = stack.enter_context(depot.running(size=options.mib * MIB))
-        api = stack.enter_context(depot.running(storage=storage, answer=ANSWER))
-        place = Place(storage, api, plain.film(folder / "film.mp4", options.mib), results)
-        report.line("what", f"{options.mib} MiB, the best of {options.rounds} rounds; results in {results}")
-        asyncio.run(measured(report, place, options))
+        parent = options.results or (shared_memory if shared_memory.is_dir() else None)
+        results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-", dir=parent)))
+        storage = stack.enter_context(file_server.run_in_subprocess(size=options.mib * MIB))
+        api = stack.enter_context(file_server.run_in_subprocess(storage=storage, latency=API_LATENCY))
+        setup = Setup(storage, api, baseline_client.write_random_file(folder / "video.mp4", options.mib), results)
+        report.line("workload", f"{options.mib} MiB, best of {options.rounds} rounds; results in {results}")
+        asyncio.run(measure(report, setup, options))
     return report.exit_code
 
 

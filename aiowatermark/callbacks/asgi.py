@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from ..wire import Delivery
+from .registry import CallbackRegistry
 from .routes import asgi_headers, key_from_path
-
-if TYPE_CHECKING:
-    from .receiver import CallbackReceiver
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -23,33 +21,33 @@ _DRAIN_SECONDS = 5.0
 """Seconds result handlers may take when the application shuts down."""
 
 
-def asgi_app(receiver: CallbackReceiver) -> AsgiApp:
+def asgi_app(registry: CallbackRegistry) -> AsgiApp:
     """Return an application that passes POSTs to the receiver and serves lent media on GET and HEAD."""
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receiver, receive, send)
+            await _lifespan(registry, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] == "http":
-            await _respond(receiver, scope, receive, send)
+            await _respond(registry, scope, receive, send)
 
     return app
 
 
-async def _lifespan(receiver: CallbackReceiver, receive: Receive, send: Send) -> None:
+async def _lifespan(registry: CallbackRegistry, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
-            await receiver.observers.drain(_DRAIN_SECONDS)
-            receiver.observers.close()
+            await registry.observers.drain(_DRAIN_SECONDS)
+            registry.observers.close()
             return
 
 
-async def _respond(receiver: CallbackReceiver, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+async def _respond(registry: CallbackRegistry, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
     key = key_from_path(scope["path"])
-    media = receiver.lent_media(key)
+    media = registry.lent_media(key)
     if scope["method"] in {"GET", "HEAD"} and media is not None:
         await send({"type": "http.response.start", "status": 200, "headers": asgi_headers(media)})
         if scope["method"] == "GET":
@@ -59,12 +57,12 @@ async def _respond(receiver: CallbackReceiver, scope: MutableMapping[str, Any], 
         return
     status = 404 if scope["method"] in {"GET", "HEAD"} else 405
     if scope["method"] == "POST":
-        status = await _receive(receiver, key, dict(scope["headers"]), receive)
+        status = await _receive(registry, key, dict(scope["headers"]), receive)
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _receive(receiver: CallbackReceiver, key: str, headers: dict[bytes, bytes], receive: Receive) -> int:
+async def _receive(registry: CallbackRegistry, key: str, headers: dict[bytes, bytes], receive: Receive) -> int:
     """Read the body, up to a little more than the limit, and return the status to respond with."""
     body = b""
     try:
@@ -74,8 +72,8 @@ async def _receive(receiver: CallbackReceiver, key: str, headers: dict[bytes, by
                 if message["type"] == "http.disconnect":
                     return 400
                 body += message.get("body", b"")
-                if len(body) > receiver.body_limit or not message.get("more_body", False):
+                if len(body) > registry.body_limit or not message.get("more_body", False):
                     break
     except TimeoutError:
         return 408
-    return await receiver.receive(key, Delivery(body, headers.get(b"content-type", b"").decode("latin-1")))
+    return await registry.receive(key, Delivery(body, headers.get(b"content-type", b"").decode("latin-1")))

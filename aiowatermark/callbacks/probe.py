@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ..wire import Delivery
 from .receiver import CallbackReceiver
+from .registry import registry_of
 
 _TIMEOUT = 10.0
 _USER_AGENT = {"User-Agent": "aiowatermark-doctor"}
@@ -45,21 +46,22 @@ class ProbeResult:
 
 async def probe_callbacks(receiver: CallbackReceiver, timeout_seconds: float = _TIMEOUT) -> ProbeResult:
     """POST one delivery with a key of its own to the receiver's public URL. Raises nothing."""
-    url, key_hash = receiver.create_url()
+    registry = registry_of(receiver)
+    url, key_hash = registry.create_url()
     arrived: list[Delivery] = []
     body = json.dumps({"probe": secrets.token_hex(8)}).encode()
-    unknown_before = receiver.counts["unknown"]
-    receiver.expect(key_hash, arrived.append)
+    unknown_before = registry.counts["unknown"]
+    registry.expect(key_hash, arrived.append)
     try:
         response = await _post(url, body, timeout_seconds)
     finally:
-        receiver.release(key_hash)
+        registry.release(key_hash)
     if isinstance(response, ProbeResult):
         return response
     status, server = response
     if any(delivery.body == body for delivery in arrived):
         return _arrived_verdict(status, server)
-    if receiver.counts["unknown"] > unknown_before:
+    if registry.counts["unknown"] > unknown_before:
         sentence = "a request came here with another path: a proxy must keep the last segment of the path unchanged"
         return ProbeResult(ProbeVerdict.CHANGED, sentence, status, server)
     return _wrong_server_verdict(status, server)

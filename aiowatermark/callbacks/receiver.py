@@ -1,95 +1,61 @@
-"""CallbackReceiver: finds the job that a callback belongs to by the key in its URL, and wakes it.
-
-No provider signs its callbacks, so a delivery proves nothing: it only makes the client query the provider. What
-protects a job is its URL, which contains an unguessable key (192 bits) and is created before the submission, because
-a callback may arrive before the submission's own response. The life of a key, identified by its hash, and what a POST
-to it does:
-
-    create_url()       nothing is stored yet                       404, "unknown"
-    expect(hash, f)    expected                                    f(delivery), then 200, "expected"
-    release(hash)      ended; the last 10,000 are remembered       200, "late", ignored
-    not known here     forwarded to other replicas, if any         200, "elsewhere", if one expects it; otherwise 404
-
-Media that is lent to a provider has a key of the same form, for GET, in a table of its own: lend() and revoke().
-
-Invariants: only hashes of keys are stored, here, in records and in Redis, so that none of them contains a usable URL.
-All tables are bounded: by the jobs that wait, or by a constant. A payload is never parsed here, and at most
-`body_limit` bytes of it are passed on. One delivery costs one lookup and one call of a handler, which only notes it
-and sets an event.
-
-Everything runs on the clients' event loop. Nothing awaits between the lookup and the call of a handler, so that
-expect() and release() cannot come in between. After forwarding nothing is looked up again.
-
-If forwarding fails, the response is 404, so that a provider that repeats its callbacks tries again; a lost delivery
-costs the job one polling interval. A handler stays registered until the client calls release().
-"""
+"""CallbackReceiver: what an application holds of the callbacks; the registry below it does the work."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import re
-import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import quote, urlsplit
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..errors import InvalidInput, Unsupported, WatermarkError
+from ..errors import InvalidInput
 from ..jobs import Snapshot
-from ..media.base import Media
-from ..media.memory import Link
-from ..results import Result
 from ..wire import Delivery
 from . import aiohttp as aiohttp_bridge
 from .asgi import AsgiApp, asgi_app
-from .observers import ResultHandler, ResultObservers
+from .observers import ResultHandler
+from .registry import CallbackRegistry
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-log = logging.getLogger("aiowatermark")
-
-DeliveryHandler: TypeAlias = Callable[[Delivery], object]
-Forwarder: TypeAlias = Callable[[str, Delivery], Awaitable[bool]]
-"""Passes the hash of a key and a delivery to other processes; returns whether one of them expects it."""
-
-_KEY = re.compile(r"[A-Za-z0-9_-]{32}")
-_KEY_BYTES = 24
-_MAX_ENDED_KEYS = 10_000
-
-
-def hash_key(key: str) -> str:
-    """Return the hash under which a key is stored: enough to recognise the key, useless for calling it."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 class CallbackReceiver:
     """Receives the providers' callbacks and wakes the jobs that wait for them.
 
-    `public_url` is the http or https URL under which providers reach this receiver; its bridges (`setup`, `asgi`,
-    CallbackServer) respond below that. A delivery makes the client query the provider. With `verify=False` it trusts a
-    payload that names the job's own task id instead, for an API whose query cannot be used. `body_limit` is in bytes.
-    `counts` counts deliveries by what became of them. One receiver serves any number of clients on one event loop.
-    Raises InvalidInput for an invalid URL.
+    A delivery makes the client query the provider; no provider signs its callbacks. One receiver serves any number of
+    clients on one event loop.
+
+    Args:
+        public_url: the http or https URL under which providers reach this receiver; its bridges (`setup`, `asgi`,
+            CallbackServer) respond below that.
+        verify: False trusts a callback that names the job's own task id instead of querying, for an API whose query
+            cannot be used.
+        body_limit: bytes of a callback's body; a larger one is answered 413.
+
+    Raises InvalidInput for a URL that is not absolute or has a query, a fragment or credentials.
     """
 
     def __init__(self, public_url: str, *, verify: bool = True, body_limit: int = 64 << 10) -> None:
-        self.public_url = _validate_public_url(public_url)
-        self.verify = verify
-        self.body_limit = body_limit
-        self.counts: Counter[str] = Counter()
-        self.observers = ResultObservers()
-        self.forwarder: Forwarder | None = None
-        self._expected: dict[str, DeliveryHandler] = {}
-        self._ended: dict[str, None] = {}  # a set that keeps its order, so that the oldest can be dropped
-        self._lent: dict[str, Media] = {}
+        self._registry = CallbackRegistry(_validate_public_url(public_url), verify=verify, body_limit=body_limit)
 
     def __repr__(self) -> str:
         """Show the public URL and how many jobs wait; never a key."""
-        return f"<CallbackReceiver {self.public_url} expecting {len(self._expected)}>"
+        return f"<CallbackReceiver {self.public_url} expecting {self._registry.expected}>"
 
-    # for applications
+    @property
+    def public_url(self) -> str:
+        """The URL under which providers reach this receiver, without a slash at its end."""
+        return self._registry.public_url
+
+    @public_url.setter
+    def public_url(self, public_url: str) -> None:
+        """Change it before the first job is submitted, for example once a server on port 0 knows its port."""
+        self._registry.public_url = _validate_public_url(public_url)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Deliveries by outcome: received, expected, late, unknown, elsewhere, too large, from elsewhere."""
+        return self._registry.counts
 
     async def receive(self, key: str, delivery: Delivery) -> int:
         """Accept a delivery and return the HTTP status to respond with.
@@ -97,18 +63,7 @@ class CallbackReceiver:
         200 if a job waits for it or has ended, 404 for an unknown key, 413 for a body larger than `body_limit`. For any
         framework: `status = await receiver.receive(key, Delivery(body, content_type))`. Raises nothing.
         """
-        self.counts["received"] += 1
-        if not _KEY.fullmatch(key):
-            return self._count("unknown", 404)
-        if len(delivery.body) > self.body_limit:
-            return self._count("too large", 413)
-        key_hash = hash_key(key)
-        if (handler := self._expected.get(key_hash)) is not None:
-            handler(delivery)
-            return self._count("expected", 200)
-        if key_hash in self._ended:
-            return self._count("late", 200)
-        return self._count("elsewhere", 200) if await self._forward(key_hash, delivery) else self._count("unknown", 404)
+        return await self._registry.receive(key, delivery)
 
     def deliveries(self) -> AsyncIterator[Snapshot]:
         """Iterate over the final snapshots of all jobs that end from now on; `snapshot.key` names the job.
@@ -116,7 +71,7 @@ class CallbackReceiver:
         Ends when the server or the application the receiver is mounted in shuts down. A consumer that falls 10,000
         snapshots behind loses the oldest, and the log says so.
         """
-        return self.observers.subscribe()
+        return self._registry.observers.subscribe()
 
     def on_result(self, handler: ResultHandler) -> ResultHandler:
         """Run `await handler(result)` in the background for every job that ends, failed ones included. A decorator.
@@ -124,84 +79,22 @@ class CallbackReceiver:
         `result.snapshot.status` tells how the job ended. What handlers raise is logged. At shutdown, those that still
         run are given five seconds.
         """
-        return self.observers.add_handler(handler)
+        return self._registry.observers.add_handler(handler)
 
     def setup(self, app: web.Application, path: str = "/") -> None:
         """Add the receiver's routes to an aiohttp application below `path`; its cleanup waits for result handlers.
 
         Raises InvalidInput for a path that does not start with a slash.
         """
-        aiohttp_bridge.setup(self, app, path)
+        aiohttp_bridge.setup(self._registry, app, path)
 
     def asgi(self) -> AsgiApp:
         """Return the receiver as an ASGI application, to be mounted in any ASGI framework.
 
-        Its lifespan shutdown waits for result handlers. Starlette and FastAPI run no lifespan of mounted applications:
-        there, call `await receiver.observers.drain(5)` in the outer one.
+        Its lifespan shutdown waits for result handlers. Starlette and FastAPI run no lifespan of mounted applications,
+        so nothing waits for result handlers there.
         """
-        return asgi_app(self)
-
-    # for the client
-
-    def create_url(self) -> tuple[str, str]:
-        """Create a callback URL with an unguessable key for one job; returns the URL and the hash of its key."""
-        key = secrets.token_urlsafe(_KEY_BYTES)
-        return f"{self.public_url}/{key}", hash_key(key)
-
-    def expect(self, key_hash: str, handler: DeliveryHandler) -> None:
-        """Call `handler` with every delivery to the key with this hash."""
-        self._expected[key_hash] = handler
-
-    def release(self, key_hash: str) -> None:
-        """Stop waiting for this key; later deliveries are answered 200 and ignored."""
-        if self._expected.pop(key_hash, None) is not None:
-            self._ended[key_hash] = None
-            if len(self._ended) > _MAX_ENDED_KEYS:
-                del self._ended[next(iter(self._ended))]
-
-    def lend(self, media: Media) -> tuple[Link, str]:
-        """Make media available to a provider; returns a link to it and the hash for `revoke`.
-
-        Raises Unsupported for media that can be read only once: a provider may download it twice.
-        """
-        if not media.reopenable:
-            raise Unsupported(
-                f"{media.name} can be read only once and cannot be served to the provider: pass a path or bytes"
-            )
-        key = secrets.token_urlsafe(_KEY_BYTES)
-        self._lent[hash_key(key)] = media
-        return Link(f"{self.public_url}/{key}/{quote(media.name)}"), hash_key(key)
-
-    def revoke(self, key_hash: str) -> None:
-        """Stop serving lent media."""
-        self._lent.pop(key_hash, None)
-
-    def notify_result(self, result: Result) -> None:
-        """Pass the result of a job that has ended to the handlers and streams."""
-        self.observers.notify(result)
-
-    def deliver_from_replica(self, key_hash: str, delivery: Delivery) -> None:
-        """Accept a delivery that another process received and forwarded."""
-        if (handler := self._expected.get(key_hash)) is not None:
-            handler(delivery)
-            self.counts["from elsewhere"] += 1
-
-    # for the bridges
-
-    def lent_media(self, key: str) -> Media | None:
-        """Return the media lent under a key, or None."""
-        return self._lent.get(hash_key(key)) if _KEY.fullmatch(key) else None
-
-    async def _forward(self, key_hash: str, delivery: Delivery) -> bool:
-        try:
-            return self.forwarder is not None and await self.forwarder(key_hash, delivery)
-        except WatermarkError as error:
-            log.warning("cannot forward a delivery to other replicas: %s", error)
-            return False
-
-    def _count(self, outcome: str, status: int) -> int:
-        self.counts[outcome] += 1
-        return status
+        return asgi_app(self._registry)
 
 
 def _validate_public_url(public_url: str) -> str:

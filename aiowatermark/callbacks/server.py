@@ -39,6 +39,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ..errors import InvalidInput
 from .aiohttp import request_handler
 from .receiver import CallbackReceiver
+from .registry import registry_of
 
 _MAX_CONNECTIONS = 512
 _MAX_AGE_SECONDS = 10.0
@@ -111,7 +112,7 @@ class CallbackServer:
     async def __aenter__(self) -> Self:
         """Start listening; from here on `port` is the actual port."""
         server = _LimitedServer(
-            request_handler(self.receiver),
+            request_handler(registry_of(self.receiver)),
             max_connections=self._max_connections,
             access_log=None,
             logger=log,
@@ -135,8 +136,9 @@ class CallbackServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
-        await self.receiver.observers.drain(_DRAIN_SECONDS)
-        self.receiver.observers.close()
+        observers = registry_of(self.receiver).observers
+        await observers.drain(_DRAIN_SECONDS)
+        observers.close()
 
     def _listen_error(self, error: OSError) -> str:
         address = f"port {self.port} of {self.host}"

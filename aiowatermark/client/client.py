@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
@@ -75,7 +76,7 @@ class Client:
         self._store: JobStore = store or MemoryStore()
         self._drain = drain
         self._polling = polling
-        self._callbacks = callbacks
+        self._callbacks = None if callbacks is None else registry_of(callbacks)
         self._resubmit = resubmit
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
         self._loop: asyncio.AbstractEventLoop | None = None

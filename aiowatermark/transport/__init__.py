@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -21,13 +21,21 @@ class Transport(Protocol):
         """Close the transport."""
 
     def perform(
-        self, request: Request, *, timeout: float, progress: ProgressCallback | None = None
+        self,
+        request: Request,
+        *,
+        timeout: float,
+        progress: ProgressCallback | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> Awaitable[Response]:
         """Send one request, a POST at most once, and return the response, whatever its status.
 
         `timeout` is in seconds and bounds a request without media as a whole; where media is streamed, it bounds the
-        wait for the response after the upload. Raises ProviderUnavailable (its `sent` is False if provably nothing
-        was sent), TransferFailed if the media could not be read, UnexpectedAnswer for a response that is too large.
+        wait for the response after the upload. `on_sent` must be called immediately before the first byte of the
+        request is written, and not at all if none is: until then a paid request costs nothing, whatever fails.
+
+        Raises ProviderUnavailable (its `sent` is False if provably nothing was sent), TransferFailed if the media could
+        not be read, UnexpectedAnswer for a response that is too large.
         """
         ...
 

@@ -16,11 +16,14 @@ How each kind of request is bounded (`timeout` is the caller's, `stall` this tra
 What an error says about the submission. Each one costs money, so "not sent" is claimed only where it is provable:
 
     refused, DNS, TLS, connect timeout, proxy, bad URL          ProviderUnavailable, sent=False
+    anything before the headers of a paid request are written   ProviderUnavailable, sent=False
     a body with media failed before its first chunk             ProviderUnavailable, sent=False
-    a body with media timed out, while connecting too           ProviderUnavailable, sent=True
     the media failed before the body was complete               the media's error: no server accepts an incomplete body
     a stream that can be read once failed while it was sent     TransferFailed: it cannot be sent again
     anything else                                               ProviderUnavailable, sent=True
+
+Headers are written together with the first bytes of the body. That moment is known for a paid request without media
+(_TrackedBody), and for every body with media (BodyStream); `on_sent` is called then.
 
 Invariants: `perform` sends a POST at most once; aiohttp itself repeats a GET, PUT or DELETE once if a kept-alive
 connection turns out to be closed. Error texts never contain the text of an aiohttp error, which may hold a whole
@@ -34,13 +37,14 @@ TimeoutGroup.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFingerprintMismatch
 from attrs import define, field
 from yarl import URL
@@ -78,6 +82,20 @@ _NOT_SENT_ERRORS = (
     InvalidURL,
     ServerFingerprintMismatch,
 )
+
+
+class _TrackedBody(aiohttp.BytesPayload):
+    """A body that calls `on_sent` when it is written: only then aiohttp writes the headers, too."""
+
+    def __init__(self, data: bytes, on_sent: Callable[[], object]) -> None:
+        super().__init__(data)
+        self.sent = False
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.sent = True
+        self._on_sent()
+        await super().write_with_length(writer, content_length)
 
 
 @define(eq=False)
@@ -130,55 +148,73 @@ class HttpTransport:
             await self._api.close()
 
     def perform(
-        self, request: Request, *, timeout: float, progress: ProgressCallback | None = None
+        self,
+        request: Request,
+        *,
+        timeout: float,
+        progress: ProgressCallback | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> Awaitable[Response]:
         """Send one request once and return its response; `timeout` is how many seconds the response may take.
+
+        `on_sent` is called before the first byte of the request is written.
 
         Raises ProviderUnavailable (`sent` is False if provably nothing was sent), TransferFailed or InvalidInput if the
         media cannot be read, UnexpectedAnswer for a response that is too large.
         """
         # returns the coroutine of the method that fits: one coroutine less for each request in flight
         if request.body is None:
+            if on_sent is not None:
+                on_sent()  # without a body, the moment the headers are written is not known: early is safe
             return self._send_small(request, None, None, timeout)
         body = encode_body(request.body)
         if (data := body.as_bytes) is not None:
-            return self._send_small(request, data, body.headers, timeout)
-        return self._send_streamed(request, body, timeout, progress)
+            tracked = None if on_sent is None else _TrackedBody(data, on_sent)
+            return self._send_small(request, tracked or data, body.headers, timeout)
+        return self._send_streamed(request, body, timeout, progress, on_sent)
 
     async def _send_small(
-        self, request: Request, data: bytes | None, headers: Mapping[str, str] | None, answer_timeout: float
+        self,
+        request: Request,
+        data: bytes | _TrackedBody | None,
+        headers: Mapping[str, str] | None,
+        answer_timeout: float,
     ) -> Response:
         # TimeoutGroup.within() written out, which saves a coroutine for each request in flight
         task = self._timeouts.start(answer_timeout)
         try:
             return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
         except _CONNECTION_ERRORS as error:
-            raise self._unavailable(error, sent=not isinstance(error, _NOT_SENT_ERRORS)) from None
+            raise self._unavailable(error, sent=_may_be_sent(data, error)) from None
         except asyncio.CancelledError:
             if self._timeouts.stop(task):
-                raise self._unavailable(TimeoutError(), sent=True) from None
+                timeout = TimeoutError()
+                raise self._unavailable(timeout, sent=_may_be_sent(data, timeout)) from None
             raise
         finally:
             self._timeouts.stop(task)
 
     async def _send_streamed(
-        self, request: Request, body: EncodedBody, answer_timeout: float, progress: ProgressCallback | None
+        self,
+        request: Request,
+        body: EncodedBody,
+        answer_timeout: float,
+        progress: ProgressCallback | None,
+        on_sent: Callable[[], object] | None,
     ) -> Response:
         try:
             async with AsyncExitStack() as stack:
                 body = await with_known_sizes(body, lambda media: self._with_known_size(media, stack))
-                return await self._send_with_watchdog(request, body, answer_timeout, progress)
+                stream = BodyStream(body, progress, on_sent, progress_interval=self.stall / 20)
+                return await self._send_with_watchdog(request, stream, answer_timeout)
         except TransferFailed as error:
             if request.repeatable and isinstance(request.body, Link) and not isinstance(error, PermanentTransferError):
                 raise ProviderUnavailable(error.message) from None  # the next attempt opens the link again
             raise
 
-    async def _send_with_watchdog(
-        self, request: Request, body: EncodedBody, answer_timeout: float, progress: ProgressCallback | None
-    ) -> Response:
+    async def _send_with_watchdog(self, request: Request, stream: BodyStream, answer_timeout: float) -> Response:
         """Send a body with media; a watchdog that each accepted chunk resets takes the place of a total timeout."""
-        headers = {**body.headers, "Content-Length": str(body.length)}
-        stream = BodyStream(body, progress, progress_interval=self.stall / 20)
+        headers = {**stream.body.headers, "Content-Length": str(stream.length)}
         try:
             async with asyncio.timeout(self.stall) as watchdog:
                 stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
@@ -199,9 +235,9 @@ class HttpTransport:
             return stream.error
         failure = self._unavailable(error, sent=stream.sent > 0 and not isinstance(error, _NOT_SENT_ERRORS))
         if isinstance(error, TimeoutError) and not stream.complete:
-            failure = ProviderUnavailable(
-                f"the upload stands at byte {stream.sent} of {stream.length}: nothing was accepted for {self.stall:g} s"
-            )
+            problem = f"the upload stands at byte {stream.sent} of {stream.length}"
+            failure = ProviderUnavailable(f"{problem}: nothing was accepted for {self.stall:g} s")
+            failure.sent = stream.sent > 0
         media = request.body
         if request.repeatable and isinstance(media, Media) and media.consumed and not media.reopenable:
             return TransferFailed(
@@ -297,6 +333,11 @@ class HttpTransport:
         failure = ProviderUnavailable(f"{self.provider.display_name}: {problem}: {_describe(error)}")
         failure.sent = sent
         return failure
+
+
+def _may_be_sent(data: bytes | _TrackedBody | None, error: BaseException) -> bool:
+    """Whether anything of a request without media may have been sent; exact if its body is tracked."""
+    return not isinstance(error, _NOT_SENT_ERRORS) and (not isinstance(data, _TrackedBody) or data.sent)
 
 
 def _is_forbidden(error: BaseException) -> bool:

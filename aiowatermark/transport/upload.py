@@ -67,10 +67,18 @@ class BodyStream:
     """The body of one attempt: iterate over `chunks` once; `sent`, `complete` and `error` say how far it got.
 
     `on_progress` is called when the connection has accepted a chunk, at most every `progress_interval` seconds, and
-    when the body is complete. `progress` is the user's callback and is called after every chunk.
+    when the body is complete. `progress` is the user's callback and is called after every chunk. `on_sent` is called
+    before the first chunk is handed over: the headers leave with it.
     """
 
-    def __init__(self, body: EncodedBody, progress: ProgressCallback | None, progress_interval: float = 0.0) -> None:
+    def __init__(
+        self,
+        body: EncodedBody,
+        progress: ProgressCallback | None = None,
+        on_sent: Callable[[], object] | None = None,
+        *,
+        progress_interval: float = 0.0,
+    ) -> None:
         self.body = body
         self.length = body.length
         self.sent = 0
@@ -78,6 +86,7 @@ class BodyStream:
         self.on_progress: Callable[[], object] = lambda: None
         self.chunks = self._count_chunks()
         self._progress = progress
+        self._on_sent = on_sent
         self._sizer = ChunkSizer()
         self._progress_interval = progress_interval
         self._next_report = 0.0
@@ -110,14 +119,14 @@ class BodyStream:
                         last = chunk  # held back until the media has ended
                         continue
                     started = self._clock()
-                    self.sent = read
+                    self._mark_sent(read)
                     yield chunk
                     now = self._clock()
                     self._sizer.adjust(now - started)
                     self._report_progress(now)
                     await asyncio.sleep(0)
             self._check_length(read)
-            self.sent = read
+            self._mark_sent(read)
             yield last
             self._report_progress(self._clock())
         except Exception as error:
@@ -125,6 +134,11 @@ class BodyStream:
             raise
         finally:
             ChunkSizer.active -= 1
+
+    def _mark_sent(self, count: int) -> None:
+        if self.sent == 0 and self._on_sent is not None:
+            self._on_sent()
+        self.sent = count
 
     def _check_length(self, read: int) -> None:
         if read != self.length:

@@ -1,1 +1,1 @@
-"""The parts of the demo: sample jobs, comparison, report, contact sheet."""
+"""Parts of `aiowatermark demo`: sample jobs, comparison, report, contact sheet."""

@@ -1,4 +1,4 @@
-"""One picture of a handful of pictures: before and after, side by side, each under its caption."""
+"""Contact sheet: several images before and after, side by side under captions, in one PNG."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from attrs import field, frozen
 from ...emulator.pictures import side_by_side
 from ...emulator.restoration.pixels import Pixels
 
+# pixels: the size of a tile, and the space around a row
 _WIDTH, _HEIGHT, _MARGIN = 420, 315, 20
 
 
 @frozen
 class Pair:
-    """A picture before and after, and what to say of each."""
+    """An image before and after, and a caption for each."""
 
     before: bytes = field(repr=False)
     after: bytes = field(repr=False)
@@ -24,8 +25,8 @@ class Pair:
 
 
 def draw_contact_sheet(pairs: Sequence[Pair]) -> bytes:
-    """A PNG of all pairs, one under the other."""
-    rows = [_decoded(side_by_side(_tile(pair.before), _tile(pair.after), pair.captions)) for pair in pairs]
+    """Return a PNG of all pairs, one below the other."""
+    rows = [_decode(side_by_side(_tile(pair.before), _tile(pair.after), pair.captions)) for pair in pairs]
     widest = max(row.shape[1] for row in rows)
     white = (255, 255, 255)
     framed = [
@@ -37,19 +38,20 @@ def draw_contact_sheet(pairs: Sequence[Pair]) -> bytes:
     return cv2.imencode(".png", np.vstack(framed))[1].tobytes()
 
 
-def _tile(picture: bytes) -> bytes:
-    """The picture, made to fit a tile."""
-    pixels = _decoded(picture)
+def _tile(image: bytes) -> bytes:
+    """Return a PNG of the image, scaled to fit a tile."""
+    pixels = _decode(image)
     scale = min(_WIDTH / pixels.shape[1], _HEIGHT / pixels.shape[0])
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    # all tiles have one width, so that the columns line up; the height is free
     canvas = np.full((size[1], _WIDTH, 3), 255, np.uint8)
-    canvas[:, : size[0]] = cv2.resize(pixels, size, interpolation=way)
+    canvas[:, : size[0]] = cv2.resize(pixels, size, interpolation=interpolation)
     return cv2.imencode(".png", canvas)[1].tobytes()
 
 
-def _decoded(picture: bytes) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+def _decode(image: bytes) -> Pixels:
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
-        raise ValueError("the picture cannot be decoded")
+        raise ValueError("the image cannot be decoded")
     return pixels

@@ -1,4 +1,4 @@
-"""What the demo works on: photographs, made or given, each with the mark put somewhere on it."""
+"""Jobs of the demo: generated or given photographs, each with a mark blended in, and the provider that gets it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from ... import InvalidInput, Provider, provider_class, provider_names
 from ...emulator.pictures import psnr, sample_mark, sample_photo, stamp
 from ..console.runner import printable
 
+# positions of the mark: the share of the free space to its left and above it
 _CORNERS = ((0.9, 0.9), (0.1, 0.9), (0.9, 0.12), (0.12, 0.1))
-_SPOTS = (*_CORNERS, (0.5, 0.5), (0.5, 0.85))
+_POSITIONS = (*_CORNERS, (0.5, 0.5), (0.5, 0.85))
 _OPACITIES = (0.45, 0.6, 0.5, 0.4)
-_SHARE = 0.38
+# the mark's width as a share of the photograph's
+_MARK_SHARE = 0.38
 _FORMATS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
 
 
 @frozen
 class DemoPhoto:
-    """A photograph as it was before any mark: the file's bytes (JPEG or PNG), and its size in pixels."""
+    """A photograph without a mark: the file's bytes (JPEG or PNG), and its size in pixels."""
 
     name: str
     data: bytes = field(repr=False)
@@ -34,7 +36,7 @@ class DemoPhoto:
 
 @frozen
 class DemoJob:
-    """One job of the demo: the photograph, the same with the mark on it, and where the mark is."""
+    """One job of the demo: the photograph, the same with the mark blended in, and the mask of where the mark is."""
 
     number: int
     provider: type[Provider]
@@ -44,39 +46,40 @@ class DemoJob:
 
     @property
     def stem(self) -> str:
-        """How its files' names begin."""
+        """The first part of its files' names."""
         return f"{self.number:02}-{self.provider.name}"
 
     @property
     def suffix(self) -> str:
-        """How its files' names end."""
+        """The suffix of its files' names."""
         return ".jpg" if self.photo.format == "jpeg" else ".png"
 
     @property
     def sent_mask(self) -> bytes | None:
-        """The mask where it is sent along: Photo Eraser needs it, Kaze shows both ways; the others find the mark."""
+        """The mask, if it is sent: Photo Eraser requires one, Kaze shows both methods; the others find the mark."""
         return self.mask if _uses_mask(self.provider, self.number) else None
 
-    def similarity(self, picture: bytes) -> float:
-        """How near a picture is to the photograph without the mark, in dB."""
-        return psnr(self.photo.data, picture)
+    def psnr_of(self, image: bytes) -> float:
+        """Return the PSNR of an image against the photograph without the mark, in dB."""
+        return psnr(self.photo.data, image)
 
 
 @frozen
 class DemoPlan:
-    """The mark, and who gets which photograph; `notes` say what could not be given to whom."""
+    """The mark, and which provider gets which photograph as job number n; `notes` name the combinations left out."""
 
     mark: bytes = field(repr=False)
-    places: Sequence[tuple[int, type[Provider], DemoPhoto]]
+    assignments: Sequence[tuple[int, type[Provider], DemoPhoto]]
     notes: Sequence[str]
 
     def jobs(self) -> Iterator[DemoJob]:
-        """The photographs with the mark put on them, one by one: made as they are asked for."""
-        for index, (number, provider, photo) in enumerate(self.places):
-            photo = _jpeg(photo) if provider.name == "dewatermark" else photo  # noqa: PLW2901 - it takes JPEG only
-            # filling is guessing: it is shown where people put marks, in corners; a known mark is undone anywhere
-            spots = _CORNERS if _uses_mask(provider, number) else _SPOTS
-            yield DemoJob(number, provider, photo, *_stamp(photo, self.mark, spots[index % len(spots)], index))
+        """Yield the jobs; each photograph is marked only when its job is taken, so that the first jobs start early."""
+        for index, (number, provider, photo) in enumerate(self.assignments):
+            photo = _to_jpeg(photo) if provider.name == "dewatermark" else photo  # noqa: PLW2901 - it takes JPEG only
+            # inpainting guesses: it is shown where marks usually are, in corners; a known mark is undone anywhere
+            positions = _CORNERS if _uses_mask(provider, number) else _POSITIONS
+            marked, mask = _stamp(photo, self.mark, positions[index % len(positions)], index)
+            yield DemoJob(number, provider, photo, marked, mask)
 
 
 def _uses_mask(provider: type[Provider], number: int) -> bool:
@@ -84,50 +87,52 @@ def _uses_mask(provider: type[Provider], number: int) -> bool:
 
 
 def make_photos(count: int, seed: int) -> list[DemoPhoto]:
-    """As many made-up photographs."""
+    """Return `count` generated photographs; another seed gives others."""
     return [_photo(f"photo {index + 1:02}", sample_photo(seed=seed * 1000 + index)) for index in range(count)]
 
 
 def read_photos(paths: Sequence[Path]) -> list[DemoPhoto]:
-    """The user's own; raises InvalidInput that names the one that is none."""
+    """Return the user's photographs. Raises InvalidInput with the name of a file that cannot be read or decoded."""
     return [_photo(path.name, _read(path)) for path in paths]
 
 
 def plan_demo(photos: Sequence[DemoPhoto], jobs: int) -> DemoPlan:
-    """Turns for all providers, a photograph that it takes for each."""
-    widths = median(photo.width for photo in photos)
-    mark = sample_mark(width=max(60, round(widths * _SHARE)))
+    """Assign the jobs to all providers in turn, each with a photograph that the provider accepts."""
+    median_width = median(photo.width for photo in photos)
+    mark = sample_mark(width=max(60, round(median_width * _MARK_SHARE)))
     providers = [provider_class(name) for name in provider_names()]
-    places, notes = [], []
+    assignments, notes = [], []
     for provider in providers:
         notes += [
-            f"{provider.display_name} is not given {photo.name}: {why}"
+            f"{provider.display_name} is not given {photo.name}: {reason}"
             for photo in photos
-            if (why := _why_not(provider, photo))
+            if (reason := _reason_to_skip(provider, photo))
         ]
     for index in range(jobs):
         provider = providers[index % len(providers)]
-        fits = [photo for photo in photos if not _why_not(provider, photo)]
-        if fits:
-            places.append((index + 1, provider, fits[_provider_for(index, len(fits), jobs) % len(fits)]))
-    return DemoPlan(mark, places, notes)
+        accepted = [photo for photo in photos if not _reason_to_skip(provider, photo)]
+        if accepted:
+            photo = accepted[_photo_index(index, len(accepted), jobs) % len(accepted)]
+            assignments.append((index + 1, provider, photo))
+    return DemoPlan(mark, assignments, notes)
 
 
-def _provider_for(index: int, photos: int, jobs: int) -> int:
-    """Which photograph comes next: with fewer than jobs, each provider gets another one each time."""
-    turn, place = divmod(index, len(provider_names()))
-    return index if photos >= jobs else turn + place
+def _photo_index(index: int, photos: int, jobs: int) -> int:
+    """Return the photograph of a job; with fewer photographs than jobs, a provider gets another one each round."""
+    round_number, position = divmod(index, len(provider_names()))
+    return index if photos >= jobs else round_number + position
 
 
-def _why_not(provider: type[Provider], photo: DemoPhoto) -> str | None:
-    takes, sides = provider.capabilities.images, sorted((photo.width, photo.height))
+def _reason_to_skip(provider: type[Provider], photo: DemoPhoto) -> str | None:
+    """Return why the provider does not accept the photograph; None when it does."""
+    limits, sides = provider.capabilities.images, sorted((photo.width, photo.height))
     size = f"it has {photo.width}x{photo.height} pixels"
-    if sides[0] < takes.min_side:
-        return f"{size}, a side takes {takes.min_side} or more"
-    if takes.max_side is not None and sides[1] > takes.max_side:
-        return f"{size}, a side takes {takes.max_side} at most"
-    if takes.max_aspect is not None and sides[1] > takes.max_aspect * sides[0]:
-        return f"{size}, longer than {takes.max_aspect:g}:1"
+    if sides[0] < limits.min_side:
+        return f"{size}, each side must have at least {limits.min_side}"
+    if limits.max_side is not None and sides[1] > limits.max_side:
+        return f"{size}, each side must have at most {limits.max_side}"
+    if limits.max_aspect is not None and sides[1] > limits.max_aspect * sides[0]:
+        return f"{size}, the longer side must be at most {limits.max_aspect:g} times the shorter one"
     return None
 
 
@@ -139,7 +144,8 @@ def _read(path: Path) -> bytes:
 
 
 def _photo(name: str, data: bytes) -> DemoPhoto:
-    """JPEG and PNG of 8 bits as they are, anything else as JPEG."""
+    """Return JPEG and PNG with 8 bits and without alpha as they are, anything else as JPEG."""
+    # OpenCV raises for an empty buffer
     pixels = (
         cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if data
@@ -147,17 +153,17 @@ def _photo(name: str, data: bytes) -> DemoPhoto:
     )
     if pixels is None:
         raise _unreadable(name)
-    form = next((form for magic, form in _FORMATS.items() if data.startswith(magic)), None)
-    photo = DemoPhoto(printable(name), data, form or "", pixels.shape[1], pixels.shape[0])
+    format_name = next((known for magic, known in _FORMATS.items() if data.startswith(magic)), None)
+    photo = DemoPhoto(printable(name), data, format_name or "", pixels.shape[1], pixels.shape[0])
     plain = pixels.dtype == np.uint8 and pixels.shape[2:] in {(), (3,)}
-    return photo if form and plain else _jpeg(photo)
+    return photo if format_name and plain else _to_jpeg(photo)
 
 
 def _unreadable(name: str) -> InvalidInput:
     return InvalidInput(f"{printable(name)} is no picture that can be read: give JPEG or PNG files")
 
 
-def _jpeg(photo: DemoPhoto) -> DemoPhoto:
+def _to_jpeg(photo: DemoPhoto) -> DemoPhoto:
     if photo.format == "jpeg":
         return photo
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -168,16 +174,20 @@ def _jpeg(photo: DemoPhoto) -> DemoPhoto:
     return DemoPhoto(photo.name, data, "jpeg", photo.width, photo.height)
 
 
-def _stamp(photo: DemoPhoto, mark: bytes, place: tuple[float, float], index: int) -> tuple[bytes, bytes]:
-    """The mark in another place and strength each time; at another size where the photograph's asks for it."""
-    wide, high = _size(mark)
-    if not 0.2 * photo.width <= wide <= 0.8 * photo.width or high > photo.height:
-        scale = min(2.0, max(0.45, photo.width * _SHARE / wide))
-        wide, high = round(wide * scale), round(high * scale)
-        mark = sample_mark(width=wide)
-    across, down = place
-    spot = (round(max(0, photo.width - wide) * across), round(max(0, photo.height - high) * down))
-    return stamp(photo.data, mark, opacity=_OPACITIES[index % len(_OPACITIES)], position=spot)
+def _stamp(photo: DemoPhoto, mark: bytes, position: tuple[float, float], index: int) -> tuple[bytes, bytes]:
+    """Return the photograph with the mark blended in, and the mask of where it is.
+
+    Strength varies with `index`. The mark is resized only where the photograph is much larger or smaller than the
+    others: the emulator searches for it at its own size first, and then at 0.4 to 2.1 times that.
+    """
+    width, height = _size(mark)
+    if not 0.2 * photo.width <= width <= 0.8 * photo.width or height > photo.height:
+        scale = min(2.0, max(0.45, photo.width * _MARK_SHARE / width))
+        width, height = round(width * scale), round(height * scale)
+        mark = sample_mark(width=width)
+    across, down = position
+    corner = (round(max(0, photo.width - width) * across), round(max(0, photo.height - height) * down))
+    return stamp(photo.data, mark, opacity=_OPACITIES[index % len(_OPACITIES)], position=corner)
 
 
 def _size(mark: bytes) -> tuple[int, int]:

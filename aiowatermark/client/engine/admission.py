@@ -6,8 +6,8 @@ Two FIFO queues alternate, so that a large recovery does not delay new jobs, nor
     try_acquire() -> True      the caller starts the job
                   -> False     the caller enqueues it; the release() of another job starts it later
 
-Invariants: free slots + running jobs == limit; a job is in at most one queue; a job that was cancelled in the queue is
-skipped, never run. A queued job keeps the contextvars of the call that asked for it.
+Invariants: free slots + running jobs == limit; a job is in at most one queue; a job that was cancelled in the queue
+is skipped, never run. A queued job keeps the contextvars of the call that asked for it.
 
 Runs on one event loop; no method awaits, so no locking is needed.
 """

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import frozen
 
+from ...callbacks.registry import CallbackRegistry
 from ...provider import Provider
 from ...stores import JobStore
 from .flows import FlowRunner
 from .snapshots import SnapshotRecorder
-
-if TYPE_CHECKING:
-    from ...callbacks.receiver import CallbackReceiver
 
 
 @frozen(eq=False)
@@ -23,5 +19,5 @@ class EngineContext:
     store: JobStore
     flows: FlowRunner
     snapshots: SnapshotRecorder
-    receiver: CallbackReceiver | None
+    callbacks: CallbackRegistry | None
     owner: str

@@ -8,9 +8,9 @@
     engine closed         -> a job that was not sent is cancelled and its record deleted; one that may be paid gets
                              `drain` seconds for its answer, its token is logged, and another replica may take it over
 
-Invariants: `jobs` holds each key at most once, from start() until its task ends; whoever asks for a key that is running
-gets the same job; every job that was started is completed, with a result or an error, also when its task was cancelled
-before its first step (then no code of the task runs, and `_on_task_done` completes it).
+Invariants: `jobs` holds each key at most once, from start() until its task ends; whoever asks for a key that is
+running gets the same job; every job that was started is completed, with a result or an error, also when its task was
+cancelled before its first step (then no code of the task runs, and `_on_task_done` completes it).
 
 All on one event loop. Between two awaits nothing else runs, so start() and _cleanup() need no lock.
 """
@@ -23,10 +23,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from attrs import define, evolve, field
 
+from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
 from ...media.base import ProgressCallback
@@ -45,11 +46,8 @@ from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
 from .sharing import CoordinatedRateLimiter, SubmitSlots
 from .snapshots import SnapshotRecorder
-from .submit import Accepted, InDoubt, NotAccepted, Submitter, SubmitOutcome, SubmitRequest, check_same_job
+from .submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter, check_same_job
 from .watch import JobWatcher
-
-if TYPE_CHECKING:
-    from ...callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 
@@ -124,22 +122,22 @@ class JobEngine:
 
     def _create_callback(self) -> tuple[str | None, str | None]:
         """A callback URL and the hash of its key, if the provider calls back and there is a receiver."""
-        if self.context.receiver is None or not self.context.provider.capabilities.callbacks:
+        if self.context.callbacks is None or not self.context.provider.capabilities.callbacks:
             return None, None
-        return self.context.receiver.create_url()
+        return self.context.callbacks.create_url()
 
     def _lend(self, job: Job) -> tuple[Job, list[str]]:
         """The job with links in place of files, where the provider takes only links; and the lent keys' hashes."""
-        receiver = self.context.receiver
-        if receiver is None or self.context.provider.capabilities.files:
+        callbacks = self.context.callbacks
+        if callbacks is None or self.context.provider.capabilities.files:
             return job, []
-        links = [(media, "") if isinstance(media, Link) else receiver.lend(media) for media in job.inputs]
+        links = [(media, "") if isinstance(media, Link) else callbacks.lend(media) for media in job.inputs]
         return evolve(job, inputs=tuple(link for link, _ in links)), [lent for _, lent in links if lent]
 
     def _revoke(self, lent: list[str]) -> None:
-        if self.context.receiver is not None:
+        if self.context.callbacks is not None:
             for key in lent:
-                self.context.receiver.revoke(key)
+                self.context.callbacks.revoke(key)
 
     # running
 
@@ -201,10 +199,10 @@ class JobEngine:
     def _cleanup(self, job: ActiveJob) -> None:
         if self.jobs.get(job.key) is job:
             del self.jobs[job.key]
-        record, receiver = job.record, self.context.receiver
+        record, callbacks = job.record, self.context.callbacks
         still_listening = record.in_doubt and not record.answer_pending
-        if receiver is not None and record.callback is not None and not still_listening:
-            receiver.release(record.callback)
+        if callbacks is not None and record.callback is not None and not still_listening:
+            callbacks.release(record.callback)
 
     # ending
 
@@ -272,7 +270,7 @@ def build_engine(
     provider: Provider,
     transport: Transport,
     store: JobStore,
-    receiver: CallbackReceiver | None,
+    callbacks: CallbackRegistry | None,
     *,
     owner: str,
     limits: Limits,
@@ -286,7 +284,7 @@ def build_engine(
     rate = limits.requests_per_second or provider.requests_per_second
     rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
     flows = FlowRunner(provider, transport, rate_limiter)
-    context = EngineContext(provider, store, flows, SnapshotRecorder(store), receiver, owner)
+    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner)
     in_doubt = InDoubtResolver(context)
     downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
     return JobEngine(

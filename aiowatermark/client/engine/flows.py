@@ -1,8 +1,8 @@
 """Runs a provider's flow: sends each request it yields, and repeats those that are safe to repeat.
 
-A provider's flow (see `provider.py`) is a generator: it yields requests and is sent responses; it may yield a snapshot
-on the way, which is recorded before the next request is sent, and it returns its result. What the runner does with a
-request depends on one fact, whether it is paid (`not request.repeatable`), and on how the attempt ended:
+A provider's flow (see `provider.py`) is a generator: it yields requests and is sent responses; it may yield a
+snapshot on the way, which is recorded before the next request is sent, and it returns its result. What the runner
+does with a request depends on one fact, whether it is paid (`not request.repeatable`), and on how the attempt ended:
 
     attempt ended with            paid request                       any other request
     nothing was sent              repeat                             repeat
@@ -14,8 +14,10 @@ request depends on one fact, whether it is paid (`not request.repeatable`), and 
 "Repeat" is bounded by `max_attempts` and by the deadline; after the last attempt the flow gets the response, or its
 caller the error. A paid request is therefore sent a second time only when the first one provably had no effect.
 
-The context of a flow is told when a paid request is about to be written and when it was refused, so that the owner of
-the job always knows whether money may have been spent. Cancelling a run closes the flow; nothing is repeated after it.
+The context of a flow hears from the transport when the headers of a paid request are written, and from here when an
+attempt had no effect, so that the owner of a job always knows whether money may have been spent: a local failure of
+any kind before the headers are written costs nothing. Cancelling a run closes the flow; nothing is repeated after
+it.
 """
 
 from __future__ import annotations
@@ -61,8 +63,11 @@ class FlowContext:
     async def before_paid_request(self) -> None:
         """Called before the first attempt of a paid request."""
 
-    def set_paid_request_in_flight(self, *, in_flight: bool) -> None:
-        """Called with True before each attempt of a request, and with False when the attempt had no effect."""
+    def on_paid_request_sent(self) -> None:
+        """Called by the transport immediately before the first byte of a paid request is written."""
+
+    def on_attempt_without_effect(self) -> None:
+        """Called when an attempt provably had no effect: it was not sent, or was refused unprocessed."""
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
         """Called with each snapshot the flow yields."""
@@ -100,10 +105,12 @@ class FlowRunner:
         for attempt in count(1):
             if not request.signed:
                 await self.rate_limiter.acquire(new=paid, until=context.deadline)
-            context.set_paid_request_in_flight(in_flight=paid)
             timeout = context.request_timeout(paid=paid)
+            on_sent = context.on_paid_request_sent if paid else None
             try:
-                response = await self.transport.perform(request, timeout=timeout, progress=context.progress)
+                response = await self.transport.perform(
+                    request, timeout=timeout, progress=context.progress, on_sent=on_sent
+                )
             except ProviderUnavailable as error:
                 if (error.sent and paid) or not await _wait_for_next_attempt(error, attempt, context):
                     raise
@@ -129,7 +136,7 @@ class FlowRunner:
 
 async def _wait_for_next_attempt(problem: WatermarkError, attempt: int, context: FlowContext) -> bool:
     """Sleep until the next attempt; False when there is none left, or no time for it before the deadline."""
-    context.set_paid_request_in_flight(in_flight=False)
+    context.on_attempt_without_effect()
     delay = delay_before_attempt(attempt, context.max_attempts)
     if delay is None:
         return False

@@ -1,14 +1,14 @@
 """Settles jobs in doubt by callbacks: a callback that names a task the provider knows proves that it accepted the job.
 
-A submission in doubt has no task id, so it cannot be queried. If the provider calls back, the callback's key identifies
-the job (only the provider knows the key) and its body names the task. The task is then queried, because no provider signs
-its callbacks; only the answer to that query changes the record:
+A submission in doubt has no task id, so it cannot be queried. If the provider calls back, the callback's key
+identifies the job (only the provider knows the key) and its body names the task. The task is then queried, because
+no provider signs its callbacks; only the answer to that query changes the record:
 
     callback during the submission   try_resolve(job): the submission ends as accepted
     callback after it was given up   listen(record): the record in the store gets its task id, and the log its token
 
-A callback that names no task, or one the provider does not know, changes nothing. close() cancels queries under way; the
-record stays in doubt then, and the next recover() lists it.
+A callback that names no task, or one the provider does not know, changes nothing. close() cancels queries under way;
+the record stays in doubt then, and the next recover() lists it.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class InDoubtResolver:
 
     def listen(self, record: Record) -> None:
         """Settle the record in the store when its callback arrives."""
-        receiver = self.context.receiver
-        if receiver is not None and record.callback is not None:
+        callbacks = self.context.callbacks
+        if callbacks is not None and record.callback is not None:
             self.listening.add(record.callback)
-            receiver.expect(record.callback, lambda delivery: self._on_delivery(record, delivery))
+            callbacks.expect(record.callback, lambda delivery: self._on_delivery(record, delivery))
 
     async def close(self) -> None:
         """Stop listening and cancel the queries under way."""
         for callback in self.listening:
-            if self.context.receiver is not None:
-                self.context.receiver.release(callback)
+            if self.context.callbacks is not None:
+                self.context.callbacks.release(callback)
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -68,9 +68,9 @@ class InDoubtResolver:
         task.add_done_callback(self.tasks.discard)
 
     async def _resolve(self, record: Record, delivery: Delivery) -> None:
-        confirmed, receiver = await self._confirm_task(record, delivery), self.context.receiver
-        if confirmed is not None and receiver is not None and record.callback is not None:
-            receiver.release(record.callback)
+        confirmed, callbacks = await self._confirm_task(record, delivery), self.context.callbacks
+        if confirmed is not None and callbacks is not None and record.callback is not None:
+            callbacks.release(record.callback)
             log.info(
                 "job %s was in doubt; its callback proves that the provider accepted it: resume it with %s",
                 confirmed.key,

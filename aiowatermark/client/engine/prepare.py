@@ -1,4 +1,4 @@
-"""Turns what a caller passes into a checked Job: media opened, measured and sniffed, options resolved; nothing is sent."""
+"""Turns what a caller passes into a checked Job: media measured and sniffed, options resolved; nothing is sent."""
 
 from __future__ import annotations
 

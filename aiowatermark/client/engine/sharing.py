@@ -6,17 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from attrs import define, field
 
+from ...callbacks.registry import CallbackRegistry
 from ...errors import WatermarkError
 from ...jobs import Record
 from ...stores.coordination import Coordinator
 from ...transport.rate_limiter import rate_limit_timeout
-
-if TYPE_CHECKING:
-    from ...callbacks.receiver import CallbackReceiver
 
 log = logging.getLogger("aiowatermark")
 
@@ -72,16 +70,19 @@ class ReplicaMember:
 
     coordinator: Coordinator
     account: str
-    receiver: CallbackReceiver | None
+    callbacks: CallbackRegistry | None
     adopt: Callable[[Record], Awaitable[object]]
     _task: asyncio.Task[None] | None = field(default=None, init=False)
-    _unsubscribe: Callable[[], None] | None = field(default=None, init=False)
+    _stop_forwarding: list[Callable[[], None]] = field(factory=list, init=False)
 
     def start(self) -> None:
         """Start forwarding and adopting."""
-        if self.receiver is not None:
-            self.receiver.forwarder = self.coordinator.forward
-            self._unsubscribe = self.coordinator.subscribe(self.receiver.deliver_from_replica)
+        if self.callbacks is not None:
+            # each client on a receiver adds its own: closing one must not end the forwarding of another
+            self._stop_forwarding = [
+                self.callbacks.add_forwarder(self.coordinator.forward),
+                self.coordinator.subscribe(self.callbacks.deliver_from_replica),
+            ]
         self._task = asyncio.create_task(self._adopt_orphans())
 
     async def stop(self) -> None:
@@ -89,10 +90,8 @@ class ReplicaMember:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-        if self.receiver is not None:
-            self.receiver.forwarder = None
+        for stop in self._stop_forwarding:
+            stop()
 
     async def _adopt_orphans(self) -> None:
         while True:

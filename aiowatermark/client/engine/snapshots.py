@@ -1,11 +1,12 @@
 """Applies each new snapshot to its job, and persists those that crash recovery needs.
 
-The answer to a submission, every query and every callback that was confirmed pass here. `Record.advance` decides what a
-snapshot changes; a snapshot that changes nothing costs nothing. What must survive a crash (a task id, a terminal status, a
-reason) is written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
+The answer to a submission, every query and every callback that was confirmed pass here. `Record.advance` decides
+what a snapshot changes; a snapshot that changes nothing costs nothing. What must survive a crash (a task id, a
+terminal status, a reason) is written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
 
-A store that fails here never ends the job: at this point the money is spent, so the job goes on and its token is logged.
-Another process may have written the same record meanwhile; then this snapshot is applied on top of what is stored.
+A store that fails here never ends the job: at this point the money is spent, so the job goes on and its token is
+logged. Another process may have written the same record meanwhile; then this snapshot is applied on top of what is
+stored.
 """
 
 from __future__ import annotations

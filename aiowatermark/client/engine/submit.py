@@ -9,16 +9,16 @@ The steps, and what the store holds after each:
     _create_record       record IN_DOUBT without a reason (UPLOADING for a video): "the answer is pending"
     provider's flow      uploads first where there are any, then before_paid_request(): the record is put again, and if
                          another client has written it meanwhile, this one stops (SubmittedElsewhere)
-    paid request         may_be_paid is set while it is in flight
+    paid request         may_be_paid is set when its headers are written (flows.py)
     answer               recorded by SnapshotRecorder (accepted), or the record is deleted (nothing paid), or it stays
                          IN_DOUBT with a reason (in doubt)
 
-Invariants: no byte of a paid request is sent before the record is durable; a paid request is sent again only after an
-answer that proves it had no effect (flows.py), or on the user's own wish (`resubmit=True`); a record that is deleted still
-belongs to this client.
+Invariants: no byte of a paid request is sent before the record is durable; a paid request is sent again only after
+an answer that proves it had no effect (flows.py), or on the user's own wish (`resubmit=True`); a record that is
+deleted still belongs to this client.
 
-Two clients that ask for one key: the second finds the record and waits for the first one's answer, at most as long as that
-answer may take, and stops waiting when the first one is certainly dead.
+Two clients that ask for one key: the second finds the record and waits for the first one's answer, at most as long
+as that answer may take, and stops waiting when the first one is certainly dead.
 
 Cancellation before the paid request removes the record; afterwards the record stays, in doubt. The engine delays a
 cancellation while the paid request is in flight (`ActiveJob.wait_accepted`).
@@ -107,9 +107,13 @@ class SubmitContext(FlowContext):
             raise SubmittedElsewhere(stored)
         job.update(record)
 
-    def set_paid_request_in_flight(self, *, in_flight: bool) -> None:
-        """A job submitted again stays in doubt for its first request, whatever happens to the second."""
-        self._job.set_may_be_paid(in_flight or self._again)
+    def on_paid_request_sent(self) -> None:
+        """From the first byte on, the job may be paid."""
+        self._job.set_may_be_paid(True)
+
+    def on_attempt_without_effect(self) -> None:
+        """The job is not paid; one that is submitted again may still be paid by its first request."""
+        self._job.set_may_be_paid(self._again)
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
         """Record what the flow learned before its last request, for example a task id."""
@@ -138,8 +142,8 @@ class Submitter:
 
     def listen_for_callbacks(self, job: ActiveJob) -> None:
         """Pass callbacks for this job to it from now on."""
-        if self.context.receiver is not None and job.record.callback is not None:
-            self.context.receiver.expect(job.record.callback, job.on_delivery)
+        if self.context.callbacks is not None and job.record.callback is not None:
+            self.context.callbacks.expect(job.record.callback, job.on_delivery)
 
     async def _create_record(self, record: Record) -> Record | None:
         """Insert the record before anything is sent; returns the record that has the key already, if there is one."""

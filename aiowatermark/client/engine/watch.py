@@ -1,6 +1,7 @@
 """Waits for a job at the provider: polls it on a schedule, or as soon as a callback arrives, until it ends.
 
-Polling and callbacks are one loop. The sleep between two polls is a wait on the job's wakeup event, which a callback sets:
+Polling and callbacks are one loop. The sleep between two polls is a wait on the job's wakeup event, which a callback
+sets:
 
     sleep until the next poll is due, the deadline passes, or a callback arrives
     query the provider (the answer is authoritative; a callback is only a wake-up)
@@ -10,7 +11,8 @@ While a callback is expected the schedule is `callback_polling`, longer interval
 However many callbacks arrive, there is at most one query per second for them. A `Retry-After` moves the next poll.
 
 A query that fails never ends the wait. Exceptions are refusals that retrying does not mend (wrong key, no credits,
-rejected): two of the same kind in a row end it. After acceptance no error claims that nothing was paid; all carry the token.
+rejected): two of the same kind in a row end it. After acceptance no error claims that nothing was paid; all carry
+the token.
 
 `CallbackReceiver(verify=False)` lets a callback that names the job's own task replace the query.
 """
@@ -54,7 +56,7 @@ class JobWatcher:
         """Poll the job until it ends; completes it. Raises DeadlineExceeded, or an error that was confirmed."""
         if job.record.in_doubt:
             raise submission_in_doubt(job.record, None)
-        expects_callback = self.context.receiver is not None and job.record.callback is not None
+        expects_callback = self.context.callbacks is not None and job.record.callback is not None
         polling = self.callback_polling if expects_callback else self.polling
         flow_context = FlowContext(job.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
         delay, problem, polled_at = polling.first, None, 0.0
@@ -98,8 +100,8 @@ class JobWatcher:
 
     def _apply_trusted_callback(self, job: ActiveJob) -> bool:
         """Whether a callback ended the job, where the user chose to trust callbacks (`verify=False`)."""
-        delivery, receiver = job.take_delivery(), self.context.receiver
-        if delivery is None or receiver is None or receiver.verify:
+        delivery, callbacks = job.take_delivery(), self.context.callbacks
+        if delivery is None or callbacks is None or callbacks.verify:
             return False
         try:
             snapshot = self.context.provider.parse_callback(delivery, job.record)
@@ -113,8 +115,8 @@ class JobWatcher:
     def _finish(self, job: ActiveJob) -> None:
         """Complete the job as its terminal snapshot says."""
         result = Result(job.record, self.fetcher)
-        if self.context.receiver is not None:
-            self.context.receiver.notify_result(result)
+        if self.context.callbacks is not None:
+            self.context.callbacks.observers.notify(result)
         if job.snapshot.status is Status.SUCCEEDED:
             job.finish(result)
         else:

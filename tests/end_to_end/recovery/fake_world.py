@@ -1,4 +1,24 @@
-"""A provider as a model: it counts charges, forgets nothing, and loses answers when it is told to."""
+"""Model of a provider, a store and processes that can crash, for the state machine test; no sockets, no real time.
+
+    World     what survives a crash: the provider's tasks and charges, the content of the store, and for each key the
+              statuses that were written to it
+    Process   one process of the user: the transport and the store that its client is given. Every request and every
+              store call passes `step`; once the process is dead, `step` raises `ProcessDied`, so that nothing the
+              client still does has an effect on the world, as after a SIGKILL. `crash_at` counts the steps until then.
+
+A store write has a step on either side: a process may die before the write, or after it and before the caller knows.
+A paid request has steps before it is sent, before it arrives and after its answer was sent. Its `fault`, used once, is
+
+    none            charged        accepted, answered 200
+    not sent        not charged    the connection fails before the request was sent; `on_sent` is not called
+    refused         not charged    answered 400
+    request lost    not charged    sent, but it never arrives
+    answer lost     charged        accepted, but the connection fails before the answer
+    500 after work  charged        accepted, answered 500
+
+A client cannot tell the last three apart by what was charged: this is what "in doubt" means. With `early`, the task is
+completed and its callback delivered before the answer to the submission is sent.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +26,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +39,8 @@ from aiowatermark.wire import Multipart, Request, Response
 
 
 @define
-class Task:
-    """A job as the provider sees it."""
+class FakeTask:
+    """A job at the provider; `state` is 0 while it is processed, 1 when done, -1 when failed (PicWish's numbers)."""
 
     task_id: str
     link: str
@@ -30,42 +50,44 @@ class Task:
 
 @define
 class World:
-    """What outlives every process: the provider, its books, and the store's content."""
+    """What survives every process: the provider's tasks, charges by link, and the content of the store."""
 
     charges: Counter[str] = field(factory=Counter)
-    tasks: dict[str, Task] = field(factory=dict)
-    memory: aw.MemoryStore = field(factory=aw.MemoryStore)
+    tasks: dict[str, FakeTask] = field(factory=dict)
+    store: aw.MemoryStore = field(factory=aw.MemoryStore)
     history: dict[str, list[aw.Status]] = field(factory=dict)
 
-    def accept(self, form: Multipart) -> Task:
+    def accept(self, form: Multipart) -> FakeTask:
+        """Charge for a submission and create its task."""
         link = form.fields["url"]
         assert isinstance(link, str)
         url = form.fields.get("callback_url")
         key = url.rsplit("/", 1)[1] if isinstance(url, str) else None
-        task = Task(f"task-{len(self.tasks)}", link, key)
+        task = FakeTask(f"task-{len(self.tasks)}", link, key)
         self.charges[link] += 1
         self.tasks[task.task_id] = task
         return task
 
-    def told(self, task: Task) -> dict[str, Any]:
+    def task_data(self, task: FakeTask) -> dict[str, Any]:
+        """The task as the provider describes it, in answers and in callbacks."""
         data: dict[str, Any] = {"task_id": task.task_id, "state": task.state}
         return data | ({"file": "https://x.example/" + task.task_id} if task.state == 1 else {})
 
-    def delivery(self, task: Task) -> aw.Delivery:
-        return aw.Delivery(json.dumps({"status": 200, "data": self.told(task)}).encode(), "application/json")
+    def delivery(self, task: FakeTask) -> aw.Delivery:
+        return aw.Delivery(json.dumps({"status": 200, "data": self.task_data(task)}).encode(), "application/json")
 
 
-def answer(status: int = 200, **payload: Any) -> Response:
+def json_response(status: int = 200, **payload: Any) -> Response:
     return Response(status, {}, json.dumps(payload).encode())
 
 
-class Died(BaseException):
-    """The process is gone: nothing it does has an effect any more."""
+class ProcessDied(BaseException):
+    """The process is dead; not an Exception, so that no handler of the SDK mistakes it for a failure."""
 
 
 @define(eq=False)
 class Process:
-    """One process of a user's: its transport and its view of the store, both dead once it crashed."""
+    """One process of the user: its transport and its view of the store, which both stop working when it dies."""
 
     world: World
     receiver: aw.CallbackReceiver | None = None
@@ -85,46 +107,58 @@ class Process:
         pass
 
     def step(self) -> None:
-        """One moment at which a process may die."""
+        """A point at which the process may die. Raises ProcessDied if it does, or is dead already."""
         if self.crash_at is not None:
             self.crash_at -= 1
             self.dead = self.dead or self.crash_at < 0
         if self.dead:
-            raise Died
+            raise ProcessDied
 
     # the transport
 
-    async def perform(self, request: Request, *, timeout: float, progress: object = None) -> Response:  # noqa: ASYNC109
+    async def perform(
+        self,
+        request: Request,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        progress: object = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> Response:
+        # the first byte may leave from here on, whatever becomes of the process
+        if on_sent is not None and self.fault != "not sent":
+            on_sent()
         self.step()
         await asyncio.sleep(0.01)
         self.step()
         if request.repeatable:
-            return self._look(request)
-        reply = await self._submit(request)
+            return self._query(request)
+        response = await self._submit(request)
         await asyncio.sleep(0.01)
         self.step()
-        return reply
+        return response
 
-    def _look(self, request: Request) -> Response:
+    def _query(self, request: Request) -> Response:
         task = self.world.tasks.get(request.target.rsplit("/", 1)[1])
-        return answer(404) if task is None else answer(status=200, data=self.world.told(task))
+        return json_response(404) if task is None else json_response(status=200, data=self.world.task_data(task))
 
     async def _submit(self, request: Request) -> Response:
         fault, self.fault = self.fault, "none"
-        if fault == "never left":
-            raise _lost(sent=False)
+        if fault == "not sent":
+            raise _connection_error(sent=False)
         if fault == "refused":
-            return answer(400, message="no")
-        if fault == "lost before":
-            raise _lost(sent=True)
+            return json_response(400, message="no")
+        if fault == "request lost":
+            raise _connection_error(sent=True)
         assert isinstance(request.body, Multipart)
         task = self.world.accept(request.body)
         if self.early and self.receiver is not None and task.callback_key is not None:
             task.state = 1
             await self.receiver.receive(task.callback_key, self.world.delivery(task))
-        if fault == "lost after":
-            raise _lost(sent=True)
-        return answer(500) if fault == "broken after" else answer(status=200, data={"task_id": task.task_id})
+        if fault == "answer lost":
+            raise _connection_error(sent=True)
+        if fault == "500 after work":
+            return json_response(500)
+        return json_response(status=200, data={"task_id": task.task_id})
 
     async def download(self, url: str, target: Path, max_bytes: int | None, progress: Any = None) -> None:
         raise AssertionError(url)
@@ -136,47 +170,48 @@ class Process:
 
     async def open(self, record: Record) -> Record | None:
         self.step()
-        known = await self.world.memory.open(record)
-        self._seen(record if known is None else known)
+        existing = await self.world.store.open(record)
+        self._log_status(record if existing is None else existing)
         self.step()
-        return known
+        return existing
 
     async def put(self, record: Record) -> Record:
         self.step()
-        stored = await self.world.memory.put(record)
-        self._seen(stored)
+        stored = await self.world.store.put(record)
+        self._log_status(stored)
         self.step()
         return stored
 
     async def forget(self, key: str) -> None:
         self.step()
         self.world.history.pop(key, None)
-        await self.world.memory.forget(key)
+        await self.world.store.forget(key)
 
     async def get(self, key: str) -> Record | None:
         self.step()
-        return await self.world.memory.get(key)
+        return await self.world.store.get(key)
 
     async def by_callback(self, callback: str) -> Record | None:
         self.step()
-        return await self.world.memory.by_callback(callback)
+        return await self.world.store.by_callback(callback)
 
     async def unfinished(self) -> AsyncIterator[Record]:
-        async for record in self.world.memory.unfinished():
+        async for record in self.world.store.unfinished():
             self.step()
             yield record
 
-    def _seen(self, record: Record) -> None:
+    def _log_status(self, record: Record) -> None:
         self.world.history.setdefault(record.key, []).append(record.snapshot.status)
 
 
-def _lost(*, sent: bool) -> ProviderUnavailable:
-    error = ProviderUnavailable("no answer came")
+def _connection_error(*, sent: bool) -> ProviderUnavailable:
+    error = ProviderUnavailable("no answer was received")
     error.sent = sent
     return error
 
 
-def number(link: str) -> str:
-    found = re.search(r"(\d+)", link)
-    assert found is not None
-    return found[1]
+def number_in(link: str) -> str:
+    """The number in a link: that of its job."""
+    match = re.search(r"(\d+)", link)
+    assert match is not None
+    return match[1]

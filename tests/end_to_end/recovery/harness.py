@@ -1,4 +1,25 @@
-"""Kills processes in the middle of their work, many times, and counts what was paid."""
+"""Kill test harness: kills clients at every point of their work and compares what was charged with what they report.
+
+The emulator runs in this process and is never killed, so that its charges are the truth. The clients run in children
+of the fork server. A round is four jobs on a new SQLite store:
+
+    1. A child submits the four jobs and is killed.
+    2. The next child finds the same store, recovers, submits again with the same keys, and is killed a little later.
+    3. ... until a child survives and reports for each job: its result, or that it is in doubt.
+
+Even rounds kill at the n-th store transition, n = 0, 1, 2 ... for one child after another, so that every point before
+and after a write is visited. Odd rounds kill after a random time of 1 to 120 ms, 26 times at most, and then let the
+next child finish. Rounds follow until the requested number of kills is reached.
+
+A job is recognised by the size of its image, which no other job has. After all rounds must hold:
+
+    no size was charged more than once                     (at most one charge per job)
+    every job finished with its own result, or is in doubt (accepted jobs are never lost)
+    not more jobs finished than were charged
+
+Violations are collected in `Tally.wrong` rather than raised, so that a long run shows all of them. Also used by
+`benchmarks/crash.py`, with thousands of kills.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +38,19 @@ from attrs import define, field
 from aiowatermark.emulator import Emulator
 
 ROOT = Path(__file__).parents[3]
+# bytes; the first job's image, each further job's is one byte larger
 FIRST_SIZE = 1000
+# a child of the fork server is given this many seconds, kill included
+CHILD_TIMEOUT = 120
+# a round ends within this many children: fewer transitions are needed for four jobs
+MAX_CHILDREN = 200
+# children that are killed at random times in one round
+MAX_RANDOM_KILLS = 26
 
 
 @define
 class Tally:
-    """What came of it, over all rounds."""
+    """Counts over all rounds; `wrong` holds a sentence for each violation."""
 
     kills: int = 0
     jobs: int = 0
@@ -31,25 +59,25 @@ class Tally:
     wrong: list[str] = field(factory=list)
 
 
-class Zygote:
-    """The process that forks children; one at a time."""
+class ForkServer:
+    """The running fork server; runs one child at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def run(self, **task: Any) -> dict[str, Any]:
-        """One child's life; its `said` is None where it was killed before it was done."""
+    async def run_child(self, **task: Any) -> dict[str, Any]:
+        """Run a child and return its answer; `report` is None if it was killed before it was done."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(task).encode() + b"\n")
-        line = await asyncio.wait_for(self._process.stdout.readline(), 120)
+        line = await asyncio.wait_for(self._process.stdout.readline(), CHILD_TIMEOUT)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @asynccontextmanager
-async def zygote() -> AsyncIterator[Zygote]:
-    """A process that forks children."""
+async def start_fork_server() -> AsyncIterator[ForkServer]:
+    """Start the fork server; kill it at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("fork_server.py")),
@@ -58,58 +86,61 @@ async def zygote() -> AsyncIterator[Zygote]:
         env={"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONDEVMODE": ""},
     )
     try:
-        yield Zygote(process)
+        yield ForkServer(process)
     finally:
         process.kill()
         await process.wait()
 
 
 async def rounds(emulator: Emulator, folder: Path, kills: int, *, seed: int, jobs: int = 4) -> Tally:
-    """Rounds of jobs, each killed at every store transition or at random moments until `kills` are done."""
-    tally, chance = Tally(), random.Random(seed)  # noqa: S311 - moments, not secrets
+    """Run rounds of `jobs` jobs, with stores in `folder`, until `kills` processes were killed."""
+    tally, rng = Tally(), random.Random(seed)  # noqa: S311 - times, not secrets
     key = emulator.keys["gptge"]
-    async with zygote() as children:
+    async with start_fork_server() as server:
+        # an upper bound on the rounds: a round kills several children
         for number in range(kills):
             if tally.kills >= kills:
                 break
-            names = {f"r{number}-{n}": FIRST_SIZE + number * jobs + n for n in range(jobs)}
+            sizes = {f"r{number}-{n}": FIRST_SIZE + number * jobs + n for n in range(jobs)}
             store = str(folder / f"jobs-{number}.db")
-            common = {"store": store, "base_url": emulator.base_url, "key": key, "jobs": names}
-            said = await _killed_until_done(children, common, tally, chance, steps=number % 2 == 0)
-            _judge(tally, names, said)
-    paid = Counter(_size(task) for task in emulator.tasks for _ in range(task.charges))
-    tally.wrong += [f"{size} bytes were paid {times} times" for size, times in paid.items() if times > 1]
-    tally.wrong += [f"{tally.finished} finished and {sum(paid.values())} paid"] * (tally.finished > sum(paid.values()))
+            task = {"store": store, "base_url": emulator.base_url, "key": key, "jobs": sizes}
+            report = await _kill_until_done(server, task, tally, rng, at_transitions=number % 2 == 0)
+            _check_report(tally, sizes, report)
+    charges = Counter(_image_size(task) for task in emulator.tasks for _ in range(task.charges))
+    tally.wrong += [f"{size} bytes were charged {count} times" for size, count in charges.items() if count > 1]
+    if tally.finished > sum(charges.values()):
+        tally.wrong.append(f"{tally.finished} jobs finished, but {sum(charges.values())} were charged")
     return tally
 
 
-async def _killed_until_done(
-    children: Zygote, common: dict[str, Any], tally: Tally, chance: random.Random, *, steps: bool
+async def _kill_until_done(
+    server: ForkServer, task: dict[str, Any], tally: Tally, rng: random.Random, *, at_transitions: bool
 ) -> dict[str, Any]:
-    """One round: killed at transition after transition, or at moments, until a child lives to its end."""
-    for attempt in range(200):
-        die_at = attempt if steps else None
-        die_after = None if steps or attempt > 25 else chance.uniform(0.001, 0.12)
-        answer = await children.run(**common, die_at=die_at, die_after=die_after)
+    """Run one round: kill child after child until one survives, and return its report."""
+    for attempt in range(MAX_CHILDREN):
+        die_at = attempt if at_transitions else None
+        die_after = None if at_transitions or attempt >= MAX_RANDOM_KILLS else rng.uniform(0.001, 0.12)
+        answer = await server.run_child(**task, die_at=die_at, die_after=die_after)
         tally.kills += answer["killed"]
-        if answer["said"] is not None:
-            said: dict[str, Any] = answer["said"]
-            return said
+        if answer["report"] is not None:
+            report: dict[str, Any] = answer["report"]
+            return report
+        # a child without a report was killed; anything else is a bug in the test
         assert answer["killed"], answer
     raise AssertionError("a round did not end")
 
 
-def _judge(tally: Tally, names: dict[str, int], said: dict[str, Any]) -> None:
-    finished, doubted = said["finished"], set(said["in_doubt"])
-    tally.jobs += len(names)
+def _check_report(tally: Tally, sizes: dict[str, int], report: dict[str, Any]) -> None:
+    finished, in_doubt = report["finished"], set(report["in_doubt"])
+    tally.jobs += len(sizes)
     tally.finished += len(finished)
-    tally.in_doubt += len(doubted)
-    for name, size in names.items():
-        if name not in doubted and finished.get(name) != size:
-            tally.wrong.append(f"{name} is missing: {finished.get(name)}")
+    tally.in_doubt += len(in_doubt)
+    for key, size in sizes.items():
+        if key not in in_doubt and finished.get(key) != size:
+            tally.wrong.append(f"{key} is missing: {finished.get(key)}")
 
 
-def _size(task: Any) -> int:
-    """Which job a task is: the size of its picture."""
+def _image_size(task: Any) -> int:
+    """The size of a task's image, which tells which job it is; the emulator returns images unchanged here."""
     size: int = task.outputs[0].stored.size
     return size

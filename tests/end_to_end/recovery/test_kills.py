@@ -1,4 +1,8 @@
-"""Processes killed at every store transition and at random moments: nothing is paid twice, nothing is lost."""
+"""Kill test: clients are killed with SIGKILL hundreds of times; no job is charged twice and none is lost.
+
+`harness` describes a round and what is checked afterwards, `fork_server` how a child is killed at a chosen point. The
+emulator runs in this process, which is never killed, and processes a job in 20 ms.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from aiowatermark.emulator import Emulator
 from . import harness
 
 
-async def test_three_hundred_kills_pay_nothing_twice_and_lose_nothing(tmp_path: Path) -> None:
+async def test_after_three_hundred_kills_no_job_is_charged_twice_and_none_is_lost(tmp_path: Path) -> None:
     async with Emulator(restore=False, processing=0.02, credits=10**6) as emulator:
         tally = await harness.rounds(emulator, tmp_path, 300, seed=1)
     assert tally.wrong == []

@@ -1,4 +1,10 @@
-"""Two replicas on one Redis: bells ring across, the dead are replaced, and an outage of Redis pays nothing twice."""
+"""Two replicas that share one Redis: callbacks are forwarded, jobs of a dead replica adopted, outages survived.
+
+Replicas are clients in this process with a Redis store each, except in the kill test, where one is a process
+(`replica.py`) that is killed with SIGKILL after its jobs were accepted. Its lease of half a second then expires on
+Redis's clock, and the other replica must adopt the jobs and finish them without paying again. Redis is a real server
+started for each test; it is persistent, so that it has its data again after a kill and a restart.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,7 @@ from aiowatermark.emulator import CallbackScript, Emulator
 from tests.support.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[3]
-QUICK = aw.Polling(0.05, 1.0, 0.1)
+FAST_POLLING = aw.Polling(0.05, 1.0, 0.1)
 
 
 @pytest.fixture
@@ -25,104 +31,126 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def slow() -> AsyncIterator[Emulator]:
+async def slow_emulator() -> AsyncIterator[Emulator]:
     async with Emulator(restore=False, processing=1.5) as emulator:
         yield emulator
 
 
-def client(emulator: Emulator, redis: RedisServer, **settings: Any) -> aw.Client:
+def create_client(emulator: Emulator, redis: RedisServer, **settings: Any) -> aw.Client:
     store = aw.RedisStore(redis.url, lease=0.5)
     return aw.Client(emulator.provider("gptge"), store=store, deadline=60, **settings)
 
 
-async def test_a_replica_killed_in_the_middle_is_replaced_and_pays_nothing_twice(
-    slow: Emulator, redis: RedisServer
-) -> None:
-    key = slow.keys["gptge"]
+async def test_jobs_of_a_killed_replica_are_adopted_and_paid_once(slow_emulator: Emulator, redis: RedisServer) -> None:
+    key = slow_emulator.keys["gptge"]
     assert isinstance(key, str)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("replica.py")),
-        *(redis.url, slow.base_url, key, "6"),
+        *(redis.url, slow_emulator.base_url, key, "6"),
         stdout=asyncio.subprocess.PIPE,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
     )
     assert process.stdout is not None
     assert await asyncio.wait_for(process.stdout.readline(), 30) == b"submitted\n"
-    async with client(slow, redis) as other:
+    async with create_client(slow_emulator, redis) as other:
         process.kill()
         await process.wait()
         store = other._store
         async with asyncio.timeout(20):
-            while [record async for record in store.unfinished()]:  # noqa: ASYNC110 - the store tells nobody
+            while [record async for record in store.unfinished()]:  # noqa: ASYNC110 - a store has no event to wait for
                 await asyncio.sleep(0.05)
         records = [await store.get(f"job-{number}") for number in range(6)]
     assert [record.snapshot.status for record in records if record] == [aw.Status.SUCCEEDED] * 6
-    assert slow.charged["gptge"] == 6
+    assert slow_emulator.charged["gptge"] == 6
 
 
-async def test_a_callback_at_one_replica_wakes_the_awaiter_at_another(
+async def test_a_callback_received_by_one_replica_wakes_the_awaiter_at_another(
     redis: RedisServer, picture: Callable[..., bytes]
 ) -> None:
     async with Emulator(restore=False, processing=0.3) as emulator:
-        here = aw.CallbackReceiver("http://127.0.0.1:1")
-        there = aw.CallbackReceiver("http://127.0.0.1:1")
-        async with aw.CallbackServer(there, port=0) as server:
-            here.public_url = f"http://127.0.0.1:{server.port}"
-            async with client(emulator, redis, callbacks=here) as first, client(emulator, redis, callbacks=there):
-                result = await first.remove(picture())
+        waiting = aw.CallbackReceiver("http://127.0.0.1:1")
+        receiving = aw.CallbackReceiver("http://127.0.0.1:1")
+        async with aw.CallbackServer(receiving, port=0) as server:
+            # the provider calls the replica that does not wait for the job
+            waiting.public_url = f"http://127.0.0.1:{server.port}"
+            async with (
+                create_client(emulator, redis, callbacks=waiting) as client,
+                create_client(emulator, redis, callbacks=receiving),
+            ):
+                result = await client.remove(picture())
         assert result.url
         assert emulator.tasks[0].queries == 1
-    assert there.counts["elsewhere"] == 1
-    assert here.counts["from elsewhere"] == 1
+    assert receiving.counts["elsewhere"] == 1
+    assert waiting.counts["from elsewhere"] == 1
 
 
-async def test_the_same_key_at_two_replicas_is_paid_once(
-    slow: Emulator, redis: RedisServer, picture: Callable[..., bytes]
+async def test_closing_one_of_two_clients_on_a_receiver_leaves_the_forwarding_of_the_other(
+    redis: RedisServer, picture: Callable[..., bytes]
 ) -> None:
-    async with client(slow, redis) as first, client(slow, redis) as second:
-        both = (running.remove(picture(), key="order-1") for running in (first, second))
-        results = await asyncio.gather(*both)
+    async with Emulator(restore=False, processing=0.3) as emulator:
+        waiting = aw.CallbackReceiver("http://127.0.0.1:1")
+        shared = aw.CallbackReceiver("http://127.0.0.1:1")
+        async with aw.CallbackServer(shared, port=0) as server:
+            waiting.public_url = f"http://127.0.0.1:{server.port}"
+            async with (
+                create_client(emulator, redis, callbacks=waiting) as client,
+                create_client(emulator, redis, callbacks=shared),
+            ):
+                async with create_client(emulator, redis, callbacks=shared):
+                    pass
+                assert (await client.remove(picture())).url
+        assert emulator.tasks[0].queries == 1
+    assert shared.counts["elsewhere"] == 1
+    assert shared.counts["unknown"] == 0
+
+
+async def test_a_key_submitted_at_two_replicas_is_paid_once(
+    slow_emulator: Emulator, redis: RedisServer, picture: Callable[..., bytes]
+) -> None:
+    async with create_client(slow_emulator, redis) as first, create_client(slow_emulator, redis) as second:
+        jobs = (client.remove(picture(), key="order-1") for client in (first, second))
+        results = await asyncio.gather(*jobs)
     assert results[0].snapshot.task_id == results[1].snapshot.task_id
-    assert slow.charged["gptge"] == 1
+    assert slow_emulator.charged["gptge"] == 1
 
 
-async def test_limits_hold_for_all_replicas_together(redis: RedisServer, picture: Callable[..., bytes]) -> None:
+async def test_rate_limits_are_shared_by_all_replicas(redis: RedisServer, picture: Callable[..., bytes]) -> None:
     async with Emulator(restore=False, processing=0.0) as emulator:
         limits = aw.Limits(submissions=2, requests_per_second=20)
         loop = asyncio.get_running_loop()
         async with (
-            client(emulator, redis, limits=limits, polling=QUICK) as first,
-            client(emulator, redis, limits=limits, polling=QUICK) as second,
+            create_client(emulator, redis, limits=limits, polling=FAST_POLLING) as first,
+            create_client(emulator, redis, limits=limits, polling=FAST_POLLING) as second,
         ):
-            began = loop.time()
-            await asyncio.gather(*(running.remove(picture()) for running in (first, second) for _ in range(5)))
-            spent = loop.time() - began
+            started_at = loop.time()
+            await asyncio.gather(*(client.remove(picture()) for client in (first, second) for _ in range(5)))
+            seconds = loop.time() - started_at
         requests = len(emulator.tasks) + sum(task.queries for task in emulator.tasks)
-    assert requests / spent <= 20 * 1.25 + 1
+    assert requests / seconds <= 20 * 1.25 + 1
 
 
-async def test_while_redis_is_gone_nothing_new_is_paid_and_waiting_jobs_go_on(
-    slow: Emulator, redis: RedisServer, picture: Callable[..., bytes]
+async def test_while_redis_is_down_nothing_new_is_paid_and_waiting_jobs_continue(
+    slow_emulator: Emulator, redis: RedisServer, picture: Callable[..., bytes]
 ) -> None:
-    slow.script(CallbackScript(lost=True), times=None)
-    async with client(slow, redis, polling=QUICK) as running:
-        handle = await running.submit(picture(), key="before")
+    slow_emulator.script(CallbackScript(lost=True), times=None)
+    async with create_client(slow_emulator, redis, polling=FAST_POLLING) as client:
+        handle = await client.submit(picture(), key="before")
         redis.kill()
         with pytest.raises(aw.StoreError):
-            await running.submit(picture(), key="during")
+            await client.submit(picture(), key="during")
         assert (await handle).url
-        assert slow.charged["gptge"] == 1
+        assert slow_emulator.charged["gptge"] == 1
         redis.start()
         async with asyncio.timeout(30):
-            result = await _once_it_is_back(running, picture())
+            result = await _remove_when_redis_is_back(client, picture())
     assert result.url
-    assert slow.charged["gptge"] == 2
+    assert slow_emulator.charged["gptge"] == 2
 
 
-async def _once_it_is_back(running: aw.Client, picture: bytes) -> aw.Result:
+async def _remove_when_redis_is_back(client: aw.Client, image: bytes) -> aw.Result:
     while True:
         try:
-            return await running.remove(picture, key="after")
+            return await client.remove(image, key="after")
         except aw.StoreError:
             await asyncio.sleep(0.1)

@@ -1,4 +1,25 @@
-"""Whatever happens in whatever order: at most one charge a job, one end, nothing lost, nothing left over."""
+"""State machine test: in any order of events, at most one charge per job, one end, nothing lost, nothing left running.
+
+Hypothesis chooses sequences of up to 25 events for a client on a virtual clock and the model of `fake_world`:
+
+    submit               a job, perhaps with the key of an earlier one, with a fault, or with an early callback
+    wait                 time passes: polls happen, deadlines expire
+    finish               the provider completes a task and sends no, one or two callbacks, immediately or later
+    cancel, resume       an awaiter is cancelled; a job is resumed by its token
+    die_soon             the process will die at one of its next requests or store calls
+    crash_and_restart    the process dies here; a new client recovers from the same store
+    close_and_restart    the client is closed properly; a new one recovers
+
+A crash is simulated in one process: the dead process's transport and store raise `ProcessDied`, and all its tasks are
+cancelled. After each event hold
+
+    nothing_is_paid_twice              no link has more than one charge
+    a_job_goes_forward_and_ends_once   the statuses in the store never go back, and there is one terminal status
+    nothing_paid_is_forgotten          each charged job has a record
+
+and after the last one, with all tasks completed and 1000 seconds passed: each charged job has ended, or was reported
+in doubt; no task, slot or unhandled exception is left. A failing sequence is reduced by Hypothesis to a shortest one.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +36,7 @@ from tests.support.virtual_clock import VirtualLoop
 
 from . import fake_world
 
-FAULTS = ["none", "none", "lost after", "lost before", "broken after", "never left", "refused"]
+FAULTS = ["none", "none", "answer lost", "request lost", "500 after work", "not sent", "refused"]
 RANK = {status: rank for rank, status in enumerate(["uploading", "in_doubt", "queued", "running", "succeeded"])}
 RANK["failed"] = RANK["succeeded"]
 
@@ -27,22 +48,22 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualLoop()
         self.problems: list[dict[str, Any]] = []
-        self.loop.set_exception_handler(lambda _, context: self._problem(context))
+        self.loop.set_exception_handler(lambda _, context: self._on_loop_error(context))
         self.world = fake_world.World()
-        self.waiting: list[asyncio.Task[Any]] = []
+        self.awaiters: list[asyncio.Task[Any]] = []
         self.tokens: dict[str, str] = {}
-        self.reported: set[str] = set()
+        self.reported_in_doubt: set[str] = set()
 
-    def _problem(self, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), fake_world.Died):
+    def _on_loop_error(self, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), fake_world.ProcessDied):
             self.problems.append(context)
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(coroutine)
 
     @initialize()
     def start(self) -> None:
-        """A process begins and looks what there is."""
+        """A process starts and recovers what its store holds."""
         self.run(self._start())
 
     async def _start(self) -> None:
@@ -54,28 +75,28 @@ class Jobs(RuleBasedStateMachine):
         )
         await self.client.__aenter__()
         recovery = await self.client.recover()
-        self.reported |= {record.key for record in recovery.in_doubt}
+        self.reported_in_doubt |= {record.key for record in recovery.in_doubt}
         assert recovery.unsent == []
-        self.waiting += [asyncio.ensure_future(self._outcome(handle.key, handle)) for handle in recovery.resumed]
+        self.awaiters += [asyncio.ensure_future(self._await(handle.key, handle)) for handle in recovery.resumed]
 
-    async def _outcome(self, key: str, handle: aw.JobHandle) -> None:
+    async def _await(self, key: str, handle: aw.JobHandle) -> None:
         try:
             await handle
         except aw.SubmissionInDoubt:
-            self.reported.add(key)
+            self.reported_in_doubt.add(key)
         except aw.WatermarkError:
             pass
 
     async def _remove(self, number: int, deadline: float) -> None:
         key = f"k{number}"
         try:
-            handle = await self.client.submit(f"https://pictures.example/{number}", key=key, deadline=deadline)
+            handle = await self.client.submit(f"https://images.example/{number}", key=key, deadline=deadline)
             self.tokens[key] = handle.token
             await handle
         except aw.SubmissionInDoubt as error:
             assert error.token is not None
             self.tokens[key] = error.token
-            self.reported.add(key)
+            self.reported_in_doubt.add(key)
         except aw.DeadlineExceeded as error:
             assert error.token is not None
         except aw.WatermarkError:
@@ -89,46 +110,46 @@ class Jobs(RuleBasedStateMachine):
         wait=st.sampled_from([0.0, 0.005, 0.015, 0.5]),
     )
     def submit(self, number: int, fault: str, early: bool, deadline: float, wait: float) -> None:
-        """Ask for a job, perhaps again, perhaps with an answer that is lost or a callback that overtakes it."""
+        """Submit a job, perhaps one of an earlier key, perhaps with a lost answer or an early callback."""
         self.process.fault, self.process.early = fault, early
-        self.waiting.append(self.loop.create_task(self._remove(number, deadline)))
+        self.awaiters.append(self.loop.create_task(self._remove(number, deadline)))
         self.run(asyncio.sleep(wait))
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 35.0, 700.0]))
     def wait(self, seconds: float) -> None:
-        """Time passes, polls happen, deadlines come."""
+        """Time passes: polls happen, deadlines expire."""
         self.run(asyncio.sleep(seconds))
 
     @precondition(lambda self: self.world.tasks)
     @rule(data=st.data(), failed=st.booleans(), calls=st.integers(0, 2), late=st.booleans())
     def finish(self, data: st.DataObject, failed: bool, calls: int, late: bool) -> None:
-        """The provider ends a job and calls back never, once or twice, at once or later."""
+        """The provider completes a task and calls back never, once or twice, immediately or later."""
         task = self.world.tasks[data.draw(st.sampled_from(sorted(self.world.tasks)))]
         task.state = task.state or (-1 if failed else 1)
-        self.run(self._call(task, calls, 60.0 if late else 0.0))
+        self.run(self._call_back(task, calls, 60.0 if late else 0.0))
 
-    async def _call(self, task: Any, calls: int, after: float) -> None:
-        await asyncio.sleep(after)
+    async def _call_back(self, task: Any, calls: int, delay: float) -> None:
+        await asyncio.sleep(delay)
         for _ in range(calls if task.callback_key else 0):
             assert await self.receiver.receive(task.callback_key, self.world.delivery(task)) in {200, 404}
 
-    @precondition(lambda self: self.waiting)
+    @precondition(lambda self: self.awaiters)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        """An awaiter goes away."""
-        data.draw(st.sampled_from(self.waiting)).cancel()
+        """An awaiter is cancelled."""
+        data.draw(st.sampled_from(self.awaiters)).cancel()
         self.run(asyncio.sleep(0))
 
     @precondition(lambda self: self.tokens)
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
-        """Somebody comes back with a token."""
+        """A job is resumed by its token."""
         key = data.draw(st.sampled_from(sorted(self.tokens)))
-        self.waiting.append(self.loop.create_task(self._resume(key)))
+        self.awaiters.append(self.loop.create_task(self._resume(key)))
         self.run(asyncio.sleep(0))
 
     async def _resume(self, key: str) -> None:
-        await self._outcome(key, self.client.resume(self.tokens[key], deadline=30))
+        await self._await(key, self.client.resume(self.tokens[key], deadline=30))
 
     @rule(steps=st.integers(0, 8))
     def die_soon(self, steps: int) -> None:
@@ -137,35 +158,36 @@ class Jobs(RuleBasedStateMachine):
 
     @rule()
     def crash_and_restart(self) -> None:
-        """The process dies where it stands; another begins on the same store."""
+        """The process dies here; another one starts on the same store."""
         self.run(self._crash())
         self.run(self._start())
 
     async def _crash(self) -> None:
         self.process.dead = True
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
+        remaining = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in remaining:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        self.waiting.clear()
+        await asyncio.gather(*remaining, return_exceptions=True)
+        self.awaiters.clear()
 
     @rule()
     def close_and_restart(self) -> None:
-        """The process ends in good order; another begins."""
+        """The client is closed properly; another one starts."""
         self.run(self._close())
         self.run(self._start())
 
     async def _close(self) -> None:
+        # a process that is about to die would die while closing
         if self.process.dead or self.process.crash_at is not None:
             return await self._crash()
-        conductor = self.client._engine
+        engine = self.client._engine
         await self.client.__aexit__()
-        await asyncio.gather(*self.waiting, return_exceptions=True)
-        self.waiting.clear()
-        assert conductor is not None
-        assert conductor.jobs == {}
-        assert conductor.admission.free_slots == self.client.limits.in_flight
-        assert conductor.slots.local._value == self.client.limits.submissions
+        await asyncio.gather(*self.awaiters, return_exceptions=True)
+        self.awaiters.clear()
+        assert engine is not None
+        assert engine.jobs == {}
+        assert engine.admission.free_slots == self.client.limits.in_flight
+        assert engine.slots.local._value == self.client.limits.submissions
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return None
 
@@ -183,10 +205,10 @@ class Jobs(RuleBasedStateMachine):
     @invariant()
     def nothing_paid_is_forgotten(self) -> None:
         known = {key for key, statuses in self.world.history.items() if statuses}
-        assert {f"k{fake_world.number(link)}" for link in self.world.charges} <= known
+        assert {f"k{fake_world.number_in(link)}" for link in self.world.charges} <= known
 
     def teardown(self) -> None:
-        """In the end every paid job is finished, watched again, or reported in doubt."""
+        """Restart, complete all tasks, wait and close; then every charged job has ended or was reported in doubt."""
         try:
             self.run(self._close())
             self.run(self._start())
@@ -194,15 +216,15 @@ class Jobs(RuleBasedStateMachine):
                 task.state = task.state or 1
             self.run(asyncio.sleep(1000))
             self.run(self._close())
-            self._judge()
+            self._check_every_charge()
         finally:
             self.loop.close()
 
-    def _judge(self) -> None:
+    def _check_every_charge(self) -> None:
         for link in self.world.charges:
-            key = f"k{fake_world.number(link)}"
+            key = f"k{fake_world.number_in(link)}"
             status = self.world.history[key][-1]
-            assert status.terminal or key in self.reported, (key, status)
+            assert status.terminal or key in self.reported_in_doubt, (key, status)
         assert self.problems == []
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 import aiowatermark as aw
 from aiowatermark.callbacks import server as server_module
+from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.emulator import Emulator
 
 
@@ -21,10 +22,10 @@ class ExpectedKey:
     """A key that the receiver expects, and the deliveries to it."""
 
     def __init__(self, receiver: aw.CallbackReceiver) -> None:
-        url, key_hash = receiver.create_url()
+        url, key_hash = registry_of(receiver).create_url()
         self.key = url.rsplit("/", 1)[1]
         self.deliveries: list[aw.Delivery] = []
-        receiver.expect(key_hash, self.deliveries.append)
+        registry_of(receiver).expect(key_hash, self.deliveries.append)
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ async def test_lent_media_is_served_until_it_is_revoked(
     server: aw.CallbackServer, receiver: aw.CallbackReceiver, picture: Any
 ) -> None:
     data = picture(padding=500_000)
-    link, key_hash = receiver.lend(aw.as_media(data, name="mark é.png"))
+    link, key_hash = registry_of(receiver).lend(aw.as_media(data, name="mark é.png"))
     path = link.url.removeprefix(receiver.public_url)
     async with aiohttp.ClientSession() as session:
         base = f"http://127.0.0.1:{server.port}/wm"
@@ -306,7 +307,7 @@ async def test_lent_media_is_served_until_it_is_revoked(
             assert response.content_type == "image/png"
         async with session.head(base + path) as response:
             assert response.content_length == len(data)
-        receiver.revoke(key_hash)
+        registry_of(receiver).revoke(key_hash)
         async with session.get(base + path) as response:
             assert response.status == 404
     sent = await asgi_call(receiver.asgi(), http(path, "GET"), {"type": "http.request"})

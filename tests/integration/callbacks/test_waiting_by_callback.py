@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import aiowatermark as aw
-from aiowatermark.callbacks.receiver import hash_key
+from aiowatermark.callbacks.registry import hash_key
+from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.emulator import CallbackScript, Emulator, Fault
 
 ImageFactory = Callable[..., bytes]
@@ -89,14 +90,14 @@ async def test_ten_thousand_forged_deliveries_to_a_valid_key_cost_few_queries_an
     async with Emulator(restore=False, processing=0.5, callbacks=CallbackScript(lost=True)) as emulator:
         provider = emulator.provider("gptge")
         keys: list[str] = []
-        create_url = server.receiver.create_url
+        create_url = registry_of(server.receiver).create_url
 
         def recording_create_url() -> tuple[str, str]:
             url, key_hash = create_url()
             keys.append(url.rsplit("/", 1)[1])
             return url, key_hash
 
-        server.receiver.create_url = recording_create_url  # type: ignore[method-assign]
+        registry_of(server.receiver).create_url = recording_create_url  # type: ignore[method-assign]
         polling = aw.Polling(first=1.2, factor=1, ceiling=1.2)
         async with aw.Client(provider, callbacks=server.receiver, polling=polling) as running:
             handle = await running.submit(picture(), deadline=20)
@@ -158,10 +159,10 @@ async def test_a_provider_without_callbacks_is_polled(
 
 
 async def test_the_receiver_stores_only_the_hash_of_a_key(server: aw.CallbackServer) -> None:
-    url, key_hash = server.receiver.create_url()
+    url, key_hash = registry_of(server.receiver).create_url()
     key = url.rsplit("/", 1)[1]
     assert len(key) == 32
-    server.receiver.expect(key_hash, lambda _: None)
+    registry_of(server.receiver).expect(key_hash, lambda _: None)
     assert hash_key(key) == key_hash
     assert key not in repr(vars(server.receiver))
 
@@ -216,7 +217,7 @@ async def test_a_file_is_served_to_a_provider_that_accepts_links_only(
     async with client(emulator, server, "photoeraser") as running:
         result = await running.remove(paths, mask=picture(300, 300), deadline=20)
         assert [await result.read(index=n) for n in range(2)] == photos
-        assert server.receiver._lent == {}
+        assert registry_of(server.receiver)._lent == {}
 
 
 async def test_two_hundred_jobs_with_callbacks_need_about_one_query_each(

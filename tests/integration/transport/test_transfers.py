@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -128,6 +129,34 @@ async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
     assert caught.value.token
     assert emulator.charged["picwish"] <= 1
     assert len(emulator.tasks) <= 1
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+async def test_a_submission_that_gets_no_connection_in_time_was_not_sent_and_is_repeated(
+    emulator: Emulator, picture: ImageFactory, monkeypatch: pytest.MonkeyPatch, by_url: bool
+) -> None:
+    monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
+    released = asyncio.Event()
+
+    async def respond_late(request: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.Response(headers={"Connection": "close"})
+
+    async with (
+        http_server(respond_late) as url,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+        aw.Client(emulator.provider("picwish"), session=session) as client,
+    ):
+        occupying = asyncio.create_task(session.get(url))
+        await asyncio.sleep(0.05)
+        media = emulator.host(picture()) if by_url else picture()
+        submitting = asyncio.create_task(client.submit(media, key="order-1"))
+        await asyncio.sleep(0.5)
+        assert emulator.charged["picwish"] == 0
+        released.set()
+        (await occupying).close()
+        assert (await submitting).task_id
+    assert emulator.charged["picwish"] == 1
 
 
 async def test_a_refused_connection_is_retried_and_then_raises_provider_unavailable(picture: ImageFactory) -> None:

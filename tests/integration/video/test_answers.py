@@ -1,4 +1,4 @@
-"""What the provider says of a video: pending, done with its facts, failed and refunded; what is stored when."""
+"""Answers of the video API: pending, completed with details, failed and refunded; and what is persisted when."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from aiowatermark.jobs import Record
 from aiowatermark.transport.http import HttpTransport
 
 if TYPE_CHECKING:
-    from .conftest import Host, Line
+    from .conftest import Exchange, Host
 
 
 @define
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that a test moves."""
 
     now: float = 1_800_000_000.0
 
@@ -28,18 +28,20 @@ class Clock:
         return self.now
 
 
-async def test_created_after_the_submit_is_pending(host: Host, clip: Path) -> None:
+async def test_a_started_task_with_status_created_is_pending(host: Host, clip: Path) -> None:
     host.states = [{"status": "CREATED"}, {"status": "CREATED"}, {"status": "PROCESSING", "progress": 0.25}]
     async with host.client() as client:
         handle = await client.submit(clip)
-        seen = [snapshot async for snapshot in handle.updates()]
-    told = [(snapshot.status, snapshot.progress) for snapshot in seen if snapshot.status is not aw.Status.UPLOADING]
-    assert (aw.Status.RUNNING, 0.25) in told
-    assert told[-1] == (aw.Status.SUCCEEDED, 1.0)
-    assert len(host.starts) == 1
+        snapshots = [snapshot async for snapshot in handle.updates()]
+    after_upload = [
+        (snapshot.status, snapshot.progress) for snapshot in snapshots if snapshot.status is not aw.Status.UPLOADING
+    ]
+    assert (aw.Status.RUNNING, 0.25) in after_upload
+    assert after_upload[-1] == (aw.Status.SUCCEEDED, 1.0)
+    assert len(host.start_requests) == 1
 
 
-async def test_a_failed_video_says_that_it_is_refunded(emulator: Emulator, clip: Path) -> None:
+async def test_the_error_of_a_failed_video_mentions_the_refund(emulator: Emulator, clip: Path) -> None:
     emulator.inject(Fault.failed(), step="start")
     async with aw.Client(emulator.provider("dewatermark")) as client:
         with pytest.raises(aw.JobFailed, match="refunds") as caught:
@@ -51,7 +53,7 @@ async def test_a_failed_video_says_that_it_is_refunded(emulator: Emulator, clip:
 
 
 @pytest.mark.parametrize(("price", "cost"), [(None, 10.26), (0.5, 25.65)])
-async def test_a_result_knows_duration_cost_mark_and_when_its_link_expires(
+async def test_a_result_has_duration_cost_watermark_and_expiry_in_its_details(
     host: Host, clip: Path, price: float | None, cost: float
 ) -> None:
     settings = {} if price is None else {"credits_per_second": price}
@@ -66,7 +68,7 @@ async def test_a_result_knows_duration_cost_mark_and_when_its_link_expires(
     }
 
 
-async def test_a_link_that_is_gone_is_asked_for_anew_by_a_fresh_query(clip: Path, tmp_path: Path) -> None:
+async def test_an_expired_result_url_is_renewed_by_a_query(clip: Path, tmp_path: Path) -> None:
     clock = Clock()
     async with Emulator(restore=False, processing=0, clock=clock) as emulator:
         async with aw.Client(emulator.provider("dewatermark")) as client:
@@ -84,80 +86,82 @@ async def test_a_link_that_is_gone_is_asked_for_anew_by_a_fresh_query(clip: Path
     assert "Signature" not in str(caught.value)
 
 
-async def test_progress_reaches_the_caller_and_the_handle(host: Host, clip: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+async def test_upload_progress_reaches_the_callback_and_the_snapshots(host: Host, clip: Path) -> None:
+    reported: list[tuple[int, int | None]] = []
     size = clip.stat().st_size
 
     async with host.client() as client:
-        handle = await client.submit(clip, progress=lambda sent, total: told.append((sent, total)))
-        seen = [snapshot async for snapshot in handle.updates()]
-    assert told == sorted(told)
-    assert told[-1] == (size, size)
-    assert len(told) > 5
-    uploading = [snapshot for snapshot in seen if snapshot.status is aw.Status.UPLOADING]
+        handle = await client.submit(clip, progress=lambda sent, total: reported.append((sent, total)))
+        snapshots = [snapshot async for snapshot in handle.updates()]
+    assert reported == sorted(reported)
+    assert reported[-1] == (size, size)
+    assert len(reported) > 5
+    uploading = [snapshot for snapshot in snapshots if snapshot.status is aw.Status.UPLOADING]
     shares = [snapshot.progress for snapshot in uploading if snapshot.progress is not None]
     assert shares == sorted(shares)
     assert shares
     assert {snapshot.task_id for snapshot in uploading} == {"task-1"}
-    assert seen[-1].status is aw.Status.SUCCEEDED
+    assert snapshots[-1].status is aw.Status.SUCCEEDED
 
 
-async def test_the_task_is_in_the_store_before_the_first_byte_of_the_film_leaves(host: Host, clip: Path) -> None:
+async def test_the_task_id_is_stored_before_the_first_byte_of_the_video_is_sent(host: Host, clip: Path) -> None:
     store = aw.MemoryStore()
-    found: list[aw.Snapshot] = []
+    stored: list[aw.Snapshot] = []
 
-    async def look(line: Line) -> None:
-        record = await store.get("film")
+    async def read_store_then_accept(exchange: Exchange) -> None:
+        record = await store.get("video")
         assert record is not None
-        found.append(record.snapshot)
-        body = await line.read(line.taken.length)
-        line.host.stored.append(body)
-        line.say(200)
+        stored.append(record.snapshot)
+        body = await exchange.read(exchange.request.length)
+        exchange.host.stored.append(body)
+        exchange.respond(200)
 
-    host.puts = [look]
+    host.upload_handlers = [read_store_then_accept]
     async with host.client(store=store) as client:
-        await client.remove(clip, key="film")
-    assert found == [aw.Snapshot("task-1", aw.Status.UPLOADING)]
+        await client.remove(clip, key="video")
+    assert stored == [aw.Snapshot("task-1", aw.Status.UPLOADING)]
 
 
-async def test_a_crash_in_the_upload_is_resumed_by_uploading_again(host: Host, clip: Path, ways: Any) -> None:
+async def test_a_client_closed_during_the_upload_uploads_again_afterwards(
+    host: Host, clip: Path, handlers: Any
+) -> None:
     store = aw.MemoryStore()
-    reached = asyncio.Event()
+    uploading = asyncio.Event()
 
-    async def stuck(line: Line) -> None:
-        await line.read(100_000)
-        reached.set()
+    async def stall(exchange: Exchange) -> None:
+        await exchange.read(100_000)
+        uploading.set()
         await host.closing.wait()
 
-    host.puts = [stuck]
+    host.upload_handlers = [stall]
     client = host.client(store=store)
     async with client:
-        await client.submit(clip, key="film")
-        await reached.wait()
-    assert host.starts == []
+        await client.submit(clip, key="video")
+        await uploading.wait()
+    assert host.start_requests == []
     async with host.client(store=store) as client:
-        result = await client.remove(clip, key="film")
+        result = await client.remove(clip, key="video")
     assert result.snapshot.task_id == "task-2"
     assert host.stored == [clip.read_bytes()]
-    assert len(host.starts) == 1
+    assert len(host.start_requests) == 1
 
 
-async def test_a_crash_after_the_paid_submit_is_resumed_by_looking(host: Host, clip: Path) -> None:
+async def test_a_client_closed_after_the_paid_start_only_polls_afterwards(host: Host, clip: Path) -> None:
     store = aw.MemoryStore()
     host.states = [{"status": "PROCESSING", "progress": 0.5}] * 3
     async with host.client(store=store) as client:
-        handle = await client.submit(clip, key="film")
+        handle = await client.submit(clip, key="video")
         async for snapshot in handle.updates():
             if snapshot.status is aw.Status.RUNNING:
                 break
     async with host.client(store=store) as client:
-        assert (await client.remove(clip, key="film")).snapshot.task_id == "task-1"
+        assert (await client.remove(clip, key="video")).snapshot.task_id == "task-1"
     async with host.client() as client:
         assert (await client.resume(handle.token)).snapshot.task_id == "task-1"
-    assert (len(host.uploads), len(host.starts)) == (1, 1)
+    assert (len(host.uploads), len(host.start_requests)) == (1, 1)
 
 
-async def test_a_start_whose_answer_is_lost_is_looked_for_and_never_sent_again(emulator: Emulator, clip: Path) -> None:
+async def test_a_start_whose_answer_is_lost_is_queried_and_never_sent_again(emulator: Emulator, clip: Path) -> None:
     emulator.inject(Fault.dropped_after(), step="start")
     async with aw.Client(emulator.provider("dewatermark")) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
@@ -168,18 +172,18 @@ async def test_a_start_whose_answer_is_lost_is_looked_for_and_never_sent_again(e
     assert emulator.charged["dewatermark"] == 1
 
 
-async def test_polls_go_on_while_more_uploads_run_than_there_are_connections(
-    host: Host, clip: Path, ways: Any, tmp_path: Path
+async def test_polling_continues_while_uploads_occupy_all_transfer_connections(
+    host: Host, clip: Path, handlers: Any, tmp_path: Path
 ) -> None:
-    long = tmp_path / "long.mp4"
-    long.write_bytes(ways.film(24_000_000))
-    host.puts = [ways.deaf] * 40
+    path = tmp_path / "long.mp4"
+    path.write_bytes(handlers.video_bytes(24_000_000))
+    host.upload_handlers = [handlers.never_read] * 40
     provider = host.provider()
-    job = aw.Snapshot("task-0", aw.Status.QUEUED)
-    token = Record("elsewhere", "dewatermark", job, video=True).token
+    snapshot = aw.Snapshot("task-0", aw.Status.QUEUED)
+    token = Record("elsewhere", "dewatermark", snapshot, video=True).token
     async with aw.Client(provider, transport=HttpTransport(provider, transfers=2), drain=0.0) as client:
         for _ in range(10):
-            await client.submit(long)
+            await client.submit(path)
         result = await client.resume(token).result(timeout=10)
         assert result.snapshot.status is aw.Status.SUCCEEDED
-    assert host.starts == []
+    assert host.start_requests == []

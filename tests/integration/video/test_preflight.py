@@ -1,4 +1,4 @@
-"""What the newer documents do not want is said beforehand, in a clear sentence, and not refused."""
+"""Videos outside the documented limits: submitted all the same, after a warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno == logging.WARNING]
 
 
-async def test_a_film_as_the_documents_want_it_warns_of_nothing(
+async def test_a_video_within_the_documented_limits_logs_no_warning(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=24)
@@ -28,18 +28,20 @@ async def test_a_film_as_the_documents_want_it_warns_of_nothing(
     assert warnings(caplog) == []
 
 
-async def test_another_rate_is_said_and_the_film_goes_up_all_the_same(
+async def test_another_frame_rate_is_warned_about_and_submitted(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=30)
     async with host.client() as client:
         await client.remove(path.read_bytes())
     (warning,) = warnings(caplog)
-    assert warning.endswith("has 30 frames a second, not 24: Dewatermark may refuse it")
-    assert len(host.starts) == 1
+    assert warning.endswith("has 30 frames per second, not 24: Dewatermark may refuse it")
+    assert len(host.start_requests) == 1
 
 
-async def test_a_film_that_is_too_long_is_said(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_video_that_is_too_long_is_warned_about(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=24)
     data = bytearray(path.read_bytes())
     at = data.index(b"mvhd") + 4 + 12
@@ -50,13 +52,13 @@ async def test_a_film_that_is_too_long_is_said(host: Host, tmp_path: Path, caplo
     assert warnings(caplog) == ["picture.jpg lasts 10.0 minutes, more than 9: Dewatermark may refuse it"]
 
 
-async def test_another_container_is_said(host: Host, ways: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_another_container_is_warned_about(host: Host, handlers: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with host.client() as client:
         await client.remove(b"\x1aE\xdf\xa3" + bytes(1000))
     assert [text.partition(" ")[2] for text in warnings(caplog)] == ["is matroska, not mp4: Dewatermark may refuse it"]
 
 
-async def test_what_cannot_be_told_is_no_warning(host: Host, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unknown_properties_cause_no_warning(host: Host, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with host.client() as client:
         await client.remove(clip)
         with clip.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""A real film goes up, is really restored frame by frame, and comes home without its mark."""
+"""A video with a mark is uploaded, restored frame by frame by the emulator, and saved without the mark."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def frames(path: Path) -> Iterator[Pixels]:
             yield frame.to_ndarray(format="bgr24")
 
 
-def near(first: Path, second: Path, mask: bytes) -> float:
+def psnr_under(mask: bytes, first: Path, second: Path) -> float:
     """PSNR in dB under the mask, over all frames."""
     white = decode(mask) > 0
     pairs = zip(frames(first), frames(second), strict=True)
@@ -33,13 +33,13 @@ def near(first: Path, second: Path, mask: bytes) -> float:
 
 
 @pytest.mark.parametrize("by_mask", [False, True])
-async def test_the_mark_is_really_gone(tmp_path: Path, *, by_mask: bool) -> None:
+async def test_the_saved_video_is_restored(tmp_path: Path, *, by_mask: bool) -> None:
     plain = sample_video(tmp_path / "plain.mp4", seconds=1, seed=3)
     marked = sample_video(tmp_path / "marked.mp4", seconds=1, seed=3, mark=MARK)
-    place = stamp(encode_as(next(frames(plain)), "png"), MARK)[1]
+    mask = stamp(encode_as(next(frames(plain)), "png"), MARK)[1]
     async with Emulator(mark=MARK, processing=0) as emulator, aw.Client(emulator.provider("dewatermark")) as client:
-        handle = await client.submit(marked, mask=place if by_mask else None)
-        told = [snapshot async for snapshot in handle.updates()]
+        handle = await client.submit(marked, mask=mask if by_mask else None)
+        snapshots = [snapshot async for snapshot in handle.updates()]
         result = await handle
         clean = await result.save(tmp_path / "clean.mp4")
         assert emulator.leaks == 0
@@ -47,5 +47,5 @@ async def test_the_mark_is_really_gone(tmp_path: Path, *, by_mask: bool) -> None
     assert result.snapshot.details["has_watermark"] is True
     assert result.snapshot.details["duration"] == pytest.approx(1.0, abs=0.1)
     assert result.snapshot.details["cost"] == pytest.approx(0.2, abs=0.02)
-    assert near(plain, clean, place) > near(plain, marked, place) + (3 if by_mask else 8)
-    assert told[-1].status is aw.Status.SUCCEEDED
+    assert psnr_under(mask, plain, clean) > psnr_under(mask, plain, marked) + (3 if by_mask else 8)
+    assert snapshots[-1].status is aw.Status.SUCCEEDED

@@ -1,4 +1,4 @@
-"""Every source a film may come from goes up whole; what can be read once is sent once."""
+"""Every kind of source is uploaded completely; a source that can be read only once is sent only once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 import aiowatermark as aw
 
 if TYPE_CHECKING:
-    from .conftest import Host, Line
+    from .conftest import Exchange, Host
 
 
-async def pieces(data: bytes, size: int = 65_537) -> AsyncIterator[bytes]:
+async def stream(data: bytes, size: int = 65_537) -> AsyncIterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "open file", "memory file", "sized", "unsized"])
-async def test_any_source_goes_up_whole(host: Host, tmp_path: Path, ways: Any, kind: str) -> None:
-    data = ways.film(2_000_003)
+async def test_any_source_is_uploaded_completely(host: Host, tmp_path: Path, handlers: Any, kind: str) -> None:
+    data = handlers.video_bytes(2_000_003)
     path = tmp_path / "clip.mp4"
     path.write_bytes(data)
     prefixed = tmp_path / "prefixed.mp4"
@@ -36,8 +36,8 @@ async def test_any_source_goes_up_whole(host: Host, tmp_path: Path, ways: Any, k
             "bytes": data,
             "open file": opened,
             "memory file": io.BytesIO(data),
-            "sized": pieces(data),
-            "unsized": pieces(data),
+            "sized": stream(data),
+            "unsized": stream(data),
         }
         options: dict[str, Any] = {"size": len(data)} if kind == "sized" else {}
         async with host.client() as client:
@@ -46,8 +46,8 @@ async def test_any_source_goes_up_whole(host: Host, tmp_path: Path, ways: Any, k
     assert host.uploads[0].length == len(data)
 
 
-async def test_an_open_file_is_read_again_from_where_it_stood(host: Host, clip: Path, ways: Any) -> None:
-    host.puts = [ways.cut(1_000_000)]
+async def test_an_open_file_is_read_again_from_its_initial_position(host: Host, clip: Path, handlers: Any) -> None:
+    host.upload_handlers = [handlers.abort_after(1_000_000)]
     with clip.open("rb") as opened:
         async with host.client() as client:
             await client.remove(opened)
@@ -55,106 +55,106 @@ async def test_an_open_file_is_read_again_from_where_it_stood(host: Host, clip: 
     assert host.stored == [clip.read_bytes()]
 
 
-async def test_a_link_is_passed_on_without_touching_the_disk(
-    host: Host, ways: Any, monkeypatch: pytest.MonkeyPatch
+async def test_a_url_is_streamed_through_without_a_temporary_file(
+    host: Host, handlers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.result = ways.film(4_000_000)
+    host.result = handlers.video_bytes(4_000_000)
 
-    def none(*_: Any, **__: Any) -> Any:
-        raise AssertionError("the disk was touched")
+    def fail(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a temporary file was created")
 
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", none)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", fail)
     async with host.client() as client:
-        await client.remove(f"{host.origin}/result/film.mp4?sig=a%2Fb")
+        await client.remove(f"{host.origin}/result/video.mp4?sig=a%2Fb")
     assert host.stored == [host.result]
-    assert host.downloads[0].target == "/result/film.mp4?sig=a%2Fb"
+    assert host.downloads[0].target == "/result/video.mp4?sig=a%2Fb"
     assert "x-api-key" not in host.downloads[0].headers
 
 
-async def test_a_link_is_opened_anew_for_each_attempt(host: Host, ways: Any) -> None:
-    host.result = ways.film(2_000_000)
-    host.puts = [ways.cut(500_000), ways.refused(503)]
+async def test_a_url_is_requested_again_for_each_attempt(host: Host, handlers: Any) -> None:
+    host.result = handlers.video_bytes(2_000_000)
+    host.upload_handlers = [handlers.abort_after(500_000), handlers.refuse(503)]
     async with host.client() as client:
-        await client.remove(f"{host.origin}/result/film.mp4")
+        await client.remove(f"{host.origin}/result/video.mp4")
     assert (len(host.downloads), host.stored) == (3, [host.result])
 
 
-@pytest.mark.parametrize("left", [0, 1_000_000])
-async def test_a_link_that_breaks_off_is_opened_anew(host: Host, ways: Any, left: int) -> None:
-    host.result = ways.film(2_000_000)
+@pytest.mark.parametrize("length", [0, 1_000_000])
+async def test_a_url_whose_download_is_cut_is_requested_again(host: Host, handlers: Any, length: int) -> None:
+    host.result = handlers.video_bytes(2_000_000)
 
-    async def broken(line: Line) -> None:
-        line.head(200, len(host.result))
-        line.writer.write(host.result[:left])
-        await line.writer.drain()
-        line.writer.close()
+    async def close_early(exchange: Exchange) -> None:
+        exchange.send_head(200, len(host.result))
+        exchange.writer.write(host.result[:length])
+        await exchange.writer.drain()
+        exchange.writer.close()
 
-    host.downs = [broken, broken]
+    host.download_handlers = [close_early, close_early]
     async with host.client() as client:
-        await client.remove(f"{host.origin}/result/film.mp4")
-    assert (host.stored, len(host.starts)) == ([host.result], 1)
+        await client.remove(f"{host.origin}/result/video.mp4")
+    assert (host.stored, len(host.start_requests)) == ([host.result], 1)
 
 
-async def test_a_link_of_unknown_size_goes_through_a_spool_that_is_gone_afterwards(
-    host: Host, ways: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_url_of_unknown_size_goes_through_a_temporary_file_that_is_deleted(
+    host: Host, handlers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = ways.film(900_000)
+    data = handlers.video_bytes(900_000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    async def endless(line: Line) -> None:
-        line.head(200, None, Connection="close")
-        line.writer.write(data)
-        await line.writer.drain()
-        line.writer.close()
+    async def without_length(exchange: Exchange) -> None:
+        exchange.send_head(200, None, Connection="close")
+        exchange.writer.write(data)
+        await exchange.writer.drain()
+        exchange.writer.close()
 
-    host.downs = [endless]
+    host.download_handlers = [without_length]
     async with host.client() as client:
-        await client.remove(f"{host.origin}/result/film.mp4")
+        await client.remove(f"{host.origin}/result/video.mp4")
     assert host.stored == [data]
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_stream_that_broke_off_is_not_sent_again_and_the_error_says_so(host: Host, ways: Any) -> None:
-    data = ways.film(3_000_000)
-    host.puts = [ways.cut(1_000_000)]
+async def test_a_stream_whose_upload_was_cut_is_not_sent_again_and_the_error_says_so(host: Host, handlers: Any) -> None:
+    data = handlers.video_bytes(3_000_000)
+    host.upload_handlers = [handlers.abort_after(1_000_000)]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match=r"read only once and is not sent again: give a path"):
-            await client.remove(pieces(data), size=len(data))
-    assert (len(host.uploads), host.starts) == (1, [])
+            await client.remove(stream(data), size=len(data))
+    assert (len(host.uploads), host.start_requests) == (1, [])
 
 
-@pytest.mark.parametrize("declared", [-1000, 1000])
+@pytest.mark.parametrize("difference", [-1000, 1000])
 async def test_a_stream_of_another_length_than_declared_is_one_clear_error(
-    host: Host, ways: Any, declared: int
+    host: Host, handlers: Any, difference: int
 ) -> None:
-    data = ways.film(1_000_000)
+    data = handlers.video_bytes(1_000_000)
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="changed its size while it was sent"):
-            await client.remove(pieces(data), size=len(data) + declared)
-    assert (host.stored, host.starts) == ([], [])
+            await client.remove(stream(data), size=len(data) + difference)
+    assert (host.stored, host.start_requests) == ([], [])
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RuntimeError("the user's own")])
-async def test_a_source_that_breaks_is_one_clear_error(host: Host, ways: Any, error: Exception) -> None:
-    data = ways.film(1_000_000)
+async def test_a_source_that_raises_is_one_clear_error(host: Host, handlers: Any, error: Exception) -> None:
+    data = handlers.video_bytes(1_000_000)
 
-    async def broken() -> AsyncIterator[bytes]:
+    async def raise_halfway() -> AsyncIterator[bytes]:
         yield data[:600_000]
         raise error
 
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match=r"could not be read to its end: (Input/output error|RuntimeError)"):
-            await client.remove(broken(), size=len(data))
-    assert (host.stored, host.starts) == ([], [])
+            await client.remove(raise_halfway(), size=len(data))
+    assert (host.stored, host.start_requests) == ([], [])
 
 
 @pytest.mark.parametrize("kind", ["path", "bytes", "open file", "stream"])
-async def test_nothing_at_all_is_refused_before_anything_is_asked(host: Host, tmp_path: Path, kind: str) -> None:
+async def test_an_empty_source_is_refused_before_any_request(host: Host, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "empty.mp4"
     path.touch()
     with path.open("rb") as opened:
-        sources: dict[str, Any] = {"path": path, "bytes": b"", "open file": opened, "stream": pieces(b"")}
+        sources: dict[str, Any] = {"path": path, "bytes": b"", "open file": opened, "stream": stream(b"")}
         async with host.client() as client:
             with pytest.raises(aw.InvalidInput, match="empty"):
                 await client.remove(sources[kind])
-    assert host.taken == []
+    assert host.requests == []

@@ -1,4 +1,4 @@
-"""The PUT to the signed link: what travels, what does not, and what is done when it breaks."""
+"""The PUT to the signed upload URL: what it sends, what it must not send, and how its failures are handled."""
 
 from __future__ import annotations
 
@@ -11,153 +11,163 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.media import as_media
-from aiowatermark.transport import body as bodies
+from aiowatermark.transport.body import encode_body
 from aiowatermark.wire import Base64, Json, Multipart
 
 if TYPE_CHECKING:
-    from .conftest import Host, Line
+    from .conftest import Exchange, Host
 
 GIB = 1 << 30
 
 
-async def test_the_put_travels_exactly_as_documented(host: Host, clip: Path, ways: Any) -> None:
+async def test_the_put_is_sent_exactly_as_documented(host: Host, clip: Path, handlers: Any) -> None:
     async with host.client() as client:
         await client.remove(clip)
     (put,) = host.uploads
-    assert put.lines[0] == f"PUT {ways.signed}&ticket=1 HTTP/1.1"
+    assert put.lines[0] == f"PUT {handlers.signed_target}&ticket=1 HTTP/1.1"
     assert put.headers["content-type"] == "application/octet-stream"
     assert put.headers["content-length"] == str(clip.stat().st_size)
     assert not {"transfer-encoding", "expect", "cookie", "authorization", "x-api-key", "referer"} & put.headers.keys()
-    assert ways.key not in "\n".join(put.lines)
+    assert handlers.api_key not in "\n".join(put.lines)
     assert host.stored == [clip.read_bytes()]
 
 
-async def test_the_four_steps_come_in_their_order_and_only_the_api_sees_the_key(
-    host: Host, clip: Path, ways: Any, tmp_path: Path
+async def test_the_steps_are_in_order_and_only_the_api_receives_the_key(
+    host: Host, clip: Path, handlers: Any, tmp_path: Path
 ) -> None:
     async with host.client() as client:
         await (await client.remove(clip)).save(tmp_path / "clean.mp4")
-    steps = [(taken.method, taken.target.partition("?")[0].partition("%")[0]) for taken in host.taken]
-    upload, start, look = "/api/video/v1/upload", "/api/video/v1/tasks", "/api/video/v1/tasks/task-1"
-    assert steps == [("POST", upload), ("PUT", "/bucket/a"), ("POST", start), ("GET", look), ("GET", "/result")]
-    keys = [taken.headers.get("x-api-key") for taken in host.taken]
-    assert keys == [ways.key, None, ways.key, ways.key, None]
-    assert b'name="task_id"\r\n\r\ntask-1\r\n' in host.starts[0].body
+    steps = [(request.method, request.target.partition("?")[0].partition("%")[0]) for request in host.requests]
+    upload, start, query = "/api/video/v1/upload", "/api/video/v1/tasks", "/api/video/v1/tasks/task-1"
+    assert steps == [("POST", upload), ("PUT", "/bucket/a"), ("POST", start), ("GET", query), ("GET", "/result")]
+    keys = [request.headers.get("x-api-key") for request in host.requests]
+    assert keys == [handlers.api_key, None, handlers.api_key, handlers.api_key, None]
+    assert b'name="task_id"\r\n\r\ntask-1\r\n' in host.start_requests[0].body
     assert (tmp_path / "clean.mp4").read_bytes() == host.result
 
 
-async def test_a_cookie_that_a_host_sets_comes_back_to_nobody(host: Host, clip: Path, ways: Any) -> None:
-    host.puts = [ways.refused(503, Set_Cookie="session=canary")]
+async def test_a_cookie_set_by_a_host_is_never_sent(host: Host, clip: Path, handlers: Any) -> None:
+    host.upload_handlers = [handlers.refuse(503, Set_Cookie="session=canary")]
     async with host.client() as client:
         await client.remove(clip)
     assert len(host.uploads) == 2
-    assert not [taken for taken in host.taken if "cookie" in taken.headers]
+    assert not [request for request in host.requests if "cookie" in request.headers]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed_with_a_body(host: Host, clip: Path, ways: Any, status: int) -> None:
-    host.puts = [ways.refused(status, Location=f"{host.origin}/elsewhere")]
+async def test_a_redirect_is_not_followed_with_a_body(host: Host, clip: Path, handlers: Any, status: int) -> None:
+    host.upload_handlers = [handlers.refuse(status, Location=f"{host.origin}/elsewhere")]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match=str(status)):
             await (await client.submit(clip))
-    assert not [taken for taken in host.taken if taken.target == "/elsewhere"]
-    assert host.starts == []
+    assert not [request for request in host.requests if request.target == "/elsewhere"]
+    assert host.start_requests == []
 
 
-@pytest.mark.parametrize("left", [0, 1, 1_500_000, 3_000_000, 3_000_001])
-async def test_an_upload_that_is_cut_begins_anew_and_is_paid_once(host: Host, clip: Path, ways: Any, left: int) -> None:
-    host.puts = [ways.cut(left), ways.cut(left)]
+@pytest.mark.parametrize("size", [0, 1, 1_500_000, 3_000_000, 3_000_001])
+async def test_an_upload_that_is_cut_restarts_and_is_paid_once(
+    host: Host, clip: Path, handlers: Any, size: int
+) -> None:
+    host.upload_handlers = [handlers.abort_after(size), handlers.abort_after(size)]
     async with host.client() as client:
         await client.remove(clip)
     assert len(host.uploads) == 3
     assert host.stored == [clip.read_bytes()]
-    assert len(host.starts) == host.tickets == 1
+    assert len(host.start_requests) == host.tickets == 1
 
 
-async def test_a_host_that_is_out_of_order_is_asked_again(host: Host, clip: Path, ways: Any) -> None:
-    host.puts = [ways.refused(500), ways.refused(503, Retry_After="0"), ways.refused(429, Retry_After="0")]
+async def test_an_upload_is_repeated_after_a_server_error(host: Host, clip: Path, handlers: Any) -> None:
+    host.upload_handlers = [
+        handlers.refuse(500),
+        handlers.refuse(503, Retry_After="0"),
+        handlers.refuse(429, Retry_After="0"),
+    ]
     async with host.client() as client:
         await client.remove(clip)
-    assert (len(host.uploads), len(host.starts)) == (4, 1)
+    assert (len(host.uploads), len(host.start_requests)) == (4, 1)
 
 
-async def test_a_host_that_never_gets_better_ends_the_upload_and_nothing_is_paid(
-    host: Host, clip: Path, ways: Any
-) -> None:
-    host.puts = [ways.cut(0)] * 20
+async def test_an_upload_that_fails_every_time_ends_and_nothing_is_paid(host: Host, clip: Path, handlers: Any) -> None:
+    host.upload_handlers = [handlers.abort_after(0)] * 20
     async with host.client() as client:
         with pytest.raises(aw.ProviderUnavailable):
             await client.remove(clip)
     assert len(host.uploads) == 6
-    assert host.starts == []
+    assert host.start_requests == []
 
 
-async def test_a_host_that_never_reads_ends_each_attempt_by_the_watchdog(host: Host, tmp_path: Path, ways: Any) -> None:
+async def test_the_watchdog_ends_each_attempt_of_an_upload_that_is_not_read(
+    host: Host, tmp_path: Path, handlers: Any
+) -> None:
     path = tmp_path / "long.mp4"
-    path.write_bytes(ways.film(24_000_000))  # more than two sockets hold
-    host.puts = [ways.deaf] * 2
+    path.write_bytes(handlers.video_bytes(24_000_000))  # more than the socket buffers hold
+    host.upload_handlers = [handlers.never_read] * 2
     async with host.client(stall=0.3) as client:
         await client.remove(path)
     assert len(host.uploads) == 3
     assert host.stored == [path.read_bytes()]
 
 
-async def test_an_upload_that_stands_still_says_where(host: Host, tmp_path: Path, ways: Any) -> None:
+async def test_the_error_of_a_stalled_upload_names_the_byte(host: Host, tmp_path: Path, handlers: Any) -> None:
     path = tmp_path / "long.mp4"
-    path.write_bytes(ways.film(24_000_000))
-    host.puts = [ways.deaf] * 6
+    path.write_bytes(handlers.video_bytes(24_000_000))
+    host.upload_handlers = [handlers.never_read] * 6
     async with host.client(stall=0.1) as client:
         with pytest.raises(aw.ProviderUnavailable, match=r"stands at byte \d+ of 24000000: nothing .* for 0.1 s"):
             await client.remove(path)
-    assert host.starts == []
+    assert host.start_requests == []
 
 
-async def test_a_slow_line_is_none_that_stands_still(host: Host, tmp_path: Path, ways: Any) -> None:
+async def test_a_slow_upload_is_not_a_stalled_one(host: Host, tmp_path: Path, handlers: Any) -> None:
     path = tmp_path / "long.mp4"
-    path.write_bytes(ways.film(24_000_000))
+    path.write_bytes(handlers.video_bytes(24_000_000))
 
-    async def slow(line: Line) -> None:
+    async def read_slowly(exchange: Exchange) -> None:
         body = b""
-        while len(body) < line.taken.length:
-            body += await line.read(min(1_000_000, line.taken.length - len(body)))
+        while len(body) < exchange.request.length:
+            body += await exchange.read(min(1_000_000, exchange.request.length - len(body)))
             await asyncio.sleep(0.03)
         host.stored.append(body)
-        line.say(200)
+        exchange.respond(200)
 
-    host.puts = [slow]
-    async with host.client(stall=0.3) as client:  # the whole takes more than twice as long
+    host.upload_handlers = [read_slowly]
+    async with host.client(stall=0.3) as client:  # the upload takes more than twice as long
         await client.remove(path)
     assert len(host.uploads) == 1
     assert host.stored == [path.read_bytes()]
 
 
 @pytest.mark.parametrize("status", [400, 413])
-@pytest.mark.parametrize("lingers", [True, False])
-async def test_an_answer_before_the_body_is_done_ends_the_upload_at_once(
-    host: Host, tmp_path: Path, ways: Any, status: int, *, lingers: bool
+@pytest.mark.parametrize("stays_open", [True, False])
+async def test_an_answer_before_the_end_of_the_body_ends_the_upload_immediately(
+    host: Host, tmp_path: Path, handlers: Any, status: int, *, stays_open: bool
 ) -> None:
     path = tmp_path / "long.mp4"
-    path.write_bytes(ways.film(24_000_000))
+    path.write_bytes(handlers.video_bytes(24_000_000))
 
-    async def hasty(line: Line) -> None:
-        line.say(status, b"<Error><Code>EntityTooLarge</Code></Error>")
-        await line.writer.drain()
-        line.writer.close()
+    async def answer_and_close(exchange: Exchange) -> None:
+        exchange.respond(status, b"<Error><Code>EntityTooLarge</Code></Error>")
+        await exchange.writer.drain()
+        exchange.writer.close()
 
-    host.puts = [ways.refused(status, "EntityTooLarge", unread=True) if lingers else hasty] * 6
+    host.upload_handlers = [
+        handlers.refuse(status, "EntityTooLarge", unread=True) if stays_open else answer_and_close
+    ] * 6
     async with host.client() as client:
         with pytest.raises(aw.WatermarkError) as caught:
             await client.remove(path)
-    assert host.starts == []
-    if lingers:  # a host that hangs up on a body may take its own answer down with it
+    assert host.start_requests == []
+    if stays_open:  # a host that closes while the body is sent may reset the connection, and lose its answer
         assert isinstance(caught.value, aw.TransferFailed)
         assert f"HTTP {status} EntityTooLarge" in str(caught.value)
         assert len(host.uploads) == 1
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "ExpiredToken"), (403, "AccessDenied"), (403, "")])
-async def test_an_expired_link_asks_for_a_new_ticket(host: Host, clip: Path, ways: Any, status: int, code: str) -> None:
-    host.puts = [ways.refused(status, code)] * 2
+async def test_an_expired_upload_url_requests_a_new_ticket(
+    host: Host, clip: Path, handlers: Any, status: int, code: str
+) -> None:
+    host.upload_handlers = [handlers.refuse(status, code)] * 2
     store = aw.MemoryStore()
     async with host.client(store=store) as client:
         handle = await client.submit(clip)
@@ -167,21 +177,21 @@ async def test_an_expired_link_asks_for_a_new_ticket(host: Host, clip: Path, way
     assert handle.task_id == "task-3"
     assert record is not None
     assert record.snapshot.task_id == "task-3"
-    assert b"task-3" in host.starts[0].body
+    assert b"task-3" in host.start_requests[0].body
 
 
-async def test_new_tickets_are_asked_for_twice_at_most(host: Host, clip: Path, ways: Any) -> None:
-    host.puts = [ways.refused(400, "ExpiredToken")] * 9
+async def test_at_most_two_new_tickets_are_requested(host: Host, clip: Path, handlers: Any) -> None:
+    host.upload_handlers = [handlers.refuse(400, "ExpiredToken")] * 9
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="HTTP 400 ExpiredToken"):
             await client.remove(clip)
-    assert (host.tickets, len(host.uploads), host.starts) == (3, 3, [])
+    assert (host.tickets, len(host.uploads), host.start_requests) == (3, 3, [])
 
 
-async def test_a_wrong_signature_is_an_error_with_the_hosts_code_and_never_the_link(
-    host: Host, clip: Path, ways: Any, caplog: pytest.LogCaptureFixture
+async def test_the_error_of_a_wrong_signature_has_the_hosts_code_and_not_the_url(
+    host: Host, clip: Path, handlers: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    host.puts = [ways.refused(403, "SignatureDoesNotMatch")]
+    host.upload_handlers = [handlers.refuse(403, "SignatureDoesNotMatch")]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="HTTP 403 SignatureDoesNotMatch") as caught:
             await client.remove(clip)
@@ -191,49 +201,49 @@ async def test_a_wrong_signature_is_an_error_with_the_hosts_code_and_never_the_l
         assert "bucket" not in text
 
 
-@pytest.mark.parametrize("by", [-500_000, 700_000])
+@pytest.mark.parametrize("difference", [-500_000, 700_000])
 async def test_a_file_that_changes_its_size_is_one_clear_error_and_nothing_is_paid(
-    host: Host, clip: Path, by: int
+    host: Host, clip: Path, difference: int
 ) -> None:
     size = clip.stat().st_size
 
-    def change(sent: int, _: int | None) -> None:
+    def change_size(sent: int, _: int | None) -> None:
         if sent < 1_000_000:
-            os.truncate(clip, size + by)
+            os.truncate(clip, size + difference)
 
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match=f"changed its size while it was sent: {size} bytes"):
-            await client.remove(clip, progress=change)
-    assert (len(host.uploads), host.stored, host.starts) == (1, [], [])
+            await client.remove(clip, progress=change_size)
+    assert (len(host.uploads), host.stored, host.start_requests) == (1, [], [])
 
 
-async def test_a_file_that_is_gone_is_one_clear_error(host: Host, clip: Path) -> None:
+async def test_a_missing_file_is_one_clear_error(host: Host, clip: Path) -> None:
     async with host.client() as client:
         with pytest.raises(aw.InvalidInput, match="cannot be read: No such file"):
             await client.remove(clip.with_name("none.mp4"))
-    assert host.taken == []
+    assert host.requests == []
 
 
-async def test_five_gibibytes_are_a_matter_of_arithmetic(host: Host, tmp_path: Path, ways: Any) -> None:
+async def test_a_file_of_five_gibibytes_is_announced_with_its_length(host: Host, tmp_path: Path, handlers: Any) -> None:
     path = tmp_path / "sparse.mp4"
-    path.write_bytes(ways.film(1000))
+    path.write_bytes(handlers.video_bytes(1000))
     os.truncate(path, 5 * GIB)
-    host.puts = [ways.refused(413, "EntityTooLarge", unread=True)]
+    host.upload_handlers = [handlers.refuse(413, "EntityTooLarge", unread=True)]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="EntityTooLarge"):
             await client.remove(path)
     assert host.uploads[0].headers["content-length"] == str(5 * GIB)
 
 
-async def test_the_length_of_every_kind_of_body_is_known_without_reading_it(tmp_path: Path) -> None:
+async def test_the_length_of_every_kind_of_body_is_computed_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "sparse.mp4"
     path.touch()
     os.truncate(path, 5 * GIB + 1)
     media = as_media(path)
     await media.measure()
 
-    assert bodies.encode_body(media).length == 5 * GIB + 1
-    form = bodies.encode_body(Multipart({"file": media}))
+    assert encode_body(media).length == 5 * GIB + 1
+    form = encode_body(Multipart({"file": media}))
     assert form.length == 5 * GIB + 1 + sum(len(part) for part in form.parts if isinstance(part, bytes))
-    text = bodies.encode_body(Json({"a": Base64(media)}))
+    text = encode_body(Json({"a": Base64(media)}))
     assert text.length == len('{"a": ""}') + (5 * GIB + 3) // 3 * 4

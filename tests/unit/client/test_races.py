@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import aiowatermark as aw
+from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.jobs import Record
 from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
@@ -117,7 +118,7 @@ async def test_callbacks_of_rejected_jobs_are_no_longer_expected(transport: Scri
         for number in range(20):
             with pytest.raises(aw.Rejected):
                 await client.submit(f"{LINK}?{number}")
-        assert receiver._expected == {}
+        assert registry_of(receiver)._expected == {}
 
 
 async def test_a_callback_that_arrives_while_a_doubt_is_recorded_settles_it(transport: ScriptedTransport) -> None:
@@ -125,7 +126,7 @@ async def test_a_callback_that_arrives_while_a_doubt_is_recorded_settles_it(tran
 
     class CallbackDuringPut(aw.MemoryStore):
         async def put(self, record: Record) -> Record:
-            for deliver in list(receiver._expected.values()):
+            for deliver in list(registry_of(receiver)._expected.values()):
                 data = {"task_id": "task-1", "state": 1, "file": "https://x.example/a"}
                 deliver(aw.Delivery(json.dumps({"status": 200, "data": data}).encode()))
             return await super().put(record)

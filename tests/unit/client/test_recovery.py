@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import aiowatermark as aw
+from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.jobs import Record
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from tests.support.picwish import LINK, PENDING, scripted_client
@@ -135,7 +136,7 @@ async def test_a_callback_that_arrived_first_settles_a_lost_answer(transport: Sc
     receiver = aw.CallbackReceiver("https://hooks.example.com")
 
     def lost_but_called_back() -> Exception:
-        (deliver,) = receiver._expected.values()
+        (deliver,) = registry_of(receiver)._expected.values()
         deliver(delivery(status=200, data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
         error: Exception = connection_lost(sent=True)
         return error
@@ -153,7 +154,7 @@ async def test_a_later_callback_settles_a_job_in_doubt_in_the_store(transport: S
     async with scripted_client(transport, store=store, callbacks=receiver) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
             await client.remove(LINK, key="mine")
-        (deliver,) = receiver._expected.values()
+        (deliver,) = registry_of(receiver)._expected.values()
         deliver(delivery(data={"nothing": 1}))
         deliver(delivery(data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
         await asyncio.sleep(1)

@@ -10,7 +10,8 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.jobs import Record
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
-from tests.support.picwish import LINK, PENDING, scripted_client
+from aiowatermark.wire import Request, Response
+from tests.support.picwish import ACCEPTED, FINISHED, LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
 
@@ -273,3 +274,45 @@ async def test_a_key_that_is_not_a_printable_text_is_invalid_input(transport: Sc
         with pytest.raises(aw.InvalidInput, match="key"):
             await client.submit(LINK, key=key)
     assert transport.submitted == 0
+
+
+class FailsBeforeSending(ScriptedTransport):
+    """A transport that fails locally, before it writes anything, and works from the second request on."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(submissions=[ACCEPTED], queries=[FINISHED])
+        self.error: BaseException | None = error
+
+    async def perform(self, request: Request, **settings: Any) -> Response:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return await super().perform(request, **settings)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError(), OSError("too many open files"), ValueError()])
+async def test_a_local_failure_before_the_headers_are_written_pays_nothing_and_frees_the_key(error: Exception) -> None:
+    store, transport = aw.MemoryStore(), FailsBeforeSending(error)
+    async with scripted_client(transport, store=store) as client:
+        with pytest.raises(type(error)):
+            await client.submit(LINK, key="order-1")
+        assert await store.get("order-1") is None
+        assert (await client.remove(LINK, key="order-1")).url
+    assert transport.submitted == 1
+
+
+async def test_a_submit_cancelled_before_the_headers_are_written_frees_the_key() -> None:
+    store, transport = aw.MemoryStore(), FailsBeforeSending(asyncio.CancelledError())
+    async with scripted_client(transport, store=store) as client:
+        with pytest.raises(aw.WatermarkError, match="cancelled before anything was sent"):
+            await client.submit(LINK, key="order-1")
+        assert await store.get("order-1") is None
+        assert (await client.remove(LINK, key="order-1")).url
+
+
+async def test_an_unexpected_error_after_the_headers_were_written_leaves_a_submission_in_doubt() -> None:
+    transport = ScriptedTransport(submissions=[RuntimeError("a bug")])
+    async with scripted_client(transport) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.submit(LINK, key="order-1")
+    assert transport.submitted == 1

@@ -1,14 +1,15 @@
-"""How long an MP4 file lasts, read from its head without decoding anything (ISO/IEC 14496-12, the `mvhd` box)."""
+"""The duration of an MP4 file, read from its header without decoding anything (ISO/IEC 14496-12, the `mvhd` box)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+# bytes; the header is at the start of a file for streaming, and at the end of one as cameras write it
 _WINDOW = 1 << 20
 
 
 def duration_of(path: Path) -> float:
-    """Seconds, or 0 when the file does not say so in its first or last megabyte."""
+    """Return the duration in seconds, or 0 when the first and the last megabyte of the file do not state it."""
     with path.open("rb") as file:
         ends = [file.read(_WINDOW)]
         file.seek(max(0, path.stat().st_size - _WINDOW))

@@ -1,4 +1,16 @@
-"""The process in which one video is restored: SOURCE TARGET MASK MARK, with `-` for none; it tells in JSON lines."""
+"""The process in which one video is restored, so that it can be killed at any time and cannot harm its parent.
+
+    python -m aiowatermark.emulator.restoration.video.worker SOURCE TARGET MASK MARK
+
+The arguments are paths; `-` stands for no mask or no mark. The process writes one JSON object per line:
+
+    {"progress": 0.25}                               at most 20 times a second, from 0 to 1
+    {"has_watermark": true, "duration": 51.3}        the last line of a success; seconds
+    {"error": "The mask is ..."}                     the last line of a failure: a sentence for the user
+
+The exit code is 0 in both cases. A process that ends without a last line has crashed or was killed; what it left at
+TARGET is the parent's to delete.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +22,44 @@ from pathlib import Path
 
 from .restore import restore_video
 
-_EVERY = 0.05
+# seconds between two lines of progress
+_INTERVAL = 0.05
 
 
-def _print_json(**what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def _print_json(**fields: object) -> None:
+    # flushed: stdout is a pipe, and the parent reads along
+    sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
 
-def _bytes(argument: str) -> bytes | None:
+def _read_optional(argument: str) -> bytes | None:
     return None if argument == "-" else Path(argument).read_bytes()
 
 
-class _Progress:
-    """Tells how far it is, not more than some twenty times a second."""
+class _ProgressPrinter:
+    """Prints the share that is done, at most once in `_INTERVAL` seconds."""
 
     def __init__(self) -> None:
-        self._told = 0.0
+        self._printed_at = 0.0
 
-    def __call__(self, value: float) -> None:
+    def __call__(self, share: float) -> None:
         now = time.monotonic()
-        if now - self._told >= _EVERY:
-            self._told = now
-            _print_json(progress=value)
+        if now - self._printed_at >= _INTERVAL:
+            self._printed_at = now
+            _print_json(progress=share)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Restore, and tell the outcome in the last line."""
+    """Restore the video and print the outcome in the last line."""
     source, target, mask, mark = arguments
     try:
-        report = restore_video(Path(source), Path(target), mask=_bytes(mask), mark=_bytes(mark), progress=_Progress())
+        report = restore_video(
+            Path(source),
+            Path(target),
+            mask=_read_optional(mask),
+            mark=_read_optional(mark),
+            progress=_ProgressPrinter(),
+        )
     except (ValueError, OSError) as error:
         _print_json(error=str(error))
     else:
