@@ -29,7 +29,7 @@ def request_handler(registry: CallbackRegistry) -> Callable[[web.BaseRequest], A
         key = key_from_path(request.path)
         if request.method == "POST":
             return await _receive(registry, key, request)
-        media = registry.lent_media(key)
+        media = registry.served_media(key)
         if request.method not in {"GET", "HEAD"}:
             return web.Response(status=405, headers={"Allow": "POST"})
         return web.Response(status=404) if media is None else await _serve_media(request, media)

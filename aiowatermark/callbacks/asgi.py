@@ -47,7 +47,7 @@ async def _lifespan(registry: CallbackRegistry, receive: Receive, send: Send) ->
 
 async def _respond(registry: CallbackRegistry, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
     key = key_from_path(scope["path"])
-    media = registry.lent_media(key)
+    media = registry.served_media(key)
     if scope["method"] in {"GET", "HEAD"} and media is not None:
         await send({"type": "http.response.start", "status": 200, "headers": asgi_headers(media)})
         if scope["method"] == "GET":

@@ -74,7 +74,7 @@ class CallbackRegistry:
         self.observers = ResultObservers()
         self._expected: dict[str, DeliveryHandler] = {}
         self._ended: dict[str, None] = {}  # a set that keeps its order, so that the oldest can be dropped
-        self._lent: dict[str, Media] = {}
+        self._served: dict[str, Media] = {}
         self._forwarders: list[Forwarder] = []
 
     @property
@@ -100,7 +100,7 @@ class CallbackRegistry:
             if len(self._ended) > _MAX_ENDED_KEYS:
                 del self._ended[next(iter(self._ended))]
 
-    def lend(self, media: Media) -> tuple[Link, str]:
+    def serve_media(self, media: Media) -> tuple[Link, str]:
         """Make media available to a provider; returns a link to it and the hash for `revoke`.
 
         Raises Unsupported for media that can be read only once: a provider may download it twice.
@@ -110,12 +110,12 @@ class CallbackRegistry:
                 f"{media.name} can be read only once and cannot be served to the provider: pass a path or bytes"
             )
         key = secrets.token_urlsafe(_KEY_BYTES)
-        self._lent[hash_key(key)] = media
+        self._served[hash_key(key)] = media
         return Link(f"{self.public_url}/{key}/{quote(media.name)}"), hash_key(key)
 
-    def revoke(self, key_hash: str) -> None:
+    def stop_serving(self, key_hash: str) -> None:
         """Stop serving lent media."""
-        self._lent.pop(key_hash, None)
+        self._served.pop(key_hash, None)
 
     def add_forwarder(self, forwarder: Forwarder) -> Callable[[], None]:
         """Forward deliveries for unknown keys with this function, too; returns a function that removes it again."""
@@ -148,9 +148,9 @@ class CallbackRegistry:
             return self._count("late", 200)
         return self._count("elsewhere", 200) if await self._forward(key_hash, delivery) else self._count("unknown", 404)
 
-    def lent_media(self, key: str) -> Media | None:
+    def served_media(self, key: str) -> Media | None:
         """Return the media lent under a key, or None."""
-        return self._lent.get(hash_key(key)) if _KEY.fullmatch(key) else None
+        return self._served.get(hash_key(key)) if _KEY.fullmatch(key) else None
 
     async def _forward(self, key_hash: str, delivery: Delivery) -> bool:
         for forwarder in list(self._forwarders):

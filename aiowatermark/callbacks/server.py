@@ -86,11 +86,19 @@ class _LimitedServer(web.Server):
 
 
 class CallbackServer:
-    """Serves a receiver at `host`:`port` inside `async with`; port 0 takes any free one, `ssl` makes it speak TLS.
+    """Serves a receiver on a port inside `async with`.
 
-    Every path leads to the receiver, by its last segment, whatever prefix a proxy uses. At most `connections` clients
-    are connected; idle and slow ones are closed within seconds. Entering raises InvalidInput if the port is in use or
-    not allowed.
+    Every path leads to the receiver, by its last segment, whatever prefix a proxy uses. Idle and slow connections are
+    closed within seconds.
+
+    Args:
+        receiver: what receives the callbacks.
+        host: the address to listen on.
+        port: the port to listen on; 0 takes any free one.
+        ssl: makes the server speak TLS.
+        connections: connections that may be open at the same time; further ones are aborted.
+
+    Entering raises InvalidInput if the port is in use or not allowed.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: JobEngine | None = None
         self._stack = AsyncExitStack()
-        self._preparer = JobPreparer(provider, self._transport, can_lend=callbacks is not None)
+        self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether the client is open."""
@@ -115,7 +115,7 @@ class Client:
             self._callbacks,
             owner=owner,
             limits=self.limits,
-            deadline=self._deadline,
+            adopted_deadline=self._deadline,
             polling=self._polling,
             resubmit=self._resubmit,
             ensure_open=lambda: self._open_engine,
@@ -164,7 +164,7 @@ class Client:
         may be paid.
         """
         _ = self._open_engine
-        job = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        job = self._start_job(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -185,7 +185,7 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._open_engine
-        job = self._start(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        job = self._start_job(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
         return await job.wait_done(self._drain)
 
     async def refine(
@@ -197,7 +197,7 @@ class Client:
         """
         _ = self._open_engine
         job = await self._preparer.prepare_refinement(result, as_media(brush), options)
-        return await self._start(job, key, deadline, None).wait_done(self._drain)
+        return await self._start_job(job, key, deadline, None).wait_done(self._drain)
 
     async def stream(
         self,
@@ -218,7 +218,7 @@ class Client:
 
         async def start(item: Source) -> ActiveJob:
             job = await self._preparer.prepare(item, mask, None, options)
-            return self._start(job, None if key is None else key(item), deadline, None)
+            return self._start_job(job, None if key is None else key(item), deadline, None)
 
         outcomes = JobStream(start, self.limits.in_flight).run(items)
         try:
@@ -247,7 +247,9 @@ class Client:
         flows = self._open_engine.context.flows
         return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
-    def _start(self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None) -> ActiveJob:
+    def _start_job(
+        self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None
+    ) -> ActiveJob:
         # checked again: the client may have been closed while the job was prepared
         engine = self._open_engine
         return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress)

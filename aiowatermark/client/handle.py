@@ -4,8 +4,7 @@ ActiveJob is the only code that changes the state of a running job. The engine a
 
     method                    what changed
     start_clock(seconds)      the job got its slot: its deadline counts from now
-    set_record(record)        a newer record, known here but not announced yet
-    update(record)            a newer record, announced to `updates()`
+    update(record)            a newer record; announced to `updates()`, unless it still has to be stored
     set_may_be_paid(value)    a paid request was written to the connection (True), or was refused unprocessed (False)
     mark_accepted()           the provider has the job: `submit()` returns
     finish(result)            the job succeeded
@@ -30,7 +29,9 @@ from weakref import ref
 
 from ..errors import WatermarkError
 from ..events import AutoResetEvent
+from ..introspection import short_repr
 from ..jobs import Record, Snapshot
+from ..redaction import short_text
 from ..results import Result
 from ..wire import Delivery
 
@@ -43,7 +44,7 @@ class Cancellable(Protocol):
 
 
 class ActiveJob:
-    """State of one job under way; see the head of this module. `at_provider`: it was accepted by an earlier process."""
+    """State of one job under way; see the head of this module. `resumed`: an earlier client submitted it."""
 
     __slots__ = (
         "_accepted",
@@ -60,13 +61,13 @@ class ActiveJob:
         "wakeup",
     )
 
-    def __init__(self, record: Record, *, at_provider: bool) -> None:
+    def __init__(self, record: Record, *, resumed: bool) -> None:
         self.record = record
         self.task: Cancellable | None = None
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
-        self.may_be_paid = at_provider
-        self._answered = at_provider
+        self.may_be_paid = resumed
+        self._answered = resumed
         self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._accepted: asyncio.Future[None] | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -103,14 +104,11 @@ class ActiveJob:
         """Let the deadline count from now; time spent in the admission queue does not count."""
         self.deadline = asyncio.get_running_loop().time() + seconds
 
-    def set_record(self, record: Record) -> None:
-        """Replace the record without announcing it."""
+    def update(self, record: Record, *, announce: bool = True) -> None:
+        """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
         self.record = record
-
-    def update(self, record: Record) -> None:
-        """Replace the record and wake those who follow `updates()`."""
-        self.record = record
-        self._announce()
+        if announce:
+            self._announce()
 
     def set_may_be_paid(self, value: bool) -> None:  # noqa: FBT001 - a setter
         """Whether a paid request of this job may have reached the provider."""
@@ -226,6 +224,9 @@ class JobHandle:
     """A job under way, as its caller sees it. Awaiting it returns its Result; cancelling an awaiter leaves the job.
 
     Obtained from `client.submit()`, `client.resume()` and `client.recover()`; it may be awaited any number of times.
+
+    Args:
+        job: the client's own state of the job.
     """
 
     __slots__ = ("__weakref__", "_job")
@@ -236,7 +237,8 @@ class JobHandle:
     def __repr__(self) -> str:
         """Provider, key and status, on one line."""
         record = self._job.record
-        return f"<JobHandle {record.provider} {record.key[:80]} {record.snapshot.status}>"
+        provider, key = short_text(record.provider, 20), short_text(record.key, 60)
+        return short_repr(self, provider, key, str(record.snapshot.status))
 
     @property
     def key(self) -> str:

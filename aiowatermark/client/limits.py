@@ -7,6 +7,7 @@ from typing import Any
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidInput
+from ..introspection import documented
 
 
 def _validate_positive(_: Any, attribute: Attribute[Any], value: float | None) -> None:
@@ -14,12 +15,17 @@ def _validate_positive(_: Any, attribute: Attribute[Any], value: float | None) -
         raise InvalidInput(f"{attribute.name} must be a number above 0, not {value!r}")
 
 
+@documented
 @frozen
 class Limits:
-    """Limits of one client.
+    """How much one client does concurrently.
 
-    `submissions`: paid requests in flight. `in_flight`: jobs that run; more are queued. `transfers`: downloads of
-    results. `requests_per_second`: requests to the API, submissions and polls together; None uses the provider's own.
+    Args:
+        submissions: paid requests in flight.
+        in_flight: jobs that run; further ones are queued.
+        transfers: downloads of results.
+        requests_per_second: requests to the API, submissions and polls together; None uses the provider's own limit.
+
     Raises InvalidInput for a value that is not above 0.
     """
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from ..introspection import documented
 from ..jobs import Record
 from .engine.engine import JobEngine
 from .handle import JobHandle
 
 
+@documented
 @frozen
 class Recovery:
     """What `client.recover()` found.
 
-    `resumed`: handles of jobs at the provider, which are watched again. `in_doubt`: records whose paid request was sent
-    and whose answer is not known; check your account before you submit them again. `unsent`: records of jobs for which
-    nothing was paid; submit them again.
+    Args:
+        resumed: handles of jobs at the provider, which are watched again.
+        in_doubt: records whose paid request was sent and whose answer is not known; check your account before you
+            submit them again.
+        unsent: records of jobs for which nothing was paid; submit them again.
     """
 
     resumed: list[JobHandle] = field(factory=list)

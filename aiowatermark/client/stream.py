@@ -9,21 +9,34 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from ..errors import WatermarkError
+from ..introspection import documented
 from ..results import Result
 from .handle import ActiveJob
 
 
+@documented
 @frozen
 class Done:
-    """An item of a stream that succeeded: `media` is the item as it was given."""
+    """An item of a stream that succeeded.
+
+    Args:
+        media: the item as it was given.
+        result: the job's result.
+    """
 
     media: Any
     result: Result
 
 
+@documented
 @frozen
 class Failed:
-    """An item of a stream that failed: `media` is the item as it was given."""
+    """An item of a stream that failed.
+
+    Args:
+        media: the item as it was given.
+        error: why it failed.
+    """
 
     media: Any
     error: WatermarkError

@@ -38,7 +38,7 @@ class Media(ABC):
     def blocks(self) -> AsyncGenerator[bytes, None]:
         """Read from the start, block by block, without blocking the event loop."""
 
-    def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
+    def buffers(self, buffer_bytes: int = BLOCK_SIZE) -> AsyncGenerator[bytes | memoryview, None]:  # noqa: ARG002
         """Read as `blocks` does; a block may be a view, which saves some media a copy."""
         return self.blocks()
 

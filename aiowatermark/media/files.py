@@ -15,11 +15,11 @@ Invariants: `_offset` is the only position, both kinds of read start there and a
 ends with an empty block. A buffer is filled again only when no view of it is left, so a consumer may hold a block as
 long as it likes. A reader keeps at most two buffers; a consumer that holds more gets new ones.
 
-Time on the loop: copying a block takes some 150 µs. The buffers of all open readers share one BLOCK_SIZE, down to
-192 KiB each, so that many uploads together do not delay the loop, and memory does not grow with a file's size.
+Time on the loop: copying a block takes some 150 µs. The consumer says how large buffers may be; many uploads together
+share one BLOCK_SIZE (transport/budget.py), so that they do not delay the loop. Memory does not grow with a file's size.
 
 Concurrency: a reader belongs to one generator, which awaits each read before the next. Several readings of one file
-have a reader each. `open_readers` is changed in worker threads and on the loop without a lock: it only sizes buffers.
+have a reader each.
 Cancellation: while the file is being opened, the opening is completed and undone (`cancellable_open`); afterwards the
 generator's `finally` closes the reader. Failure: an OSError of `read_cached` only means that the thread must read; an
 OSError of the thread reaches the consumer.
@@ -36,19 +36,18 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import BinaryIO, ClassVar, TypeVar
+from typing import BinaryIO, TypeVar
 
 from attrs import define, field
 
 from ..errors import InvalidInput
-from .base import ALIGNMENT, BLOCK_SIZE, SNIFF_BYTES, Media, safe_name
+from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name
 from .stream import ensure_unread
 
 T = TypeVar("T")
 
 # 0 where the system has no such flag
 _RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
-_MIN_BUFFER_BYTES = 3 << 16
 
 
 @define(eq=False)
@@ -83,9 +82,9 @@ class File(Media):
             async for block in buffers:
                 yield bytes(block)
 
-    async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """Yield blocks of at most 1 MiB, as views of reused buffers where the file is cached."""
-        reader, first = await open_in_thread(self.path)
+    async def buffers(self, buffer_bytes: int = BLOCK_SIZE) -> AsyncGenerator[bytes | memoryview, None]:
+        """Yield blocks: views of reused buffers of this size where the file is cached, else bytes of at most 1 MiB."""
+        reader, first = await open_in_thread(self.path, buffer_bytes)
         block: bytes | memoryview = first
         try:
             while block:
@@ -175,11 +174,9 @@ class OpenFile(Media):
 class FileReader:
     """One reading of a file from its start; see the head of this module. Create it and call `read` in a thread."""
 
-    open_readers: ClassVar[int] = 0
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, buffer_bytes: int = BLOCK_SIZE) -> None:
         self._file = path.open("rb", buffering=0)
-        FileReader.open_readers += 1
+        self._buffer_bytes = buffer_bytes
         self._offset = 0
         self._can_read_cached = bool(_RWF_NOWAIT)
         self._at_end = False
@@ -209,10 +206,7 @@ class FileReader:
         for buffer in self._buffers:
             if _is_unreferenced(buffer):
                 return buffer
-        self._buffers = [
-            bytearray(max(BLOCK_SIZE // FileReader.open_readers // ALIGNMENT * ALIGNMENT, _MIN_BUFFER_BYTES)),
-            *self._buffers[:1],
-        ]
+        self._buffers = [bytearray(self._buffer_bytes), *self._buffers[:1]]
         return self._buffers[0]
 
     def read(self, size: int = BLOCK_SIZE) -> bytes:
@@ -226,9 +220,7 @@ class FileReader:
 
     def close(self) -> None:
         """Close the file; further calls do nothing."""
-        if not self._file.closed:
-            self._file.close()
-            FileReader.open_readers -= 1
+        self._file.close()
 
 
 def _is_unreferenced(buffer: bytearray) -> bool:
@@ -255,14 +247,14 @@ async def cancellable_open(open_: Callable[[], T], undo: Callable[[T], object]) 
         raise
 
 
-async def open_in_thread(path: Path) -> tuple[FileReader, bytes]:
+async def open_in_thread(path: Path, buffer_bytes: int = BLOCK_SIZE) -> tuple[FileReader, bytes]:
     """Return a reader and the first block, opened and read in a worker thread."""
-    return await cancellable_open(lambda: open_file(path), lambda opened: opened[0].close())
+    return await cancellable_open(lambda: open_file(path, buffer_bytes), lambda opened: opened[0].close())
 
 
-def open_file(path: Path) -> tuple[FileReader, bytes]:
+def open_file(path: Path, buffer_bytes: int = BLOCK_SIZE) -> tuple[FileReader, bytes]:
     """Open a file and read its first block, which is all of a small file; blocks."""
-    reader = FileReader(path)
+    reader = FileReader(path, buffer_bytes)
     try:
         return reader, reader.read()
     except BaseException:

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed
 from ..redaction import redact_url
-from .base import CHUNK, Media, safe_name
+from .base import BLOCK_SIZE, CHUNK, Media, safe_name
 
 
 @define(eq=False)
@@ -38,7 +38,7 @@ class Bytes(Media):
         for start in range(0, len(self.data), CHUNK):
             yield self.data[start : start + CHUNK]
 
-    async def buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
+    async def buffers(self, buffer_bytes: int = BLOCK_SIZE) -> AsyncGenerator[bytes | memoryview, None]:  # noqa: ARG002
         """Yield all bytes as one block, which needs no copy."""
         yield self.data
 

@@ -10,8 +10,7 @@ A file goes through these steps; only `_publish` touches the target:
 So the target is always the old file or the complete new one. A part stays behind only if the process is killed.
 
 The event loop gathers blocks into a batch while the writer thread of the file writes the batch before; `put` waits
-until that is written, so that the thread never has more than one. A batch has 4 MiB divided by the number of files
-being written, and at least 256 KiB.
+until that is written, so that the thread never has more than one. How large a batch is, the transfer budget says.
 
     loop      put(batch): wait until written == queued; queued += 1; hand the batch over
               close(): hand None over; wait until written == queued
@@ -47,11 +46,9 @@ from attrs import define, field, frozen
 
 from ..errors import InvalidInput, TransferFailed
 from ..media.files import cancellable_open
+from .budget import TransferBudget
 
-_BATCH_BYTES = 4 << 20
-"""Bytes of the batches of all files that are being written, together."""
-_MIN_BATCH_BYTES = 1 << 18
-"""Bytes of the smallest batch of one file, however many are being written."""
+_PRIMING_BYTES = 8 << 20
 _MAX_VECTOR = 1024
 """Buffers per writev call: IOV_MAX of Linux and macOS."""
 
@@ -62,19 +59,6 @@ class PartialFile:
 
     file: BinaryIO
     path: Path
-
-
-class _ActiveWriters:
-    """Counts the files being written, which share the memory for batches."""
-
-    count = 0
-
-    def batch_bytes(self) -> int:
-        """Bytes one file may gather: as much as possible, because every batch costs a hand-over to a thread."""
-        return max(_BATCH_BYTES // max(self.count, 1), _MIN_BATCH_BYTES)
-
-
-_active_writers = _ActiveWriters()
 
 
 @asynccontextmanager
@@ -100,7 +84,7 @@ def _create_part(target: Path) -> PartialFile:
         raise InvalidInput(f"{target} is a folder: pass the path of a file in it")
     # Freeing one large allocation raises glibc's dynamic mmap threshold to its size. From then on the memory of blocks
     # is reused from the heap; otherwise every larger block would be mapped anew and fault page by page.
-    bytes(2 * _BATCH_BYTES)
+    bytes(_PRIMING_BYTES)
     try:
         return PartialFile(path.open("xb"), path)
     except OSError as error:
@@ -122,26 +106,25 @@ def _publish(part: PartialFile, target: Path) -> None:
     part.path.replace(target)
 
 
-async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes]) -> int:
+async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes], budget: TransferBudget | None = None) -> int:
     """Append blocks to a file without blocking the event loop; returns the number of bytes written.
 
-    If `blocks` raises or the task is cancelled, everything received until then is written first. Raises OSError.
+    `budget` says how much to gather before it is written. If `blocks` raises or the task is cancelled, everything
+    received until then is written first. Raises OSError.
     """
     batch: list[bytes] = []
     batched = written = 0
     writer = FileWriter(file)
-    _active_writers.count += 1
-    batch_bytes = _active_writers.batch_bytes()
+    budget = budget or TransferBudget()
     try:
-        async for block in blocks:
-            batch.append(block)
-            batched += len(block)
-            if batched >= batch_bytes:
-                await writer.put(batch)
-                batch, written, batched = [], written + batched, 0
-                batch_bytes = _active_writers.batch_bytes()
+        with budget.download():
+            async for block in blocks:
+                batch.append(block)
+                batched += len(block)
+                if batched >= budget.batch_bytes():
+                    await writer.put(batch)
+                    batch, written, batched = [], written + batched, 0
     finally:  # also after an interruption: the download counts these bytes as received and resumes behind them
-        _active_writers.count -= 1
         await writer.close()
         await asyncio.to_thread(write_vector, file, batch)
     return written + batched

@@ -44,6 +44,7 @@ from ..errors import ResultExpired, TransferFailed
 from ..media.base import ProgressCallback
 from ..redaction import redact_url
 from .atomic_file import PartialFile, write_blocks
+from .budget import TransferBudget
 from .retry import delays, respect_retry_after
 from .url_guard import PermanentTransferError
 
@@ -99,12 +100,13 @@ class MemoryTarget:
 class FileTarget:
     """Writes a download to a file, off the event loop."""
 
-    def __init__(self, part: PartialFile) -> None:
+    def __init__(self, part: PartialFile, budget: TransferBudget) -> None:
         self._file = part.file
+        self._budget = budget
 
     async def write(self, blocks: AsyncIterator[bytes]) -> None:
         """Append the blocks."""
-        await write_blocks(self._file, blocks)
+        await write_blocks(self._file, blocks, self._budget)
 
     async def clear(self) -> None:
         """Discard everything that was written."""

@@ -58,6 +58,7 @@ from ..redaction import is_loopback, redact_url
 from ..wire import Request, Response
 from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
+from .budget import TransferBudget
 from .download import Download, FileTarget, MemoryTarget
 from .request_timeouts import TimeoutGroup
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
@@ -115,6 +116,7 @@ class HttpTransport:
     _extra_headers: Mapping[str, str] | None = field(init=False, repr=False)
     _timeouts: TimeoutGroup = field(init=False, repr=False)
     is_local: bool = field(init=False)
+    _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         """Open both sessions on the running event loop."""
@@ -185,11 +187,10 @@ class HttpTransport:
         try:
             return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
         except _CONNECTION_ERRORS as error:
-            raise self._unavailable(error, sent=_may_be_sent(data, error)) from None
+            raise self._unavailable(error, written=_is_written(data)) from None
         except asyncio.CancelledError:
             if self._timeouts.stop(task):
-                timeout = TimeoutError()
-                raise self._unavailable(timeout, sent=_may_be_sent(data, timeout)) from None
+                raise self._unavailable(TimeoutError(), written=_is_written(data)) from None
             raise
         finally:
             self._timeouts.stop(task)
@@ -205,7 +206,7 @@ class HttpTransport:
         try:
             async with AsyncExitStack() as stack:
                 body = await with_known_sizes(body, lambda media: self._with_known_size(media, stack))
-                stream = BodyStream(body, progress, on_sent, progress_interval=self.stall / 20)
+                stream = BodyStream(body, progress, on_sent, budget=self._budget, progress_interval=self.stall / 20)
                 return await self._send_with_watchdog(request, stream, answer_timeout)
         except TransferFailed as error:
             if request.repeatable and isinstance(request.body, Link) and not isinstance(error, PermanentTransferError):
@@ -233,11 +234,10 @@ class HttpTransport:
         """Return the error for a failed upload: see the table at the head of this module."""
         if stream.error is not None and not stream.complete:
             return stream.error
-        failure = self._unavailable(error, sent=stream.sent > 0 and not isinstance(error, _NOT_SENT_ERRORS))
+        failure = self._unavailable(error, written=stream.sent > 0)
         if isinstance(error, TimeoutError) and not stream.complete:
             problem = f"the upload stands at byte {stream.sent} of {stream.length}"
-            failure = ProviderUnavailable(f"{problem}: nothing was accepted for {self.stall:g} s")
-            failure.sent = stream.sent > 0
+            failure = ProviderUnavailable(f"{problem}: nothing was accepted for {self.stall:g} s", sent=stream.sent > 0)
         media = request.body
         if request.repeatable and isinstance(media, Media) and media.consumed and not media.reopenable:
             return TransferFailed(
@@ -320,7 +320,7 @@ class HttpTransport:
     ) -> None:
         """Save what a URL serves as a file that appears only when it is complete; see `Transport.download`."""
         async with atomic_file(target) as part:
-            await Download(self, url, max_bytes, progress=progress).run(FileTarget(part))
+            await Download(self, url, max_bytes, progress=progress).run(FileTarget(part, self._budget))
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
         """Return what a URL serves; see `Transport.read`."""
@@ -328,16 +328,15 @@ class HttpTransport:
         await Download(self, url, max_bytes).run(target)
         return bytes(target.data)
 
-    def _unavailable(self, error: BaseException, *, sent: bool) -> ProviderUnavailable:
+    def _unavailable(self, error: BaseException, *, written: bool) -> ProviderUnavailable:
+        """Return the error for a request without a response; `written`: whether any of it may have been written."""
+        sent = written and not isinstance(error, _NOT_SENT_ERRORS)
         problem = "no answer was received" if sent else "could not be reached"
-        failure = ProviderUnavailable(f"{self.provider.display_name}: {problem}: {_describe(error)}")
-        failure.sent = sent
-        return failure
+        return ProviderUnavailable(f"{self.provider.display_name}: {problem}: {_describe(error)}", sent=sent)
 
 
-def _may_be_sent(data: bytes | _TrackedBody | None, error: BaseException) -> bool:
-    """Whether anything of a request without media may have been sent; exact if its body is tracked."""
-    return not isinstance(error, _NOT_SENT_ERRORS) and (not isinstance(data, _TrackedBody) or data.sent)
+def _is_written(data: bytes | _TrackedBody | None) -> bool:
+    return not isinstance(data, _TrackedBody) or data.sent
 
 
 def _is_forbidden(error: BaseException) -> bool:

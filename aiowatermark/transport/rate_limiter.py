@@ -37,6 +37,4 @@ class LocalRateLimiter:
 
 def rate_limit_timeout(retry_after: float | None = None) -> RateLimited:
     """Return the error for a request that cannot start before its deadline; `retry_after` is in seconds."""
-    error = RateLimited("the account's rate limit left no free slot before the deadline")
-    error.retry_after = retry_after
-    return error
+    return RateLimited("the account's rate limit left no free slot before the deadline", retry_after=retry_after)

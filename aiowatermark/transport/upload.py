@@ -14,8 +14,8 @@ Every chunk but the last of a base64 part encodes a multiple of three bytes, so 
 without padding inside.
 
 Chunk sizes adapt (ChunkSizer): large chunks cost less CPU, small ones keep the event loop responsive and keep a slow
-connection visibly moving for the stall watchdog. `ChunkSizer.active` counts the uploads of the process, which share
-the largest size: the loop has other work between their chunks.
+connection visibly moving for the stall watchdog. Concurrent uploads share the largest size (budget.py), because the
+loop has other work between their chunks.
 
 If the attempt fails or is cancelled, aiohttp cancels its writer, which may be inside a read of the media. `close`
 lets that end and then closes the reader, so that no file stays open.
@@ -31,12 +31,13 @@ import asyncio
 from binascii import b2a_base64
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from ..errors import TransferFailed, WatermarkError
 from ..media.base import ProgressCallback
 from ..wire import Base64
 from .body import BodyPart, EncodedBody
+from .budget import MIN_CHUNK_BYTES, TransferBudget
 
 Chunk: TypeAlias = bytes | memoryview
 
@@ -44,21 +45,20 @@ Chunk: TypeAlias = bytes | memoryview
 class ChunkSizer:
     """Chooses the chunk size of one upload: doubled on a fast connection, halved on a slow one.
 
-    All sizes are in bytes and multiples of three, which base64 needs. `max_total` is shared by all active uploads.
+    All sizes are in bytes and multiples of three, which base64 needs.
     """
 
-    min_size, initial_size, max_total = 3 << 14, 3 << 15, 3 << 20
+    min_size, initial_size = 3 << 14, MIN_CHUNK_BYTES
     fast_seconds, slow_seconds = 0.05, 1.0
-    active: ClassVar[int] = 0
 
-    def __init__(self) -> None:
+    def __init__(self, budget: TransferBudget) -> None:
         self.size = self.initial_size
+        self._budget = budget
 
     def adjust(self, seconds: float) -> None:
         """Adapt the size to the seconds that the connection took to accept the last chunk."""
         if seconds < self.fast_seconds:
-            share = self.max_total // ChunkSizer.active // 3 * 3
-            self.size = min(self.size * 2, max(share, self.initial_size))
+            self.size = min(self.size * 2, self._budget.chunk_bytes())
         elif seconds > self.slow_seconds:
             self.size = max(self.size // 6 * 3, self.min_size)
 
@@ -77,6 +77,7 @@ class BodyStream:
         progress: ProgressCallback | None = None,
         on_sent: Callable[[], object] | None = None,
         *,
+        budget: TransferBudget | None = None,
         progress_interval: float = 0.0,
     ) -> None:
         self.body = body
@@ -87,7 +88,8 @@ class BodyStream:
         self.chunks = self._count_chunks()
         self._progress = progress
         self._on_sent = on_sent
-        self._sizer = ChunkSizer()
+        self._budget = budget or TransferBudget()
+        self._sizer = ChunkSizer(self._budget)
         self._progress_interval = progress_interval
         self._next_report = 0.0
         self._clock = asyncio.get_running_loop().time
@@ -107,9 +109,8 @@ class BodyStream:
         """Yield the chunks of the body; keeps `sent` and, if the media fails, `error`."""
         read = 0
         last: Chunk = b""
-        ChunkSizer.active += 1
         try:
-            async with aclosing(_split(self.body.parts, self._sizer)) as chunks:
+            async with aclosing(_split(self.body.parts, self._sizer, self._budget)) as chunks:
                 async for chunk in chunks:
                     if not chunk:
                         continue
@@ -132,8 +133,6 @@ class BodyStream:
         except Exception as error:
             self.error = _media_error(error)
             raise
-        finally:
-            ChunkSizer.active -= 1
 
     def _mark_sent(self, count: int) -> None:
         if self.sent == 0 and self._on_sent is not None:
@@ -159,19 +158,22 @@ def _media_error(error: Exception) -> WatermarkError:
     return TransferFailed(f"the media could not be read to its end: {reason}")
 
 
-async def _split(parts: Iterable[BodyPart], sizer: ChunkSizer) -> AsyncGenerator[Chunk, None]:
+async def _split(parts: Iterable[BodyPart], sizer: ChunkSizer, budget: TransferBudget) -> AsyncGenerator[Chunk, None]:
     """Yield all parts in chunks; a media is closed as soon as the consumer stops."""
-    for part in parts:
-        if isinstance(part, bytes):
-            yield part
-            continue
-        media, splitter = (part.media, Base64Chunks(sizer)) if isinstance(part, Base64) else (part, RawChunks(sizer))
-        async with aclosing(media.buffers()) as blocks:
-            async for block in blocks:
-                for chunk in splitter.split(block):
-                    yield chunk
-        for chunk in splitter.flush():
-            yield chunk
+    with budget.upload():
+        for part in parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            media, splitter = (
+                (part.media, Base64Chunks(sizer)) if isinstance(part, Base64) else (part, RawChunks(sizer))
+            )
+            async with aclosing(media.buffers(budget.buffer_bytes())) as blocks:
+                async for block in blocks:
+                    for chunk in splitter.split(block):
+                        yield chunk
+            for chunk in splitter.flush():
+                yield chunk
 
 
 class RawChunks:

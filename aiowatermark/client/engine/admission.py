@@ -36,7 +36,7 @@ class QueuedJob:
 
     job: ActiveJob
     request: SubmitRequest | None
-    deadline: float
+    time_limit: float
     on_cancel: Callable[[ActiveJob], object]
     context: Context = field(factory=copy_context)
 

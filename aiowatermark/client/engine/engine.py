@@ -57,7 +57,7 @@ _CLEANUP_SECONDS = 5.0
 
 @define(eq=False)
 class JobEngine:
-    """All jobs of an open client. `deadline` (seconds) is that of jobs taken over from other replicas."""
+    """All jobs of an open client. `adopted_deadline`: seconds for jobs that are taken over from other replicas."""
 
     context: EngineContext
     admission: AdmissionQueue
@@ -65,17 +65,17 @@ class JobEngine:
     submitter: Submitter
     watcher: JobWatcher
     in_doubt: InDoubtResolver
-    deadline: float
+    adopted_deadline: float
     jobs: dict[str, ActiveJob] = field(factory=dict, init=False)
 
     # starting
 
-    def start_job(self, job: Job, key: str, deadline: float, progress: ProgressCallback | None) -> ActiveJob:
+    def start_job(self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None) -> ActiveJob:
         """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job."""
         if (running := self.jobs.get(key)) is not None:
             check_same_job(running.record, job.fingerprint)
             return running
-        to_send, lent = self._lend(job)
+        to_send, served = self._serve_files(job)
         callback_url, callback = self._create_callback()
         record = Record(
             key,
@@ -89,26 +89,26 @@ class JobEngine:
             owner=self.context.owner,
             created_at=time.time(),
         )
-        started = self.start(record, SubmitRequest(to_send, progress, callback_url), deadline)
-        if lent:
-            started.call_when_done(lambda _: self._revoke(lent))
+        started = self.start(record, SubmitRequest(to_send, progress, callback_url), time_limit)
+        if served:
+            started.call_when_done(lambda _: self._stop_serving(served))
         return started
 
-    def start(self, record: Record, request: SubmitRequest | None, deadline: float) -> ActiveJob:
+    def start(self, record: Record, request: SubmitRequest | None, time_limit: float) -> ActiveJob:
         """Start a job, or return the one that runs under its key; without a request it is only watched."""
         if (running := self.jobs.get(record.key)) is not None:
             check_same_job(running.record, record.fingerprint)
             return running
-        job = self.jobs[record.key] = ActiveJob(record, at_provider=request is None)
+        job = self.jobs[record.key] = ActiveJob(record, resumed=request is None)
         if self.admission.try_acquire():
-            job.task = asyncio.create_task(self._run(job, request, deadline))
+            job.task = asyncio.create_task(self._run(job, request, time_limit))
         else:
-            self.admission.enqueue(QueuedJob(job, request, deadline, self._abandon))
+            self.admission.enqueue(QueuedJob(job, request, time_limit, self._abandon))
         return job
 
-    def watch_records(self, records: list[Record], deadline: float) -> list[ActiveJob]:
+    def watch_records(self, records: list[Record], time_limit: float) -> list[ActiveJob]:
         """Watch the jobs of these records, all of them at the provider; those that run already are left out."""
-        jobs = [self.start(record, None, deadline) for record in records if record.key not in self.jobs]
+        jobs = [self.start(record, None, time_limit) for record in records if record.key not in self.jobs]
         for job in jobs:
             self.submitter.listen_for_callbacks(job)  # a queued job can already be called back
         return jobs
@@ -118,7 +118,7 @@ class JobEngine:
         if record.in_doubt:
             self.in_doubt.listen(record)
         elif not record.unsent and record.key not in self.jobs:
-            self.watch_records([record], self.deadline)
+            self.watch_records([record], self.adopted_deadline)
 
     def _create_callback(self) -> tuple[str | None, str | None]:
         """A callback URL and the hash of its key, if the provider calls back and there is a receiver."""
@@ -126,31 +126,31 @@ class JobEngine:
             return None, None
         return self.context.callbacks.create_url()
 
-    def _lend(self, job: Job) -> tuple[Job, list[str]]:
-        """The job with links in place of files, where the provider takes only links; and the lent keys' hashes."""
+    def _serve_files(self, job: Job) -> tuple[Job, list[str]]:
+        """The job with links in place of files for a provider that takes only links, and the hashes of the links' keys."""
         callbacks = self.context.callbacks
         if callbacks is None or self.context.provider.capabilities.files:
             return job, []
-        links = [(media, "") if isinstance(media, Link) else callbacks.lend(media) for media in job.inputs]
-        return evolve(job, inputs=tuple(link for link, _ in links)), [lent for _, lent in links if lent]
+        links = [(media, "") if isinstance(media, Link) else callbacks.serve_media(media) for media in job.inputs]
+        return evolve(job, inputs=tuple(link for link, _ in links)), [key_hash for _, key_hash in links if key_hash]
 
-    def _revoke(self, lent: list[str]) -> None:
+    def _stop_serving(self, key_hashes: list[str]) -> None:
         if self.context.callbacks is not None:
-            for key in lent:
-                self.context.callbacks.revoke(key)
+            for key_hash in key_hashes:
+                self.context.callbacks.stop_serving(key_hash)
 
     # running
 
-    async def _run(self, job: ActiveJob, request: SubmitRequest | None, deadline: float) -> None:
+    async def _run(self, job: ActiveJob, request: SubmitRequest | None, time_limit: float) -> None:
         """The task of one job, from its slot to its end."""
         try:
             if request is not None:
                 async with self.slots.slot():
-                    job.start_clock(deadline)
+                    job.start_clock(time_limit)
                     _raise_unless_accepted(await self.submitter.submit(job, request))
                     request = None  # frees the media while the job waits
             else:
-                job.start_clock(deadline)
+                job.start_clock(time_limit)
                 await self._load_record(job)
             job.mark_accepted()
             await self.watcher.wait_until_done(job)
@@ -169,7 +169,7 @@ class JobEngine:
 
     def _start_next(self) -> None:
         if (queued := self.admission.release()) is not None:
-            run = self._run(queued.job, queued.request, queued.deadline)
+            run = self._run(queued.job, queued.request, queued.time_limit)
             task = queued.job.task = asyncio.create_task(run, context=queued.context)
             task.add_done_callback(partial(self._on_task_done, queued.job))
 
@@ -210,15 +210,15 @@ class JobEngine:
         """End all jobs: nothing new is sent; paid requests get `drain` seconds for their answers; tokens are logged."""
         jobs = list(self.jobs.values())
         self.admission.close()
-        unsent = {job for job in jobs if not job.may_be_paid}
-        _cancel_tasks(unsent)
+        unpaid = {job for job in jobs if not job.may_be_paid}
+        _cancel_tasks(unpaid)
         await asyncio.gather(*(job.wait_answered(drain) for job in jobs if job.may_be_paid))
         for job in jobs:
             if job.may_be_paid and not job.done():
                 log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
             await self._hand_over(job)
-        # not twice: a second cancellation would interrupt the deletion of an unsent job's record
-        tasks = _cancel_tasks(job for job in jobs if job not in unsent) | _tasks(unsent)
+        # not twice: a second cancellation would interrupt the deletion of an unpaid job's record
+        tasks = _cancel_tasks(job for job in jobs if job not in unpaid) | _tasks(unpaid)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=max(drain, _CLEANUP_SECONDS))
             for task in late:
@@ -274,7 +274,7 @@ def build_engine(
     *,
     owner: str,
     limits: Limits,
-    deadline: float,
+    adopted_deadline: float,
     polling: Polling | None,
     resubmit: bool,
     ensure_open: Callable[[], object],
@@ -295,7 +295,7 @@ def build_engine(
         # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
         JobWatcher(context, polling or provider.polling, polling or CALLBACK_POLLING, downloader),
         in_doubt,
-        deadline,
+        adopted_deadline,
     )
 
 

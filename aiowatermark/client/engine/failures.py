@@ -43,33 +43,43 @@ def retry_hint(snapshot: Snapshot, problem: WatermarkError | None) -> float | No
 def submission_in_doubt(record: Record, cause: Exception | None) -> SubmissionInDoubt:
     """The paid request was sent and its answer is not known."""
     why = f" ({getattr(cause, 'message', type(cause).__name__)})" if cause is not None else ""
-    error = SubmissionInDoubt(
+    return SubmissionInDoubt(
         f"the paid request was sent and no usable answer came back{why}: the provider may have accepted the job, "
         "so it is not sent again",
         answer=getattr(cause, "answer", None),
+        provider=record.provider,
+        key=record.key,
+        token=record.token,
     )
-    return error.about(provider=record.provider, key=record.key, token=record.token)
 
 
 def deadline_exceeded(record: Record, problem: WatermarkError | None) -> DeadlineExceeded:
     """The job did not end before its deadline; `problem` is what the last query met."""
     last = f"; the last query failed: {problem}" if problem is not None else ""
-    error = DeadlineExceeded(f"the job did not end before its deadline; resume it with its token{last}")
-    return error.about(provider=record.provider, key=record.key, token=record.token)
+    return DeadlineExceeded(
+        f"the job did not end before its deadline; resume it with its token{last}",
+        provider=record.provider,
+        key=record.key,
+        token=record.token,
+    )
 
 
 def client_closed(record: Record, *, may_be_paid: bool) -> WatermarkError:
     """The client was closed, or the job cancelled, before the job ended."""
     if may_be_paid:
-        error = WatermarkError("the client was closed before the job ended: resume the job with its token")
+        message, token = "the client was closed before the job ended: resume the job with its token", record.token
     else:
-        error = WatermarkError("the submission was cancelled before anything was sent")
-    return error.about(provider=record.provider, key=record.key, token=record.token if may_be_paid else None)
+        message, token = "the submission was cancelled before anything was sent", None
+    return WatermarkError(message, provider=record.provider, key=record.key, token=token)
 
 
 def job_failed(record: Record) -> JobFailed:
     """The provider reported that the job failed."""
     snapshot = record.snapshot
-    error = JobFailed(f"the job failed: {snapshot.reason or 'the provider gave no reason'}")
-    error.snapshot = snapshot
-    return error.about(provider=record.provider, key=record.key, token=record.token)
+    return JobFailed(
+        f"the job failed: {snapshot.reason or 'the provider gave no reason'}",
+        snapshot=snapshot,
+        provider=record.provider,
+        key=record.key,
+        token=record.token,
+    )

@@ -90,14 +90,14 @@ class FlowRunner:
                     await context.on_snapshot(step)
                     step = next(flow)
                 else:
-                    step = flow.send(await self._send(step, context))
+                    step = flow.send(await self._send_with_retries(step, context))
         except StopIteration as end:
             result: T = end.value
             return result
         finally:
             flow.close()
 
-    async def _send(self, request: Request, context: FlowContext) -> Response:
+    async def _send_with_retries(self, request: Request, context: FlowContext) -> Response:
         """The response to pass to the flow, after as many attempts as the table above allows."""
         paid = not request.repeatable
         if paid:

@@ -37,7 +37,7 @@ class JobPreparer:
 
     provider: Provider
     transport: Transport
-    can_lend: bool = False
+    can_serve_files: bool = False
 
     async def prepare(
         self,
@@ -73,7 +73,7 @@ class JobPreparer:
             elif isinstance(media, Media):
                 await self._inspect(media, info)
         capabilities = self.provider.capabilities_for(job)
-        if self.can_lend and not capabilities.files:
+        if self.can_serve_files and not capabilities.files:
             capabilities = evolve(capabilities, files=True)
         video = any(capabilities.is_video(media, info.get(id(media))) for media in job.inputs)
         job = evolve(job, video=video) if video else job

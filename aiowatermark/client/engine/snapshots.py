@@ -1,6 +1,7 @@
 """Applies each new snapshot to its job, and persists those that crash recovery needs.
 
-The answer to a submission, every query and every callback that was confirmed pass here. `Record.advance` decides
+The answers to submissions and queries pass here, and callbacks that are trusted. Exceptions: upload progress stays in
+memory (submit.py), and in_doubt.py settles records of jobs that no longer run. `Record.advance` decides
 what a snapshot changes; a snapshot that changes nothing costs nothing. What must survive a crash (a task id, a
 terminal status, a reason) is written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
 
@@ -39,7 +40,7 @@ class SnapshotRecorder:
         if record is before:
             return
         if _must_persist(record.snapshot, before.snapshot):
-            job.set_record(record)  # first here: whatever happens to the write, the task id is in the token
+            job.update(record, announce=False)  # first here: whatever happens to the write, the task id is in the token
             record = await self._persist(record, snapshot)
         job.update(record)
         if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:

@@ -90,12 +90,12 @@ class SubmittedElsewhere(Exception):
 class SubmitContext(FlowContext):
     """The run of a submission: persists before paying, and keeps `job.may_be_paid` true while money may be spent."""
 
-    def __init__(self, context: EngineContext, job: ActiveJob, request: SubmitRequest, *, again: bool) -> None:
+    def __init__(self, context: EngineContext, job: ActiveJob, request: SubmitRequest, *, resubmission: bool) -> None:
         super().__init__(job.deadline, answer_timeout=SUBMIT_TIMEOUT, progress=_upload_progress(job, request))
         self._context = context
         self._job = job
         self._owner = job.record.owner
-        self._again = again
+        self._resubmission = resubmission
 
     async def before_paid_request(self) -> None:
         """Persist that the paid request follows; raises SubmittedElsewhere if another client was first."""
@@ -113,7 +113,7 @@ class SubmitContext(FlowContext):
 
     def on_attempt_without_effect(self) -> None:
         """The job is not paid; one that is submitted again may still be paid by its first request."""
-        self._job.set_may_be_paid(self._again)
+        self._job.set_may_be_paid(self._resubmission)
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
         """Record what the flow learned before its last request, for example a task id."""
@@ -137,7 +137,7 @@ class Submitter:
         except WatermarkError as error:  # the store failed, or the key names another job: nothing was sent
             return NotAccepted(error)
         self.listen_for_callbacks(job)
-        outcome = await self._send(job, request)
+        outcome = await self._run_submit_flow(job, request)
         return await self._resolve_doubt(job, request, outcome) if isinstance(outcome, InDoubt) else outcome
 
     def listen_for_callbacks(self, job: ActiveJob) -> None:
@@ -186,12 +186,14 @@ class Submitter:
         coordinator = self.context.store.coordinator
         return owner_is_dead(record.owner) or (coordinator is not None and await coordinator.claim(record))
 
-    async def _send(self, job: ActiveJob, request: SubmitRequest, *, again: bool = False) -> SubmitOutcome:
+    async def _run_submit_flow(
+        self, job: ActiveJob, request: SubmitRequest, *, resubmission: bool = False
+    ) -> SubmitOutcome:
         """Run the provider's submit flow once; deletes the record if nothing was paid."""
         context, owner = self.context, job.record.owner
         flow = context.provider.submit(request.job, request.callback_url)
         try:
-            snapshot = await context.flows.run(flow, SubmitContext(context, job, request, again=again))
+            snapshot = await context.flows.run(flow, SubmitContext(context, job, request, resubmission=resubmission))
         except SubmittedElsewhere as elsewhere:
             job.update(elsewhere.record)
             return Accepted()
@@ -202,7 +204,7 @@ class Submitter:
         except Exception as error:  # noqa: BLE001 - whatever it is, money may have been spent
             if job.may_be_paid and not nothing_was_paid(error):
                 return InDoubt(submission_in_doubt(job.record, error))
-            if not again:
+            if not resubmission:
                 await self._forget(job.key, owner)
             return NotAccepted(error)
         await context.snapshots.record(job, snapshot)
@@ -217,7 +219,7 @@ class Submitter:
         if not self.resubmit:
             return await self._leave_in_doubt(job, outcome)
         log.warning("job %s is in doubt and is submitted again, as resubmit=True asks for", job.key)
-        second = await self._send(job, request, again=True)
+        second = await self._run_submit_flow(job, request, resubmission=True)
         if isinstance(second, NotAccepted):  # the second request was refused; the first one is still in doubt
             second = InDoubt(submission_in_doubt(job.record, second.error))
         return await self._leave_in_doubt(job, second) if isinstance(second, InDoubt) else second

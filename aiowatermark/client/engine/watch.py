@@ -82,7 +82,7 @@ class JobWatcher:
     ) -> WatermarkError | None:
         """Query the job once; returns the problem if the query failed. `before` is the problem of the last query."""
         job.wakeup.consume()
-        if self._apply_trusted_callback(job):
+        if await self._apply_trusted_callback(job):
             return None
         try:
             snapshot = await self.context.flows.run(self.context.provider.query(job.record), flow_context)
@@ -98,7 +98,7 @@ class JobWatcher:
         log.info("job %s: a query failed: %s", job.key, problem)
         return problem
 
-    def _apply_trusted_callback(self, job: ActiveJob) -> bool:
+    async def _apply_trusted_callback(self, job: ActiveJob) -> bool:
         """Whether a callback ended the job, where the user chose to trust callbacks (`verify=False`)."""
         delivery, callbacks = job.take_delivery(), self.context.callbacks
         if delivery is None or callbacks is None or callbacks.verify:
@@ -109,7 +109,7 @@ class JobWatcher:
             log.info("job %s: a callback could not be read: %s", job.key, error)
             return False
         if snapshot is not None and snapshot.task_id == job.snapshot.task_id:
-            job.update(job.record.advance(snapshot))
+            await self.context.snapshots.record(job, snapshot)
         return job.snapshot.status.terminal
 
     def _finish(self, job: ActiveJob) -> None:

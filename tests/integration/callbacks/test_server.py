@@ -16,6 +16,9 @@ import aiowatermark as aw
 from aiowatermark.callbacks import server as server_module
 from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.emulator import Emulator
+from tests.support.callback_server import serve_callbacks
+from tests.support.http_server import serve_application
+from tests.support.images import make_jpeg
 
 
 class ExpectedKey:
@@ -186,14 +189,13 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_surplus_connections_are_closed_while_jobs_still_finish(
-    emulator: Emulator, receiver: aw.CallbackReceiver, picture: Any
+    emulator: Emulator, receiver: aw.CallbackReceiver
 ) -> None:
-    async with aw.CallbackServer(receiver, port=0, connections=200) as server:
-        receiver.public_url = f"http://127.0.0.1:{server.port}"
+    async with serve_callbacks(receiver, connections=200) as server:
         held = [asyncio.create_task(_hold_connection(server.port)) for _ in range(1000)]
         await asyncio.sleep(0)
         async with aw.Client(emulator.provider("gptge"), callbacks=receiver, polling=aw.Polling(0.5, 1, 1)) as client:
-            results = await asyncio.gather(*(client.remove(picture(), deadline=30) for _ in range(50)))
+            results = await asyncio.gather(*(client.remove(make_jpeg(), deadline=30) for _ in range(50)))
         assert server._runner is not None
         assert len(server._runner.server.connections if server._runner.server else []) <= 200
         for task in held:
@@ -243,17 +245,11 @@ async def test_the_receiver_mounts_in_an_aiohttp_application(receiver: aw.Callba
     app = web.Application()
     receiver.setup(app, path="/wm")
     expected = ExpectedKey(receiver)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with aiohttp.ClientSession() as session:
+    async with serve_application(app) as base, aiohttp.ClientSession() as session:
         async with session.post(f"{base}/wm/{expected.key}", json={}) as response:
             assert response.status == 200
         async with session.post(f"{base}/{expected.key}", json={}) as response:
             assert response.status == 404
-    await runner.cleanup()
     assert len(expected.deliveries) == 1
 
 
@@ -295,10 +291,10 @@ async def test_the_asgi_bridge_responds_like_the_aiohttp_bridge(receiver: aw.Cal
 
 
 async def test_lent_media_is_served_until_it_is_revoked(
-    server: aw.CallbackServer, receiver: aw.CallbackReceiver, picture: Any
+    server: aw.CallbackServer, receiver: aw.CallbackReceiver
 ) -> None:
-    data = picture(padding=500_000)
-    link, key_hash = registry_of(receiver).lend(aw.as_media(data, name="mark é.png"))
+    data = make_jpeg(padding=500_000)
+    link, key_hash = registry_of(receiver).serve_media(aw.as_media(data, name="mark é.png"))
     path = link.url.removeprefix(receiver.public_url)
     async with aiohttp.ClientSession() as session:
         base = f"http://127.0.0.1:{server.port}/wm"
@@ -307,7 +303,7 @@ async def test_lent_media_is_served_until_it_is_revoked(
             assert response.content_type == "image/png"
         async with session.head(base + path) as response:
             assert response.content_length == len(data)
-        registry_of(receiver).revoke(key_hash)
+        registry_of(receiver).stop_serving(key_hash)
         async with session.get(base + path) as response:
             assert response.status == 404
     sent = await asgi_call(receiver.asgi(), http(path, "GET"), {"type": "http.request"})

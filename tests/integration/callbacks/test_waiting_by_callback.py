@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import aiowatermark as aw
-from aiowatermark.callbacks.registry import hash_key
-from aiowatermark.callbacks.registry import registry_of
+from aiowatermark.callbacks.registry import hash_key, registry_of
 from aiowatermark.emulator import CallbackScript, Emulator, Fault
-
-ImageFactory = Callable[..., bytes]
+from tests.support.callback_server import serve_callbacks
+from tests.support.images import make_jpeg
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[aw.CallbackServer]:
     """A server whose receiver has the server's own address as its public URL."""
-    receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm")
-    async with aw.CallbackServer(receiver, port=0) as running:
-        receiver.public_url = f"http://127.0.0.1:{running.port}/wm"
+    async with serve_callbacks() as running:
         yield running
 
 
-def client(emulator: Emulator, server: aw.CallbackServer, name: str = "gptge", **settings: Any) -> aw.Client:
+def create_client(emulator: Emulator, server: aw.CallbackServer, name: str = "gptge", **settings: Any) -> aw.Client:
     return aw.Client(emulator.provider(name), callbacks=server.receiver, **settings)
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish"])
-async def test_a_callback_ends_its_job_with_one_query(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory, name: str
-) -> None:
-    async with client(emulator, server, name) as running:
-        result = await running.remove(picture(), deadline=20)
+async def test_a_callback_ends_its_job_with_one_query(emulator: Emulator, server: aw.CallbackServer, name: str) -> None:
+    async with create_client(emulator, server, name) as client:
+        result = await client.remove(make_jpeg(), deadline=20)
     (task,) = emulator.tasks
     assert result.url
     assert task.queries == 1
@@ -53,39 +50,35 @@ async def test_a_callback_ends_its_job_with_one_query(
     ],
 )
 async def test_callbacks_may_arrive_early_repeatedly_and_in_any_encoding(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory, script: CallbackScript
+    emulator: Emulator, server: aw.CallbackServer, script: CallbackScript
 ) -> None:
     emulator.script(script)
     polling = aw.Polling(first=1.5, factor=1, ceiling=1.5)
-    async with client(emulator, server, polling=polling) as running:
-        result = await running.remove(picture(), deadline=20)
+    async with create_client(emulator, server, polling=polling) as client:
+        result = await client.remove(make_jpeg(), deadline=20)
     assert result.url
     assert emulator.charged["gptge"] == 1
     assert emulator.tasks[0].queries <= 2
 
 
-async def test_a_lost_callback_costs_one_polling_interval(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
-) -> None:
+async def test_a_lost_callback_costs_one_polling_interval(emulator: Emulator, server: aw.CallbackServer) -> None:
     emulator.script(CallbackScript(lost=True))
-    async with client(emulator, server, polling=aw.Polling(first=0.2, factor=1, ceiling=1)) as running:
-        assert (await running.remove(picture(), deadline=20)).url
+    async with create_client(emulator, server, polling=aw.Polling(first=0.2, factor=1, ceiling=1)) as client:
+        assert (await client.remove(make_jpeg(), deadline=20)).url
     assert emulator.tasks[0].queries == 1
     assert server.receiver.counts["received"] == 0
 
 
-async def test_reordered_callbacks_end_their_own_jobs(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
-) -> None:
+async def test_reordered_callbacks_end_their_own_jobs(emulator: Emulator, server: aw.CallbackServer) -> None:
     emulator.script(CallbackScript(reordered=True), times=4)
-    async with client(emulator, server) as running:
-        results = await asyncio.gather(*(running.remove(picture(padding=n), deadline=20) for n in range(4)))
+    async with create_client(emulator, server) as client:
+        results = await asyncio.gather(*(client.remove(make_jpeg(padding=n), deadline=20) for n in range(4)))
         contents = [await result.read() for result in results]
-    assert contents == [picture(padding=n) for n in range(4)]
+    assert contents == [make_jpeg(padding=n) for n in range(4)]
 
 
 async def test_ten_thousand_forged_deliveries_to_a_valid_key_cost_few_queries_and_change_nothing(
-    server: aw.CallbackServer, picture: ImageFactory
+    server: aw.CallbackServer,
 ) -> None:
     async with Emulator(restore=False, processing=0.5, callbacks=CallbackScript(lost=True)) as emulator:
         provider = emulator.provider("gptge")
@@ -99,8 +92,8 @@ async def test_ten_thousand_forged_deliveries_to_a_valid_key_cost_few_queries_an
 
         registry_of(server.receiver).create_url = recording_create_url  # type: ignore[method-assign]
         polling = aw.Polling(first=1.2, factor=1, ceiling=1.2)
-        async with aw.Client(provider, callbacks=server.receiver, polling=polling) as running:
-            handle = await running.submit(picture(), deadline=20)
+        async with aw.Client(provider, callbacks=server.receiver, polling=polling) as client:
+            handle = await client.submit(make_jpeg(), deadline=20)
             forged = b'{"status":200,"data":{"task_id":"x","state":1,"file":"https://evil.example/x"}}'
             for _ in range(10_000):
                 assert await server.receiver.receive(keys[0], aw.Delivery(forged, "application/json")) == 200
@@ -110,51 +103,53 @@ async def test_ten_thousand_forged_deliveries_to_a_valid_key_cost_few_queries_an
         assert emulator.tasks[0].queries <= 4
 
 
-async def test_a_trusted_callback_needs_no_query_and_must_name_the_task(
-    emulator: Emulator, picture: ImageFactory
-) -> None:
+async def test_a_trusted_callback_needs_no_query_and_must_name_the_task(emulator: Emulator) -> None:
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm", verify=False)
     emulator.inject(Fault.status(500), step="query", times=None)
-    async with aw.CallbackServer(receiver, port=0) as server:
-        receiver.public_url = f"http://127.0.0.1:{server.port}"
-        async with client(emulator, server) as running:
-            result = await running.remove(picture(), deadline=20)
-            emulator.script(CallbackScript(lost=True))
-            handle = await running.submit(picture(), deadline=0.5)
-            callback = handle._job.record.callback
-            assert callback is not None
-            handle._job.on_delivery(
-                aw.Delivery(b'{"data":{"task_id":"another","state":1,"file":"https://evil.example/x"}}')
-            )
-            with pytest.raises(aw.DeadlineExceeded):
-                await handle
+    async with serve_callbacks(receiver) as server, create_client(emulator, server) as client:
+        result = await client.remove(make_jpeg(), deadline=20)
+        emulator.script(CallbackScript(lost=True))
+        handle = await client.submit(make_jpeg(), deadline=0.5)
+        callback = handle._job.record.callback
+        assert callback is not None
+        handle._job.on_delivery(
+            aw.Delivery(b'{"data":{"task_id":"another","state":1,"file":"https://evil.example/x"}}')
+        )
+        with pytest.raises(aw.DeadlineExceeded):
+            await handle
     assert result.url
 
 
+async def test_a_job_that_a_trusted_callback_ended_is_finished_in_the_store(emulator: Emulator) -> None:
+    store = aw.MemoryStore()
+    receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm", verify=False)
+    emulator.inject(Fault.status(500), step="query", times=None)
+    async with serve_callbacks(receiver) as server:
+        async with create_client(emulator, server, store=store) as client:
+            await client.remove(make_jpeg(), key="order-1", deadline=20)
+        record = await store.get("order-1")
+        assert record is not None
+        assert record.snapshot.status is aw.Status.SUCCEEDED
+        async with create_client(emulator, server, store=store) as client:
+            assert (await client.recover()).resumed == []
+
+
 async def test_deliveries_after_the_end_and_to_unknown_keys_are_answered_and_counted(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
+    emulator: Emulator, server: aw.CallbackServer
 ) -> None:
     emulator.script(CallbackScript(copies=3, delay=0.0))
-    async with client(emulator, server) as running:
-        await running.remove(picture(), deadline=20)
+    async with create_client(emulator, server) as client:
+        await client.remove(make_jpeg(), deadline=20)
         assert await server.receiver.receive("x" * 32, aw.Delivery(b"")) == 404
-        await _wait_for_deliveries(emulator, 3)
+        await wait_until(lambda: len(emulator.deliveries) >= 3)
     counts = server.receiver.counts
     assert counts["expected"] + counts["late"] == 3
     assert counts["unknown"] == 1
 
 
-async def _wait_for_deliveries(emulator: Emulator, attempts: int) -> None:
-    async with asyncio.timeout(5):
-        while len(emulator.deliveries) < attempts:  # noqa: ASYNC110 - the emulator has no event for it
-            await asyncio.sleep(0.01)
-
-
-async def test_a_provider_without_callbacks_is_polled(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
-) -> None:
-    async with client(emulator, server, "kaze") as running:
-        assert (await running.remove(picture(), deadline=20)).url
+async def test_a_provider_without_callbacks_is_polled(emulator: Emulator, server: aw.CallbackServer) -> None:
+    async with create_client(emulator, server, "kaze") as client:
+        assert (await client.remove(make_jpeg(), deadline=20)).url
     assert server.receiver.counts["received"] == 0
 
 
@@ -168,7 +163,7 @@ async def test_the_receiver_stores_only_the_hash_of_a_key(server: aw.CallbackSer
 
 
 async def test_handlers_run_in_the_background_and_what_they_raise_is_logged(
-    emulator: Emulator, picture: ImageFactory, caplog: pytest.LogCaptureFixture
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm")
     handled: list[tuple[str, aw.Status]] = []
@@ -180,50 +175,45 @@ async def test_handlers_run_in_the_background_and_what_they_raise_is_logged(
         raise RuntimeError("the database is down")
 
     emulator.inject(Fault.failed(state=-7), step="submit")
-    async with aw.CallbackServer(receiver, port=0) as server:
-        receiver.public_url = f"http://127.0.0.1:{server.port}"
-        async with client(emulator, server) as running:
-            with pytest.raises(aw.JobFailed):
-                await running.remove(picture(), key="bad", deadline=20)
-            await running.remove(picture(), key="good", deadline=20)
+    async with serve_callbacks(receiver) as server, create_client(emulator, server) as client:
+        with pytest.raises(aw.JobFailed):
+            await client.remove(make_jpeg(), key="bad", deadline=20)
+        await client.remove(make_jpeg(), key="good", deadline=20)
     assert sorted(handled) == [("bad", aw.Status.FAILED), ("good", aw.Status.SUCCEEDED)]
     assert caplog.text.count("RuntimeError: the database is down") == 2
 
 
-async def test_subscribers_get_every_jobs_final_snapshot_and_end_with_the_server(
-    emulator: Emulator, picture: ImageFactory
-) -> None:
+async def test_subscribers_get_every_jobs_final_snapshot_and_end_with_the_server(emulator: Emulator) -> None:
     receiver = aw.CallbackReceiver("http://127.0.0.1:1/wm")
 
     async def collect_keys() -> list[str | None]:
         return [snapshot.key async for snapshot in receiver.deliveries()]
 
-    async with aw.CallbackServer(receiver, port=0) as server:
-        receiver.public_url = f"http://127.0.0.1:{server.port}"
+    async with serve_callbacks(receiver) as server:
         subscriber = asyncio.create_task(collect_keys())
         await asyncio.sleep(0)
-        async with client(emulator, server) as running:
-            await asyncio.gather(*(running.remove(picture(), key=f"k{n}", deadline=20) for n in range(3)))
+        async with create_client(emulator, server) as client:
+            await asyncio.gather(*(client.remove(make_jpeg(), key=f"k{n}", deadline=20) for n in range(3)))
     assert sorted(key or "" for key in await subscriber) == ["k0", "k1", "k2"]
 
 
 async def test_a_file_is_served_to_a_provider_that_accepts_links_only(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory, tmp_path: Any
+    emulator: Emulator, server: aw.CallbackServer, tmp_path: Path
 ) -> None:
-    photos = [picture(300, 300, padding=400_000), picture(300, 300)]
-    paths = [tmp_path / f"photo {n}.jpg" for n in range(2)]
+    photos = [make_jpeg(300, 300, padding=400_000), make_jpeg(300, 300)]
+    paths = (tmp_path / "photo 0.jpg", tmp_path / "photo 1.jpg")
     for path, data in zip(paths, photos, strict=True):
         path.write_bytes(data)
-    async with client(emulator, server, "photoeraser") as running:
-        result = await running.remove(paths, mask=picture(300, 300), deadline=20)
+    async with create_client(emulator, server, "photoeraser") as client:
+        result = await client.remove(paths, mask=make_jpeg(300, 300), deadline=20)
         assert [await result.read(index=n) for n in range(2)] == photos
-        assert registry_of(server.receiver)._lent == {}
+        assert registry_of(server.receiver)._served == {}
 
 
 async def test_two_hundred_jobs_with_callbacks_need_about_one_query_each(
-    emulator: Emulator, server: aw.CallbackServer, picture: ImageFactory
+    emulator: Emulator, server: aw.CallbackServer
 ) -> None:
-    async with client(emulator, server) as running:
-        await asyncio.gather(*(running.remove(picture(), deadline=30) for _ in range(200)))
+    async with create_client(emulator, server) as client:
+        await asyncio.gather(*(client.remove(make_jpeg(), deadline=30) for _ in range(200)))
     assert sum(task.queries for task in emulator.tasks) <= 1.05 * 200
     assert emulator.charged["gptge"] == 200

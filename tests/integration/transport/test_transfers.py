@@ -8,8 +8,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,14 @@ from aiohttp import web
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.transport.atomic_file import atomic_file, write_blocks
+from aiowatermark.transport.budget import TransferBudget
+from aiowatermark.transport.http import HttpTransport
 from aiowatermark.transport.url_guard import is_public
+from tests.support.http_server import serve_handler
+from tests.support.images import make_jpeg
+from tests.support.media_sources import Pipe, stream_in_blocks
 
-ImageFactory = Callable[..., bytes]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@pytest.fixture(autouse=True)
-def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry without delays."""
-    monkeypatch.setattr("aiowatermark.transport.retry.backoff.full_jitter", lambda _: 0.0)
-
-
-@asynccontextmanager
-async def http_server(handler: Handler) -> AsyncIterator[str]:
-    """A server whose only handler answers every request; yields its URL."""
-    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)  # type: ignore[arg-type]
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+pytestmark = pytest.mark.usefixtures("no_retry_delays")
 
 
 async def remove_and_save(emulator: Emulator, tmp_path: Path, image: bytes, **settings: Any) -> bytes:
@@ -53,10 +37,8 @@ async def remove_and_save(emulator: Emulator, tmp_path: Path, image: bytes, **se
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish", "kaze", "dewatermark"])
-async def test_an_image_is_uploaded_and_downloaded_unchanged(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory, name: str
-) -> None:
-    data = picture(padding=700_000)
+async def test_an_image_is_uploaded_and_downloaded_unchanged(emulator: Emulator, tmp_path: Path, name: str) -> None:
+    data = make_jpeg(padding=700_000)
     source = tmp_path / "photo.jpg"
     source.write_bytes(data)
     async with aw.Client(emulator.provider(name)) as client:
@@ -68,64 +50,43 @@ async def test_an_image_is_uploaded_and_downloaded_unchanged(
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "stream", "sized stream", "unseekable"])
-async def test_every_kind_of_source_is_uploaded_unchanged(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory, kind: str
-) -> None:
-    data = picture(padding=600_001)
-
-    async def blocks() -> AsyncIterator[bytes]:
-        for start in range(0, len(data), 65_537):
-            yield data[start : start + 65_537]
-
+async def test_every_kind_of_source_is_uploaded_unchanged(emulator: Emulator, tmp_path: Path, kind: str) -> None:
+    data = make_jpeg(padding=600_001)
     path = tmp_path / "p.jpg"
     path.write_bytes(b"before" + data)
     options: dict[str, Any] = {"size": len(data)} if kind == "sized stream" else {}
     with path.open("rb") as file:
         file.seek(6)
-        sources: dict[str, Any] = {"bytes": data, "file": file, "stream": blocks(), "sized stream": blocks()}
-        sources["unseekable"] = _Pipe(data)
+        sources: dict[str, Any] = {
+            "bytes": data,
+            "file": file,
+            "stream": stream_in_blocks(data),
+            "sized stream": stream_in_blocks(data),
+            "unseekable": Pipe(data),
+        }
         async with aw.Client(emulator.provider("kaze")) as client:
             result = await client.remove(sources[kind], **options)
             assert await result.read() == data
 
 
-class _Pipe:
-    """A binary file that cannot seek."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def read(self, size: int = -1) -> bytes:
-        block, self.data = self.data[:size], self.data[size:]
-        return block
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-
 @pytest.mark.parametrize("name", ["gptge", "picwish", "kaze", "dewatermark"])
-async def test_a_submission_whose_answer_is_lost_is_charged_once_and_in_doubt(
-    emulator: Emulator, picture: ImageFactory, name: str
-) -> None:
+async def test_a_submission_whose_answer_is_lost_is_charged_once_and_in_doubt(emulator: Emulator, name: str) -> None:
     emulator.inject(Fault.dropped_after(), provider=name, step="submit")
     async with aw.Client(emulator.provider(name)) as client:
         with pytest.raises(aw.SubmissionInDoubt):
-            await client.remove(picture())
+            await client.remove(make_jpeg())
     assert emulator.charged[name] == 1
 
 
 @pytest.mark.parametrize("fault", [Fault.dropped_before(), Fault.garbage(), Fault.status(500), Fault.stalled()])
 async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
-    emulator: Emulator, picture: ImageFactory, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
     emulator.inject(fault, provider="picwish", step="submit")
     async with aw.Client(emulator.provider("picwish")) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
-            await client.remove(picture())
+            await client.remove(make_jpeg())
     assert caught.value.token
     assert emulator.charged["picwish"] <= 1
     assert len(emulator.tasks) <= 1
@@ -133,7 +94,7 @@ async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
 
 @pytest.mark.parametrize("by_url", [True, False])
 async def test_a_submission_that_gets_no_connection_in_time_was_not_sent_and_is_repeated(
-    emulator: Emulator, picture: ImageFactory, monkeypatch: pytest.MonkeyPatch, by_url: bool
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, by_url: bool
 ) -> None:
     monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
     released = asyncio.Event()
@@ -143,13 +104,13 @@ async def test_a_submission_that_gets_no_connection_in_time_was_not_sent_and_is_
         return web.Response(headers={"Connection": "close"})
 
     async with (
-        http_server(respond_late) as url,
+        serve_handler(respond_late) as url,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
         aw.Client(emulator.provider("picwish"), session=session) as client,
     ):
         occupying = asyncio.create_task(session.get(url))
         await asyncio.sleep(0.05)
-        media = emulator.host(picture()) if by_url else picture()
+        media = emulator.host(make_jpeg()) if by_url else make_jpeg()
         submitting = asyncio.create_task(client.submit(media, key="order-1"))
         await asyncio.sleep(0.5)
         assert emulator.charged["picwish"] == 0
@@ -159,15 +120,15 @@ async def test_a_submission_that_gets_no_connection_in_time_was_not_sent_and_is_
     assert emulator.charged["picwish"] == 1
 
 
-async def test_a_refused_connection_is_retried_and_then_raises_provider_unavailable(picture: ImageFactory) -> None:
+async def test_a_refused_connection_is_retried_and_then_raises_provider_unavailable() -> None:
     async with aw.Client(aw.PicWish("canary", base_url="http://127.0.0.1:9")) as client:
         with pytest.raises(aw.ProviderUnavailable) as caught:
-            await client.remove(picture())
+            await client.remove(make_jpeg())
     assert caught.value.sent is False
 
 
-async def test_an_interrupted_download_is_resumed(emulator: Emulator, tmp_path: Path, picture: ImageFactory) -> None:
-    data = picture(padding=900_000)
+async def test_an_interrupted_download_is_resumed(emulator: Emulator, tmp_path: Path) -> None:
+    data = make_jpeg(padding=900_000)
     emulator.inject(Fault.cut(300_000), step="result")
     emulator.inject(Fault.dropped_before(), step="result")
     emulator.inject(Fault.status(503), step="result")
@@ -175,10 +136,8 @@ async def test_an_interrupted_download_is_resumed(emulator: Emulator, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["clean.jpg"]
 
 
-async def test_an_expired_result_url_is_requested_again_once(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory
-) -> None:
-    data = picture()
+async def test_an_expired_result_url_is_requested_again_once(emulator: Emulator, tmp_path: Path) -> None:
+    data = make_jpeg()
     emulator.inject(Fault.expired(), step="result")
     assert await remove_and_save(emulator, tmp_path, data) == data
     emulator.inject(Fault.expired(), step="result", times=None)
@@ -188,12 +147,10 @@ async def test_an_expired_result_url_is_requested_again_once(
     assert "?" not in str(caught.value).replace("?…", "")
 
 
-async def test_a_download_that_never_completes_leaves_no_files(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory
-) -> None:
+async def test_a_download_that_never_completes_leaves_no_files(emulator: Emulator, tmp_path: Path) -> None:
     emulator.inject(Fault.cut(10), step="result", times=None)
     with pytest.raises(aw.TransferFailed, match="whole"):
-        await remove_and_save(emulator, tmp_path, picture(padding=5000))
+        await remove_and_save(emulator, tmp_path, make_jpeg(padding=5000))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,18 +166,16 @@ async def test_a_download_starts_over_if_the_server_ignores_ranges(tmp_path: Pat
             request.transport.abort()
         return response
 
-    async with http_server(half_then_everything) as url:
+    async with serve_handler(half_then_everything) as url:
         path = await download(url + "/a", tmp_path / "out")
     assert path.read_bytes() == b"x" * 100_000
     assert calls == [None, "bytes=50000-"]
 
 
-async def download(url: str, path: Path, **limits: Any) -> Path:
+async def download(url: str, path: Path, max_bytes: int | None = None) -> Path:
     """Download a URL as if it were a result."""
-    from aiowatermark.transport.http import HttpTransport
-
     async with HttpTransport(aw.PicWish("canary", base_url="http://127.0.0.1:9")) as transport:
-        await transport.download(url, path, limits.get("max_bytes"))
+        await transport.download(url, path, max_bytes)
     return path
 
 
@@ -232,7 +187,7 @@ async def test_a_url_is_requested_byte_for_byte_and_without_the_key(tmp_path: Pa
         return web.Response(body=b"result")
 
     target = "/a%2Fb%7Ec/%41?sig=a%2Fb%2B%3D+~,:@"
-    async with http_server(record_request) as url:
+    async with serve_handler(record_request) as url:
         await download(url + target, tmp_path / "out")
     (raw_path, headers), *_ = requests
     assert raw_path == target
@@ -243,7 +198,7 @@ async def test_a_result_larger_than_allowed_is_refused(tmp_path: Path) -> None:
     async def large_result(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b"x" * 2000)
 
-    async with http_server(large_result) as url:
+    async with serve_handler(large_result) as url:
         with pytest.raises(aw.TransferFailed, match="1000 bytes"):
             await download(url, tmp_path / "out", max_bytes=1000)
     assert list(tmp_path.iterdir()) == []
@@ -251,34 +206,32 @@ async def test_a_result_larger_than_allowed_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["", "missing/clean.jpg"])
 async def test_a_path_that_cannot_be_written_raises_invalid_input(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory, target: str
+    emulator: Emulator, tmp_path: Path, target: str
 ) -> None:
     async with aw.Client(emulator.provider("picwish")) as client:
-        result = await client.remove(picture())
+        result = await client.remove(make_jpeg())
         with pytest.raises(aw.InvalidInput, match=r"folder|cannot be written"):
             await result.save(tmp_path / target)
         await result.save(tmp_path / "clean.jpg")
 
 
 async def test_a_full_disk_raises_transfer_failed_and_leaves_no_files(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fail)
     async with aw.Client(emulator.provider("picwish")) as client:
-        result = await client.remove(picture())
+        result = await client.remove(make_jpeg())
         with pytest.raises(aw.TransferFailed, match="No space left"):
             await result.save(tmp_path / "clean.jpg")
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_that_shrinks_while_it_is_sent_raises_transfer_failed(
-    emulator: Emulator, tmp_path: Path, picture: ImageFactory
-) -> None:
+async def test_a_file_that_shrinks_while_it_is_sent_raises_transfer_failed(emulator: Emulator, tmp_path: Path) -> None:
     source = tmp_path / "photo.jpg"
-    source.write_bytes(picture(padding=4_000_000))
+    source.write_bytes(make_jpeg(padding=4_000_000))
 
     def shrink(sent: int, _: int | None) -> None:
         if sent < 1_000_000:
@@ -290,56 +243,52 @@ async def test_a_file_that_shrinks_while_it_is_sent_raises_transfer_failed(
     assert emulator.charged["picwish"] == 0
 
 
-async def test_progress_is_reported_and_ends_with_everything_sent(emulator: Emulator, picture: ImageFactory) -> None:
+async def test_progress_is_reported_and_ends_with_everything_sent(emulator: Emulator) -> None:
     reports: list[tuple[int, int | None]] = []
     async with aw.Client(emulator.provider("picwish")) as client:
-        await client.remove(picture(padding=2_000_000), progress=lambda sent, total: reports.append((sent, total)))
+        await client.remove(make_jpeg(padding=2_000_000), progress=lambda sent, total: reports.append((sent, total)))
     assert reports == sorted(reports)
     assert reports[-1][0] == reports[-1][1]
     assert len(reports) > 5
 
 
-async def test_a_redirect_of_the_api_is_not_followed(picture: ImageFactory) -> None:
+async def test_a_redirect_of_the_api_is_not_followed() -> None:
     redirected: list[Any] = []
 
     async def record_request(request: web.Request) -> web.StreamResponse:
         redirected.append(request.headers)
         return web.Response()
 
-    async with http_server(record_request) as other_url:
+    async with serve_handler(record_request) as other_url:
 
         async def redirect(_: web.Request) -> web.StreamResponse:
             return web.Response(status=307, headers={"Location": other_url})
 
-        async with http_server(redirect) as url, aw.Client(aw.PicWish("canary", base_url=url)) as client:
+        async with serve_handler(redirect) as url, aw.Client(aw.PicWish("canary", base_url=url)) as client:
             with pytest.raises(aw.WatermarkError):
-                await client.remove(picture())
+                await client.remove(make_jpeg())
     assert redirected == []
 
 
-async def test_the_watchdog_ends_a_stalled_upload(tmp_path: Path, picture: ImageFactory) -> None:
+async def test_the_watchdog_ends_a_stalled_upload(tmp_path: Path) -> None:
     source = tmp_path / "photo.jpg"
-    source.write_bytes(picture(padding=40_000_000))
+    source.write_bytes(make_jpeg(padding=40_000_000))
 
     async def never_read(request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         return web.Response()
 
-    async with http_server(never_read) as url:
-        from aiowatermark.transport.http import HttpTransport
-
+    async with serve_handler(never_read) as url:
         provider = aw.PicWish("canary", base_url=url)
         async with aw.Client(provider, transport=HttpTransport(provider, stall=0.2)) as client:
             with pytest.raises(aw.SubmissionInDoubt):
                 await client.submit(source)
 
 
-async def test_a_users_session_serves_the_api_and_is_not_closed(emulator: Emulator, picture: ImageFactory) -> None:
-    import aiohttp
-
+async def test_a_users_session_serves_the_api_and_is_not_closed(emulator: Emulator) -> None:
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as session:
         async with aw.Client(emulator.provider("picwish"), session=session) as client:
-            await client.remove(picture())
+            await client.remove(make_jpeg())
         assert not session.closed
 
 
@@ -350,8 +299,6 @@ async def test_result_urls_that_are_not_https_are_not_requested(tmp_path: Path, 
 
 
 async def test_a_public_provider_cannot_make_the_client_request_a_private_host(tmp_path: Path) -> None:
-    from aiowatermark.transport.http import HttpTransport
-
     async with HttpTransport(aw.PicWish("canary")) as transport:
         for url in ("https://127.0.0.1:9/a", "https://localhost:9/a", "https://[::1]:9/a", "https://169.254.169.254/a"):
             with pytest.raises(aw.TransferFailed, match="not public"):
@@ -380,9 +327,9 @@ def test_only_addresses_of_the_public_internet_are_public(address: str, *, publi
     assert is_public(address) is public
 
 
-async def test_base64_that_is_streamed_into_json_equals_the_standard_librarys(picture: ImageFactory) -> None:
+async def test_base64_that_is_streamed_into_json_equals_the_standard_librarys() -> None:
     for padding in (0, 1, 2, 300_000, 300_001):
-        data = picture(padding=padding)
+        data = make_jpeg(padding=padding)
         bodies: list[bytes] = []
 
         async def record_body(request: web.Request) -> web.StreamResponse:
@@ -391,7 +338,7 @@ async def test_base64_that_is_streamed_into_json_equals_the_standard_librarys(pi
             assert request.content_length == len(body)
             return web.json_response({"code": 0, "data": {"task_id": "t", "status": "failed"}})
 
-        async with http_server(record_body) as url, aw.Client(aw.Kaze("canary", base_url=url)) as client:
+        async with serve_handler(record_body) as url, aw.Client(aw.Kaze("canary", base_url=url)) as client:
             await client.submit(data)
         assert json.loads(bodies[0]) == {"image_base64": base64.b64encode(data).decode()}
 
@@ -406,10 +353,8 @@ async def test_using_a_client_on_another_loop_raises_invalid_input(emulator: Emu
         await asyncio.to_thread(submit_on_another_loop)
 
 
-async def test_a_link_is_downloaded_for_a_provider_that_accepts_files_only(
-    emulator: Emulator, picture: ImageFactory
-) -> None:
-    data = picture(padding=300_000)
+async def test_a_link_is_downloaded_for_a_provider_that_accepts_files_only(emulator: Emulator) -> None:
+    data = make_jpeg(padding=300_000)
     async with aw.Client(emulator.provider("dewatermark")) as client:
         result = await client.remove(emulator.host(data))
         assert await result.read() == data
@@ -435,10 +380,6 @@ async def test_a_save_that_is_cancelled_while_it_starts_leaves_no_files(tmp_path
 async def test_netrc_passwords_are_not_sent_to_result_hosts_even_if_the_users_session_trusts_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import aiohttp
-
-    from aiowatermark.transport.http import HttpTransport
-
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password canary-netrc\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -450,7 +391,7 @@ async def test_netrc_passwords_are_not_sent_to_result_hosts_even_if_the_users_se
 
     provider = aw.PicWish("canary", base_url="http://127.0.0.1:9")
     async with (
-        http_server(record_headers) as url,
+        serve_handler(record_headers) as url,
         aiohttp.ClientSession(trust_env=True) as session,
         HttpTransport(provider, user_session=session) as transport,
     ):
@@ -463,8 +404,7 @@ async def test_netrc_passwords_are_not_sent_to_result_hosts_even_if_the_users_se
 async def test_a_file_is_complete_however_few_bytes_one_system_call_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_per_call: int | None, batch_bytes: int
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", batch_bytes)
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
+    budget = TransferBudget(total_batch_bytes=batch_bytes, min_batch_bytes=100)
     writev = os.writev
     if bytes_per_call is None:
         monkeypatch.delattr(os, "writev")
@@ -478,15 +418,14 @@ async def test_a_file_is_complete_however_few_bytes_one_system_call_writes(
 
     target = tmp_path / "result.bin"
     async with atomic_file(target) as part:
-        assert await write_blocks(part.file, stream()) == sum(map(len, blocks))
+        assert await write_blocks(part.file, stream(), budget) == sum(map(len, blocks))
     assert target.read_bytes() == b"".join(blocks)
 
 
 async def test_a_disk_that_fills_up_during_the_write_raises_transfer_failed_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", 300)
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
+    budget = TransferBudget(total_batch_bytes=300, min_batch_bytes=100)
     writev, free_bytes = os.writev, [1000]
 
     def limited_writev(fd: int, views: list[memoryview]) -> int:
@@ -503,13 +442,12 @@ async def test_a_disk_that_fills_up_during_the_write_raises_transfer_failed_and_
     monkeypatch.setattr(os, "writev", limited_writev)
     with pytest.raises(aw.TransferFailed, match="No space left"):
         async with atomic_file(tmp_path / "result.bin") as part:
-            await write_blocks(part.file, stream())
+            await write_blocks(part.file, stream(), budget)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_cancelling_a_write_leaves_no_thread_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._BATCH_BYTES", 300)
-    monkeypatch.setattr("aiowatermark.transport.atomic_file._MIN_BATCH_BYTES", 100)
+async def test_cancelling_a_write_leaves_no_thread_and_no_file(tmp_path: Path) -> None:
+    budget = TransferBudget(total_batch_bytes=300, min_batch_bytes=100)
 
     async def endless_stream() -> AsyncIterator[bytes]:
         while True:
@@ -518,7 +456,7 @@ async def test_cancelling_a_write_leaves_no_thread_and_no_file(tmp_path: Path, m
 
     async def save() -> None:
         async with atomic_file(tmp_path / "result.bin") as part:
-            await write_blocks(part.file, endless_stream())
+            await write_blocks(part.file, endless_stream(), budget)
 
     task = asyncio.create_task(save())
     for _ in range(100):

@@ -13,15 +13,10 @@ from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.testing import ScriptedTransport, json_response
 from aiowatermark.wire import Response
 from tests.support.picwish import ACCEPTED, LINK, PENDING, scripted_client
+from tests.support.waiting import run_ready_tasks
 
 VIRTUAL_CLOCK = True
 WHO: ContextVar[str] = ContextVar("WHO", default="unset")
-
-
-async def run_ready_tasks() -> None:
-    """Let every task that is ready run."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_queued_jobs_have_no_task(transport: ScriptedTransport) -> None:

@@ -15,9 +15,10 @@ from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from aiowatermark.wire import Request, Response
 from tests.support.picwish import LINK, PENDING, scripted_client
+from tests.support.videos import make_mp4
 
 VIRTUAL_CLOCK = True
-VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
+VIDEO = make_mp4(76)
 
 
 class Videos(ScriptedTransport):

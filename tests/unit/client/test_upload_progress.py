@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
+from tests.support.images import make_jpeg
+from tests.support.videos import make_mp4
 
 
 async def test_a_progress_function_that_raises_is_not_called_again_and_the_job_goes_on(
-    emulator: Emulator, picture: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
 
@@ -20,14 +20,14 @@ async def test_a_progress_function_that_raises_is_not_called_again_and_the_job_g
         raise RuntimeError("the terminal is closed")
 
     async with aw.Client(emulator.provider("picwish")) as client:
-        result = await client.remove(picture(padding=2_000_000), progress=broken)
+        result = await client.remove(make_jpeg(padding=2_000_000), progress=broken)
     assert result.url
     assert len(calls) == 1
     assert "not called again" in caplog.text
 
 
 async def test_the_handle_of_a_video_shows_upload_progress(emulator: Emulator) -> None:
-    video = b"\0\0\0\x18ftypmp42" + bytes(3_000_000)
+    video = make_mp4(3_000_000)
     async with aw.Client(emulator.provider("dewatermark")) as client:
         handle = await client.submit(video)
         assert handle.task_id is not None
