@@ -1,4 +1,4 @@
-"""The command line, the extra `[cli]`: every command is imported when it is called, and not before."""
+"""Command line (extra `[cli]`); each command is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from .console.extras import install_hint
 
 
 def main() -> None:
-    """Run the command line; where click is not installed, say how to install it and exit with 2."""
+    """Run the command line; without click, print how to install it and exit with 2."""
     try:
         from .app import aiowatermark  # noqa: PLC0415 - click is an optional extra
     except ModuleNotFoundError as error:
-        sys.exit(_missing(error))
+        print(install_hint(error), file=sys.stderr)
+        sys.exit(2)
     aiowatermark(prog_name="aiowatermark")
-
-
-def _missing(error: ModuleNotFoundError) -> int:
-    print(install_hint(error), file=sys.stderr)
-    return 2

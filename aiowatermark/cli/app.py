@@ -1,4 +1,4 @@
-"""The group of commands: what `--help` shows, and where each one is found once it is called."""
+"""Command group: the texts of `aiowatermark --help` and the lazy import of each command."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import click
 
 from .console.extras import install_hint
 
-# the help of the group is made from these lines alone: no command is imported for it
+# `--help` prints these lines and imports no command: it is quick, and needs nothing but click
 _COMMANDS = {
-    "remove": "Remove marks from pictures and videos with a provider's account.",
-    "resume": "Fetch what was submitted before and not finished.",
-    "jobs": "List the jobs a store knows as unfinished, or forget some.",
-    "credits": "Show what an account holds.",
-    "doctor": "Check this machine: packages, keys, callbacks, store.",
-    "demo": "See it work, on this machine, without an account.",
-    "emulator": "Serve the five APIs on this machine.",
+    "remove": "Remove watermarks from images and videos through a provider.",
+    "resume": "Fetch the results of jobs that were submitted before.",
+    "jobs": "List the unfinished jobs of a store, or delete some.",
+    "credits": "Show the balance of a provider account.",
+    "doctor": "Check packages, API keys, callbacks and the store.",
+    "demo": "Try it on this machine: no account, no network, no cost.",
+    "emulator": "Run a local emulator of the five provider APIs.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules of their own name, imported when they are called."""
+    """Command group that imports `commands/NAME.py` when the command NAME is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names, in the order in which one needs them."""
+        """Return the names, the most used first."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command, imported now; says what to install where a library is missing."""
+        """Import and return the command; print how to install a missing library and exit with 2."""
         if cmd_name not in _COMMANDS:
             return None
         try:
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list of commands, without importing one."""
+        """Write the list of commands; click's own method would import every command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
@@ -50,14 +50,23 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # no
         try:
             click.echo(f"aiowatermark {metadata.version('aiowatermark')}")
         except metadata.PackageNotFoundError:
-            click.echo("aiowatermark, not installed")
+            click.echo("aiowatermark, run from its source directory (not installed)")
         ctx.exit()
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 def aiowatermark() -> None:
-    """Watermark removal with five providers: nothing paid twice, nothing paid lost.
+    """Remove watermarks from images and videos through five commercial providers.
 
-    Begin with `aiowatermark demo`: it needs no account and no network.
-    """
+    Providers charge for every submission. A submission that may have been paid is never repeated, and a paid job can
+    always be fetched later.
+
+    Start with `aiowatermark demo`: it needs no account and no network. With an account, put its API key into the
+    environment (`aiowatermark doctor` lists the variables) and run:
+
+    \b
+      aiowatermark remove photo.jpg --provider picwish -o clean
+    """  # noqa: D301 - \b keeps click from rewrapping the example

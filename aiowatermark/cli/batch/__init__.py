@@ -1,1 +1,1 @@
-"""What `remove` and `resume` share: a batch of jobs, its workers, its output folder and its report."""
+"""Batch: what `remove` and `resume` share, from the inputs to the report."""

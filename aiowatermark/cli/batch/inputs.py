@@ -1,4 +1,4 @@
-"""What is to be done, one after another, as it is asked for: arguments, and lines of stdin for `-`."""
+"""Reads the inputs of a batch one by one: arguments, and lines of stdin for `-`."""
 
 from __future__ import annotations
 
@@ -8,47 +8,52 @@ import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 
-_BLOCK = 1 << 16
+_BLOCK_SIZE = 1 << 16
 
 
-async def read_inputs(files: Sequence[str]) -> AsyncIterator[str]:
-    """The paths and links; nothing of stdin is read before there is room for it."""
-    for file in files:
-        if file != "-":
-            yield file
+async def read_inputs(arguments: Sequence[str]) -> AsyncIterator[str]:
+    """Yield the arguments, and each line of stdin in place of `-`; stdin is read only as fast as lines are taken."""
+    for argument in arguments:
+        if argument != "-":
+            yield argument
             continue
-        async for line in _lines():
+        async for line in _read_lines():
             yield line
 
 
-async def _lines() -> AsyncIterator[str]:
-    """The lines of stdin that are not empty."""
+async def _read_lines() -> AsyncIterator[str]:
+    """Yield the lines of stdin that are not empty."""
     rest = b""
-    while block := await _block():
+    while block := await _read_block():
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
+            # fsdecode: a path may hold bytes that are not UTF-8
             if text := os.fsdecode(line.rstrip(b"\r")):
                 yield text
     if text := os.fsdecode(rest):
         yield text
 
 
-def _block() -> asyncio.Future[bytes]:
-    """What stdin has next, read in a thread that nobody waits for at the end: a pipe may never say anything again."""
+def _read_block() -> asyncio.Future[bytes]:
+    """Read the next block of stdin in a thread; b"" at the end.
+
+    The thread is a daemon and not one of asyncio.to_thread's, which are joined at exit: after Ctrl-C a read of a
+    silent pipe would block the exit until its other end writes or closes.
+    """
     loop = asyncio.get_running_loop()
     block: asyncio.Future[bytes] = loop.create_future()
 
-    def give(data: bytes) -> None:
+    def resolve(data: bytes) -> None:
         if not block.done():
             block.set_result(data)
 
     def read() -> None:
         try:
-            data = os.read(0, _BLOCK)
-        except OSError:  # closed before we came: nothing more is given
+            data = os.read(0, _BLOCK_SIZE)
+        except OSError:  # stdin was closed when the process was started: nothing to read
             data = b""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: too late
-            loop.call_soon_threadsafe(give, data)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the command has ended
+            loop.call_soon_threadsafe(resolve, data)
 
     threading.Thread(target=read, daemon=True).start()
     return block

@@ -1,4 +1,4 @@
-"""What names a job from one run to the next: a digest of everything that makes it this job and no other."""
+"""Job keys: digests of everything that identifies a job, equal in every run of the same command."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Any
 
 from ... import Provider, as_media
 
-KEY_PARTS = (
-    "With --store a job's key is made of the provider and its address, the file's name and content (a link: the whole "
-    "link), the mask's, and the options."
+KEY_HELP = (
+    "With --store, a job is identified by the provider and its base URL, the name and the content of the file (for a "
+    "URL: its text), the name and the content of the mask, and the options. If one of these changes, it is a new job "
+    "and is paid for."
 )
 
 
-def readable(stem: str) -> str:
-    """The part of a key that a person recognises, and `resume` names the result after."""
+def readable_name(stem: str) -> str:
+    """Return the readable part of a key, at most 80 characters; `resume` names the result after it."""
+    # rename() replaces the characters that are not safe in a file name
     media = as_media(b"")
     media.rename(stem[:80])
     return media.name
 
 
-async def identity(source: str) -> tuple[str, str]:
-    """What tells a file from others: its name and a digest of its content; a link is told by its text.
+async def identify(source: str) -> tuple[str, str]:
+    """Return the name of a file and a digest of its content; a URL is identified by its text alone.
 
-    Raises InvalidInput for a file that cannot be read.
+    Raises InvalidInput if the file cannot be read.
     """
     if "://" in source:
         return source, ""
@@ -40,7 +42,7 @@ async def identity(source: str) -> tuple[str, str]:
 def stable_key(
     provider: Provider, stem: str, media: tuple[str, str], mask: tuple[str, str] | None, options: Mapping[str, Any]
 ) -> str:
-    """The key: the same for the same command, in any process, on any day."""
+    """Return the key of a job: equal for equal arguments, in any process; `media` and `mask` come from `identify`."""
     parts = [provider.name, provider.base_url, media, mask, sorted(options.items())]
     digest = hashlib.blake2b(json.dumps(parts, default=str).encode(errors="surrogateescape"), digest_size=8)
-    return f"{readable(stem)}-{digest.hexdigest()}"
+    return f"{readable_name(stem)}-{digest.hexdigest()}"

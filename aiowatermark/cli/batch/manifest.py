@@ -1,4 +1,27 @@
-"""Which file in a folder holds which job's result: lines in the folder itself, so that they go where it goes."""
+"""Manifest of an output folder: which file holds the result of which job.
+
+A repeated run finds out what it need not fetch again from the lines of `.aiowatermark-saved` in the folder itself, so
+that the knowledge moves with the folder. Each line is a JSON object, the last line of a key counts:
+
+    {"key": "photo-0123456789abcdef", "file": "photo-clean.jpg", "size": 48213}
+
+A line is written before its file gets its content (see output_folder). After a crash the line and the file therefore
+are in one of these states:
+
+    line   file                   meaning                     next run
+    no     -                      nothing was saved           fetches the result under a free name
+    yes    missing or empty       killed while saving         fetches it under this name (`reserved_file`)
+    yes    as large as the line   saved                       skips the job (`saved_file`)
+    yes    any other size         changed since then           fetches it under a free name, leaves the file alone
+
+Invariants: a file that this program has written under a key always has a line; a line never names a path outside the
+folder; lines are only appended. A line that a crash has cut is skipped by `read`, and `add` starts on a new line.
+
+Concurrency: several threads of a process and several processes may append. Each line is one write in append mode, far
+below the size of a buffer, so lines do not mix. A process reads the file once: two runs at the same time do not see
+each other's results, and at worst both save one. Nothing is synced to disk: a line lost in a power failure costs one
+more download, never a charge.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +36,7 @@ NAME = ".aiowatermark-saved"
 
 @frozen
 class ManifestEntry:
-    """A file's name in the folder, and how many bytes it has when it is whole."""
+    """A file's name in the folder, and its size in bytes when it is complete."""
 
     name: str
     size: int
@@ -21,54 +44,53 @@ class ManifestEntry:
 
 @define(eq=False)
 class Manifest:
-    """What this folder's runs have saved under keys. Each line is written before its file, so that a file of ours is
-    always known as ours, whole or not.
-    """  # noqa: D205
+    """Reads and appends to the manifest of one folder."""
 
     folder: Path
     _entries: dict[str, ManifestEntry] = field(factory=dict, init=False)
 
     def read(self) -> None:
-        """Read what earlier runs wrote; a line that a crash has cut is no line."""
+        """Read the lines of earlier runs."""
         try:
             lines = (self.folder / NAME).read_bytes().splitlines()
         except FileNotFoundError:
             return
         for line in lines:
-            self._take(_parse_line(line))
+            self._add_entry(_parse_line(line))
 
-    def _take(self, told: Any) -> None:
-        match told:
+    def _add_entry(self, value: Any) -> None:
+        match value:
+            # the folder may come from elsewhere: a name with separators could point outside it
             case {"key": str(key), "file": str(name), "size": int(size)} if Path(name).name == name:
                 self._entries[key] = ManifestEntry(name, size)
 
     def saved_file(self, key: str) -> Path | None:
-        """The file that holds a job's result, if it is there and whole."""
-        claim = self._entries.get(key)
-        return self.folder / claim.name if claim and self._size(claim) == claim.size else None
+        """Return the file with the job's result if it exists and is complete."""
+        entry = self._entries.get(key)
+        return self.folder / entry.name if entry and self._size(entry) == entry.size else None
 
-    def started_file(self, key: str) -> Path | None:
-        """The name a run had taken for a job's result when it was killed, if nobody has it now."""
-        claim = self._entries.get(key)
-        return self.folder / claim.name if claim and not self._size(claim) else None
+    def reserved_file(self, key: str) -> Path | None:
+        """Return the file that a killed run had reserved for the job's result, if it has no content."""
+        entry = self._entries.get(key)
+        return self.folder / entry.name if entry and not self._size(entry) else None
 
     def add(self, key: str, file: Path, size: int) -> None:
-        """Say that the file is this job's, before it is."""
+        """Append that `file` holds the job's result; called before it does."""
         line = json.dumps({"key": key, "file": file.name, "size": size})
-        with (self.folder / NAME).open("a+b") as lines:
-            lines.write(b"\n" * self._cut(lines) + line.encode() + b"\n")
+        with (self.folder / NAME).open("a+b") as manifest:
+            manifest.write(b"\n" * self._last_line_is_cut(manifest) + line.encode() + b"\n")
         self._entries[key] = ManifestEntry(file.name, size)
 
-    def _cut(self, lines: Any) -> bool:
-        """Whether the last line was never finished."""
-        if not lines.seek(0, 2):
+    def _last_line_is_cut(self, manifest: Any) -> bool:
+        """Whether the file ends without a newline, because a run was killed while it wrote."""
+        if not manifest.seek(0, 2):
             return False
-        lines.seek(-1, 2)
-        return bool(lines.read(1) != b"\n")
+        manifest.seek(-1, 2)
+        return bool(manifest.read(1) != b"\n")
 
-    def _size(self, claim: ManifestEntry) -> int:
+    def _size(self, entry: ManifestEntry) -> int:
         try:
-            return (self.folder / claim.name).stat().st_size
+            return (self.folder / entry.name).stat().st_size
         except OSError:
             return 0
 

@@ -1,4 +1,4 @@
-"""What is said of jobs that have ended, one by one and in the end: for people, or as JSON for programs."""
+"""Report of a batch: one line for each item and a summary, for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from attrs import define
 
 from ... import DeadlineExceeded, JobFailed, SubmissionInDoubt
 from ..console.runner import error_text, printable
-from .workers import CALLED_OFF, DONE, FAILED, UNFINISHED, BatchItem, WorkerPool
+from .workers import CANCELLED, DONE, FAILED, UNFINISHED, BatchItem, WorkerPool
 
 
 @define
 class BatchRequest:
-    """What the user asked for, as far as a report has to repeat it."""
+    """What the user asked for: the settings that a report repeats. `title` is the provider's display name."""
 
     provider: str
     title: str
@@ -27,8 +27,8 @@ class BatchRequest:
     total: int | None = None
     store: str | None = None
 
-    def resuming(self, items: Sequence[BatchItem]) -> str:
-        """The command that takes these jobs up again."""
+    def resume_command(self, items: Sequence[BatchItem]) -> str:
+        """Return the command that fetches the results of these items."""
         words = ["aiowatermark", "resume", "--provider", self.provider, "-o", str(self.folder)]
         if self.base_url:
             words += ["--base-url", self.base_url]
@@ -36,31 +36,34 @@ class BatchRequest:
             return shlex.join([*words, "--store", self.store, *(item.key for item in items)])
         return shlex.join([*words, *(item.token for item in items if item.token)])
 
-    def forgetting(self, items: Sequence[BatchItem]) -> str:
-        """The command after which these are sent anew."""
+    def forget_command(self, items: Sequence[BatchItem]) -> str:
+        """Return the command after which `remove` submits these items again."""
         words = ["aiowatermark", "jobs", "forget", "--store", self.store or ""]
         return shlex.join([*words, *(item.key for item in items)])
 
 
-def line(item: BatchItem) -> str:
-    """One item for people: what became of it, and where it is or why it is not."""
+def format_line(item: BatchItem) -> str:
+    """Return the line of an item for people: its status, and its file or its error."""
     if item.already_saved:
         return f"already done  {item.source} -> {item.output}"
     if item.status == DONE:
         return f"done        {item.source} -> {item.output}  {item.seconds:.1f} s"
-    return f"{item.status:<10}  {item.source}: {_why(item)}"
+    status = "cancelled" if item.status == CANCELLED else item.status
+    return f"{status:<10}  {item.source}: {_reason(item)}"
 
 
-def _why(item: BatchItem) -> str:
-    """The reason, not naming the file again."""
-    if item.unsent and item.status == CALLED_OFF:
-        return "its upload was not complete: nothing was paid, run the command again"
-    text = error_text(item.error) if item.error is not None else "stopped"
+def _reason(item: BatchItem) -> str:
+    """Return why the item is not done, without its name, which the caller prints."""
+    if item.unsent and item.status == CANCELLED:
+        return "the upload was not complete, so nothing was paid: run the command again"
+    if item.error is None:
+        return "stopped before it was submitted" if item.status == CANCELLED else "stopped before it was finished"
+    text = error_text(item.error)
     return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
 
 
-def json_line(item: BatchItem) -> str:
-    """One item for programs; `error` is null where there is none, `token` where there is no job."""
+def format_json(item: BatchItem) -> str:
+    """Return the line of an item for programs; `error` is null without an error, `token` without a job."""
     return json.dumps(
         {
             "media": item.source,
@@ -74,93 +77,106 @@ def json_line(item: BatchItem) -> str:
     )
 
 
-def make_reporter(errand: BatchRequest) -> Callable[[BatchItem], str]:
-    """Says an item's end: to programs at once, on stdout; to people through the board."""
+def make_reporter(request: BatchRequest) -> Callable[[BatchItem], str]:
+    """Return a function that reports an item that has ended: it returns the line for the progress display.
 
-    def tell(item: BatchItem) -> str:
-        if errand.as_json:
-            click.echo(json_line(item))
-        return line(item)
+    With --json it also prints the item's JSON line on stdout.
+    """
 
-    return tell
+    def report(item: BatchItem) -> str:
+        if request.as_json:
+            click.echo(format_json(item))
+        return format_line(item)
 
-
-def summary(errand: BatchRequest, crew: WorkerPool) -> None:
-    """How it all ended: what failed and why, what goes on at the provider, and how to take it up again."""
-    _say(errand, _headline(errand, crew), bold=True)
-    doubtful = [item for item in crew.unfinished if errand.store and _in_doubt(item)]
-    failed = [item for item in crew.unfinished if item.status == FAILED and item not in doubtful]
-    _list_items(errand, "", failed)
-    going = [item for item in crew.unfinished if item.status == UNFINISHED and item not in doubtful]
-    _list_items(errand, f"Submitted and not finished, {len(going)}; they go on at {errand.title}:", going)
-    if crew.stop.is_set():
-        _not_submitted(errand, crew)
-    _how_to_resume(errand, [item for item in (*going, *failed) if item.token and _resumes(item)])
-    _how_to_decide(errand, doubtful)
-    _how_to_try_again(errand, [item for item in failed if isinstance(item.error, JobFailed)])
+    return report
 
 
-def _headline(errand: BatchRequest, crew: WorkerPool) -> str:
-    done, failed = crew.counts[DONE], crew.counts[FAILED]
-    already = f" ({crew.already} already before)" if crew.already else ""
-    stopped = "Stopped: " if crew.stop.is_set() else ""
-    text = f"{stopped}{done} done{already}, {failed} failed in {crew.display.seconds:.1f} s"
-    return f"{text}, in {errand.folder}" if done else text
+def print_summary(request: BatchRequest, pool: WorkerPool) -> None:
+    """Print the counts, the items that are not done and why, and the commands that fetch or resubmit them."""
+    _print(request, _headline(request, pool), bold=True)
+    # without a store no command can look a job in doubt up again: it is listed among the failed, with its token
+    in_doubt = [item for item in pool.not_done if request.store and _is_in_doubt(item)]
+    failed = [item for item in pool.not_done if item.status == FAILED and item not in in_doubt]
+    _list_items(request, "", failed)
+    unfinished = [item for item in pool.not_done if item.status == UNFINISHED and item not in in_doubt]
+    _list_items(request, f"{len(unfinished)} submitted and not finished; running at {request.title}:", unfinished)
+    if pool.stop.is_set():
+        _print_not_submitted(request, pool)
+    _print_resume(request, [item for item in (*unfinished, *failed) if item.token and _is_resumable(item)])
+    _print_in_doubt(request, in_doubt)
+    _print_retry(request, [item for item in failed if isinstance(item.error, JobFailed)])
 
 
-def _list_items(errand: BatchRequest, heading: str, items: Sequence[BatchItem]) -> None:
+def _headline(request: BatchRequest, pool: WorkerPool) -> str:
+    done, failed = pool.counts[DONE], pool.counts[FAILED]
+    already = f" ({pool.already_saved} by an earlier run)" if pool.already_saved else ""
+    stopped = "Stopped: " if pool.stop.is_set() else ""
+    text = f"{stopped}{done} done{already}, {failed} failed in {pool.display.seconds:.1f} s"
+    return f"{text}; results are in {request.folder}" if done else text
+
+
+def _list_items(request: BatchRequest, heading: str, items: Sequence[BatchItem]) -> None:
     if items and heading:
-        _say(errand, heading)
+        _print(request, heading)
     for item in items:
-        _say(errand, f"  {item.source}: {_why(item)}" if item.status == FAILED else f"  {item.source}")
-        if item.token and _in_doubt(item):
-            _say(errand, f"    look at your account before you send it again; its token: {item.token}")
+        _print(request, f"  {item.source}: {_reason(item)}" if item.status == FAILED else f"  {item.source}")
+        if item.token and _is_in_doubt(item):
+            _print(request, f"    check your account before you send it again; its token: {item.token}")
         elif item.status == UNFINISHED and item.token is None:
-            _say(errand, "    it was being submitted: look at your account before you send it again")
+            _print(
+                request, "    it was being submitted and may have been paid: check your account before you repeat it"
+            )
 
 
-def _not_submitted(errand: BatchRequest, crew: WorkerPool) -> None:
-    counts = crew.counts
-    left = counts[CALLED_OFF] if errand.total is None else errand.total - sum(counts.values()) + counts[CALLED_OFF]
-    _say(errand, f"Not submitted: {left}" if errand.total is not None or left else "The rest was not submitted.")
-    for item in crew.unfinished:
-        if item.status == CALLED_OFF and item.unsent:
-            _say(errand, f"  {item.source}: {_why(item)}")
+def _print_not_submitted(request: BatchRequest, pool: WorkerPool) -> None:
+    counts = pool.counts
+    # without a total, what was never pulled cannot be counted
+    never_pulled = 0 if request.total is None else request.total - sum(counts.values())
+    count = never_pulled + counts[CANCELLED]
+    if request.total is not None or count:
+        _print(request, f"Not submitted: {count}")
+    else:
+        _print(request, "The rest was not submitted.")
+    for item in pool.not_done:
+        if item.status == CANCELLED and item.unsent:
+            _print(request, f"  {item.source}: {_reason(item)}")
 
 
-def _in_doubt(item: BatchItem) -> bool:
+def _is_in_doubt(item: BatchItem) -> bool:
     return isinstance(item.error, SubmissionInDoubt)
 
 
-def _resumes(item: BatchItem) -> bool:
-    """Whether asking again may bring something: a job that goes on, or one whose result could not be saved."""
+def _is_resumable(item: BatchItem) -> bool:
+    """Whether `resume` may fetch a result: the job still runs, or it has one that could not be saved."""
     if item.status == UNFINISHED or isinstance(item.error, DeadlineExceeded):
         return True
     return item.handle is not None and item.handle.snapshot.status.value == "succeeded"
 
 
-def _how_to_resume(errand: BatchRequest, items: Sequence[BatchItem]) -> None:
+def _print_resume(request: BatchRequest, items: Sequence[BatchItem]) -> None:
     if items:
-        _say(errand, "To fetch these, at no further cost:")
-        _say(errand, f"  {errand.resuming(items)}")
+        _print(request, "To fetch these results later, at no further cost:")
+        _print(request, f"  {request.resume_command(items)}")
 
 
-def _how_to_decide(errand: BatchRequest, items: Sequence[BatchItem]) -> None:
-    """What only a person can know: whether the provider took a job whose answer was lost."""
+def _print_in_doubt(request: BatchRequest, items: Sequence[BatchItem]) -> None:
+    """Print what only the user can find out: whether the provider took a job whose answer was lost."""
     if items:
-        _say(errand, f"In doubt, {len(items)}: sent, no answer is known; not sent again, because they may be paid:")
+        _print(request, f"{len(items)} in doubt: sent, but no answer was received; maybe paid, so not sent again:")
         for item in items:
-            _say(errand, f"  {item.source}  key {item.key}")
-        _say(errand, f"Look at your account at {errand.title}. To send those anew that it does not show:")
-        _say(errand, f"  {errand.forgetting(items)}")
-        _say(errand, "and then the same command again.")
+            _print(request, f"  {item.source}  key {item.key}")
+        _print(request, f"Check your account at {request.title}. For jobs that it does not show, run")
+        _print(request, f"  {request.forget_command(items)}")
+        _print(request, "and then repeat the same command.")
 
 
-def _how_to_try_again(errand: BatchRequest, items: Sequence[BatchItem]) -> None:
-    if items and errand.store:
-        _say(errand, "What the provider could not do is not tried again by itself. To pay for another try:")
-        _say(errand, f"  {errand.forgetting(items)}")
+def _print_retry(request: BatchRequest, items: Sequence[BatchItem]) -> None:
+    if items and request.store:
+        _print(request, "Jobs that failed at the provider are not submitted again. To pay for another attempt, run")
+        _print(request, f"  {request.forget_command(items)}")
+        _print(request, "and then repeat the same command.")
 
 
-def _say(errand: BatchRequest, text: str, *, bold: bool = False) -> None:
-    click.echo(click.style(printable(text), bold=bold), err=errand.as_json)
+def _print(request: BatchRequest, text: str, *, bold: bool = False) -> None:
+    # with --json stdout is for the JSON lines alone
+    click.echo(click.style(printable(text), bold=bold), err=request.as_json)

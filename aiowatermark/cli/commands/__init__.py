@@ -1,1 +1,1 @@
-"""The commands, one module each, imported when called."""
+"""Commands, one module each; a module is imported when its command is called."""

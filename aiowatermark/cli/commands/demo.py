@@ -1,4 +1,4 @@
-"""`aiowatermark demo`: marks put on photographs and taken off again, the whole real way, on this machine."""
+"""Command `demo`: puts watermarks on photos and removes them through the five emulated APIs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...emulator import EmulatedTask, Emulator
 from ..batch.output_folder import OutputFolder
 from ..batch.workers import show_progress
 from ..console.progress import ProgressDisplay, ProgressRow
-from ..console.runner import DONE, SOME_FAILED, run, wait_for_all
+from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run, wait_for_all
 from ..demo.comparison import compare
 from ..demo.contact_sheet import Pair, draw_contact_sheet
 from ..demo.report import DemoOutcome, report
@@ -25,9 +25,10 @@ from ..demo.samples import DemoJob, DemoPlan, make_photos, plan_demo, read_photo
 
 
 def _processing() -> Callable[[EmulatedTask], float]:
-    """Seconds a job takes: short, and different enough to see them end one by one."""
-    turns = count()
-    return lambda _: 0.4 + next(turns) * 7 % 20 * 0.08
+    """Return a function for the seconds that each job takes: 0.4 to 1.9, so that jobs finish one after another."""
+    numbers = count()
+    # 7 and 20 have no common factor: twenty jobs in a row take twenty different times
+    return lambda _: 0.4 + next(numbers) * 7 % 20 * 0.08
 
 
 @click.command()
@@ -40,16 +41,28 @@ def _processing() -> Callable[[EmulatedTask], float]:
     show_default=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where the pictures go.",
+    help="Folder for the images before and after.",
 )
-@click.option("--jobs", default=20, show_default=True, type=click.IntRange(1, 500), help="Jobs, over five providers.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Which photographs are made up.")
-@click.option("--callbacks", is_flag=True, help="Show instead what callbacks save: the same jobs with and without.")
+@click.option(
+    "--jobs",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 500),
+    help="Number of jobs, spread over five providers.",
+)
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seed for the generated photos: another number gives others.",
+)
+@click.option("--callbacks", is_flag=True, help="Compare polling with callbacks instead: the same jobs both ways.")
 def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int, callbacks: bool) -> None:  # noqa: FBT001
-    """Put a mark on PHOTOS, or on made-up ones, and have it taken off by all five APIs at once.
+    """Put a watermark on PHOTOS, or on generated ones, and remove it through all five APIs.
 
-    The five APIs are emulated on this machine; everything else is real: client, HTTP, polls, downloads. It needs no
-    account and no network, and nothing is paid.
+    The APIs are emulated on this machine; everything else is real: the client, HTTP, polling and downloads. The demo
+    needs no account and no network, and costs nothing.
     """
 
     async def work(stop: asyncio.Event) -> int:
@@ -66,88 +79,91 @@ def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int, callbacks: 
 
 @define(eq=False)
 class DemoRun:
-    """Where it happens: the emulator, a client for each provider, the folder, and what shows it."""
+    """One run of the demo: the emulator, a client for each provider, the output folder and the display."""
 
     emulator: Emulator
     folder: Path
     display: ProgressDisplay
     clients: dict[str, Client] = field(factory=dict)
-    measuring: asyncio.Lock = field(factory=asyncio.Lock)
+    _measure_lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
 
-    async def perform(self, piece: DemoJob) -> DemoOutcome:
-        """One piece from before to after."""
-        row = self.display.start(f"{piece.number:02}  {piece.photo.name}", piece.provider.display_name)
-        ended = DemoOutcome(piece, self.folder / f"{piece.stem}-before{piece.suffix}")
-        await asyncio.to_thread(ended.before.write_bytes, piece.marked)
+    async def perform(self, job: DemoJob) -> DemoOutcome:
+        """Run one job and save its images before and after; an error becomes part of the outcome."""
+        row = self.display.start(f"{job.number:02}  {job.photo.name}", job.provider.display_name)
+        outcome = DemoOutcome(job, self.folder / f"{job.stem}-before{job.suffix}")
+        await asyncio.to_thread(outcome.before.write_bytes, job.marked)
         try:
-            ended.after = await self._remove(piece, row)
-            async with self.measuring:  # large photographs take much memory to compare
-                ended.gain = await asyncio.to_thread(_gain, piece, ended.after)
+            outcome.after = await self._remove(job, row)
+            async with self._measure_lock:  # comparing large photos takes much memory: one at a time
+                outcome.psnr = await asyncio.to_thread(_measure, job, outcome.after)
         except (WatermarkError, ValueError) as error:
-            ended.error = error
-        self.display.finish(row, ended.line, ok=ended.error is None)
-        return ended
+            outcome.error = error
+        self.display.finish(row, outcome.line, ok=outcome.error is None)
+        return outcome
 
-    async def _remove(self, piece: DemoJob, row: ProgressRow) -> Path:
-        """The real way: submit, watch, download."""
-        media: Source = piece.marked
-        if not piece.provider.capabilities.files:  # it takes links only: the emulator lends one
-            media = self.emulator.host(piece.marked, f"photo{piece.suffix}")
+    async def _remove(self, job: DemoJob, row: ProgressRow) -> Path:
+        """Submit the job, wait for it, and save the result as a user's program would."""
+        media: Source = job.marked
+        if not job.provider.capabilities.files:  # it accepts URLs only: the emulator serves the image
+            media = self.emulator.host(job.marked, f"photo{job.suffix}")
         row.show("submitting")
-        handle = await self.clients[piece.provider.name].submit(media, mask=piece.sent_mask)
+        handle = await self.clients[job.provider.name].submit(media, mask=job.sent_mask)
         result = await show_progress(handle, row)
         row.show("saving")
-        return await result.save(self.folder / f"{piece.stem}-after{piece.suffix}")
+        return await result.save(self.folder / f"{job.stem}-after{job.suffix}")
 
 
-def _gain(piece: DemoJob, after: Path) -> tuple[float, float]:
-    return piece.similarity(piece.marked), piece.similarity(after.read_bytes())
+def _measure(job: DemoJob, after: Path) -> tuple[float, float]:
+    """Return how close the image is to the original photo, in dB (PSNR), before and after the removal."""
+    return job.psnr_of(job.marked), job.psnr_of(after.read_bytes())
 
 
-def _write_contact_sheet(folder: Path, ended: Sequence[DemoOutcome]) -> Path | None:
-    """One picture with a job of each provider that brought one home."""
-    handful = {one.piece.provider.name: one for one in reversed(ended) if one.after is not None}
-    if not handful:
+def _write_contact_sheet(folder: Path, outcomes: Sequence[DemoOutcome]) -> Path | None:
+    """Write one image that shows the first successful job of each provider; None if there is no such job."""
+    # reversed: the first job of a provider overwrites its later ones
+    shown = {outcome.job.provider.name: outcome for outcome in reversed(outcomes) if outcome.after is not None}
+    if not shown:
         return None
     path = folder / "overview.png"
-    path.write_bytes(
-        draw_contact_sheet([_make_pair(one, one.after) for _, one in sorted(handful.items()) if one.after is not None])
-    )
+    pairs = [_make_pair(outcome, outcome.after) for _, outcome in sorted(shown.items()) if outcome.after is not None]
+    path.write_bytes(draw_contact_sheet(pairs))
     return path
 
 
-def _make_pair(one: DemoOutcome, after: Path) -> Pair:
-    title, way = one.piece.provider.display_name, "with a mask" if one.piece.sent_mask else "mark found"
-    marked, clean = one.gain
-    return Pair(one.piece.marked, after.read_bytes(), (f"{title}: marked, {marked:.0f} dB", f"{way}, {clean:.0f} dB"))
+def _make_pair(outcome: DemoOutcome, after: Path) -> Pair:
+    title, method = outcome.job.provider.display_name, "with a mask" if outcome.job.sent_mask else "mark found"
+    marked, clean = outcome.psnr
+    captions = (f"{title}: marked, {marked:.0f} dB", f"{method}, {clean:.0f} dB")
+    return Pair(outcome.job.marked, after.read_bytes(), captions)
 
 
 async def _run_demo(plan: DemoPlan, folder: Path, stop: asyncio.Event) -> int:
     for note in plan.notes:
         click.echo(f"Note: {note}.", err=True)
-    if not plan.places:
-        raise InvalidInput("no provider takes these photographs")
+    if not plan.assignments:
+        raise InvalidInput("no provider accepts these photos: the notes above say why")
     async with Emulator(mark=plan.mark, processing=_processing()) as emulator:
-        click.echo(f"{len(plan.places)} jobs, five APIs emulated on {emulator.base_url}\n")
-        with ProgressDisplay(sys.stdout, len(plan.places)) as board:
-            ended = await _run_jobs(DemoRun(emulator, folder, board), plan, stop)
+        click.echo(f"{len(plan.assignments)} jobs, five APIs emulated at {emulator.base_url}\n")
+        with ProgressDisplay(sys.stdout, len(plan.assignments)) as display:
+            outcomes = await _run_jobs(DemoRun(emulator, folder, display), plan, stop)
         if stop.is_set():
             click.echo("Stopped. Nothing was paid: the providers were emulated.")
-            return SOME_FAILED
-        overall = await asyncio.to_thread(_write_contact_sheet, folder, ended)
-        report(ended, emulator.charged, folder, overall, board.seconds)
-    return DONE if all(one.error is None for one in ended) else SOME_FAILED
+            return EXIT_SOME_FAILED
+        overview = await asyncio.to_thread(_write_contact_sheet, folder, outcomes)
+        report(outcomes, emulator.charged, folder, overview, display.seconds)
+    return EXIT_OK if all(outcome.error is None for outcome in outcomes) else EXIT_SOME_FAILED
 
 
-async def _run_jobs(stage: DemoRun, plan: DemoPlan, stop: asyncio.Event) -> list[DemoOutcome]:
-    """All jobs at once, each with its provider's client; what has ended when it is all over, or stopped."""
+async def _run_jobs(demo_run: DemoRun, plan: DemoPlan, stop: asyncio.Event) -> list[DemoOutcome]:
+    """Run all jobs concurrently and return their outcomes in order; an empty list if stopped."""
     async with AsyncExitStack() as stack:
         for name in provider_names():
-            client = Client(stage.emulator.provider(name), drain=0)
-            stage.clients[name] = await stack.enter_async_context(client)
-        tasks, pieces = [], plan.jobs()
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None and not stop.is_set():
-            tasks.append(asyncio.create_task(stage.perform(piece)))
+            client = Client(demo_run.emulator.provider(name), drain=0)
+            demo_run.clients[name] = await stack.enter_async_context(client)
+        tasks, jobs = [], plan.jobs()
+        # jobs are made one by one in a thread, and the first ones run meanwhile
+        while (job := await asyncio.to_thread(next, jobs, None)) is not None and not stop.is_set():
+            tasks.append(asyncio.create_task(demo_run.perform(job)))
         try:
             return [task.result() for task in tasks] if await wait_for_all(tasks, stop) else []
         finally:

@@ -1,4 +1,4 @@
-"""`aiowatermark emulator`: the five APIs on this machine, until Ctrl-C."""
+"""Command `emulator`: serves the five emulated APIs on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,41 +12,50 @@ import click
 
 from ... import provider_class
 from ...emulator import Emulator
-from ..console.runner import DONE, run
-from ..options.providers import refuse
+from ..console.runner import EXIT_OK, run
+from ..options.providers import exit_with_error
 
 Keys = Mapping[str, str | tuple[str, str]]
 
 
-def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
-    """Keys and pictures are nobody else's business: this machine only."""
+def _check_loopback(_: click.Context, __: click.Parameter, host: str) -> str:
+    """Refuse addresses that other machines can reach: the emulator prints its keys and serves unencrypted HTTP."""
     try:
-        here = host == "localhost" or ip_address(host).is_loopback
+        is_loopback = host == "localhost" or ip_address(host).is_loopback
     except ValueError:
-        here = False
-    if not here:
-        raise click.BadParameter(f"{host} is not this machine's own: give 127.0.0.1, ::1 or localhost")
+        is_loopback = False
+    if not is_loopback:
+        raise click.BadParameter(f"must be a loopback address such as 127.0.0.1, ::1 or localhost, not {host}")
     return host
 
 
-def _keys(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str | tuple[str, str]]:
+def _parse_keys(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, str | tuple[str, str]]:
     keys: dict[str, str | tuple[str, str]] = {}
-    for text in given:
+    for text in texts:
         name, _equals, key = text.partition("=")
         app_key, colon, secret = key.partition(":")
+        # a colon is required for Photo Eraser and not allowed elsewhere
         if not key or (name == "photoeraser") != bool(colon and app_key and secret):
-            raise click.BadParameter("write NAME=KEY, or photoeraser=APP_KEY:APP_SECRET")
+            raise click.BadParameter(f"must be NAME=KEY, or photoeraser=APP_KEY:APP_SECRET, not {text}")
         keys[name] = (app_key, secret) if name == "photoeraser" else key
     return keys
 
 
 @click.command()
-@click.option("--port", default=0, type=click.IntRange(0, 65535), help="By default any that is free.")
-@click.option("--host", default="127.0.0.1", show_default=True, callback=_loopback, help="Loopback addresses only.")
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65535), help="Port to listen on.  [default: any that is free]"
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    callback=_check_loopback,
+    help="Address to listen on; only loopback addresses are allowed.",
+)
 @click.option(
     "--mark",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The mark to find and undo: a PNG with a transparent background.",
+    help="Watermark to find and remove: a PNG with a transparent background.",
 )
 @click.option(
     "--processing",
@@ -54,58 +63,68 @@ def _keys(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[s
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0),
-    help="How long a job takes.",
+    help="How long each job takes.",
 )
-@click.option("--keys", multiple=True, metavar="NAME=KEY", callback=_keys, help="A key of your own; others are random.")
+@click.option(
+    "--keys",
+    multiple=True,
+    metavar="NAME=KEY",
+    callback=_parse_keys,
+    help="API key to accept for provider NAME; may be given several times.  [default: random keys, printed at start]",
+)
 def emulator(port: int, host: str, mark: Path | None, processing: float, keys: Keys) -> None:
-    """Serve the five APIs on this machine until Ctrl-C, with keys to use. Nothing here costs money.
+    """Serve the APIs of all five providers on this machine until Ctrl-C. Nothing costs money.
 
-    Pictures come back clean where a mask is sent, or where the mark is known by --mark; else as they were.
+    It prints the base URL and the API keys to use. Watermarks are really removed if a job has a mask, or if --mark is
+    given; other images come back unchanged.
     """
 
     async def work(stop: asyncio.Event) -> int:
-        serving = _emulator(port, host, mark, processing, keys)
+        server = _create_emulator(port, host, mark, processing, keys)
         try:
-            await serving.__aenter__()
+            await server.__aenter__()
         except (OSError, ValueError) as error:
-            refuse(f"the emulator cannot start on {host} port {port}: {getattr(error, 'strerror', None) or error}")
+            reason = getattr(error, "strerror", None) or error
+            exit_with_error(f"the emulator cannot listen on {host} port {port}: {reason}")
         try:
-            click.echo(_start_text(serving, mark))
+            click.echo(_start_text(server, mark))
             await stop.wait()
         finally:
-            await serving.__aexit__(None, None, None)
-        click.echo(_charges_line(serving))
-        return DONE
+            await server.__aexit__(None, None, None)
+        click.echo(_charges_line(server))
+        return EXIT_OK
 
     run(work)
 
 
-def _emulator(port: int, host: str, mark: Path | None, processing: float, keys: Keys) -> Emulator:
+def _create_emulator(port: int, host: str, mark: Path | None, processing: float, keys: Keys) -> Emulator:
     try:
         return Emulator(host=host, port=port, mark=mark, processing=processing, keys=keys)
     except ValueError as error:
-        refuse(str(error))
+        exit_with_error(str(error))
 
 
-def _start_text(serving: Emulator, mark: Path | None) -> str:
+def _start_text(server: Emulator, mark: Path | None) -> str:
+    """Return the URL, and lines that can be pasted into another terminal."""
     exports = [
         f"export {variable}={shlex.quote(key)}"
-        for name, credential in sorted(serving.keys.items())
-        for variable, key in zip(provider_class(name).env.values(), _texts(credential), strict=True)
+        for name, credential in sorted(server.keys.items())
+        for variable, key in zip(provider_class(name).env.values(), _as_tuple(credential), strict=True)
     ]
-    example = f"aiowatermark remove photo.jpg --provider kaze --base-url {serving.base_url} -o clean"
+    example = f"aiowatermark remove photo.jpg --provider kaze --base-url {server.base_url} -o clean"
     example += "" if mark else " --mask mask.png"
-    lines = ["The five APIs, on this machine only:", "", f"  {serving.base_url}", ""]
-    lines += ["In another terminal:", "", *(f"  {text}" for text in (*exports, "", example))]
-    return "\n".join([*lines, "", "Ctrl-C ends it."])
+    lines = ["The five emulated APIs are served at", "", f"  {server.base_url}", ""]
+    lines += ["In another terminal, set the keys:", "", *(f"  {text}" for text in exports), ""]
+    lines += ["Then use any provider with this base URL, for example:", "", f"  {example}", ""]
+    return "\n".join([*lines, "Press Ctrl-C to stop."])
 
 
-def _texts(credential: str | tuple[str, str]) -> tuple[str, ...]:
+def _as_tuple(credential: str | tuple[str, str]) -> tuple[str, ...]:
     return (credential,) if isinstance(credential, str) else credential
 
 
-def _charges_line(serving: Emulator) -> str:
-    charged = [
-        f"{provider_class(name).display_name} {count}" for name, count in sorted(serving.charged.items()) if count
+def _charges_line(server: Emulator) -> str:
+    charges = [
+        f"{provider_class(name).display_name} {count}" for name, count in sorted(server.charged.items()) if count
     ]
-    return f"\nCharged, had it been real: {', '.join(charged) or 'nothing'}."
+    return f"\nStopped. The real providers would have charged for: {', '.join(charges) or 'nothing'}."

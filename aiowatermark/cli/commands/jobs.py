@@ -1,4 +1,4 @@
-"""`aiowatermark jobs`: what a store knows as unfinished, and how to make it forget."""
+"""Command `jobs`: lists the unfinished jobs of a store; `jobs forget` deletes jobs from it."""
 
 from __future__ import annotations
 
@@ -10,89 +10,98 @@ from collections.abc import Sequence
 
 import click
 
-from ...jobs import Record, Status
-from ..console.runner import DONE, SOME_FAILED, printable, run
-from ..options.store import existing_store_from, needed_store_option, store_from
+from ...jobs import Record
+from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, printable, run
+from ..options.store import existing_store_from, existing_store_option, store_from
+
+_IN_DOUBT, _UNSENT, _RUNNING = "in doubt", "unsent", "running"
+_ADVICE = {
+    _RUNNING: (
+        "running at the provider. To fetch the results:\n"
+        "  aiowatermark resume --all --store {store} --provider NAME -o DIR"
+    ),
+    _UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
+    _IN_DOUBT: (
+        "in doubt: sent, but no answer was received; may have been paid. Check your account at the provider.\n"
+        "For a job that it does not show, run this and repeat the `aiowatermark remove` command:\n"
+        "  aiowatermark jobs forget --store {store} KEY"
+    ),
+}
+_ROW = "{:<40}  {:<12}  {:<9}  {:>7}  {}"
+_HEADER = _ROW.format("key", "provider", "status", "age", "task id, token")
 
 
 @click.group(invoke_without_command=True)
-@needed_store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@existing_store_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per job.")
 @click.pass_context
 def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's way
-    """List the jobs a store knows as unfinished: key, provider, status, age, the provider's id, and the token.
+    """List the unfinished jobs of a store: key, provider, status, age, the provider's task id, and the token.
 
-    `aiowatermark resume KEY --store STORE` fetches one. Those in doubt may have been paid: look at your account first.
+    `aiowatermark resume KEY --store STORE --provider NAME -o DIR` fetches a running one. A job in doubt may have been
+    paid: check your account at the provider before you forget it.
     """
     if context.invoked_subcommand is not None:
         context.obj = store
         return
-    where = existing_store_from(store)
+    location = existing_store_from(store)
 
     async def work(stop: asyncio.Event) -> int:
-        counts = dict.fromkeys(_MEANS, 0)
-        async with store_from(where) as opened:
+        counts = dict.fromkeys(_ADVICE, 0)
+        async with store_from(location) as opened:
             async for record in opened.unfinished():
                 if stop.is_set():
-                    return SOME_FAILED
+                    return EXIT_SOME_FAILED
                 if not as_json and not any(counts.values()):
-                    click.echo(click.style(_HEADINGS, dim=True))
+                    click.echo(click.style(_HEADER, dim=True))
                 counts[_status(record)] += 1
                 click.echo(_json_line(record) if as_json else _lines(record))
         if not as_json:
-            _print_advice(counts, where)
-        return DONE
+            _print_advice(counts, location)
+        return EXIT_OK
 
     run(work)
 
 
 @jobs.command()
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
-@needed_store_option
+@existing_store_option
 @click.pass_obj
-def forget(given: str | None, keys: Sequence[str], store: str | None) -> None:
-    """Forget jobs by their KEYs, so that the same command submits them anew, and pays for them anew."""
-    where = existing_store_from(store or given)
+def forget(group_store: str | None, keys: Sequence[str], store: str | None) -> None:
+    """Delete jobs from the store by their KEYs.
+
+    The next `aiowatermark remove` of the same file submits it again and is paid for again.
+    """
+    location = existing_store_from(store or group_store)
 
     async def work(_: asyncio.Event) -> int:
         missing = 0
-        async with store_from(where) as opened:
+        async with store_from(location) as opened:
             for key in dict.fromkeys(keys):
                 record = await opened.get(key)
                 missing += record is None
                 if record is None:
-                    click.echo(f"unknown    {printable(key)}: the store knows no job of this key", err=True)
+                    click.echo(f"unknown    {printable(key)}: the store contains no job with this key", err=True)
                     continue
                 await opened.forget(key)
-                click.echo(f"forgotten  {printable(key)}{_is_unfinished(record)}")
-        return SOME_FAILED if missing else DONE
+                click.echo(f"forgotten  {printable(key)}{_remaining_token(record)}")
+        return EXIT_SOME_FAILED if missing else EXIT_OK
 
     run(work)
 
 
-def _is_unfinished(record: Record) -> str:
-    """What fetches a forgotten job after all."""
+def _remaining_token(record: Record) -> str:
+    """Return a note with the token if the job may still be fetched although it is forgotten, else an empty text."""
     if record.snapshot.task_id is None or record.snapshot.status.terminal:
         return ""
-    return f"; it goes on at the provider, and this token still fetches it: {record.token}"
-
-
-_DOUBT, _UNSENT, _RUNNING = "in doubt", "unsent", "running"
-_MEANS = {
-    _RUNNING: "under way: `aiowatermark resume --all --store {store} --provider NAME -o DIR` fetches them",
-    _UNSENT: "never sent whole, nothing was paid: `aiowatermark remove` sends them",
-    _DOUBT: "in doubt, perhaps paid: look at your account; `aiowatermark jobs forget` lets them be sent anew",
-}
-_ROW = "{:<40}  {:<12}  {:<9}  {:>7}  {}"
-_HEADINGS = _ROW.format("key", "provider", "status", "age", "task id, token")
+    return f"; the job continues at the provider, `aiowatermark resume` fetches it by its token: {record.token}"
 
 
 def _status(record: Record) -> str:
-    """What it means to whoever has to decide."""
-    snapshot = record.snapshot
-    if snapshot.status is Status.IN_DOUBT and snapshot.task_id is None:
-        return _DOUBT
-    return _UNSENT if snapshot.status is Status.UPLOADING else _RUNNING
+    """Return the status by what the user can do: wait, submit again, or check the account."""
+    if record.in_doubt:
+        return _IN_DOUBT
+    return _UNSENT if record.unsent else _RUNNING
 
 
 def _lines(record: Record) -> str:
@@ -115,7 +124,7 @@ def _json_line(record: Record) -> str:
 
 
 def _age(record: Record) -> str:
-    """In the largest unit that fits."""
+    """Return the age in the largest unit of which it has at least two."""
     if not record.created_at:
         return "-"
     seconds = max(0.0, time.time() - record.created_at)
@@ -125,9 +134,9 @@ def _age(record: Record) -> str:
     return f"{seconds:.0f} s"
 
 
-def _print_advice(counts: dict[str, int], where: str) -> None:
+def _print_advice(counts: dict[str, int], location: str) -> None:
     if not any(counts.values()):
-        click.echo("Nothing is unfinished.")
+        click.echo("The store contains no unfinished jobs.")
     for status, count in counts.items():
         if count:
-            click.echo(f"{count} {_MEANS[status].format(store=shlex.quote(where))}")
+            click.echo(f"{count} {_ADVICE[status].format(store=shlex.quote(location))}")

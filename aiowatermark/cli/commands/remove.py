@@ -1,4 +1,4 @@
-"""`aiowatermark remove`: files and links through a provider, a few at a time, into a folder."""
+"""Command `remove`: removes the watermarks of files and URLs through a provider."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import click
 from attrs import frozen
 
-from ... import JobHandle, as_media
+from ... import JobHandle, Provider, as_media
 from ..batch.batch import BatchContext, BatchLimits, run_batch
 from ..batch.inputs import read_inputs
-from ..batch.job_keys import KEY_PARTS, identity, readable, stable_key
+from ..batch.job_keys import KEY_HELP, identify, readable_name, stable_key
 from ..batch.output_folder import stem_and_suffix
 from ..batch.report import BatchRequest
 from ..batch.workers import BatchAction, BatchItem
@@ -25,13 +25,26 @@ from ..options.providers import base_url_option, parse_options, provider_from_en
 from ..options.store import store_option
 
 folder_option = click.option(
-    "-o", "--output", "folder", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where results go."
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for the results; it is created if it does not exist.",
 )
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line on stdout; the rest on stderr."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object per job on stdout; everything else goes to stderr.",
 )
 jobs_option = click.option(
-    "--jobs", default=16, show_default=True, type=click.IntRange(1, 1000), help="Jobs in flight at once."
+    "--jobs",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Maximum number of concurrent jobs.",
 )
 deadline_option = click.option(
     "--deadline",
@@ -39,13 +52,13 @@ deadline_option = click.option(
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0, min_open=True),
-    help="How long a job may take.",
+    help="Maximum time to wait for a job. A job that takes longer can be fetched later with `aiowatermark resume`.",
 )
 
 
 @frozen
 class _RemoveAction:
-    """What is to be done to every item."""
+    """Submits each item."""
 
     context: BatchContext
     mask: str | None
@@ -53,30 +66,41 @@ class _RemoveAction:
     options: Mapping[str, Any]
 
     async def name(self, item: BatchItem) -> None:
-        """With a store, the same name in every run; else one that nobody else has."""
-        item.key = f"{readable(item.stem)}-{uuid.uuid4().hex[:16]}"
-        if self.context.store is not None:
-            provider = self.context.client.provider
-            media = await identity(item.source)
-            item.key = stable_key(provider, item.stem, media, self.mask_identity, self.options)
+        """Set the item's key: with a store the same in every run, else a unique one."""
+        if self.context.store is None:
+            item.key = f"{readable_name(item.stem)}-{uuid.uuid4().hex[:16]}"
+            return
+        provider = self.context.client.provider
+        media = await identify(item.source)
+        item.key = stable_key(provider, item.stem, media, self.mask_identity, self.options)
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
-        """Submit it, unless an earlier run did: then its job is joined."""
-        await self.context.known(item.key)
+        """Submit the item, or join the job of an earlier run; raise SubmissionInDoubt if that may have been paid."""
+        await self.context.find_record(item.key)
         submit = self.context.client.submit
         return await submit(item.source, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
 
 
-@click.command(epilog=KEY_PARTS)
+@click.command(epilog=KEY_HELP)
 @click.argument("files", nargs=-1, required=True)
 @provider_option
 @folder_option
-@click.option("--mask", metavar="FILE", help="White where something is to go, black elsewhere; one for all files.")
+@click.option(
+    "--mask",
+    metavar="FILE",
+    help="Image that marks what to remove: white is removed, black is kept. The same mask is used for all FILES.",
+)
 @store_option
 @callback_options
 @jobs_option
 @deadline_option
-@click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the provider's own.")
+@click.option(
+    "--option",
+    "option_texts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the provider's API; may be given several times.",
+)
 @base_url_option
 @json_option
 def remove(  # noqa: PLR0917 - click calls it by name
@@ -88,45 +112,60 @@ def remove(  # noqa: PLR0917 - click calls it by name
     callbacks: CallbackOptions,
     jobs: int,
     deadline: float,
-    given: Sequence[str],
+    option_texts: Sequence[str],
     base_url: str | None,
     as_json: bool,  # noqa: FBT001 - click's way
 ) -> None:
-    """Remove the marks from FILES: paths, https links, or - for paths on stdin, one a line.
+    """Remove watermarks from FILES: paths, https URLs, or - to read paths from stdin, one per line.
 
-    Results are written as NAME-clean into the folder; nothing is overwritten. A file that fails stops no other.
+    Each result is saved as NAME-clean in the output folder; existing files are never overwritten. A file that fails
+    does not stop the others.
 
-    With --store a run that was killed is continued by the same command: what is done is not done again, what is under
-    way is joined, what may have been paid is listed and not sent again.
+    With --store, a run that was interrupted is continued by repeating the same command: saved results are skipped,
+    running jobs are waited for, and jobs that may have been paid are listed and not submitted again.
 
-    Exits with 0 when all are done, 1 when some failed or Ctrl-C came, 2 when nothing could start.
+    Exit status: 0 if all files are done, 1 if some failed or Ctrl-C was pressed, 2 if nothing could be started.
     """
     provider = provider_from_env(name, base_url)
-    options = parse_options(provider, given)
+    options = parse_options(provider, option_texts)
     total = None if "-" in files else len(dict.fromkeys(files))
-    errand = BatchRequest(name, provider.display_name, folder, base_url, as_json, total=total, store=store)
+    request = BatchRequest(name, provider.display_name, folder, base_url, as_json, total=total, store=store)
+
+    _print_note_on_files(provider, files, callbacks)
 
     async def work(stop: asyncio.Event) -> int:
-        known = await _mask_identity(mask, store)
+        mask_identity = await _identify_mask(mask, store)
 
-        def begun(means: BatchContext) -> tuple[BatchAction, AsyncIterator[BatchItem]]:
-            return _RemoveAction(means, mask, known, options), _items(files)
+        def prepare(context: BatchContext) -> tuple[BatchAction, AsyncIterator[BatchItem]]:
+            return _RemoveAction(context, mask, mask_identity, options), _read_items(files)
 
-        return await run_batch(errand, provider, begun, stop, pace=BatchLimits(jobs, deadline), callbacks=callbacks)
+        limits = BatchLimits(jobs, deadline)
+        return await run_batch(request, provider, prepare, stop, batch_limits=limits, callbacks=callbacks)
 
     run(work)
 
 
-async def _mask_identity(mask: str | None, store: str | None) -> tuple[str, str] | None:
-    """One mask for all: where it is missing, nothing starts."""
+def _print_note_on_files(provider: Provider, files: Sequence[str], callbacks: CallbackOptions) -> None:
+    """Print what a provider that accepts URLs only needs for files; each file's own error cannot name the option."""
+    if not provider.capabilities.files and callbacks.url is None and not all("://" in file for file in files):
+        click.echo(
+            f"Note: {provider.display_name} accepts URLs only. To send files, give --callback-url: "
+            "they are then downloaded from this machine.",
+            err=True,
+        )
+
+
+async def _identify_mask(mask: str | None, store: str | None) -> tuple[str, str] | None:
+    """Return the mask's identity if keys need it; raise InvalidInput if the mask cannot be read."""
     if mask is None:
         return None
+    # all jobs use this mask: if it cannot be read, no job may start
     await as_media(mask).measure()
-    return await identity(mask) if store is not None else None
+    return await identify(mask) if store is not None else None
 
 
-async def _items(files: Sequence[str]) -> AsyncGenerator[BatchItem, None]:
-    """Each file once, as there is room for it."""
+async def _read_items(files: Sequence[str]) -> AsyncGenerator[BatchItem, None]:
+    """Yield an item for each distinct input."""
     seen: set[str] = set()
     async for source in read_inputs(files):
         if source not in seen:

@@ -1,1 +1,1 @@
-"""The terminal: running a command, progress display, install hints."""
+"""Terminal support: command runner, progress display, install hints."""

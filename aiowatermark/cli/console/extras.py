@@ -1,4 +1,4 @@
-"""What to say where an optional extra is not installed."""
+"""Install hints: which extra provides a missing module."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ _EXTRAS = {"click": "cli", "rich": "cli", "cv2": "cli,emulator", "numpy": "cli,e
 
 
 def install_hint(error: ModuleNotFoundError) -> str:
-    """How to install what is missing; raises the error again where it is nothing of ours."""
+    """Return the command that installs the missing module; raise `error` again if no extra provides it."""
+    # the emulator raises it without a name: it has checked for OpenCV without importing it
     module = (error.name or "cv2").partition(".")[0]
     if module not in _EXTRAS:
         raise error
-    return f"This needs {module}, which is not installed: pip install 'aiowatermark[{_EXTRAS[module]}]'"
+    return f"This command needs {module}, which is not installed: pip install 'aiowatermark[{_EXTRAS[module]}]'"

@@ -1,4 +1,29 @@
-"""What one sees meanwhile: bars and at most eight rows on a terminal, plain lines anywhere else."""
+"""Progress display: rows and a bar on a terminal, one line for each finished job anywhere else.
+
+A ProgressDisplay belongs to one command. Each running job has one ProgressRow, which its worker updates:
+
+    stage                  meter                      set by
+    waiting                -                          start
+    reading, submitting    -                          show
+    uploading              bytes, rate, time left     on_upload
+    sent                   -                          on_upload, when the last byte has been sent
+    queued, running        percent, if reported       show, with each snapshot
+    saving                 bytes, rate, time left     on_download
+
+A new stage drops the meter of the one before, so that a rate never spans two stages.
+
+If the stream is a terminal, rich redraws from a thread of its own, ten times a second. A redraw shows the eight oldest
+rows and counts the rest, so that a display of 1000 jobs costs no more than one of eight. finish() prints nothing then:
+the bar counts, and the summary of the batch names the failures. If the stream is a pipe or a file, nothing is redrawn
+and finish() prints the job's line.
+
+Concurrency: the event loop changes rows and counts, rich's thread only reads them, without a lock. list(dict.values())
+runs in C under the GIL, a row's meter is read once, and a meter always has at least one sample. The worst outcome is
+a frame that mixes two updates; the next one corrects it.
+
+close() stops the redrawing and erases the display. It must be called before other text is printed to the stream, may be
+called repeatedly, and is called at the end of the `with` block, also after an error or a cancellation.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +43,14 @@ from rich.text import Text
 from .rate import RateMeter
 from .runner import printable
 
-_ROWS = 8
+_MAX_ROWS = 8
 _WIDE = 100
+"""Columns from which on a row has room for its rate and its remaining time."""
 
 
 @define(eq=False)
 class ProgressRow:
-    """One job, as it is shown: what it is, whose it is, where it stands, and since when."""
+    """One running job on the display: `label` is its file, `title` the provider."""
 
     label: str
     title: str
@@ -32,42 +58,43 @@ class ProgressRow:
     since: float = field(factory=time.monotonic)
     meter: RateMeter | None = None
 
-    def show(self, stage: str, share: float | None = None) -> None:
-        """It has come to this stage, and in it to a share from 0 to 1 where that is known."""
+    def show(self, stage: str, fraction: float | None = None) -> None:
+        """Set the stage, and its progress from 0 to 1 if known."""
         if stage != self.stage:
             self.stage, self.meter = stage, None
-        if share:
-            self._meter(lambda: RateMeter(in_bytes=False, window=float("inf"))).update(share, 1.0)
+        if fraction:
+            # providers report in large steps: a short window would show a rate of 0 between two of them
+            self._ensure_meter(lambda: RateMeter(in_bytes=False, window=float("inf"))).update(fraction, 1.0)
 
     def on_upload(self, sent: int, total: int | None) -> None:
-        """So many bytes have left; when they all have, the provider's answer is waited for."""
+        """Set the bytes sent; when all are sent, the job waits for the provider's answer."""
         if sent == total:
             self.show("sent")
         else:
             self._on_transfer("uploading", sent, total)
 
-    def on_download(self, got: int, total: int | None) -> None:
-        """So many bytes have come."""
-        self._on_transfer("saving", got, total)
+    def on_download(self, received: int, total: int | None) -> None:
+        """Set the bytes received."""
+        self._on_transfer("saving", received, total)
 
     def _on_transfer(self, stage: str, done: int, total: int | None) -> None:
         self.show(stage)
-        self._meter(RateMeter).update(done, total)
+        self._ensure_meter(RateMeter).update(done, total)
 
-    def _meter(self, made: Callable[[], RateMeter]) -> RateMeter:
+    def _ensure_meter(self, create: Callable[[], RateMeter]) -> RateMeter:
         if self.meter is None:
-            self.meter = made()
+            self.meter = create()
         return self.meter
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds since the job was started."""
         return time.monotonic() - self.since
 
 
 @define(eq=False)
 class ProgressDisplay:
-    """Counts what ends and shows what runs; `total` is None where nobody knows it."""
+    """Counts finished jobs and shows running ones; `total` is None if the number of jobs is not known."""
 
     stream: TextIO
     total: int | None
@@ -79,7 +106,7 @@ class ProgressDisplay:
     _spinner: Spinner = field(factory=lambda: Spinner("dots", style="cyan"), init=False)
 
     def __enter__(self) -> Self:
-        """Begin to show, where somebody is looking."""
+        """Start redrawing if the stream is a terminal."""
         if self.stream.isatty():
             console = Console(file=self.stream, highlight=False)
             self._live = Live(
@@ -87,6 +114,7 @@ class ProgressDisplay:
                 console=console,
                 refresh_per_second=10,
                 transient=True,
+                # redirected, the JSON lines for stdout would be written to this stream
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
@@ -96,58 +124,57 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the screen clean for the report."""
+        """Erase the display, so that the summary begins on a clean line."""
         self.close()
 
     def close(self) -> None:
-        """Show no more rows."""
+        """Stop redrawing and erase the display."""
         if self._live is not None:
             self._live.stop()
 
     @property
     def seconds(self) -> float:
-        """How long it has all taken."""
+        """Seconds since the display was created."""
         return time.monotonic() - self.started
 
     def start(self, label: str, title: str) -> ProgressRow:
-        """A job has its turn."""
+        """Add a row for a job and return it."""
         row = ProgressRow(printable(label), title)
         self._rows[id(row)] = row
         return row
 
     def finish(self, row: ProgressRow, line: str, *, ok: bool) -> None:
-        """A job has ended; the line is for those who see no bar."""
+        """Remove a job's row and count the job; print `line` if the stream is not a terminal."""
         self._rows.pop(id(row), None)
         self.done += ok
         self.failed += not ok
         if self._live is None:
             print(printable(line), file=self.stream, flush=True)
 
-    # the picture, made anew ten times a second: eight rows, however many jobs there are
-
     def _render(self) -> RenderableType:
+        """Build the next frame; called by rich, in its thread."""
         rows = list(self._rows.values())
         wide = self._live is not None and self._live.console.width >= _WIDE
         table = Table.grid(padding=(0, 2), expand=False)
         for width in (40 if wide else 20, 14, 12):
             table.add_column(no_wrap=True, overflow="ellipsis", max_width=width)
-        # as wide as they may become, so that nothing jumps
+        # reserve the full width of meters as soon as one is shown: columns that grow would make the rows jump
         for width in (16, 41) if wide else (8, 0):
             table.add_column(no_wrap=True, min_width=width if any(row.meter for row in rows) else 0)
         table.add_column(justify="right", no_wrap=True)
-        for row in rows[:_ROWS]:
+        for row in rows[:_MAX_ROWS]:
             table.add_row(*_cells(row, 16 if wide else 8))
-        left = len(rows) - _ROWS
-        more = Text(f"and {left} more" if left > 0 else "", "dim")
+        hidden = len(rows) - _MAX_ROWS
+        more = Text(f"and {hidden} more" if hidden > 0 else "", "dim")
         return Group(table, more, self._bar())
 
     def _bar(self) -> RenderableType:
-        ended = self.done + self.failed
+        finished = self.done + self.failed
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(
-            self.total, ended, width=40, complete_style="cyan", finished_style="cyan", pulse=not self.total
+            self.total, finished, width=40, complete_style="cyan", finished_style="cyan", pulse=not self.total
         )
-        count = Text(f"{ended}/{self.total}" if self.total else str(ended))
+        count = Text(f"{finished}/{self.total}" if self.total else str(finished))
         if self.failed:
             count.append(f"  {self.failed} failed", "red")
         grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim"))
@@ -155,11 +182,12 @@ class ProgressDisplay:
 
 
 def _cells(row: ProgressRow, width: int) -> tuple[RenderableType, ...]:
-    """One job's line: its own bar only while something of it moves."""
+    """Return a row's cells; the bar is `width` columns wide and shown only while the row has a meter."""
+    # read once: the event loop may drop the meter meanwhile
     meter = row.meter
-    begins = Text(row.label), Text(row.title, "dim"), Text(row.stage)
+    first = Text(row.label), Text(row.title, "dim"), Text(row.stage)
     seconds = Text(f"{row.seconds:.1f} s", "dim")
     if meter is None:
-        return *begins, "", "", seconds
+        return *first, "", "", seconds
     bar = ProgressBar(meter.total, meter.done, width=width, complete_style="cyan", pulse=meter.total is None)
-    return *begins, bar, Text(meter.text), seconds
+    return *first, bar, Text(meter.text), seconds

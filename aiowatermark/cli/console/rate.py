@@ -1,4 +1,4 @@
-"""How far something has come, how fast it goes, and how long it will take."""
+"""Progress meter: how much of a transfer is done, at which rate, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+# seconds
 _WINDOW = 5.0
-_APART = 0.2
-_STEADY = 1.0
+_SAMPLE_INTERVAL = 0.2
+_MIN_DURATION = 1.0
 
 
 @define(eq=False)
 class RateMeter:
-    """What has been seen of something that moves: `done` of `total`, in bytes unless it is a mere share.
+    """Progress of one operation: `done` of `total`, in bytes, or as a fraction of 1 if `in_bytes` is false.
 
-    The rate is that of the last `window` seconds, so that what stands still is seen to.
+    The rate is the average over the last `window` seconds, so that a stalled transfer shows as a falling rate.
     """
 
     in_bytes: bool = True
@@ -25,45 +26,46 @@ class RateMeter:
     clock: Callable[[], float] = time.monotonic
     done: float = field(default=0.0, init=False)
     total: float | None = field(default=None, init=False)
-    _seen: deque[tuple[float, float]] = field(init=False)
+    _samples: deque[tuple[float, float]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Nothing has moved yet."""
-        self._seen = deque([(self.clock(), 0.0)])
+        """Take the first sample: nothing done yet."""
+        self._samples = deque([(self.clock(), 0.0)])
 
     def update(self, done: float, total: float | None) -> None:
-        """It has come so far; less far than before where it had to begin again."""
+        """Record the progress; a smaller `done` than before is a restart and resets the rate."""
         now = self.clock()
         if done < self.done:
-            self._seen = deque([(now, done)])
+            self._samples = deque([(now, done)])
         self.done, self.total = done, total
-        if now - self._seen[-1][0] >= _APART:
-            self._seen.append((now, done))
-        while len(self._seen) > 2 and self._seen[1][0] < now - self.window:
-            self._seen.popleft()
+        if now - self._samples[-1][0] >= _SAMPLE_INTERVAL:
+            self._samples.append((now, done))
+        # the oldest sample stays until the second one leaves the window: the average covers the whole window
+        while len(self._samples) > 2 and self._samples[1][0] < now - self.window:
+            self._samples.popleft()
 
     @property
     def rate(self) -> float | None:
-        """How much a second; None while it is too early to tell."""
-        since, before = self._seen[0]
+        """Amount per second; None during the first second, when an average means little."""
+        since, before = self._samples[0]
         seconds = self.clock() - since
-        return (self.done - before) / seconds if seconds >= _STEADY else None
+        return (self.done - before) / seconds if seconds >= _MIN_DURATION else None
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Seconds until it is done, as it looks; None where that cannot be told."""
+        """Estimated seconds until it is done; None if the total or the rate is unknown."""
         rate = self.rate
         return (self.total - self.done) / rate if self.total and rate else None
 
     @property
     def text(self) -> str:
-        """It in words: bytes or percent, rate, time left, as far as they are known."""
-        rate, left = self.rate, self.remaining_seconds
+        """Amount (bytes or percent), rate and remaining time, as far as they are known."""
+        rate, remaining = self.rate, self.remaining_seconds
         parts = [self._amount()]
         if self.in_bytes and rate is not None:
             parts.append(f"{format_bytes(rate)}/s")
-        if left is not None:
-            parts.append(f"{format_seconds(left)} left")
+        if remaining is not None:
+            parts.append(f"{format_seconds(remaining)} left")
         return "  ".join(parts)
 
     def _amount(self) -> str:
@@ -73,8 +75,9 @@ class RateMeter:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as a person reads them."""
+    """Return a byte count with its unit: `123 kB`."""
     for unit in ("B", "kB", "MB"):
+        # 999.5 would be rounded to 1000: it is shown in the next unit
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
@@ -82,7 +85,7 @@ def format_bytes(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A time as clocks show it."""
+    """Return a duration as `M:SS` or `H:MM:SS`, at most 99:59:59."""
     minutes, rest = divmod(round(min(seconds, 359_999)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

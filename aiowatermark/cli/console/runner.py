@@ -1,4 +1,26 @@
-"""How a command runs: its coroutine, the first and the second Ctrl-C, and what the process exits with."""
+"""Runs a command's coroutine: signals, exit codes and error output.
+
+A command passes `run` a coroutine function `work(stop)`. Signals reach it in two steps:
+
+    first SIGINT or SIGTERM    sets `stop` and restores the previous handlers. Nothing is cancelled: `work` decides
+                               what to finish (answers to paid requests) and what to cut short, and returns
+    second SIGINT              asyncio.run's handler: cancels the main task. `work` sees CancelledError (a batch prints
+                               its report on the way out), and the process exits with EXIT_SOME_FAILED
+    second SIGTERM             the default action: the process ends immediately
+
+The first signal must not cancel: a cancelled submission may have been paid although its task id will never be known.
+
+Exit codes, the same for all commands:
+
+    EXIT_OK           0    everything was done
+    EXIT_SOME_FAILED  1    something failed, or a signal stopped the command
+    EXIT_NOT_STARTED  2    nothing could be started: `work` raised an SDK error or misses a package, or click refused
+                           the options
+
+Handlers are set with signal.signal and not with loop.add_signal_handler, because the previous ones (asyncio.run's for
+SIGINT) must be restored for the second signal. Python runs them in the main thread between two bytecodes, also while
+the loop sleeps; call_soon_threadsafe wakes the loop up.
+"""
 
 from __future__ import annotations
 
@@ -13,59 +35,63 @@ import click
 from ... import WatermarkError
 from .extras import install_hint
 
-DONE, SOME_FAILED, NOTHING_STARTED = 0, 1, 2
+EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Work = Callable[[asyncio.Event], Awaitable[int]]
-"""Does the command's work and gives its exit code; the event is set at the first Ctrl-C."""
+"""Does the command's work and returns its exit code; the event is set by the first Ctrl-C."""
 
 
 def run(work: Work) -> NoReturn:
-    """Run it and exit: an error of ours, raised whole, means that nothing could start."""
+    """Run `work` and exit with its code; a WatermarkError that it raises means that nothing could be started."""
     try:
-        code = asyncio.run(_with_signals(work))
+        code = asyncio.run(_run_with_signals(work))
     except KeyboardInterrupt:
-        code = SOME_FAILED
+        # raised by asyncio.run after the second Ctrl-C; the command has printed its report by now
+        code = EXIT_SOME_FAILED
     except WatermarkError as error:
         print_error(error_text(error))
-        code = NOTHING_STARTED
+        code = EXIT_NOT_STARTED
     except ModuleNotFoundError as error:
         print_error(install_hint(error))
-        code = NOTHING_STARTED
+        code = EXIT_NOT_STARTED
     sys.exit(code)
 
 
-async def _with_signals(work: Work) -> int:
-    """The first signal asks the work to stop; the second is the usual, rougher one."""
+async def _run_with_signals(work: Work) -> int:
+    """Run `work` with our handlers for the first signal."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def restore() -> None:
-        for number, handler in before.items():
+    def restore_handlers() -> None:
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
-    def asked(*_: object) -> None:
-        restore()
+    def on_first_signal(*_: object) -> None:
+        restore_handlers()
         loop.call_soon_threadsafe(stop.set)
 
     for number in _SIGNALS:
-        signal.signal(number, asked)
+        signal.signal(number, on_first_signal)
     try:
         return await work(stop)
     finally:
-        restore()
+        restore_handlers()
 
 
 async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) -> bool:
-    """Wait for all tasks, but no longer than until `stop`; raises what the first of them raised, if one did."""
+    """Wait until all tasks are done, one has raised, or `stop` is set; return whether all are done.
+
+    Raises what a task raised. Cancels none of the tasks, also when it is cancelled itself.
+    """
     stopped = asyncio.create_task(stop.wait())
-    together = asyncio.create_task(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
-    waiting: list[asyncio.Task[Any]] = [stopped, together]
+    finished = asyncio.create_task(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
+    waiting: list[asyncio.Task[Any]] = [stopped, finished]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-        together.cancel()
+        finished.cancel()
     for task in tasks:
         if task.done():
             task.result()
@@ -73,17 +99,17 @@ async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) 
 
 
 def print_error(text: str) -> None:
-    """One sentence on stderr."""
+    """Print `Error: TEXT` on stderr."""
     click.echo(f"{click.style('Error:', fg='red')} {printable(text)}", err=True)
 
 
 def error_text(error: BaseException) -> str:
-    """An error as a person reads it: what happened and what the provider answered."""
+    """Return an error for display: its message, and what the provider answered."""
     if isinstance(error, WatermarkError):
         return f"{error.message} (answer: {error.answer})" if error.answer else error.message
     return str(error) or type(error).__name__
 
 
 def printable(text: str) -> str:
-    """A text that cannot steer a terminal, whatever a file was named."""
+    """Return the text without control characters: a file name must not send escape sequences to the terminal."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

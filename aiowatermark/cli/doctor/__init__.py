@@ -1,1 +1,1 @@
-"""The checks that `doctor` runs."""
+"""Checks that `doctor` runs."""

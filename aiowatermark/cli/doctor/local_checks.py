@@ -1,4 +1,4 @@
-"""What this machine brings along: Python, packages, extras, keys. Nothing here speaks to anybody."""
+"""Checks of this machine without network: Python, packages, extras and API keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attrs import frozen
 from ... import InvalidInput, provider_class, provider_names
 from ..console.runner import error_text, printable
 
-_PYTHON = (3, 11)
+_MIN_PYTHON = (3, 11)
 _REQUIRED = {
     "aiohttp": "3.14.3",
     "attrs": "24.1",
@@ -25,7 +25,7 @@ _REQUIRED = {
     "imagesize": "2",
     "pillow": "11",
 }
-# by what is imported: OpenCV comes in packages of several names
+# extra: {module: distribution}. Found by the module, because OpenCV is distributed under several names
 _EXTRAS: Mapping[str, Mapping[str, str]] = {
     "cli": {"click": "click", "rich": "rich"},
     "emulator": {"numpy": "numpy", "cv2": "opencv-python-headless"},
@@ -37,7 +37,7 @@ _EXTRAS: Mapping[str, Mapping[str, str]] = {
 
 @frozen
 class CheckResult:
-    """One thing that was looked at: `ok` is None where it is not there and nobody needs it. `advice`: what to do."""
+    """Result of one check: `ok` is None for something optional that is missing; `advice` is what to do."""
 
     ok: bool | None
     text: str
@@ -45,75 +45,84 @@ class CheckResult:
 
     @property
     def line(self) -> str:
-        """It for people."""
-        word, colour = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", None)}[self.ok]
-        text = f"{click.style(f'{word:<6}', fg=colour)}  {printable(self.text)}"
+        """The result as one line, and a second one with the advice."""
+        label, colour = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", None)}[self.ok]
+        text = f"{click.style(f'{label:<6}', fg=colour)}  {printable(self.text)}"
         return f"{text}\n        {printable(self.advice)}" if self.advice else text
 
 
 def passed(text: str) -> CheckResult:
-    """All is well."""
+    """Return the result of a check that passed."""
     return CheckResult(ok=True, text=text)
 
 
 def failed(text: str, advice: str) -> CheckResult:
-    """Something failed."""
+    """Return the result of a check that failed."""
     return CheckResult(ok=False, text=text, advice=advice)
 
 
 def missing(text: str, advice: str = "") -> CheckResult:
-    """It is not there, and nobody needs it."""
+    """Return the result for something optional that is missing."""
     return CheckResult(ok=None, text=text, advice=advice)
 
 
 def check_packages() -> Iterator[CheckResult]:
-    """Python, the package, what it stands on, and the extras."""
-    version = platform.python_version()
-    yield CheckResult(
-        sys.version_info >= _PYTHON, f"Python {version}", "" if sys.version_info >= _PYTHON else "3.11 or newer"
-    )
-    ours = _version("aiowatermark")
-    yield passed(f"aiowatermark {ours}" if ours else "aiowatermark, run from its sources")
-    yield from (_package(name, least) for name, least in _REQUIRED.items())
-    yield from (_extra(extra, modules) for extra, modules in _EXTRAS.items())
+    """Check Python, this package, its dependencies and its extras."""
+    python = f"Python {platform.python_version()}"
+    required = ".".join(map(str, _MIN_PYTHON))
+    if sys.version_info >= _MIN_PYTHON:
+        yield passed(python)
+    else:
+        yield failed(python, f"install Python {required} or newer")
+    version = _version("aiowatermark")
+    yield passed(f"aiowatermark {version}" if version else "aiowatermark, run from its source directory")
+    yield from (_check_package(name, minimum) for name, minimum in _REQUIRED.items())
+    yield from (_check_extra(extra, modules) for extra, modules in _EXTRAS.items())
 
 
-def _package(name: str, least: str) -> CheckResult:
-    found = _version(name)
-    if found is None:
-        return failed(f"{name} is not installed", f"pip install '{name}>={least}'")
-    if _numbers(found) < _numbers(least):
-        return failed(f"{name} {found} is older than {least}", f"pip install -U '{name}>={least}'")
-    return passed(f"{name} {found}")
+def _check_package(name: str, minimum: str) -> CheckResult:
+    installed = _version(name)
+    if installed is None:
+        return failed(f"{name} is not installed", f"pip install '{name}>={minimum}'")
+    if _version_tuple(installed) < _version_tuple(minimum):
+        return failed(f"{name} {installed} is older than {minimum}", f"pip install -U '{name}>={minimum}'")
+    return passed(f"{name} {installed}")
 
 
-def _extra(extra: str, modules: Mapping[str, str]) -> CheckResult:
+def _check_extra(extra: str, modules: Mapping[str, str]) -> CheckResult:
     absent = [module for module in modules if find_spec(module) is None]
     if absent:
-        return missing(f"extra [{extra}]: without {', '.join(absent)}", f"pip install 'aiowatermark[{extra}]'")
+        text = f"optional extra [{extra}]: {', '.join(absent)} not installed"
+        return missing(text, f"pip install 'aiowatermark[{extra}]'")
     versions = (f"{module} {_version(package) or ''}".strip() for module, package in modules.items())
     return passed(f"extra [{extra}]: {', '.join(versions)}")
 
 
 def check_keys(name: str | None) -> Iterator[CheckResult]:
-    """Which variables hold keys: those of one provider, or of all, of which nobody needs more than one. Never shown."""
+    """Check the environment variables with API keys, without showing them.
+
+    With the name of a provider its keys are required; without, the keys of all providers are optional.
+    """
     for each in [name] if name else provider_names():
         kind = provider_class(each)
         absent = [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]
-        if absent:
-            text = f"{kind.display_name}: {' and '.join(absent)} not set"
-            yield failed(text, f"put your {kind.display_name} key into the environment") if name else missing(text)
+        if not absent:
+            yield _check_key_values(each)
+            continue
+        text = f"{kind.display_name}: {' and '.join(absent)} not set"
+        if name:
+            yield failed(text, f"set {' and '.join(absent)} to the key of your {kind.display_name} account")
         else:
-            yield _usable(each)
+            yield missing(f"{text} (needed only for this provider)")
 
 
-def _usable(name: str) -> CheckResult:
+def _check_key_values(name: str) -> CheckResult:
     kind = provider_class(name)
     variables = " and ".join(kind.env.values())
     try:
         kind.from_env()
     except InvalidInput as error:
-        return failed(f"{kind.display_name}: {variables} set, and not usable", error_text(error))
+        return failed(f"{kind.display_name}: the value of {variables} is not valid", error_text(error))
     return passed(f"{kind.display_name}: {variables} set")
 
 
@@ -124,5 +133,5 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_tuple(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)[:3]))

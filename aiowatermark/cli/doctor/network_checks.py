@@ -1,4 +1,4 @@
-"""What lies beyond this process: a provider, the callback server and its public URL, a store."""
+"""Checks beyond this process: a provider, the callback server and its public URL, a store."""
 
 from __future__ import annotations
 
@@ -24,107 +24,110 @@ from ... import (
 )
 from ...callbacks.probe import ProbeResult, ProbeVerdict, check_reachable, probe_callbacks
 from ...jobs import Record
-from ..commands.credits import describe_balance
+from ..commands.credits import format_balance
 from ..console.runner import error_text
 from ..options.callbacks import CallbackOptions
 from ..options.store import is_network_url, store_from
 from .local_checks import CheckResult, failed, passed
 
+_CHECK_NETWORK = "check the network between this machine and that host"
+_ADVICE = {
+    ProbeVerdict.UNKNOWN_HOST: "check the spelling and the DNS entry of that host name",
+    ProbeVerdict.REFUSED: "start the proxy or tunnel on that host, and check the port in the URL",
+    ProbeVerdict.UNREACHABLE: _CHECK_NETWORK,
+    ProbeVerdict.TLS_FAILED: "check the certificate of the proxy and its chain, and that this port speaks TLS",
+    ProbeVerdict.TIMED_OUT: "open the port in the firewall, and check that the proxy is not waiting for another server",
+    ProbeVerdict.REDIRECTED: "set --callback-url to the address of the redirect",
+    ProbeVerdict.BAD_GATEWAY: "configure the proxy to forward to {where}",
+    ProbeVerdict.CHANGED: "configure the proxy to forward the path and to return the answer unchanged",
+    ProbeVerdict.WRONG_SERVER: "configure the server that answers at {host} to forward this path to {where}",
+}
+
 
 async def check_provider(provider: Provider) -> AsyncIterator[CheckResult]:
-    """The provider is there and takes the key, as far as it can be asked for nothing."""
+    """Check that the provider is reachable and, by its call for credits if it has one, that it accepts the key."""
     try:
         async with Client(provider) as client:
-            yield passed(f"{provider.display_name} takes the key: {describe_balance(await client.credits())}")
+            yield passed(f"{provider.display_name} accepts the key: {format_balance(await client.credits())}")
     except Unsupported:
-        found = await check_reachable(provider.base_url)
-        if found.verdict is ProbeVerdict.ARRIVED:
-            yield passed(f"{provider.display_name} answers; whether it takes the key, only a job can show")
+        # no documented call is free of charge: only the address can be checked
+        probe = await check_reachable(provider.base_url)
+        if probe.verdict is ProbeVerdict.ARRIVED:
+            yield passed(f"{provider.display_name} is reachable; only a paid job can show whether it accepts the key")
         else:
-            yield failed(f"{provider.display_name}: {found.sentence}", _ADVICE.get(found.verdict, _NETWORK))
+            yield failed(f"{provider.display_name}: {probe.sentence}", _ADVICE.get(probe.verdict, _CHECK_NETWORK))
     except WatermarkError as error:
         yield failed(
             f"{provider.display_name}: {error_text(error)}",
-            "mend the key or the network; `aiowatermark emulator` needs neither",
+            "check the key and the network; `aiowatermark emulator` needs neither",
         )
 
 
 async def check_callbacks(callbacks: CallbackOptions) -> AsyncIterator[CheckResult]:
-    """The server can listen, and the public URL leads to it."""
+    """Check that the callback server can listen and that the public URL leads to it."""
     where = f"{callbacks.host} port {callbacks.port}"
     try:
         receiver = CallbackReceiver(callbacks.url or "http://localhost")
         async with CallbackServer(receiver, callbacks.host, callbacks.port) as server:
-            yield passed(f"the callback server listens on {callbacks.host} port {server.port}")
+            yield passed(f"the callback server can listen on {callbacks.host} port {server.port}")
             if callbacks.url is not None:
-                yield _arrival(await probe_callbacks(receiver), callbacks.url, where)
+                yield _url_result(await probe_callbacks(receiver), callbacks.url, where)
     except InvalidInput as error:
-        yield failed(error_text(error), "give another --callback-port, and lead the public URL to it")
+        yield failed(
+            error_text(error), "check --callback-url, or use another --callback-port and forward the URL to it"
+        )
 
 
-def _arrival(found: ProbeResult, url: str, where: str) -> CheckResult:
-    if found.verdict is ProbeVerdict.ARRIVED:
-        return passed(f"{url} leads here: {found.sentence}")
-    advice = _ADVICE.get(found.verdict, _NETWORK).format(host=urlsplit(url).hostname, where=where)
-    return failed(f"{url}: {found.sentence}", advice)
+def _url_result(probe: ProbeResult, url: str, where: str) -> CheckResult:
+    if probe.verdict is ProbeVerdict.ARRIVED:
+        return passed(f"{url} leads to this machine: {probe.sentence}")
+    advice = _ADVICE.get(probe.verdict, _CHECK_NETWORK).format(host=urlsplit(url).hostname, where=where)
+    return failed(f"{url}: {probe.sentence}", advice)
 
 
-_NETWORK = "look at the network between this machine and that host"
-_ADVICE = {
-    ProbeVerdict.NO_NAME: "look at the spelling, and at the DNS entry of that name",
-    ProbeVerdict.REFUSED: "start the proxy or the tunnel there, and look at the URL's port",
-    ProbeVerdict.UNREACHABLE: _NETWORK,
-    ProbeVerdict.NO_TLS: "look at the proxy's certificate and its chain, and whether that port speaks TLS at all",
-    ProbeVerdict.SILENT: "open the port in the firewall, and look whether the proxy waits for somebody",
-    ProbeVerdict.REDIRECTED: "give the address it redirects to as --callback-url",
-    ProbeVerdict.GATEWAY: "have the proxy lead to {where}",
-    ProbeVerdict.CHANGED: "have the proxy pass the path on as it is, and the answer back",
-    ProbeVerdict.ELSEWHERE: "have whatever answers at {host} lead this path to {where}",
-}
-
-
-async def check_store(where: str) -> AsyncIterator[CheckResult]:
-    """The store opens, and remembers a record that is forgotten again."""
-    path = await asyncio.to_thread(_new, where)
-    # a store that is not there yet is tried beside its place, so that nothing is left of a mere check
-    tried = str(path.with_name(f".{path.name}-{secrets.token_hex(4)}")) if path else where
+async def check_store(location: str) -> AsyncIterator[CheckResult]:
+    """Check that the store can be opened and written; leaves nothing behind."""
+    new_path = await asyncio.to_thread(_path_if_new, location)
+    # a store that does not exist is tried out under another name in the same folder: a check must not create it
+    tried = str(new_path.with_name(f".{new_path.name}-{secrets.token_hex(4)}")) if new_path else location
     try:
         async with store_from(tried) as store:
-            await _written(store)
-        new = ", a new file" if path else ""
-        yield passed(f"the store {_shown(where)} opens and can be written{new}")
+            await _try_write(store)
+        note = "; it does not exist yet and will be created" if new_path else ""
+        yield passed(f"the store {_without_password(location)} can be opened and written{note}")
     except WatermarkError as error:
-        yield failed(error_text(error), "give another --store, or mend this one")
+        yield failed(error_text(error), "use another --store, or repair this one")
     finally:
-        if path is not None:
-            await asyncio.to_thread(_remove, path.parent, Path(tried).name)
+        if new_path is not None:
+            await asyncio.to_thread(_remove_files, new_path.parent, Path(tried).name)
 
 
-async def _written(store: JobStore) -> None:
-    """Write a record as if a job were never sent, and forget it."""
+async def _try_write(store: JobStore) -> None:
+    """Write a record and delete it; its status says that nothing was sent, in case the deletion fails."""
     key = f"doctor-{secrets.token_hex(8)}"
     await store.open(Record(key, "doctor", Snapshot(None, Status.UPLOADING)))
     try:
         if await store.get(key) is None:
-            raise InvalidInput("the store does not remember what is written to it")
+            raise InvalidInput("the store did not return the record that was written to it")
     finally:
         await store.forget(key)
 
 
-def _new(where: str) -> Path | None:
-    """The path of a store that is not there yet."""
-    return None if is_network_url(where) or Path(where).exists() else Path(where)
+def _path_if_new(location: str) -> Path | None:
+    """Return the path of a store that does not exist yet; None for one that exists, or a URL."""
+    return None if is_network_url(location) or Path(location).exists() else Path(location)
 
 
-def _remove(folder: Path, begins: str) -> None:
-    for left in folder.glob(f"{begins}*"):
+def _remove_files(folder: Path, prefix: str) -> None:
+    # SQLite puts journals beside its file, and the store a folder for results
+    for path in folder.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _shown(where: str) -> str:
-    """A path, or a URL without its password."""
-    if not is_network_url(where):
-        return where
-    parts = urlsplit(where)
+def _without_password(location: str) -> str:
+    """Return the path, or the URL without user name and password."""
+    if not is_network_url(location):
+        return location
+    parts = urlsplit(location)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,1 +1,1 @@
-"""Options shared by several commands: provider, store, callbacks."""
+"""Options shared by several commands: provider, store and callbacks."""

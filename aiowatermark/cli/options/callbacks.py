@@ -1,4 +1,4 @@
-"""A callback server for as long as a command runs: `--callback-url`, `--callback-host`, `--callback-port`."""
+"""Options `--callback-url`, `--callback-host` and `--callback-port`: a callback server while a command runs."""
 
 from __future__ import annotations
 
@@ -11,41 +11,57 @@ import click
 from attrs import frozen
 
 from ... import CallbackReceiver, CallbackServer, Provider
-from .providers import refuse
+from .providers import exit_with_error
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PORT = 8080
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
 
+# the defaults are written into the help texts: None tells an option that was not given from one that was
 _OPTIONS = (
-    click.option("--callback-url", metavar="URL", help="Where providers reach this machine, like https://host/wm."),
-    click.option("--callback-host", metavar="HOST", help="Where the callback server listens.  [default: 127.0.0.1]"),
+    click.option(
+        "--callback-url",
+        metavar="URL",
+        help="Public URL at which providers reach this machine, such as https://host/wm: for callbacks, and to serve "
+        "files to providers that accept URLs only. Without it, jobs are polled.",
+    ),
+    click.option(
+        "--callback-host",
+        metavar="HOST",
+        help=f"Address on which the callback server listens.  [default: {DEFAULT_HOST}]",
+    ),
     click.option(
         "--callback-port",
         metavar="PORT",
         type=click.IntRange(0, 65535),
-        help=f"The port to which the URL leads.  [default: {PORT}]",
+        help=f"Port on which it listens: the URL must lead there.  [default: {DEFAULT_PORT}]",
     ),
 )
 
 
 @frozen
 class CallbackOptions:
-    """Where providers reach us, and where we listen for them; no URL: nowhere."""
+    """Public URL for callbacks (None: polling only), and where the callback server listens."""
 
     url: str | None = None
-    host: str = "127.0.0.1"
-    port: int = PORT
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
 
     @asynccontextmanager
     async def open(self, provider: Provider) -> AsyncIterator[CallbackReceiver | None]:
-        """A receiver, listening, where the provider has a use for one; raises InvalidInput for a port that is taken."""
+        """Run the callback server and yield its receiver; None without a URL or if the provider needs no server.
+
+        Raises InvalidInput if the port is taken.
+        """
         if self.url is None:
             yield None
             return
-        takes = provider.capabilities
-        if not takes.callbacks and takes.files:
+        capabilities = provider.capabilities
+        # a provider without callbacks that takes URLs only still needs the server: it serves the files
+        if not capabilities.callbacks and capabilities.files:
             click.echo(
-                f"Note: {provider.display_name} calls nobody back, it is asked: --callback-url is not needed.", err=True
+                f"Note: {provider.display_name} has no callbacks: --callback-url is ignored and jobs are polled.",
+                err=True,
             )
             yield None
             return
@@ -55,20 +71,21 @@ class CallbackOptions:
 
 
 def callback_options(command: Command) -> Command:
-    """The three options, as one `callbacks`."""
+    """Add the three options to a command, which receives them as one CallbackOptions named `callbacks`."""
 
     @wraps(command)
-    def called(
-        *given: Any, callback_url: str | None, callback_host: str | None, callback_port: int | None, **others: Any
+    def wrapper(
+        *args: Any, callback_url: str | None, callback_host: str | None, callback_port: int | None, **kwargs: Any
     ) -> Any:
-        return command(*given, callbacks=_check_options(callback_url, callback_host, callback_port), **others)
+        return command(*args, callbacks=_parse(callback_url, callback_host, callback_port), **kwargs)
 
+    # decorators apply bottom-up: reversed, so that --help lists the options in the order above
     for option in reversed(_OPTIONS):
-        called = option(called)
-    return called  # type: ignore[return-value]
+        wrapper = option(wrapper)
+    return wrapper  # type: ignore[return-value]
 
 
-def _check_options(url: str | None, host: str | None, port: int | None) -> CallbackOptions:
+def _parse(url: str | None, host: str | None, port: int | None) -> CallbackOptions:
     if url is None and (host is not None or port is not None):
-        refuse("--callback-host and --callback-port are where the server behind --callback-url listens: give that, too")
-    return CallbackOptions(url, host or "127.0.0.1", PORT if port is None else port)
+        exit_with_error("--callback-host and --callback-port require --callback-url: they say where its server listens")
+    return CallbackOptions(url, host or DEFAULT_HOST, DEFAULT_PORT if port is None else port)

@@ -1,4 +1,4 @@
-"""From the name of a provider to the provider, with its keys from the environment."""
+"""Options that select a provider; its API keys are read from the environment."""
 
 from __future__ import annotations
 
@@ -10,75 +10,81 @@ import attrs
 import click
 
 from ... import InvalidInput, Provider, provider_class, provider_names
-from ..console.runner import NOTHING_STARTED, error_text, print_error
+from ..console.runner import EXIT_NOT_STARTED, error_text, print_error
 
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_WITHOUT_ACCOUNT = """
+Without an account you can run:
+  aiowatermark demo        a demonstration on this machine
+  aiowatermark emulator    a local emulator of the five APIs; it prints keys to use"""
 
 provider_option = click.option(
     "--provider",
     "name",
     required=True,
     type=click.Choice(provider_names()),
-    help="Whose account to use; its keys come from the environment.",
+    help="Provider to use. Its API key is read from the environment: `aiowatermark doctor` lists the variables.",
 )
 base_url_option = click.option(
-    "--base-url", metavar="URL", help="Another address of the same API, such as that of `aiowatermark emulator`."
+    "--base-url",
+    metavar="URL",
+    help="Send API requests to this address instead, for example to that of `aiowatermark emulator`.",
 )
 
 
 def provider_from_env(name: str, base_url: str | None) -> Provider:
-    """The provider with its keys; exits with a sentence where a key is missing or something is odd."""
+    """Return the provider with its keys; print an error and exit if a key is missing or a value is not valid."""
     kind = provider_class(name)
     if missing := [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]:
-        _missing_account(kind.display_name, missing)
+        _exit_without_keys(kind.display_name, missing)
     settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
     try:
         return kind.from_env(**settings)
     except InvalidInput as error:
-        refuse(error_text(error))
+        exit_with_error(error_text(error))
 
 
-def refuse(text: str) -> NoReturn:
-    """Say why nothing can start, and exit."""
+def exit_with_error(text: str) -> NoReturn:
+    """Print why nothing can be started, and exit."""
     print_error(text)
-    raise SystemExit(NOTHING_STARTED)
+    raise SystemExit(EXIT_NOT_STARTED)
 
 
-def _missing_account(title: str, missing: Sequence[str]) -> NoReturn:
+def _exit_without_keys(display_name: str, missing: Sequence[str]) -> NoReturn:
     names = " and ".join(missing)
-    verb, what = ("are", "keys") if len(missing) > 1 else ("is", "key")
-    print_error(f"{names} {verb} not set: put your {title} {what} into the environment.")
-    click.echo(_NO_ACCOUNT, err=True)
-    raise SystemExit(NOTHING_STARTED)
+    if len(missing) > 1:
+        print_error(f"{names} are not set: they must hold the keys of your {display_name} account.")
+    else:
+        print_error(f"{names} is not set: it must hold the API key of your {display_name} account.")
+    for variable in missing:
+        click.echo(f"  export {variable}=...", err=True)
+    click.echo(_WITHOUT_ACCOUNT, err=True)
+    raise SystemExit(EXIT_NOT_STARTED)
 
 
-_NO_ACCOUNT = """
-Without an account:
-  aiowatermark demo        shows it at work on this machine
-  aiowatermark emulator    serves the five APIs here, with keys to use"""
-
-
-def parse_options(provider: Provider, given: Sequence[str]) -> Mapping[str, Any]:
-    """The options of `NAME=VALUE` texts, each of the type the provider gives it; exits where one cannot be."""
+def parse_options(provider: Provider, texts: Sequence[str]) -> Mapping[str, Any]:
+    """Parse `NAME=VALUE` texts into the types that the provider declares; exit if one is not valid."""
     types = {field.name: str(field.type) for field in attrs.fields(provider.Options)}
     options = {}
-    for text in given:
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            refuse(f"--option {text}: write NAME=VALUE")
-        options[name] = _typed(name, value, types.get(name, "str"))
+            exit_with_error(f"--option must be NAME=VALUE, not '{text}'")
+        options[name] = _parse_value(name, value, types.get(name, "str"))
     try:
         provider.resolve_options(options)
     except InvalidInput as error:
-        refuse(error_text(error))
+        exit_with_error(error_text(error))
     return options
 
 
-def _typed(name: str, value: str, kind: str) -> Any:
+def _parse_value(name: str, value: str, kind: str) -> Any:
+    # `kind` is the text of an annotation, such as "bool | None"
     if "bool" in kind:
-        if value.lower() not in _WORDS:
-            refuse(f"--option {name}={value}: {name} is true or false")
-        return _WORDS[value.lower()]
+        if value.lower() not in _BOOLEANS:
+            exit_with_error(f"--option {name} must be true or false, not '{value}'")
+        return _BOOLEANS[value.lower()]
     if "int" in kind:
+        # what is not a number stays text: the provider's check names the range in its error
         return int(value) if value.removeprefix("-").isdecimal() else value
     return value

@@ -1,4 +1,4 @@
-"""Where jobs are remembered between two runs: `--store`, a file or a Redis."""
+"""Option `--store`: where jobs are remembered between runs, an SQLite file or a Redis server."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from pathlib import Path
 import click
 
 from ... import JobStore, RedisStore, SQLiteStore
-from .providers import refuse
+from .providers import exit_with_error
 
 store_option = click.option(
     "--store",
     metavar="PATH|redis://...",
-    help="Remember jobs there, a file or a Redis: the same command, given again, pays nothing twice.",
+    help="Remember jobs in this SQLite file or on this Redis server: repeating the command then never pays twice.",
 )
-needed_store_option = click.option("--store", metavar="PATH|redis://...", help="Where `remove --store` remembers jobs.")
+existing_store_option = click.option(
+    "--store", metavar="PATH|redis://...", help="The store that was given to `aiowatermark remove --store`."
+)
 
 
-def store_from(where: str) -> JobStore:
-    """The store: a path is a file, anything with :// a Redis; raises InvalidInput for a URL that is none."""
-    return RedisStore(where) if is_network_url(where) else SQLiteStore(where)
+def store_from(location: str) -> JobStore:
+    """Return the store for a path (SQLite) or a URL (Redis); raise InvalidInput if the URL is not valid."""
+    return RedisStore(location) if is_network_url(location) else SQLiteStore(location)
 
 
-def existing_store_from(where: str | None) -> str:
-    """The place of a store that is there already; exits where it is not: a new one would know nothing."""
-    if not where:
-        refuse("--store says where the jobs are remembered: a path, or redis://...")
-    if not is_network_url(where) and not Path(where).exists():
-        refuse(f"there is no store at {where}")
-    return where
+def existing_store_from(location: str | None) -> str:
+    """Return the location if a store exists there; else exit, because a new store would contain no jobs."""
+    if not location:
+        exit_with_error("--store is required: the path or redis:// URL that was given to `aiowatermark remove --store`")
+    if not is_network_url(location) and not Path(location).exists():
+        exit_with_error(f"no store exists at {location}: check the path given to `aiowatermark remove --store`")
+    return location
 
 
-def is_network_url(where: str) -> bool:
-    """Whether it is a URL and no path."""
-    return "://" in where
+def is_network_url(location: str) -> bool:
+    """Whether the location is a URL and not a path."""
+    return "://" in location

@@ -1,4 +1,4 @@
-"""How the command line starts: quickly, and with a sentence where something is not installed."""
+"""The start of the command line: quick, and with an install hint if a package is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Cli
 
-_WITHOUT = """
+_RUN_WITHOUT = """
 import sys
 
 class Missing:
@@ -22,7 +22,7 @@ sys.meta_path.insert(0, Missing())
 from aiowatermark.cli import main
 main()
 """
-_HELPED = """
+_RUN_HELP = """
 import sys
 sys.argv = ["aiowatermark", "--help"]
 from aiowatermark.cli import main
@@ -33,24 +33,24 @@ finally:
 """
 
 
-async def test_help_lists_the_commands_at_once(cli: Cli) -> None:
+async def test_help_is_quick_and_lists_the_commands(cli: Cli) -> None:
     started = time.perf_counter()
-    ended = await cli("--help")
+    finished = await cli("--help")
     assert time.perf_counter() - started < 2.0  # 0.1 s where nothing else runs; CI machines are slow
-    assert ended.code == 0
-    assert all(f"\n  {name} " in ended.out for name in ("remove", "resume", "jobs", "doctor", "demo", "emulator"))
+    assert finished.code == 0
+    assert all(f"\n  {name} " in finished.out for name in ("remove", "resume", "jobs", "doctor", "demo", "emulator"))
 
 
 async def test_help_needs_nothing_but_click(cli: Cli) -> None:
-    ended = await cli(code=_HELPED)
-    assert ended.out.endswith("[]\n"), ended.text
+    finished = await cli(code=_RUN_HELP)
+    assert finished.out.endswith("[]\n"), finished.text
 
 
 @pytest.mark.parametrize("command", ["remove", "resume", "jobs", "credits", "doctor", "demo", "emulator"])
-async def test_every_command_explains_itself(cli: Cli, command: str) -> None:
-    ended = await cli(command, "--help")
-    assert ended.code == 0
-    assert f"Usage: aiowatermark {command}" in ended.out
+async def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
+    finished = await cli(command, "--help")
+    assert finished.code == 0
+    assert f"Usage: aiowatermark {command}" in finished.out
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,16 @@ async def test_every_command_explains_itself(cli: Cli, command: str) -> None:
         ("cv2", ("emulator",), "aiowatermark[cli,emulator]"),
     ],
 )
-async def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
+async def test_a_missing_package_is_reported_with_the_command_that_installs_it(
     cli: Cli, missing: str, arguments: tuple[str, ...], extra: str
 ) -> None:
-    ended = await cli(*arguments, code=_WITHOUT.format(names=[missing]))
-    assert ended.code == 2, ended.text
-    assert f"pip install '{extra}'" in ended.err
-    assert len(ended.err.splitlines()) == 1
+    finished = await cli(*arguments, code=_RUN_WITHOUT.format(names=[missing]))
+    assert finished.code == 2, finished.text
+    assert f"pip install '{extra}'" in finished.err
+    assert len(finished.err.splitlines()) == 1
 
 
 async def test_an_unknown_command_is_a_usage_error(cli: Cli) -> None:
-    ended = await cli("restore")
-    assert ended.code == 2
-    assert "No such command 'restore'" in ended.err
+    finished = await cli("restore")
+    assert finished.code == 2
+    assert "No such command 'restore'" in finished.err

@@ -1,4 +1,4 @@
-"""Videos on the command line: bars while they move, and what Ctrl-C in the middle leaves."""
+"""Videos on the command line: Ctrl-C during and after the upload, and the progress of transfers."""
 
 from __future__ import annotations
 
@@ -16,62 +16,60 @@ from aiowatermark.emulator import EmulatedTask, Emulator, Fault
 if TYPE_CHECKING:
     from .conftest import Cli
 
-AT = ("--provider", "dewatermark", "-o", "clean")
+TO_CLEAN = ("--provider", "dewatermark", "-o", "clean")
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Eight megabytes that begin like a video: more than fits between two sockets."""
+    """Eight megabytes that begin like a video: more than the socket buffers hold, so that an upload can stall."""
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(8 << 20))
     return path
 
 
-async def stalled(emulator: Emulator) -> None:
-    """Wait until the upload has met the fault that was injected for it."""
+async def wait_for_stall(emulator: Emulator) -> None:
+    """Wait until the upload has reached the fault that was injected for it."""
     async with asyncio.timeout(20):
-        while emulator._faults:  # noqa: ASYNC110 - the emulator tells nobody, it is looked at between its turns
+        while emulator._faults:  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0.01)
 
 
-async def test_ctrl_c_before_the_upload_is_complete_says_that_nothing_was_paid(
+async def test_ctrl_c_before_the_upload_is_complete_reports_that_nothing_was_paid(
     cli: Cli, clip: Path, emulator: Emulator
 ) -> None:
-    cli.has_keys_of(emulator)
+    cli.use_keys_of(emulator)
     emulator.inject(Fault.stalled(), "dewatermark", "upload")
-    command = ("remove", "clip.mp4", *AT, "--base-url", emulator.base_url, "--store", "jobs.db")
+    command = ("remove", "clip.mp4", *TO_CLEAN, "--base-url", emulator.base_url, "--store", "jobs.db")
     running = await cli.start(*command)
-    await stalled(emulator)
+    await wait_for_stall(emulator)
     running.process.send_signal(signal.SIGINT)
-    ended = await running.ended()
-    assert ended.code == 1
-    assert "clip.mp4: its upload was not complete: nothing was paid, run the command again" in ended.out
-    assert "resume" not in ended.out
+    finished = await running.finish()
+    assert finished.code == 1
+    assert "clip.mp4: the upload was not complete, so nothing was paid: run the command again" in finished.out
+    assert "resume" not in finished.out
     assert emulator.charged["dewatermark"] == 0
     again = await cli(*command)
     assert again.code == 0, again.text
     assert emulator.charged["dewatermark"] == 1
 
 
-async def test_a_video_that_was_never_sent_whole_is_not_resumed(cli: Cli, clip: Path, emulator: Emulator) -> None:
-    cli.has_keys_of(emulator)
+async def test_a_video_whose_upload_is_incomplete_is_not_resumed(cli: Cli, clip: Path, emulator: Emulator) -> None:
+    cli.use_keys_of(emulator)
     emulator.inject(Fault.stalled(), "dewatermark", "upload")
     command = ("--base-url", emulator.base_url, "--store", "jobs.db")
-    running = await cli.start("remove", "clip.mp4", *AT, *command)
-    await stalled(emulator)
+    running = await cli.start("remove", "clip.mp4", *TO_CLEAN, *command)
+    await wait_for_stall(emulator)
     running.process.kill()
     await running.process.wait()
     listed = await cli("jobs", "--store", "jobs.db")
-    assert "1 never sent whole, nothing was paid" in listed.out
-    resumed = await cli("resume", "--all", *AT, *command)
+    assert "1 unsent: the upload was not complete, nothing was paid" in listed.out
+    resumed = await cli("resume", "--all", *TO_CLEAN, *command)
     assert resumed.code == 1
-    assert "it was never sent whole and nothing was paid" in resumed.out
+    assert "the upload was not complete, so nothing was paid" in resumed.out
     assert emulator.charged["dewatermark"] == 0
 
 
-async def test_ctrl_c_while_it_is_worked_on_leaves_a_job_that_resume_continues(
-    cli: Cli, clip: Path, tmp_path: Path
-) -> None:
+async def test_ctrl_c_after_the_upload_leaves_a_job_that_resume_finishes(cli: Cli, clip: Path, tmp_path: Path) -> None:
     started = asyncio.Event()
 
     def processing(_: EmulatedTask) -> float:
@@ -79,14 +77,14 @@ async def test_ctrl_c_while_it_is_worked_on_leaves_a_job_that_resume_continues(
         return 1.0
 
     async with Emulator(restore=False, processing=processing) as emulator:
-        cli.has_keys_of(emulator)
-        running = await cli.start("remove", "clip.mp4", *AT, "--base-url", emulator.base_url)
+        cli.use_keys_of(emulator)
+        running = await cli.start("remove", "clip.mp4", *TO_CLEAN, "--base-url", emulator.base_url)
         async with asyncio.timeout(20):
             await started.wait()
         running.process.send_signal(signal.SIGINT)
-        ended = await running.ended()
-        assert "Submitted and not finished, 1; they go on at Dewatermark" in ended.out
-        (command,) = [line for line in ended.out.splitlines() if "aiowatermark resume" in line]
+        finished = await running.finish()
+        assert "1 submitted and not finished; running at Dewatermark:" in finished.out
+        (command,) = [line for line in finished.out.splitlines() if "aiowatermark resume" in line]
         resumed = await cli(*command.split()[1:])
         assert resumed.code == 0, resumed.text
         assert emulator.charged["dewatermark"] == 1
@@ -100,7 +98,7 @@ class Clock:
         return self.now
 
 
-def test_a_meter_tells_amount_rate_and_time_left() -> None:
+def test_a_meter_shows_amount_rate_and_remaining_time() -> None:
     clock = Clock()
     meter = RateMeter(clock=clock)
     meter.update(1_000_000, 40_000_000)
@@ -115,10 +113,10 @@ def test_a_meter_tells_amount_rate_and_time_left() -> None:
     clock.now += 10
     rate = meter.rate
     assert rate
-    assert rate < 400_000, "what stands still is seen to"
+    assert rate < 400_000, "the rate of a stalled transfer falls"
 
 
-def test_a_meter_begins_again_where_an_upload_does() -> None:
+def test_a_meter_starts_again_when_an_upload_is_restarted() -> None:
     clock = Clock()
     meter = RateMeter(clock=clock)
     clock.now += 2
@@ -140,7 +138,7 @@ def test_sizes_and_times_are_short() -> None:
     assert [format_seconds(seconds) for seconds in (0.4, 61, 3661, 1e9)] == ["0:00", "1:01", "1:01:01", "99:59:59"]
 
 
-def test_a_row_shows_a_bar_only_while_something_of_it_moves() -> None:
+def test_a_row_has_a_meter_only_while_its_stage_reports_progress() -> None:
     row = ProgressRow("clip.mp4", "Dewatermark")
     row.on_upload(5, 10)
     assert (row.stage, row.meter is not None) == ("uploading", True)
