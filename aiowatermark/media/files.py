@@ -24,8 +24,8 @@ Cancellation: while the file is being opened, the opening is completed and undon
 generator's `finally` closes the reader. Failure: an OSError of `read_cached` only means that the thread must read; an
 OSError of the thread reaches the consumer.
 
-Figure: 1 GiB in the page cache costs 0.13 CPU seconds to read this way, and 0.22 with a hop to a thread for each block
-(two cores, ext4). `benchmarks/transfer.py` measures it as part of an upload.
+Figure: with a hop to a thread for each block an upload from the page cache costs 1.3 to 1.45 times the CPU
+(benchmarks/transfer.py, up).
 """
 
 from __future__ import annotations

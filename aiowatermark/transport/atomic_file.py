@@ -25,9 +25,8 @@ On an error the thread skips the batches that follow, and `put` and `close` rais
 waits for the thread and writes the rest before it re-raises. A second cancellation cuts that short; the thread still
 ends, because `close` hands over None before it waits.
 
-CPU seconds per GiB from loopback to disk: 1.9 with each block of 64 KiB in `asyncio.to_thread`, 1.2 with 1 MiB, 0.8
-with 4 MiB, 0.5 with writes on the loop, which block it while a disk is slow. With this thread a download costs
-1.00-1.04 times the CPU of the latter (benchmarks/transfer.py).
+Why a thread of its own: a download is 1.2 times faster than with `asyncio.to_thread` for each batch
+(benchmarks/transfer.py, down).
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ from ..media.files import cancellable_open
 from .budget import TransferBudget
 
 _PRIMING_BYTES = 8 << 20
-_MAX_VECTOR = 1024
-"""Buffers per writev call: IOV_MAX of Linux and macOS."""
+"""Twice the largest batch."""
 
 
 @frozen
@@ -83,7 +81,8 @@ def _create_part(target: Path) -> PartialFile:
     if target.is_dir():
         raise InvalidInput(f"{target} is a folder: pass the path of a file in it")
     # Freeing one large allocation raises glibc's dynamic mmap threshold to its size. From then on the memory of blocks
-    # is reused from the heap; otherwise every larger block would be mapped anew and fault page by page.
+    # is reused from the heap; otherwise every larger block would be mapped anew and fault page by page: up to 1.2 times
+    # the CPU and tens of thousands of page faults a download (benchmarks/transfer.py, down).
     bytes(_PRIMING_BYTES)
     try:
         return PartialFile(path.open("xb"), path)
@@ -126,24 +125,14 @@ async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes], budget: Tra
                     batch, written, batched = [], written + batched, 0
     finally:  # also after an interruption: the download counts these bytes as received and resumes behind them
         await writer.close()
-        await asyncio.to_thread(write_vector, file, batch)
+        await asyncio.to_thread(write_batch, file, batch)
     return written + batched
 
 
-def write_vector(file: BinaryIO, batch: list[bytes]) -> None:
-    """Write all blocks, in a single system call where possible."""
-    if not hasattr(os, "writev"):
-        file.writelines(batch)
-        file.flush()
-        return
-    # one call instead of one per block: after each, the thread has to get the GIL back from a busy event loop
-    views = [memoryview(block) for block in batch]
-    while views:
-        written = os.writev(file.fileno(), views[:_MAX_VECTOR])
-        while views and written >= len(views[0]):
-            written -= len(views.pop(0))
-        if views:
-            views[0] = views[0][written:]
+def write_batch(file: BinaryIO, batch: list[bytes]) -> None:
+    """Write all blocks to the system."""
+    file.writelines(batch)
+    file.flush()
 
 
 @define(eq=False)
@@ -193,7 +182,7 @@ class FileWriter:
             while (batch := self._queue.get()) is not None:
                 try:
                     if self._error is None:
-                        write_vector(file, batch)
+                        write_batch(file, batch)
                 except Exception as error:  # noqa: BLE001 - raised by put() or close()
                     self._error = error
                 del batch  # before the next get(): its memory is free while the thread waits

@@ -30,8 +30,7 @@ connection turns out to be closed. Error texts never contain the text of an aioh
 signed URL.
 
 All methods may run concurrently on the loop that opened the transport. If a call is cancelled, aiohttp closes its
-connection and the media being read is closed here. Closing the transport times out what still waits for a
-TimeoutGroup.
+connection and the media being read is closed here.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
 from .budget import TransferBudget
 from .download import Download, FileTarget, MemoryTarget
-from .request_timeouts import TimeoutGroup
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
@@ -114,14 +112,12 @@ class HttpTransport:
     _anonymous: aiohttp.ClientSession = field(init=False, repr=False)
     _base_url: str = field(init=False, repr=False)
     _extra_headers: Mapping[str, str] | None = field(init=False, repr=False)
-    _timeouts: TimeoutGroup = field(init=False, repr=False)
     is_local: bool = field(init=False)
     _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         """Open both sessions on the running event loop."""
         self._base_url = self.provider.base_url
-        self._timeouts = TimeoutGroup()
         self.is_local = is_loopback(urlsplit(self._base_url).hostname)
         headers = {"User-Agent": "aiowatermark", **self.provider.headers}
         # a session of our own sends them with every request; the user's session must not keep them
@@ -143,8 +139,7 @@ class HttpTransport:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close what was opened here, and time out the requests that still wait."""
-        self._timeouts.close()
+        """Close what was opened here."""
         await self._anonymous.close()
         if self.user_session is None:
             await self._api.close()
@@ -182,18 +177,11 @@ class HttpTransport:
         headers: Mapping[str, str] | None,
         answer_timeout: float,
     ) -> Response:
-        # TimeoutGroup.within() written out, which saves a coroutine for each request in flight
-        task = self._timeouts.start(answer_timeout)
         try:
-            return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
+            async with asyncio.timeout(answer_timeout):
+                return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, written=_is_written(data)) from None
-        except asyncio.CancelledError:
-            if self._timeouts.stop(task):
-                raise self._unavailable(TimeoutError(), written=_is_written(data)) from None
-            raise
-        finally:
-            self._timeouts.stop(task)
 
     async def _send_streamed(
         self,
@@ -292,10 +280,12 @@ class HttpTransport:
         check_url(url, local=self.is_local)
         headers = {**_IDENTITY_ENCODING, **headers}
         opening = self._anonymous.get(
-            URL(url, encoded=True), headers=headers, timeout=NO_TOTAL_TIMEOUT, max_redirects=_MAX_REDIRECTS
+            URL(url, encoded=True), headers=headers, timeout=idle_timeout(self.stall), max_redirects=_MAX_REDIRECTS
         )
         try:
-            async with await self._timeouts.within(self.stall, opening) as response:
+            async with asyncio.timeout(self.stall):  # idle_timeout() does not bound the wait for a connection
+                response = await opening
+            async with response:
                 check_url(str(response.url), local=self.is_local)  # where the redirects have led to
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -310,7 +300,7 @@ class HttpTransport:
         more = True
         while more:
             # joining them to larger blocks would be a copy; an empty block that ends no HTTP chunk is the end
-            block, ends_http_chunk = await self._timeouts.within(self.stall, response.content.readchunk())
+            block, ends_http_chunk = await response.content.readchunk()
             more = bool(block) or ends_http_chunk
             if block:
                 yield block

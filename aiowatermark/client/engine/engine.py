@@ -127,7 +127,7 @@ class JobEngine:
         return self.context.callbacks.create_url()
 
     def _serve_files(self, job: Job) -> tuple[Job, list[str]]:
-        """The job with links in place of files for a provider that takes only links, and the hashes of the links' keys."""
+        """The job with links in place of files, where the provider takes only links, and the hashes of their keys."""
         callbacks = self.context.callbacks
         if callbacks is None or self.context.provider.capabilities.files:
             return job, []

@@ -9,9 +9,8 @@
     parts     names of its result files, separated by spaces; those of earlier versions too
     data      the record as JSON
 
-`apply` makes a batch of changes, all or none. It first tries one statement for the whole batch, because each statement
-releases the interpreter lock and has to win it back from a busy event loop. That is possible if no two changes have the
-same key and each would be an insert or a newer version:
+`apply` makes a batch of changes in one transaction, all or none. It first tries to write all rows with one statement
+(`executemany`). That is possible if no two changes have the same key and each would be an insert or a newer version:
 
     change                         row with the key                result
     OPEN                           none                            inserted
@@ -21,8 +20,8 @@ same key and each would be an insert or a newer version:
     PUT                            terminal, or not older          unchanged; its data is returned
     FORGET                         any                             deleted; its parts are returned
 
-For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: SQLite undoes the whole
-statement, and `apply` starts again with one statement for each change, in a transaction.
+For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: the transaction is
+rolled back, and `apply` starts again with a statement of its own for each change.
 
 Invariants: a terminal row never changes until it is deleted; a version never decreases; a commit is on the disk when it
 returns (WAL with synchronous=FULL). A file that is not an aiowatermark store is refused and left unchanged.
@@ -43,7 +42,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from attrs import define, field
+from attrs import define
 
 from ...errors import StoreError
 
@@ -74,12 +73,11 @@ _SCHEMA = (
 
 _INSERT = "INSERT INTO records (key, callback, version, ended, parts, data) "
 _VALUES = "(?, ?, ?, ?, ?, ?)"
-_PADDING = (None,) * 6
 # parts are added up: a newer record may still refer to the files of an older one
 _UPDATE = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, version = excluded.version,
     ended = excluded.ended, parts = trim(parts || ' ' || excluded.parts), data = """
 _UPDATE_NEWER = _UPDATE + "excluded.data WHERE ended IS NULL AND excluded.version > version"
-# a row that must stay gets NULL as its data; the table refuses that, and with it the whole statement
+# a row that must stay gets NULL as its data; the table refuses that, and with it the whole batch
 _UPDATE_ALL = _UPDATE + "CASE WHEN ended IS NULL AND excluded.version > version THEN excluded.data END"
 _IGNORE = " ON CONFLICT (key) DO NOTHING"
 
@@ -138,11 +136,6 @@ class Database:
 
     path: Path
     connection: sqlite3.Connection
-    max_batch: int = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Find out how many rows one statement can take: a power of two, limited by SQLite's number of parameters."""
-        self.max_batch = 1 << (self.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // 6).bit_length() - 1
 
     @classmethod
     def open(cls, path: Path, lock_timeout: float) -> Database:
@@ -156,31 +149,26 @@ class Database:
 
     def apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
         """Make all changes durably and return their results; raises StoreError and makes none."""
-        with store_errors(self.path):
-            if self._try_batch(changes):
-                return [None] * len(changes)
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                results = [self._apply_one(change) for change in changes]
-                self.connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self.connection.execute("ROLLBACK")
-                raise
-            return results
-
-    def _try_batch(self, changes: Sequence[Change]) -> bool:
-        """Write all rows in one statement; False, with nothing written, if that is not possible."""
         rows = [change.row for change in changes if change.row is not None and change.batchable]
-        if len({row.key for row in rows}) < len(changes) or len(rows) > self.max_batch:
-            return False
-        count = 1 << (len(rows) - 1).bit_length()  # a power of two, so that few different statements are prepared
-        values = [value for row in rows for value in row]
-        values += _PADDING * (count - len(rows))
-        with suppress(sqlite3.IntegrityError):
-            self.connection.execute(_batch_statement(count), values)
-            return True
-        return False
+        with store_errors(self.path):
+            if len({row.key for row in rows}) == len(changes):
+                with suppress(sqlite3.IntegrityError), self._transaction():
+                    self.connection.executemany(f"{_INSERT}VALUES {_VALUES}{_UPDATE_ALL}", rows)
+                    return [None] * len(changes)
+            with self._transaction():
+                return [self._apply_one(change) for change in changes]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit at the end, or roll back and raise."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+            raise
 
     def _apply_one(self, change: Change) -> ChangeResult:
         if change.row is None:
@@ -234,12 +222,6 @@ class Database:
                 ids = ",".join(str(row_id) for row_id, _ in rows)
                 self.connection.execute(f"DELETE FROM records WHERE id IN ({ids})")  # noqa: S608 - only integers
             return [parts for _, parts in rows]
-
-
-def _batch_statement(count: int) -> str:
-    # padding rows are all NULL and filtered out
-    rows = ", ".join([_VALUES] * count)
-    return f"{_INSERT}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{_UPDATE_ALL}"  # noqa: S608 - constants
 
 
 def open_database(path: Path, lock_timeout: float) -> sqlite3.Connection:

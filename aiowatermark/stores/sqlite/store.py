@@ -12,6 +12,7 @@ from typing import Any, Self
 from attrs import define, field
 
 from ...errors import InvalidInput, StoreError
+from ...introspection import documented
 from ...jobs import Record
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
@@ -28,19 +29,24 @@ def _path(path: str | PathLike[str]) -> Path:
     return Path(path)
 
 
-def _validate_keep(value: Any) -> float:
+def _validate_keep(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise InvalidInput(f"keep must be a number of seconds, not {value!r}")
     return float(value)
 
 
+@documented
 @define(eq=False)
 class SQLiteStore:
-    """Keeps records in the file `path`, which is created if it does not exist; finished ones for `keep` seconds.
+    """Keeps records in a file.
 
     A write is on the disk when the call returns; a busy store gathers writes for up to 20 ms. Several clients of one
     event loop may share one store, and several processes of one machine one file, but not on a network file system.
     Results that came as bytes instead of a link are files in the folder `<path>-outputs`, removed with their record.
+
+    Args:
+        path: the file, which is created if it does not exist.
+        keep: seconds for which finished records are kept; the default is 30 days.
 
     Opening the store and every call raise StoreError when the file cannot be used: it is not an aiowatermark store,
     newer than this version, damaged, read-only, or on a full disk. Raises InvalidInput for an invalid `keep`.
@@ -101,13 +107,20 @@ class SQLiteStore:
         return True
 
     async def open(self, record: Record) -> Record | None:
-        """Insert a new record durably, before money is spent; return None, or the record that has the key already."""
+        """Insert a new record durably, before money is spent; return None, or the record that has the key already.
+
+        After a StoreError nothing was inserted. A cancelled call is carried out if the thread has it already.
+        """
         value = await self._to_write(record)
         known: Record | None = await self._open_thread.call(ChangeKind.OPEN, value)
         return known
 
     async def put(self, record: Record) -> Record:
-        """Write a newer version; return it, or the stored record if that is terminal or not older."""
+        """Write a newer version; return it, or the stored record if that is terminal or not older.
+
+        After a StoreError the stored record is unchanged; result files that were written for it are removed when the
+        store is opened more than an hour later. A cancelled call is carried out if the thread has it already.
+        """
         value = await self._to_write(record)
         stored: Record | None = await self._open_thread.call(ChangeKind.PUT, value)
         return record if stored is None else stored
@@ -138,7 +151,11 @@ class SQLiteStore:
                 yield record
 
     async def forget(self, key: str) -> None:
-        """Delete a record and its files; an unknown key is ignored."""
+        """Delete a record and its files; an unknown key is ignored.
+
+        After a StoreError nothing was deleted. Files that cannot be removed now are removed by a later opening. A
+        cancelled call is carried out if the thread has it already.
+        """
         await self._open_thread.call(ChangeKind.FORGET, key)
 
     @property

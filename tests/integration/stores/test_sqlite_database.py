@@ -42,12 +42,13 @@ def trace_statements(database: Database) -> list[str]:
     return statements
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 100, 513])
-def test_a_batch_of_inserts_or_of_newer_versions_takes_one_statement(database: Database, count: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 100, 513, 5000])
+def test_a_batch_of_inserts_or_of_newer_versions_takes_one_transaction(database: Database, count: int) -> None:
     statements = trace_statements(database)
     assert database.apply([open_change(f"key {number}") for number in range(count)]) == [None] * count
     assert database.apply([put_change(f"key {number}", 1) for number in range(count)]) == [None] * count
-    assert len(statements) == 2
+    assert statements.count("COMMIT") == 2
+    assert "ROLLBACK" not in statements
     assert [database.by_key(f"key {number}") for number in range(count)] == [
         f"key {number} 1" for number in range(count)
     ]
@@ -86,11 +87,6 @@ def test_changes_of_one_key_are_made_in_their_order(database: Database) -> None:
         "a 1",
     ]
     assert database.apply([Change(ChangeKind.FORGET, "a"), open_change("a")]) == ["", None]
-
-
-def test_a_batch_above_the_limit_of_parameters_is_written_one_by_one(database: Database) -> None:
-    database.max_batch = 4
-    assert database.apply([open_change(f"key {number}") for number in range(9)]) == [None] * 9
 
 
 def test_a_batch_that_fails_writes_nothing(database: Database) -> None:
