@@ -12,7 +12,8 @@ from .coordination import Coordinator
 class JobStore(Protocol):
     """Persists job records by key; one test suite runs over every implementation.
 
-    Use it inside `async with`. Every method may raise StoreError when the store cannot be read or written.
+    Use it inside `async with`. Every method may raise StoreError when the store cannot be read or written. A call that
+    is cancelled may be carried out all the same.
     """
 
     @property
@@ -25,12 +26,13 @@ class JobStore(Protocol):
         ...
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close the store when its last user closes it."""
+        """Close the store when its last user closes it; what cannot be written any more is logged."""
 
     async def open(self, record: Record) -> Record | None:
         """Insert a new record durably, before money is spent.
 
         Return None if `record` was inserted. If a record with the same key exists, leave it unchanged and return it.
+        After a StoreError the record is not in the store, or the store deletes it later.
         """
         ...
 
@@ -38,7 +40,9 @@ class JobStore(Protocol):
         """Persist a newer version of a record and return the record that is stored now.
 
         The result is `record` itself if it was written. If the stored record is terminal, or has the same or a later
-        version, it stays and is returned instead. A record with an unknown key is inserted.
+        version, it stays and is returned instead. A record with an unknown key is inserted. After a StoreError the
+        stored record is this version or the one before; a store may instead return a record from after the payment (see
+        `Record.before_payment`) and write it later.
         """
         ...
 
@@ -55,4 +59,8 @@ class JobStore(Protocol):
         ...
 
     async def forget(self, key: str) -> None:
-        """Delete a record, so that its key can be used again; an unknown key is ignored."""
+        """Delete a record, so that its key can be used again; an unknown key is ignored.
+
+        After a StoreError the record is still stored. A store that cannot be reached may instead return and delete the
+        record later.
+        """

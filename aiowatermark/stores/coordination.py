@@ -23,10 +23,10 @@ class Coordinator(Protocol):
         """Seconds without a heartbeat after which a replica counts as dead."""
         ...
 
-    async def acquire(self, account: str, rate: float | None, *, new: bool) -> None:
+    async def acquire(self, account: str, rate: float | None, *, is_submission: bool) -> None:
         """Wait until the rate limit of all replicas together (`rate` requests per second) allows one more request.
 
-        `new` marks a submission. While the store is unavailable a submission raises StoreError, because nothing new
+        While the store is unavailable a submission raises StoreError, because nothing new
         may be paid; any other request is limited to `rate` by this replica alone.
         """
 
@@ -46,24 +46,30 @@ class Coordinator(Protocol):
     async def claim(self, record: Record) -> bool:
         """Take the lease of a job; False if another living replica holds it.
 
-        Raises StoreError when the store is unavailable.
+        Raises StoreError when the store is unavailable. The lease may have been taken all the same, also if the call is
+        cancelled; it is then held until `release`, `hand_over` or the closing of the store.
         """
         ...
 
     async def release(self, record: Record) -> None:
-        """End the lease of a job that needs no watching (past its deadline, or in doubt); raises nothing."""
+        """End the lease of a job that needs no watching (past its deadline, or in doubt).
+
+        Raises nothing; while the store is unavailable the lease is kept, and ended when the store is available again.
+        """
 
     async def hand_over(self, record: Record) -> None:
-        """Make a job an orphan immediately, so that another replica adopts it; raises nothing.
+        """Make a job an orphan immediately, so that another replica adopts it.
 
-        Closing the store does this for all jobs that are leased to this replica.
+        Closing the store does this for all jobs that are leased to this replica. Raises nothing; while the store is
+        unavailable the lease is kept, and ended when the store is available again, or expires with this replica.
         """
 
     def orphans(self, account: str) -> AsyncIterator[Record]:
         """Take over jobs of replicas that died or closed: iterate once over their unfinished records.
 
         Each record is leased to this replica when it is yielded. The iteration ends early, without an error, when the
-        store is unavailable; call it again about every `lease` seconds.
+        store is unavailable; call it again about every `lease` seconds. Jobs that were taken over and not yielded, also
+        because the caller stops, become orphans again.
         """
         ...
 

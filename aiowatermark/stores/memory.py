@@ -7,15 +7,20 @@ from typing import Self
 
 from attrs import define, field
 
+from ..introspection import documented
 from ..jobs import Record
 
 
+@documented
 @define(eq=False)
 class MemoryStore:
     """Keeps records until the process ends; several clients of one process may share it.
 
-    Unfinished records are all kept. Of the finished ones the oldest are dropped when there are more than `finished`,
-    or when the results in them that are held in memory exceed `content` bytes.
+    Unfinished records are all kept; of the finished ones the oldest are dropped.
+
+    Args:
+        finished: the finished records to keep.
+        content: the bytes of results to keep with them, where results are held in memory.
     """
 
     finished: int = 10_000
@@ -50,7 +55,7 @@ class MemoryStore:
     async def put(self, record: Record) -> Record:
         """Store a newer version, unless the stored one is terminal or not older; return the stored one."""
         known = self._records.get(record.key)
-        if known is not None and (known.snapshot.status.terminal or known.version >= record.version):
+        if known is not None and not known.replaceable_by(record):
             return known
         self._records[record.key] = record
         if record.snapshot.status.terminal:

@@ -18,7 +18,7 @@ class LocalRateLimiter:
         self._interval = 1 / rate if rate else 0.0
         self._next_start = 0.0
 
-    async def acquire(self, *, new: bool, until: float) -> None:  # noqa: ARG002 - submissions have no priority here
+    async def acquire(self, *, is_submission: bool, until: float) -> None:  # noqa: ARG002 - the limit is the same for both
         """Wait until a request may start; raises RateLimited if that is after `until` on the loop's clock."""
         if not self._next_start and not self._interval:
             return  # no rate and never paused: the usual case costs nothing

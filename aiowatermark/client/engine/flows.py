@@ -104,7 +104,7 @@ class FlowRunner:
             await context.before_paid_request()
         for attempt in count(1):
             if not request.signed:
-                await self.rate_limiter.acquire(new=paid, until=context.deadline)
+                await self.rate_limiter.acquire(is_submission=paid, until=context.deadline)
             timeout = context.request_timeout(paid=paid)
             on_sent = context.on_paid_request_sent if paid else None
             try:

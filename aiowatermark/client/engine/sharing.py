@@ -22,8 +22,8 @@ log = logging.getLogger("aiowatermark")
 class RateLimiter(Protocol):
     """The request rate of an account."""
 
-    async def acquire(self, *, new: bool, until: float) -> None:
-        """Wait until a request may be sent; `new`: it is a submission. Raises RateLimited if that is after `until`."""
+    async def acquire(self, *, is_submission: bool, until: float) -> None:
+        """Wait until a request may be sent; raises RateLimited if that is after `until`."""
 
     async def pause_for(self, seconds: float) -> None:
         """Let no request start for this long."""
@@ -37,11 +37,11 @@ class CoordinatedRateLimiter:
     account: str
     rate: float | None
 
-    async def acquire(self, *, new: bool, until: float) -> None:
+    async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may be sent; raises StoreError for a submission while the store is unreachable."""
         try:
             async with asyncio.timeout_at(until):
-                await self.coordinator.acquire(self.account, self.rate, new=new)
+                await self.coordinator.acquire(self.account, self.rate, is_submission=is_submission)
         except TimeoutError:
             raise rate_limit_timeout() from None
 

@@ -27,8 +27,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -161,6 +161,17 @@ class Connection:
             sender.add_done_callback(self._senders.discard)
         return await pending.future
 
+    async def execute_groups(self, *groups: Sequence[Command], probe: bool = False) -> list[list[Any]]:
+        """Run groups of commands in this order, in one `execute`; return a list of replies for each group."""
+        replies = iter(await self.execute(*chain.from_iterable(groups), probe=probe))
+        return [list(islice(replies, len(group))) for group in groups]
+
+    def require_connected(self) -> None:
+        """Raise StoreError if the store is closed, RedisUnavailable during an outage: then `execute` sends nothing."""
+        _ = self.redis  # raises if the store is closed
+        if self.disconnected:
+            raise self.unavailable()
+
     def unavailable(self) -> RedisUnavailable:
         """Return the error that callers get during an outage."""
         return RedisUnavailable(
@@ -250,6 +261,11 @@ class Connection:
                 pipeline.execute_command(*command.encode(with_text=with_text))
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
         return replies
+
+
+def add_consequence(error: StoreError, consequence: str) -> StoreError:
+    """Return an error of the same type that also says what the failed call leaves behind."""
+    return type(error)(f"{error.message}; {consequence}")
 
 
 def _client(url: str, timeout: float) -> Redis:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeAlias
@@ -12,12 +12,14 @@ from attrs import define, field
 from ...errors import StoreError
 from ...jobs import Record
 from ...wire import Delivery
+from .account_pools import AccountPools
+from .connection import add_consequence
 from .keys import LEASE_KEYS
 from .membership import Membership
-from .rate_limiter import SharedRateLimiter
 from .records import load_many
 from .scripts import ADOPT, FORWARD
-from .semaphore import SharedSemaphore
+
+log = logging.getLogger("aiowatermark")
 
 _MAX_BODY = 64 << 10
 _MAX_CONTENT_TYPE = 200
@@ -27,93 +29,83 @@ DeliveryListener: TypeAlias = Callable[[str, Delivery], object]
 
 
 @define(eq=False)
-class _Account:
-    """The semaphore and the rate limiter of one account; the AccountPool of `Membership`."""
-
-    semaphore: SharedSemaphore
-    rate_limiter: SharedRateLimiter
-
-    def on_demand_elsewhere(self, demand: bool) -> None:  # noqa: FBT001
-        self.semaphore.on_demand_elsewhere(demand)
-
-    def resync(self) -> None:
-        # a schedule needs no report: it is in Redis, or starts afresh
-        self.semaphore.resync()
-
-    def stop(self) -> None:
-        self.semaphore.stop()
-        self.rate_limiter.stop()
-
-
-@define(eq=False)
 class RedisCoordinator:
     """The Coordinator of one RedisStore while it is open."""
 
     membership: Membership
-    _accounts: dict[str, _Account] = field(factory=dict, init=False)
+    _pools: AccountPools = field(init=False)
     _listeners: list[DeliveryListener] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Register a handler for each kind of message between replicas."""
-        self.membership.pubsub.handlers.update(
-            ring=self._on_delivery, want=self._on_demand, free=self._on_release, hold=self._on_pause
-        )
+        """Create the pools, and handle the callbacks that other replicas forward."""
+        self._pools = AccountPools(self.membership)
+        self.membership.pubsub.on("ring", self._on_delivery)
 
     @property
     def lease(self) -> float:
         """Seconds without a heartbeat after which a replica counts as dead."""
         return self.membership.lease
 
-    def _account(self, account: str) -> _Account:
-        name = self.membership.account_digest(account)
-        known = self._accounts.get(name)
-        if known is None:
-            known = _Account(SharedSemaphore(self.membership, name), SharedRateLimiter(self.membership, name))
-            self._accounts[name] = self.membership.pools[name] = known
-        return known
-
     # rate limit and slots
 
-    async def acquire(self, account: str, rate: float | None, *, new: bool) -> None:
+    async def acquire(self, account: str, rate: float | None, *, is_submission: bool) -> None:
         """Wait until the rate limit of all replicas allows one more request."""
-        await self._account(account).rate_limiter.acquire(rate, new=new)
+        await self._pools.pool(account).rate_limiter.acquire(rate, is_submission=is_submission)
 
     async def pause(self, account: str, seconds: float) -> None:
         """Let no replica send a request for `seconds`; raises nothing."""
-        await self._account(account).rate_limiter.pause(seconds)
+        await self._pools.pool(account).rate_limiter.pause(seconds)
 
     def slot(self, account: str, limit: int) -> AbstractAsyncContextManager[None]:
         """Hold one of `limit` submit slots; entering raises StoreError if Redis is unavailable."""
-        return self._account(account).semaphore.slot(limit)
+        return self._pools.pool(account).semaphore.slot(limit)
 
     # leases
 
     async def claim(self, record: Record) -> bool:
-        """Take the lease of a job; False if another living replica holds it."""
-        *_, reply = await self.membership.connection.execute(*self.membership.lease_commands(record))
-        return self.membership.on_leased(record, reply)
+        """Take the lease of a job; False if another living replica holds it.
+
+        Raises StoreError if Redis is unavailable. If the reply is lost, or the call is cancelled, Redis may have given
+        this replica the lease: no other one adopts the job until `release`, `hand_over` or the closing of the store.
+        """
+        connection = self.membership.connection
+        connection.require_connected()
+        try:
+            _registered, lease_reply = await connection.execute(*self.membership.lease_commands(record))
+        except StoreError as error:
+            raise add_consequence(error, "this replica may hold the lease of the job all the same") from None
+        return self.membership.on_leased(record, lease_reply)
 
     async def release(self, record: Record) -> None:
-        """End the lease of a job that needs no watching; raises nothing."""
+        """End the lease of a job that needs no watching; raises nothing and leaves the same as `hand_over`."""
         await self._end_lease(record, "released")
 
     async def hand_over(self, record: Record) -> None:
-        """Make a job an orphan immediately, so that another replica adopts it; raises nothing."""
+        """Make a job an orphan immediately, so that another replica adopts it; raises nothing.
+
+        While Redis is unavailable this replica keeps the lease, and ends it with the next heartbeat that gets through.
+        If the call is cancelled before Redis has run it, the lease stays until the store is closed.
+        """
         await self._end_lease(record, "left")
 
     async def _end_lease(self, record: Record, mode: str) -> None:
-        self.membership.leased.pop(record.key, None)
+        self.membership.drop_leased(record.key)
         command = self.membership.leases.end_lease(record, mode)
         try:
             await self.membership.connection.execute(command)
         except StoreError:
-            self.membership.backlog.deferred.append(command)
+            self.membership.backlog.defer(command)
 
     async def orphans(self, account: str) -> AsyncIterator[Record]:
-        """Iterate over the jobs of replicas that died or closed; each is leased to this replica when it is yielded."""
-        membership, name = self.membership, self.membership.account_digest(account)
+        """Iterate over the jobs of replicas that died or closed; each is leased to this replica when it is yielded.
+
+        The iteration ends early if Redis is unavailable. Jobs that were adopted and not yielded, because of that or
+        because the caller stops, become orphans again with the next heartbeat. Only if the reply of ADOPT is lost they
+        stay leased to this replica, and unwatched, until its store is closed or its lease expires.
+        """
+        membership, name = self.membership, self.membership.join_account(account)
         with suppress(StoreError):
-            while asyncio.get_running_loop().time() >= membership.no_adoption_until:
+            while membership.may_adopt:
                 keys = membership.keys.account(name, *LEASE_KEYS)
                 ((unknown, jobs),) = await membership.connection.execute(
                     ADOPT(keys, membership.replica_id, membership.lease_ms, _ADOPT_BATCH)
@@ -135,12 +127,12 @@ class RedisCoordinator:
                     not_taken[job] = "released" if record is None else "ended"
                     continue
                 del not_taken[job]
-                membership.leased[record.key] = record
+                membership.add_leased(record)
                 yield record
         finally:
-            membership.backlog.deferred += [
-                membership.leases.end_lease_by_digest(account, job, mode) for job, mode in not_taken.items()
-            ]
+            membership.backlog.defer(
+                *(membership.leases.end_lease_by_digest(account, job, mode) for job, mode in not_taken.items())
+            )
 
     # callbacks
 
@@ -160,23 +152,11 @@ class RedisCoordinator:
         self.membership.pubsub.start()
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    # messages of other replicas; accounts are given by their digests
-
     def _on_delivery(self, arguments: list[Any], body: bytes) -> None:
         callback, content_type = arguments
+        # a list, because a listener may end its subscription
         for listener in list(self._listeners):
-            listener(callback, Delivery(body, content_type))
-
-    def _on_demand(self, arguments: list[Any], _: bytes) -> None:
-        if (known := self._accounts.get(arguments[0])) is not None:
-            known.semaphore.on_demand_elsewhere(demand=True)
-
-    def _on_release(self, arguments: list[Any], _: bytes) -> None:
-        # without an account, a replica has closed and returned the slots of all of them
-        for name in arguments or list(self._accounts):
-            if (known := self._accounts.get(name)) is not None:
-                known.semaphore.on_release_elsewhere()
-
-    def _on_pause(self, arguments: list[Any], _: bytes) -> None:
-        if (known := self._accounts.get(arguments[0])) is not None:
-            known.rate_limiter.on_pause(float(arguments[1]))
+            try:
+                listener(callback, Delivery(body, content_type))
+            except Exception:
+                log.exception("a callback of another replica could not be processed by one of its listeners")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -51,6 +51,17 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+class JobKeys(NamedTuple):
+    """The keys of one job, in the order of the KEYS of the record scripts."""
+
+    record: str
+    """The record as JSON, with its version and nonces."""
+    parts: str
+    """The media of the result."""
+    cancelled: str
+    """The nonce of a creation that was cancelled."""
+
+
 @frozen
 class RedisKeys:
     """Key names. The keys that one script touches share a hash tag (`{…}`), so that a cluster has them in one slot.
@@ -61,10 +72,10 @@ class RedisKeys:
 
     prefix: str
 
-    def job(self, job: str) -> tuple[str, str, str]:
-        """Return a job's keys by the digest of its key: record, media, and the nonce of a cancelled creation."""
+    def job(self, job: str) -> JobKeys:
+        """Return a job's keys by the digest of its key."""
         name = f"{{{self.prefix}:job:{job}}}"
-        return name, f"{name}:parts", f"{name}:off"
+        return JobKeys(name, f"{name}:parts", f"{name}:off")
 
     def callback(self, callback: str) -> str:
         """Return the key that maps a callback hash to the digest of its job's key."""

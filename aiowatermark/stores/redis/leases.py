@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from attrs import frozen
 
 from ...jobs import Record
 from .keys import LEASE_KEYS, Command, RedisKeys, digest
 from .scripts import END_LEASE, LEASE
+
+
+class LeaseReply(NamedTuple):
+    """The reply of LEASE; 0 or 1 each."""
+
+    unknown: int
+    """Whether Redis did not know this replica."""
+    granted: int
+    """Whether the job is leased to this replica now."""
 
 
 @frozen
@@ -22,7 +33,10 @@ class LeaseCommands:
     lease_ms: int
 
     def lease(self, record: Record) -> tuple[Command, Command]:
-        """Return the commands that lease a job to this replica and index it, so that it is found after a crash."""
+        """Return the commands that lease a job to this replica and index it, so that it is found after a crash.
+
+        The second one is LEASE: its reply is a LeaseReply.
+        """
         account = digest(record.account)
         keys = self.keys.account(account, *LEASE_KEYS)
         lease = LEASE(keys, self.replica_id, self.lease_ms, digest(record.key), format_created(record.created_at))

@@ -10,19 +10,20 @@ its leases and slots alive, so a heartbeat costs one script per account, however
                                  orphans for one lease, while the other replicas renew theirs
     Redis does not know this     it lost its data, or this lease expired and ADOPT removed the replica: lease all jobs
     replica any more             again, write their records again, report the slots again; a job that another replica
-                                 holds by now is removed from `leased`
+                                 holds by now is no longer leased here
     close                        last heartbeat, then LEAVE: slots are free, jobs are orphans immediately
 
-Invariants: `leased` holds the latest known record of every unfinished job that is leased to this replica. Whether a
-lease is held is decided by Redis alone, on its own clock. A replica that stood still for longer than a lease continues
-to watch jobs that others have adopted; records are versioned, so that costs polls and never a charge.
+Invariants: `leased_record` returns the latest known record of every unfinished job that is leased to this replica.
+Whether a lease is held is decided by Redis alone, on its own clock. A replica that stood still for longer than a lease
+continues to watch jobs that others have adopted; records are versioned, so that costs polls and never a charge.
 
 Concurrency: everything runs on one event loop. Only the heartbeat task and `close`, which has cancelled it, call
-`heartbeat`, so no two heartbeats overlap. Other tasks change `leased` between its awaits; `_resync` therefore removes a
-job only if its record is still the one it sent.
+`heartbeat`, so no two heartbeats overlap. Other tasks add and drop leased jobs between its awaits; `_resync` therefore
+drops a job only if its record is still the one it sent.
 
 Failure and cancellation: a heartbeat that fails with StoreError is repeated; `_needs_resync` is set again if `_resync`
-fails or is cancelled. Records that cannot be written until the end are logged with their tokens.
+fails or is cancelled. Records that cannot be written until the end are logged with their tokens, and records that
+cannot be deleted with their keys.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ import asyncio
 import logging
 import random
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Protocol
 
 from attrs import define, field
@@ -42,7 +43,7 @@ from ...jobs import Record
 from .backlog import WriteBacklog, chunks
 from .connection import Connection
 from .keys import SLOT_KEYS, Command, RedisKeys, digest
-from .leases import LeaseCommands
+from .leases import LeaseCommands, LeaseReply
 from .pubsub import PubSub
 from .records import update_command
 from .scripts import HEARTBEAT, LEAVE
@@ -52,11 +53,11 @@ log = logging.getLogger("aiowatermark")
 _RESYNC_BATCH = 50
 
 
-class AccountPool(Protocol):
-    """The slots and rate limit of one account, as far as membership concerns them."""
+class HeartbeatObserver(Protocol):
+    """What reacts to heartbeats and to the end of the membership; accounts are given by their digests."""
 
-    def on_demand_elsewhere(self, demand: bool) -> None:  # noqa: FBT001
-        """Note whether another replica waits for a slot."""
+    def on_demand_elsewhere(self, account: str, demand: bool) -> None:  # noqa: FBT001
+        """Note whether another replica waits for a slot of the account."""
 
     def resync(self) -> None:
         """Report the state of this replica again: Redis has lost it, or counted this replica as dead."""
@@ -67,10 +68,7 @@ class AccountPool(Protocol):
 
 @define(eq=False)
 class Membership:
-    """One replica, from the opening of its store to the closing; `keep` and `lease` are in seconds.
-
-    Until the loop time `no_adoption_until` this replica adopts no orphans.
-    """
+    """One replica, from the opening of its store to the closing; `keep` and `lease` are in seconds."""
 
     connection: Connection
     keys: RedisKeys
@@ -80,9 +78,10 @@ class Membership:
     leases: LeaseCommands = field(init=False)
     backlog: WriteBacklog = field(init=False)
     pubsub: PubSub = field(init=False)
-    leased: dict[str, Record] = field(factory=dict, init=False)
-    pools: dict[str, AccountPool] = field(factory=dict, init=False)
-    no_adoption_until: float = field(default=0.0, init=False)
+    _leased: dict[str, Record] = field(factory=dict, init=False)
+    _observers: list[HeartbeatObserver] = field(factory=list, init=False)
+    # loop time
+    _no_adoption_until: float = field(default=0.0, init=False)
     # digests by account: those the heartbeat is sent for
     _accounts: dict[str, str] = field(factory=dict, init=False)
     # digests of the accounts in which Redis has known this replica
@@ -101,26 +100,47 @@ class Membership:
         """The length of a lease in milliseconds."""
         return max(1, int(self.lease * 1000))
 
-    def account_digest(self, account: str) -> str:
-        """Return an account's digest and include the account in the heartbeat from now on."""
+    @property
+    def may_adopt(self) -> bool:
+        """Whether this replica may adopt orphans: not within one lease after an outage."""
+        return asyncio.get_running_loop().time() >= self._no_adoption_until
+
+    def join_account(self, account: str) -> str:
+        """Send heartbeats for an account from now on; return its digest."""
         if account not in self._accounts:
             self._accounts[account] = digest(account)
         return self._accounts[account]
 
+    def add_observer(self, observer: HeartbeatObserver) -> None:
+        """Notify an observer until the store is closed."""
+        self._observers.append(observer)
+
     # leases
 
-    def lease_commands(self, record: Record) -> tuple[Command, ...]:
-        """Return the commands that lease a job to this replica and index it, so that it is found after a crash."""
-        self.account_digest(record.account)
+    def lease_commands(self, record: Record) -> tuple[Command, Command]:
+        """Join the job's account, and return the commands of `LeaseCommands.lease`."""
+        self.join_account(record.account)
         return self.leases.lease(record)
 
-    def on_leased(self, record: Record, reply: list[int]) -> bool:
+    def on_leased(self, record: Record, reply: Sequence[int]) -> bool:
         """Process the reply of LEASE; whether the lease was granted."""
-        unknown, granted = reply
-        self.on_seen(self.account_digest(record.account), unknown)
-        if granted:
-            self.leased[record.key] = record
-        return bool(granted)
+        lease = LeaseReply(*reply)
+        self.on_seen(self.join_account(record.account), lease.unknown)
+        if lease.granted:
+            self.add_leased(record)
+        return bool(lease.granted)
+
+    def add_leased(self, record: Record) -> None:
+        """Note that a job is leased to this replica, and its latest record."""
+        self._leased[record.key] = record
+
+    def drop_leased(self, key: str) -> None:
+        """Note that a job is no longer leased to this replica."""
+        self._leased.pop(key, None)
+
+    def leased_record(self, key: str) -> Record | None:
+        """Return the latest record of a job that is leased to this replica; None for any other job."""
+        return self._leased.get(key)
 
     def on_seen(self, account: str, unknown: int) -> None:
         """Process a script's answer whether Redis did not know this replica in an account, given by its digest."""
@@ -133,20 +153,20 @@ class Membership:
     def on_written(self, record: Record) -> None:
         """Note that Redis stores this version of a record, or a later one."""
         if record.snapshot.status.terminal:
-            self.leased.pop(record.key, None)
-        elif record.key in self.leased:
-            self.leased[record.key] = record
+            self.drop_leased(record.key)
+        elif record.key in self._leased:
+            self.add_leased(record)
         self.backlog.on_written(record)
 
-    def defer(self, record: Record) -> Record:
+    def defer_write(self, record: Record) -> Record:
         """Put a record that could not be written into the backlog; return the known one if it is newer or terminal."""
-        known = self.backlog.unwritten.get(record.key) or self.leased.get(record.key)
-        if known is not None and (known.snapshot.status.terminal or known.version >= record.version):
+        known = self.backlog.unwritten_record(record.key) or self.leased_record(record.key)
+        if known is not None and not known.replaceable_by(record):
             return known
-        self.account_digest(record.account)  # its heartbeat writes the backlog
-        self.backlog.unwritten[record.key] = record
-        if record.key in self.leased:
-            self.leased[record.key] = record
+        self.join_account(record.account)  # its heartbeat writes the backlog
+        self.backlog.add_unwritten(record)
+        if record.key in self._leased:
+            self.add_leased(record)
         return record
 
     # heartbeat
@@ -179,38 +199,33 @@ class Membership:
         commands = commands or [Command("PING", ())]
         was_disconnected = self.connection.disconnected
         replies = await self.backlog.run_with_deferred(commands)
+        # not strict: without an account there is the one reply to PING
         for account, (unknown, demand) in zip(accounts, replies, strict=False):
             self.on_seen(account, unknown)
-            if account in self.pools:
-                self.pools[account].on_demand_elsewhere(bool(demand))
-        resync_pools = was_disconnected or self._needs_resync
+            for observer in self._observers:
+                observer.on_demand_elsewhere(account, bool(demand))
+        resync_observers = was_disconnected or self._needs_resync
         if self._needs_resync:
             await self._resync()
         await self.backlog.flush()
         self.connection.mark_connected()
         if was_disconnected:
             # every lease may have expired during the outage: let living replicas renew theirs before adopting any job
-            self.no_adoption_until = asyncio.get_running_loop().time() + self.lease
-        for pool in self.pools.values() if resync_pools else ():
-            pool.resync()
+            self._no_adoption_until = asyncio.get_running_loop().time() + self.lease
+        for observer in self._observers if resync_observers else ():
+            observer.resync()
 
     async def _resync(self) -> None:
         """Lease all jobs again and write their records again: Redis lost its data, or counted this replica as dead."""
         self._needs_resync = False
         try:
-            for records in chunks(list(self.leased.values()), _RESYNC_BATCH):
+            for records in chunks(list(self._leased.values()), _RESYNC_BATCH):
                 leases = [(*self.lease_commands(record), *self.leases.map_callback(record)) for record in records]
                 updates = [update_command(self.keys, record, self.keep) for record in records]
-                replies = iter(
-                    await self.connection.execute(
-                        *(command for commands in leases for command in commands), *updates, probe=True
-                    )
-                )
-                for record, commands in zip(records, leases, strict=True):
-                    # the replies of one record: SADD, LEASE and, if it has a callback, SET
-                    _, (_, granted), *_ = islice(replies, len(commands))
-                    if not granted and self.leased.get(record.key) is record:
-                        del self.leased[record.key]
+                *replies, _written = await self.connection.execute_groups(*leases, updates, probe=True)
+                for record, (_registered, lease_reply, *_mapped) in zip(records, replies, strict=True):
+                    if not LeaseReply(*lease_reply).granted and self._leased.get(record.key) is record:
+                        self.drop_leased(record.key)
         except BaseException:
             self._needs_resync = True
             raise
@@ -218,21 +233,29 @@ class Membership:
     # closing
 
     async def close(self) -> None:
-        """Write the backlog and leave: free the slots, make the leased jobs orphans; failures are only logged."""
+        """Write the backlog and leave: free the slots, make the leased jobs orphans; failures are only logged.
+
+        A replica that could not leave loses its slots and jobs when its lease expires. Unwritten records stay in the
+        backlog, and are logged with their tokens. Deletions that were not carried out are logged and dropped. Other
+        deferred commands are dropped: `unfinished` removes the index entry of a job whose lease was not ended, but the
+        key that maps a callback to its job stays.
+        """
         await self.pubsub.stop()
-        for pool in self.pools.values():
-            pool.stop()
+        for observer in self._observers:
+            observer.stop()
         task, self._heartbeat_task = self._heartbeat_task, None
         if task is not None:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
             with suppress(StoreError):
-                if self._accounts or self.backlog.deferred:
+                if self._accounts or not self.backlog.empty:
                     await self.heartbeat()
                     await self.connection.execute(*self._leave_commands())
-        for record in self.backlog.unwritten.values():
+        for record in self.backlog.unwritten_records():
             log.warning("job %s could not be written to the store; its token is %s", record.key, record.token)
+        for deletion in self.backlog.queued_deletions():
+            log.warning("job %s could not be deleted from the store and may still be listed", deletion.record.key)
 
     def _leave_commands(self) -> list[Command]:
         message = self.pubsub.encode("free")

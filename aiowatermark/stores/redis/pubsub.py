@@ -17,7 +17,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, field
 
@@ -28,20 +28,26 @@ log = logging.getLogger("aiowatermark")
 _READ_TIMEOUT = 10.0
 _FAILURES_BEFORE_WARNING = 3
 
+MessageHandler: TypeAlias = Callable[[list[Any], bytes], object]
+
 
 @define(eq=False)
 class PubSub:
-    """Calls `handlers[kind](arguments, body)` for each message of another replica; its own messages are ignored."""
+    """Passes each message of another replica to the handler of its kind; messages of this replica are ignored."""
 
     connection: Connection
     channel: str
     replica_id: str
-    handlers: dict[str, Callable[[list[Any], bytes], object]] = field(factory=dict, init=False)
+    _handlers: dict[str, MessageHandler] = field(factory=dict, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     def encode(self, kind: str, *arguments: Any, body: bytes = b"") -> bytes:
         """Return a message as bytes; the script that changes the data also publishes it."""
         return json.dumps([kind, self.replica_id, *arguments]).encode() + b"\n" + body
+
+    def on(self, kind: str, handler: MessageHandler) -> None:
+        """Call `handler(arguments, body)` for each message of this kind; a kind has one handler."""
+        self._handlers[kind] = handler
 
     def start(self) -> None:
         """Subscribe in a background task, if that has not been done yet."""
@@ -90,7 +96,7 @@ class PubSub:
             line, _, body = message.partition(b"\n")
             kind, sender, *arguments = json.loads(line)
             # an unknown kind may come from a newer version on the same Redis
-            if sender != self.replica_id and kind in self.handlers:
-                self.handlers[kind](arguments, body)
+            if sender != self.replica_id and kind in self._handlers:
+                self._handlers[kind](arguments, body)
         except Exception:
             log.exception("a message of another replica could not be processed")

@@ -29,15 +29,15 @@ class SharedRateLimiter:
     _waiters: list[asyncio.Future[float]] = field(factory=list, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def acquire(self, rate: float | None, *, new: bool) -> None:
+    async def acquire(self, rate: float | None, *, is_submission: bool) -> None:
         """Wait until one more request may start; raises StoreError for a submission while Redis is unavailable."""
         start = 0.0
         if self.membership.connection.disconnected:
-            if new:
+            if is_submission:
                 raise self.membership.connection.unavailable()
             start = self._reserve_local(rate)
         elif rate:
-            start = await self._reserve_shared(rate, new=new)
+            start = await self._reserve_shared(rate, is_submission=is_submission)
         await _sleep_until(max(start, self._paused_until))
 
     async def pause(self, seconds: float) -> None:
@@ -59,7 +59,7 @@ class SharedRateLimiter:
             self._task.cancel()
         self._fail_waiters(StoreError("the store was closed"))
 
-    async def _reserve_shared(self, rate: float, *, new: bool) -> float:
+    async def _reserve_shared(self, rate: float, *, is_submission: bool) -> float:
         """Return the start time, in loop time, that Redis has reserved for this request."""
         waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -69,7 +69,7 @@ class SharedRateLimiter:
         try:
             return await waiter
         except StoreError:
-            if new:
+            if is_submission:
                 raise
             # a paid job needs this request: continue it without Redis
             return self._reserve_local(rate)

@@ -52,13 +52,12 @@ async def load_many(connection: Connection, keys: RedisKeys, jobs: Sequence[str]
 
     One round trip fetches the records; a second one the media of those that hold any.
     """
-    job_keys = [keys.job(job) for job in jobs]
-    commands = (Command("HGET", (record,), ("record",)) for record, *_ in job_keys)
-    found = await connection.execute(*commands) if jobs else []
-    with_media = [parts for (_, parts, _), data in zip(job_keys, found, strict=True) if data and b'"part"' in data]
+    job_keys = [keys.job(name) for name in jobs]
+    found = await connection.execute(*(Command("HGET", (job.record,), ("record",)) for job in job_keys))
+    with_media = [job.parts for job, data in zip(job_keys, found, strict=True) if data and b'"part"' in data]
     contents = await connection.execute(*(Command("HGETALL", (parts,)) for parts in with_media))
     media = dict(zip(with_media, contents, strict=True))
-    return [_decode_or_log(data, media.get(parts, {})) for (_, parts, _), data in zip(job_keys, found, strict=True)]
+    return [_decode_or_log(data, media.get(job.parts, {})) for job, data in zip(job_keys, found, strict=True)]
 
 
 def _decode_or_log(data: bytes | None, parts: Mapping[bytes, bytes]) -> Record | None:

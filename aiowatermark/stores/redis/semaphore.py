@@ -11,7 +11,7 @@ job without a round trip (100 submissions in a row cost at most 2), until anothe
     Redis lost its data, or   hold only the slots in use, and report them
     counted us as dead
 
-Why it is fair: with two replicas and four slots, a counter that is polled needs 1.2 round trips a job instead of 0.02 and
+Why it is fair: with two replicas and four slots, a polled counter needs 1.2 round trips a job instead of 0.02 and
 submits half as many jobs per second; one whose replicas keep their slots lets the other replica starve.
 
 Redis grants slots to the replica that has waited longest (REQUEST_SLOTS in scripts.py). Messages of other replicas only

@@ -17,7 +17,7 @@ What an outage means depends on whether money has been spent. Before, the store 
 
     call during an outage         result
     open                          StoreError; a record that may have been inserted is deleted with its nonce later
-    put before a paid request     StoreError
+    put before the payment        StoreError (Record.before_payment)
     put afterwards                the record goes to the backlog and is returned as if it were written
     get                           the record of the backlog, else that of a job leased here, else StoreError
     forget                        a job known here is deleted later; for any other one StoreError
@@ -33,16 +33,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any, Self
 
 from attrs import define, field
 
 from ...errors import InvalidInput, StoreError
-from ...jobs import Record, Status
+from ...introspection import documented
+from ...jobs import Record
 from ...redaction import redact_url
-from .connection import Connection
+from .connection import Connection, add_consequence
 from .coordinator import RedisCoordinator
 from .keys import Command, RedisKeys, digest
 from .membership import Membership
@@ -68,14 +69,19 @@ def _validate_prefix(_: Any, attribute: Any, value: str) -> None:
         raise InvalidInput(f"{attribute.name} must be printable text without spaces and braces, not {value!r}")
 
 
+@documented
 @define(eq=False)
 class RedisStore:
-    """Keeps records in Redis 7 or Valkey at `url` (redis://, rediss:// or unix://), for any number of replicas.
+    """Keeps records in Redis 7 or Valkey, for any number of replicas.
 
-    `prefix` is part of every key, so that several services can use one Redis. Finished records are kept for `keep`
-    seconds, unfinished ones until they are finished or forgotten. A replica without a heartbeat for `lease` seconds
-    counts as dead, and others adopt its jobs. Let Redis keep an append-only file: records that it loses are lost,
-    except those of jobs that a replica watches, which it writes again.
+    Unfinished records are kept until they are finished or forgotten. Let Redis keep an append-only file: records that
+    it loses are lost, except those of jobs that a replica watches, which it writes again.
+
+    Args:
+        url: the server, as redis://, rediss:// or unix://.
+        prefix: the beginning of every key, so that several services can use one Redis.
+        keep: seconds for which finished records are kept; the default is 30 days.
+        lease: seconds without a heartbeat after which a replica counts as dead and others adopt its jobs.
 
     While Redis is unavailable, `open` and every `put` before a paid request raise StoreError; later snapshots are kept
     in memory and written when it answers again. Raises InvalidInput for an invalid URL or setting. Entering raises
@@ -97,12 +103,13 @@ class RedisStore:
         """Check the URL; nothing is connected yet."""
         self._connection = Connection(self.url)
         self._keys = RedisKeys(self.prefix)
-        self._build({})
+        self._build(())
 
-    def _build(self, unwritten: dict[str, Record]) -> None:
+    def _build(self, unwritten: Iterable[Record]) -> None:
         """Prepare a new replica, with the records that the last one could not write."""
         self._membership = Membership(self._connection, self._keys, self.keep, self.lease)
-        self._membership.backlog.unwritten.update(unwritten)
+        for record in unwritten:
+            self._membership.backlog.add_unwritten(record)
         self._coordinator = RedisCoordinator(self._membership)
 
     async def __aenter__(self) -> Self:
@@ -115,7 +122,12 @@ class RedisStore:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close when the last user leaves: write the backlog, make unfinished jobs orphans, disconnect."""
+        """Close when the last user leaves: write the backlog, make unfinished jobs orphans, disconnect.
+
+        Raises nothing if Redis is unavailable. Then the leased jobs are orphans when the lease expires; unwritten
+        records are logged with their tokens, and written if this store is opened again; records that could not be
+        deleted are logged and may stay. The same is left, without the log lines, if closing is cancelled.
+        """
         async with self._opening:
             self._users -= 1
             if self._users:
@@ -124,7 +136,7 @@ class RedisStore:
                 await self._membership.close()
             finally:
                 await self._connection.close()
-                self._build(self._membership.backlog.unwritten)
+                self._build(self._membership.backlog.unwritten_records())
 
     @property
     def coordinator(self) -> RedisCoordinator:
@@ -139,22 +151,24 @@ class RedisStore:
     async def open(self, record: Record) -> Record | None:
         """Insert a new record and lease its job to this replica, in one round trip.
 
-        Return None, or the record that has the key already. Raises StoreError if Redis is unavailable; then no record
-        stays inserted.
+        Return None, or the record that has the key already. Raises StoreError if Redis is unavailable. Redis may have
+        run the commands of a failed or cancelled call all the same; then a heartbeat deletes the record, its lease, its
+        index entry and its callback, before the key is opened here again. If Redis has run only a part, a lease and an
+        index entry without a record may stay, which `unfinished` removes after an hour, and the callback's key. If the
+        key exists already and its record cannot be read, that record is unchanged, and this replica may hold its lease.
         """
         membership, nonce = self._membership, new_nonce()
-        if self._connection.disconnected:
-            raise self._connection.unavailable()
-        if record.key in membership.backlog.to_delete:
-            await membership.backlog.delete(record.key)
+        self._connection.require_connected()
+        await membership.backlog.delete_queued(record.key)
         create = create_command(self._keys, record, nonce)
         try:
-            _, lease_reply, created, *_ = await self._connection.execute(
-                *membership.lease_commands(record), create, *membership.leases.map_callback(record)
+            (_registered, lease_reply), (created,), _mapped = await self._connection.execute_groups(
+                membership.lease_commands(record), (create,), membership.leases.map_callback(record)
             )
-        except BaseException:
-            # failed or cancelled: Redis may have run the commands all the same
-            membership.backlog.to_delete[record.key] = (record, nonce)
+        except BaseException as error:
+            membership.backlog.queue_deletion(record, nonce)
+            if isinstance(error, StoreError):
+                raise add_consequence(error, "if the record was inserted all the same, it is deleted later") from None
             raise
         leased = membership.on_leased(record, lease_reply)
         return None if created else await self._load_existing(record, leased=leased)
@@ -163,47 +177,59 @@ class RedisStore:
         """Return the record that has the key of `mine` already, and undo what `open` prepared for `mine`."""
         membership, known = self._membership, await self.get(mine.key)
         if mine.callback is not None and (known is None or known.callback != mine.callback):
-            membership.backlog.deferred.append(Command("DEL", (self._keys.callback(mine.callback),)))
+            membership.backlog.defer(Command("DEL", (self._keys.callback(mine.callback),)))
         if known is None:  # deleted since CREATE found it
             return await self.open(mine)
         if known.snapshot.status.terminal:
-            membership.leased.pop(mine.key, None)
-            membership.backlog.deferred.append(membership.leases.end_lease(mine, "ended"))
+            membership.drop_leased(mine.key)
+            membership.backlog.defer(membership.leases.end_lease(mine, "ended"))
         elif leased:
-            membership.leased[mine.key] = known
+            membership.add_leased(known)
         return known
 
     async def put(self, record: Record) -> Record:
         """Write a newer version, in one round trip; return it, or the stored one if that is terminal or not older.
 
-        Raises StoreError if Redis is unavailable and nothing was paid yet; otherwise the record is written later.
+        Raises StoreError if Redis is unavailable and the record is one from before the payment; the stored record is
+        then this version or the one before. A record from after the payment is returned and written later, also if the
+        call is cancelled; only a closed store, or media that cannot be stored, raises StoreError for it.
         """
         update = update_command(self._keys, record, self.keep)
         try:
             (written,) = await self._connection.execute(update)
             known = record if written else await self.get(record.key) or record
+            if written == CREATED and not record.snapshot.status.terminal:
+                await self._lease_inserted(record)
         except StoreError as error:
-            if _is_unpaid(record) or not self._users:
+            if not self._users:
                 raise
+            if record.before_payment:
+                raise add_consequence(error, "the stored record is this version or the one before") from None
             # an outage has been logged already
             if not self._connection.disconnected:
                 log.warning("job %s could not be written yet and will be tried again: %s", record.key, error)
-            return self._membership.defer(record)
+            return self._membership.defer_write(record)
         except asyncio.CancelledError:
-            if not _is_unpaid(record):
-                self._membership.defer(record)
+            if not record.before_payment:
+                self._membership.defer_write(record)
             raise
-        if written == CREATED and not record.snapshot.status.terminal:
-            # it was never opened, or Redis has lost it: lease and index it, so that it can be found
-            await self._coordinator.claim(record)
         self._membership.on_written(known)
         return known
 
+    async def _lease_inserted(self, record: Record) -> None:
+        """Lease and index a record that was never opened, or that Redis has lost, so that it can be found."""
+        try:
+            await self._coordinator.claim(record)
+        except BaseException:
+            # without the index entry it would not be found after a crash
+            self._membership.backlog.defer(*self._membership.lease_commands(record))
+            raise
+
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None; during an outage also one that this replica knows."""
-        if (unwritten := self._membership.backlog.unwritten.get(key)) is not None:
+        if (unwritten := self._membership.backlog.unwritten_record(key)) is not None:
             return unwritten
-        if self._connection.disconnected and (leased := self._membership.leased.get(key)) is not None:
+        if self._connection.disconnected and (leased := self._membership.leased_record(key)) is not None:
             return leased
         return await self._load(digest(key))
 
@@ -213,9 +239,9 @@ class RedisStore:
         return None if job is None else await self._load(job.decode())
 
     async def _load(self, job: str) -> Record | None:
-        record, parts, _ = self._keys.job(job)
+        keys = self._keys.job(job)
         data, content = await self._connection.execute(
-            Command("HGET", (record,), ("record",)), Command("HGETALL", (parts,))
+            Command("HGET", (keys.record,), ("record",)), Command("HGETALL", (keys.parts,))
         )
         return decode(data, content)
 
@@ -226,7 +252,7 @@ class RedisStore:
             records = await load_many(self._connection, self._keys, [job for _, _, job in entries])
             for (created, account, job), record in zip(entries, records, strict=True):
                 # a version that is not written yet is newer
-                latest = self._membership.backlog.unwritten.get(record.key, record) if record is not None else None
+                latest = None if record is None else self._membership.backlog.unwritten_record(record.key) or record
                 if latest is None or latest.snapshot.status.terminal:
                     self._remove_index_entry(created, account, job, missing=latest is None)
                 else:
@@ -241,7 +267,8 @@ class RedisStore:
             while True:
                 # a scan may return an entry twice, hence the dict
                 ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor, _PAGE))
-                pairs = zip(*[iter(page)] * 2, strict=True)
+                # the page is flat: job, creation time, job, creation time …
+                pairs = zip(page[::2], page[1::2], strict=True)
                 entries.update(((account, job.decode()), float(created)) for job, created in pairs)
                 if cursor == b"0":
                     break
@@ -250,28 +277,29 @@ class RedisStore:
     def _remove_index_entry(self, created: float, account: str, job: str, *, missing: bool) -> None:
         """Remove an index entry without an unfinished record, unless its record may be about to be written."""
         if not missing or created < time.time() - _STALE_INDEX_AGE:
-            self._membership.backlog.deferred.append(
+            self._membership.backlog.defer(
                 self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
             )
 
     async def forget(self, key: str) -> None:
-        """Delete a record; during an outage, one of a job leased here is deleted when Redis answers again."""
+        """Delete a record with its lease, index entry and callback; an unknown key is ignored.
+
+        Raises StoreError, and deletes nothing, if Redis is unavailable and this replica does not know the record. If it
+        does, a deletion that fails or is cancelled half-way is repeated by the next heartbeat; until then `get`,
+        `by_callback` and `unfinished` may find what is left.
+        """
         membership = self._membership
-        record = membership.leased.get(key) or await self.get(key)
+        try:
+            record = membership.leased_record(key) or await self.get(key)
+        except StoreError as error:
+            raise add_consequence(error, "the record was not deleted") from None
         if record is None:
             return
-        membership.backlog.unwritten.pop(key, None)
-        membership.leased.pop(key, None)
-        membership.backlog.to_delete[key] = (record, "")
+        membership.backlog.forget_unwritten(key)
+        membership.drop_leased(key)
+        deletion = membership.backlog.queue_deletion(record)
         try:
             await self._connection.execute(DELETE(self._keys.job(digest(key)), ""), *membership.leases.remove(record))
         except StoreError:
-            return  # the backlog keeps it for the next heartbeat
-        membership.backlog.to_delete.pop(key, None)
-
-
-def _is_unpaid(record: Record) -> bool:
-    """Whether the paid request is still to be sent, so that an unavailable store must stop the job."""
-    snapshot = record.snapshot
-    # IN_DOUBT without a reason is written right before the paid request, with a reason after it
-    return snapshot.status is Status.UPLOADING or (snapshot.status is Status.IN_DOUBT and snapshot.reason is None)
+            return  # the next heartbeat deletes it
+        membership.backlog.confirm_deletion(deletion)

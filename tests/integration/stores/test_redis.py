@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from aiowatermark import Delivery, InvalidInput, RedisStore, StoreError
-from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Snapshot, Status
+from aiowatermark.jobs import INITIAL_SNAPSHOT, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.stores import JobStore
 from aiowatermark.stores.coordination import Coordinator
-from tests.support.redis_records import (
-    ACCOUNT,
-    OpenStore,
-    accept,
-    finish,
-    make_record,
-    open_store,
-    private_redis,
-    redis_server,
-    wait_until,
-)
+from aiowatermark.stores.redis.coordinator import RedisCoordinator
+from tests.support.records import ACCOUNT, accept, finish, make_record
 from tests.support.redis_server import RedisServer
-
-__all__ = ["open_store", "redis_server"]
+from tests.support.stores import OpenStore, get_record
+from tests.support.waiting import wait_until
 
 
 async def test_it_is_a_job_store_and_has_a_coordinator(open_store: OpenStore) -> None:
@@ -38,7 +31,7 @@ async def test_it_is_a_job_store_and_has_a_coordinator(open_store: OpenStore) ->
 
 
 async def test_a_job_costs_three_round_trips(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     record = make_record(callback="c" * 32)
     before = store.round_trips
     assert await store.open(record) is None
@@ -48,19 +41,21 @@ async def test_a_job_costs_three_round_trips(open_store: OpenStore) -> None:
 
 
 async def test_concurrent_jobs_share_round_trips(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     before = store.round_trips
     await asyncio.gather(*(store.open(make_record(f"job-{number}")) for number in range(200)))
     assert store.round_trips - before <= 20
 
 
 async def test_media_in_memory_are_restored_unchanged(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     record = make_record()
     await store.open(record)
-    await store.put(finish(record, Output(Base64Text("aGVsbG8=", "a.png")), Output(Bytes(b"\x00\xff", "b.jpg"))))
-    restored = await (await open_store()).get("job-1")
+    await store.put(finish(record, Base64Text("aGVsbG8=", "a.png"), Bytes(b"\x00\xff", "b.jpg")))
+    restored = await get_record(await open_store(), "job-1")
     first, second = (output.media for output in restored.snapshot.outputs)
+    assert isinstance(first, Base64Text)
+    assert isinstance(second, Bytes)
     assert (first.text, first.name) == ("aGVsbG8=", "a.png")
     assert (second.data, second.name) == (b"\x00\xff", "b.jpg")
 
@@ -88,24 +83,24 @@ async def test_a_terminal_record_is_never_replaced_by_another_replica(open_store
 async def test_a_finished_record_expires_and_an_unfinished_one_does_not(
     open_store: OpenStore, redis_server: RedisServer
 ) -> None:
-    store: RedisStore = await open_store(keep=3600.0, lease=0.1)
+    store = await open_store(keep=3600.0, lease=0.1)
     for key in ("finished", "unfinished"):
         await store.open(make_record(key, callback=key * 8))
-    await store.put(finish(make_record("finished", callback="finished" * 8), Output(Bytes(b"x"))))
+    await store.put(finish(make_record("finished", callback="finished" * 8), Bytes(b"x")))
     await wait_until(lambda: len(expiring_keys(redis_server, store)) == 3)
     expiring = expiring_keys(redis_server, store)
     assert sum(":job:" in key for key in expiring) == 2
     assert all(3_000_000 < remaining_ms(redis_server, key) <= 3_600_000 for key in expiring)
 
 
-def list_keys(server: RedisServer, store: RedisStore) -> list[str]:
+def list_redis_keys(server: RedisServer, store: RedisStore) -> list[str]:
     """All keys of a store. KEYS blocks the server, so only a test may use it."""
     words = server.execute(f"KEYS *{store.prefix}*").decode().split("\r\n")
     return [word for word in words if word.startswith("{")]
 
 
 def expiring_keys(server: RedisServer, store: RedisStore) -> list[str]:
-    return [key for key in list_keys(server, store) if remaining_ms(server, key) > 0]
+    return [key for key in list_redis_keys(server, store) if remaining_ms(server, key) > 0]
 
 
 def remaining_ms(server: RedisServer, key: str) -> int:
@@ -114,17 +109,17 @@ def remaining_ms(server: RedisServer, key: str) -> int:
 
 
 async def test_key_names_contain_no_text_of_the_caller(open_store: OpenStore, redis_server: RedisServer) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     await store.open(make_record("order {4711} of Ann", callback="c" * 32))
-    await store.coordinator.acquire(ACCOUNT, 1000.0, new=True)
-    names = list_keys(redis_server, store)
+    await store.coordinator.acquire(ACCOUNT, 1000.0, is_submission=True)
+    names = list_redis_keys(redis_server, store)
     assert len(names) >= 6
     assert not [name for name in names if "4711" in name or ACCOUNT in name or "cccc" in name]
 
 
 async def test_unfinished_jobs_are_listed_oldest_first_without_scanning_all_keys(open_store: OpenStore) -> None:
-    async with private_redis() as server:
-        store: RedisStore = await open_store(server)
+    with RedisServer() as server:
+        store = await open_store(server)
         times = [5.0, 3.0, 4.0, 1.0, 2.0]
         for number, created in enumerate(times):
             await store.open(evolve(make_record(f"job-{number}"), created_at=created, account=f"account-{number % 2}"))
@@ -137,26 +132,26 @@ async def test_unfinished_jobs_are_listed_oldest_first_without_scanning_all_keys
 
 
 async def test_a_thousand_unfinished_jobs_are_listed_in_pages(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     await asyncio.gather(*(store.open(make_record(f"job-{number}")) for number in range(1000)))
     assert len([each.key async for each in (await open_store()).unfinished()]) == 1000
 
 
 async def test_forgetting_a_job_deletes_all_its_keys(open_store: OpenStore, redis_server: RedisServer) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     record = make_record(callback="c" * 32)
     await store.open(record)
-    await store.put(finish(record, Output(Bytes(b"x"))))
+    await store.put(finish(record, Bytes(b"x")))
     await (await open_store()).forget("job-1")
     assert await store.get("job-1") is None
     assert await store.by_callback("c" * 32) is None
-    assert not [name for name in list_keys(redis_server, store) if ":job:" in name or ":callback:" in name]
+    assert not [name for name in list_redis_keys(redis_server, store) if ":job:" in name or ":callback:" in name]
 
 
 async def test_scripts_that_the_server_has_not_cached_are_sent_again(
     open_store: OpenStore, redis_server: RedisServer
 ) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     redis_server.execute("SCRIPT FLUSH")
     record = make_record()
     assert await store.open(record) is None
@@ -165,7 +160,7 @@ async def test_scripts_that_the_server_has_not_cached_are_sent_again(
 
 
 async def test_a_cancelled_open_leaves_no_record(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store(lease=0.2)
+    store = await open_store(lease=0.2)
     ticks = 0
     for ticks in range(12):
         task = asyncio.create_task(store.open(make_record(f"job-{ticks}", callback=f"{ticks:032}")))
@@ -183,21 +178,38 @@ async def test_a_cancelled_open_leaves_no_record(open_store: OpenStore) -> None:
 
 
 async def test_a_record_that_put_has_inserted_is_listed_as_unfinished(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     record = accept(make_record())
     assert await store.put(record) is record
     assert [each.key async for each in (await open_store()).unfinished()] == ["job-1"]
 
 
+async def test_a_paid_record_that_was_inserted_but_not_leased_is_indexed_by_the_next_heartbeat(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = await open_store(lease=0.2), await open_store()
+    monkeypatch.setattr(RedisCoordinator, "claim", raise_store_error)
+    paid, unpaid = accept(make_record("paid")), make_record("unpaid")
+    assert await store.put(paid) is paid
+    with pytest.raises(StoreError, match="no reply; the stored record is this version or the one before"):
+        await store.put(unpaid)
+    await wait_until(lambda: store._membership.backlog.empty)
+    assert sorted([each.key async for each in other.unfinished()]) == ["paid", "unpaid"]
+
+
+async def raise_store_error(*_: object) -> bool:
+    raise StoreError("no reply")
+
+
 async def test_every_script_touches_one_hash_slot_of_a_cluster() -> None:
-    async with private_redis("--cluster-enabled", "yes", "--port", str(free_port())) as server:
+    with RedisServer("--cluster-enabled", "yes", "--port", str(free_cluster_port())) as server:
         server.execute("CLUSTER ADDSLOTSRANGE 0 16383")
         await wait_until(lambda: b"cluster_state:ok" in server.execute("CLUSTER INFO"))
         async with RedisStore(server.url, lease=0.2) as store, RedisStore(server.url, lease=0.2) as other:
             record = make_record(callback="c" * 32)
             assert await store.open(record) is None
             await store.put(accept(record))
-            await store.coordinator.acquire(ACCOUNT, 1000.0, new=True)
+            await store.coordinator.acquire(ACCOUNT, 1000.0, is_submission=True)
             await store.coordinator.pause(ACCOUNT, 0.001)
             async with store.coordinator.slot(ACCOUNT, 1):
                 assert await other.coordinator.forward("c" * 32, Delivery(b"{}"))
@@ -206,27 +218,16 @@ async def test_every_script_touches_one_hash_slot_of_a_cluster() -> None:
             assert [each.key async for each in other.coordinator.orphans(ACCOUNT)] == ["job-1"]
             assert (await other.by_callback("c" * 32)) is not None
             assert [each.key async for each in store.unfinished()] == ["job-1"]
-            await store.put(finish(record, Output(Bytes(b"x"))))
+            await store.put(finish(record, Bytes(b"x")))
             await store.forget("job-1")
 
 
-def free_port() -> int:
-    """A free port below 55,000: the cluster bus uses the port 10,000 above it."""
-    import socket
-
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
+def free_cluster_port() -> int:
+    """Return a free port below 55,000: the cluster bus uses the port 10,000 above it."""
+    for port in range(20_000, 30_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-        with socket.socket() as probe:
-            for candidate in range(20_000, 30_000):
-                try:
-                    probe.bind(("127.0.0.1", candidate))
-                except OSError:
-                    continue
-                return candidate
+    raise AssertionError("no port is free")
 
 
 # URLs, settings and errors
@@ -257,7 +258,7 @@ def test_invalid_settings_are_refused(settings: dict[str, Any]) -> None:
 
 async def test_a_password_appears_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with private_redis("--requirepass", "right") as server:
+    with RedisServer("--requirepass", "right") as server:
         url = f"unix://:canary-password@{server.socket}?db=0"
         assert "canary" not in repr(RedisStore(url))
         with pytest.raises(StoreError, match="refuses the user or password") as refused:
@@ -279,7 +280,7 @@ async def test_every_call_on_a_closed_store_raises(open_store: OpenStore, redis_
     with pytest.raises(StoreError, match="closed"):
         await store.put(accept(make_record()))
     with pytest.raises(StoreError, match="closed"):
-        await store.coordinator.acquire(ACCOUNT, 10.0, new=True)
+        await store.coordinator.acquire(ACCOUNT, 10.0, is_submission=True)
 
 
 async def test_a_store_stays_open_until_its_last_user_closes_it(redis_server: RedisServer) -> None:
@@ -296,10 +297,10 @@ async def test_a_store_stays_open_until_its_last_user_closes_it(redis_server: Re
 async def test_a_damaged_record_is_logged_and_hides_no_other(
     open_store: OpenStore, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     await store.open(make_record("intact"))
     await store.open(make_record("corrupt"))
-    names = [name for name in list_keys(redis_server, store) if ":job:" in name]
+    names = [name for name in list_redis_keys(redis_server, store) if ":job:" in name]
     for name in names:
         if b"corrupt" in redis_server.execute(f'HGET "{name}" record'):
             redis_server.execute(f'HSET "{name}" record nonsense')

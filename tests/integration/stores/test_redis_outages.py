@@ -9,26 +9,27 @@ import time
 import pytest
 
 from aiowatermark import Delivery, RedisStore, StoreError
-from aiowatermark.jobs import Output, Record, Snapshot, Status
+from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.redis.keys import digest
-from tests.support.redis_records import ACCOUNT, accept, finish, make_record, wait_until
-from tests.support.redis_server import RedisServer, persistent_server, volatile_server
-
-__all__ = ["persistent_server", "volatile_server"]
+from tests.support.records import ACCOUNT, accept, finish, make_record
+from tests.support.redis_server import RedisServer
+from tests.support.stores import get_record, use_slot
+from tests.support.waiting import wait_until
 
 LEASE = 0.3
 
 
 @pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def sdk_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The log of the SDK from INFO on."""
     caplog.set_level(logging.INFO, logger="aiowatermark")
     return caplog
 
 
-def redis_messages(logged: pytest.LogCaptureFixture, level: int) -> list[str]:
+def redis_messages(sdk_log: pytest.LogCaptureFixture, level: int) -> list[str]:
     """The messages of that level about the connection."""
-    return [each.getMessage() for each in logged.records if each.levelno == level and "Redis" in each.getMessage()]
+    return [each.getMessage() for each in sdk_log.records if each.levelno == level and "Redis" in each.getMessage()]
 
 
 async def wait_connected(store: RedisStore) -> None:
@@ -52,9 +53,9 @@ async def test_during_an_outage_everything_before_a_paid_request_raises(volatile
         with pytest.raises(StoreError, match="is unavailable"):
             await store.put(uploading.advance(Snapshot("task-1", Status.IN_DOUBT)))
         with pytest.raises(StoreError, match="is unavailable"):
-            await store.coordinator.acquire(ACCOUNT, 100.0, new=True)
+            await store.coordinator.acquire(ACCOUNT, 100.0, is_submission=True)
         with pytest.raises(StoreError, match="is unavailable"):
-            await store.coordinator.acquire(ACCOUNT, None, new=True)
+            await store.coordinator.acquire(ACCOUNT, None, is_submission=True)
         with pytest.raises(StoreError, match="is unavailable"):
             async with store.coordinator.slot(ACCOUNT, 4):
                 pass
@@ -77,18 +78,17 @@ async def test_records_of_submitted_jobs_are_written_after_the_outage(persistent
         running = accept(running)
         assert await store.put(running) is running
         queued = await store.put(accept(done))
-        ended = finish(queued, Output(Bytes(b"image")))
+        ended = finish(queued, Bytes(b"image"))
         assert await store.put(ended) is ended
         assert await store.put(queued) is ended
         assert await store.get("running") is running
         persistent_server.start()
         await wait_connected(store)
-        known = await other.get("running")
-        assert known is not None
+        known = await get_record(other, "running")
         assert known.snapshot.task_id == "task-1"
-        known = await other.by_callback("c" * 32)
-        assert known is not None
-        assert isinstance(known.snapshot.outputs[0].media, Bytes)
+        found = await other.by_callback("c" * 32)
+        assert found is not None
+        assert isinstance(found.snapshot.outputs[0].media, Bytes)
         assert [each.key async for each in other.unfinished()] == ["running"]
 
 
@@ -116,11 +116,11 @@ async def test_a_redis_that_lost_its_data_gets_the_unfinished_jobs_again(volatil
 
 async def test_during_an_outage_polls_continue_at_a_local_rate_limit(volatile_server: RedisServer) -> None:
     async with RedisStore(volatile_server.url, lease=LEASE) as store:
-        await store.coordinator.acquire(ACCOUNT, 50.0, new=True)
+        await store.coordinator.acquire(ACCOUNT, 50.0, is_submission=True)
         volatile_server.kill()
         before = time.monotonic()
         for _ in range(6):
-            await store.coordinator.acquire(ACCOUNT, 50.0, new=False)
+            await store.coordinator.acquire(ACCOUNT, 50.0, is_submission=False)
         assert 0.09 <= time.monotonic() - before < 1.0
 
 
@@ -130,7 +130,7 @@ async def test_a_redis_that_never_replies_blocks_no_call_beyond_the_timeout(vola
         await store.open(record)
         with volatile_server.frozen():
             before = time.monotonic()
-            await store.coordinator.acquire(ACCOUNT, 1000.0, new=False)
+            await store.coordinator.acquire(ACCOUNT, 1000.0, is_submission=False)
             record = accept(record)
             assert await store.put(record) is record
             with pytest.raises(StoreError, match="is unavailable"):
@@ -138,14 +138,13 @@ async def test_a_redis_that_never_replies_blocks_no_call_beyond_the_timeout(vola
             assert time.monotonic() - before < 2.0
         await wait_connected(store)
         assert [each.key async for each in store.unfinished()] == ["job-1"]
-        known = await store.get("job-1")
-        assert known is not None
+        known = await get_record(store, "job-1")
         assert known.snapshot.task_id == "task-1"
 
 
 async def test_an_open_without_a_reply_is_undone(volatile_server: RedisServer) -> None:
     async with RedisStore(f"{volatile_server.url}?socket_timeout=0.3", lease=LEASE) as store:
-        with volatile_server.frozen(), pytest.raises(StoreError, match="is unavailable"):
+        with volatile_server.frozen(), pytest.raises(StoreError, match=r"is unavailable .* it is deleted later"):
             await store.open(make_record("never", callback="c" * 32))
         await wait_connected(store)
         assert await store.get("never") is None
@@ -166,6 +165,34 @@ async def test_a_record_forgotten_during_an_outage_is_deleted_after_it(persisten
         assert [each.key async for each in store.unfinished()] == []
 
 
+async def test_an_unknown_record_is_not_deleted_during_an_outage_and_the_error_says_so(
+    persistent_server: RedisServer,
+) -> None:
+    async with RedisStore(persistent_server.url, lease=LEASE) as store, RedisStore(persistent_server.url) as other:
+        await other.open(make_record("theirs"))
+        persistent_server.kill()
+        await wait_disconnected(store)
+        with pytest.raises(StoreError, match=r"is unavailable .* the record was not deleted"):
+            await store.forget("theirs")
+        persistent_server.start()
+        await wait_connected(store)
+        assert await store.get("theirs") is not None
+
+
+async def test_closing_during_an_outage_logs_the_jobs_that_could_not_be_deleted(
+    persistent_server: RedisServer, sdk_log: pytest.LogCaptureFixture
+) -> None:
+    async with RedisStore(persistent_server.url, lease=LEASE) as store:
+        await store.open(make_record("rejected"))
+        persistent_server.kill()
+        await wait_disconnected(store)
+        await store.forget("rejected")
+    assert "job rejected could not be deleted from the store" in sdk_log.text
+    persistent_server.start()
+    async with store:
+        assert await store.get("rejected") is not None
+
+
 async def test_forwarded_callbacks_and_slots_work_again_after_an_outage(volatile_server: RedisServer) -> None:
     async with RedisStore(volatile_server.url, lease=LEASE) as one, RedisStore(volatile_server.url, lease=LEASE) as two:
         received: list[bytes] = []
@@ -176,7 +203,7 @@ async def test_forwarded_callbacks_and_slots_work_again_after_an_outage(volatile
             await asyncio.gather(wait_disconnected(one), wait_disconnected(two))
             volatile_server.start()
             await asyncio.gather(wait_connected(one), wait_connected(two))
-            third = asyncio.create_task(use_slot(two))
+            third = asyncio.create_task(use_slot(two, 2))
             await asyncio.sleep(0.3)
             assert not third.done()  # the two slots in use were reported again
         await asyncio.wait_for(third, 2.0)
@@ -184,11 +211,6 @@ async def test_forwarded_callbacks_and_slots_work_again_after_an_outage(volatile
             while not received:
                 await two.coordinator.forward("c" * 32, Delivery(b"1"))
                 await asyncio.sleep(0.02)
-
-
-async def use_slot(store: RedisStore) -> None:
-    async with store.coordinator.slot(ACCOUNT, 2):
-        pass
 
 
 async def test_right_after_an_outage_no_living_replica_loses_its_jobs(persistent_server: RedisServer) -> None:
@@ -207,41 +229,39 @@ async def test_right_after_an_outage_no_living_replica_loses_its_jobs(persistent
 
 
 async def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
-    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
+    sdk_log: pytest.LogCaptureFixture,
 ) -> None:
-    url = volatile_server.url.replace("unix://", "unix://:canary@")
-    volatile_server.options += ["--requirepass", "canary"]
-    volatile_server.kill()
-    volatile_server.start()
-    async with RedisStore(url, lease=LEASE) as store:
-        await store.open(make_record())
-        volatile_server.kill()
-        for _ in range(3):
-            await store.put(accept(make_record()))
-        await asyncio.sleep(2 * LEASE)
-        volatile_server.start()
-        await wait_connected(store)
-    assert len(redis_messages(logged, logging.WARNING)) == 1
-    assert len(redis_messages(logged, logging.INFO)) == 1
-    assert "canary" not in logged.text
+    with RedisServer("--requirepass", "canary") as server:
+        url = server.url.replace("unix://", "unix://:canary@")
+        async with RedisStore(url, lease=LEASE) as store:
+            await store.open(make_record())
+            server.kill()
+            for _ in range(3):
+                await store.put(accept(make_record()))
+            await asyncio.sleep(2 * LEASE)
+            server.start()
+            await wait_connected(store)
+    assert len(redis_messages(sdk_log, logging.WARNING)) == 1
+    assert len(redis_messages(sdk_log, logging.INFO)) == 1
+    assert "canary" not in sdk_log.text
 
 
 async def test_closing_during_an_outage_logs_the_tokens_of_unwritten_jobs(
-    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
+    volatile_server: RedisServer, sdk_log: pytest.LogCaptureFixture
 ) -> None:
     async with RedisStore(volatile_server.url, lease=LEASE) as store:
         await store.open(make_record())
         volatile_server.kill()
         record = await store.put(accept(make_record()))
-    assert record.token in logged.text
+    assert record.token in sdk_log.text
     volatile_server.start()
     async with store:  # the same store, opened again, still holds the unwritten record
-        await wait_until(lambda: not store._membership.backlog.unwritten)
+        await wait_until(lambda: store._membership.backlog.empty)
         assert (await store.get("job-1")) is not None
 
 
 async def test_a_redis_that_cannot_write_counts_as_unavailable(
-    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
+    volatile_server: RedisServer, sdk_log: pytest.LogCaptureFixture
 ) -> None:
     async with RedisStore(volatile_server.url, lease=LEASE) as store:
         await store.open(make_record())
@@ -253,32 +273,30 @@ async def test_a_redis_that_cannot_write_counts_as_unavailable(
         volatile_server.execute("CONFIG SET maxmemory 0")
         await wait_connected(store)
         async with RedisStore(volatile_server.url) as other:
-            known = await other.get("job-1")
-            assert known is not None
+            known = await get_record(other, "job-1")
             assert known.snapshot.task_id == "task-1"
 
 
 async def test_an_idle_connection_that_was_cut_is_replaced_without_a_warning(
-    volatile_server: RedisServer, logged: pytest.LogCaptureFixture
+    volatile_server: RedisServer, sdk_log: pytest.LogCaptureFixture
 ) -> None:
     async with RedisStore(volatile_server.url) as store:
         for number in range(10):
             volatile_server.execute("CLIENT KILL TYPE normal")
             assert await store.open(make_record(f"job-{number}")) is None
-    assert redis_messages(logged, logging.WARNING) == []
+    assert redis_messages(sdk_log, logging.WARNING) == []
 
 
 async def test_a_record_that_redis_refuses_blocks_no_other(
-    persistent_server: RedisServer, logged: pytest.LogCaptureFixture
+    persistent_server: RedisServer, sdk_log: pytest.LogCaptureFixture
 ) -> None:
     async with RedisStore(persistent_server.url, lease=LEASE) as store, RedisStore(persistent_server.url) as other:
         for key in ("bad", "good"):
             await store.open(make_record(key))
         await refuse_one_of_two_writes(store, persistent_server)
-        known = await other.get("good")
-        assert known is not None
+        known = await get_record(other, "good")
         assert known.snapshot.task_id == "task-1"
-        assert any("bad" in each.getMessage() for each in logged.records)
+        assert any("bad" in each.getMessage() for each in sdk_log.records)
 
 
 async def refuse_one_of_two_writes(store: RedisStore, server: RedisServer) -> None:
@@ -287,8 +305,8 @@ async def refuse_one_of_two_writes(store: RedisStore, server: RedisServer) -> No
     for key in ("bad", "good"):
         await store.put(accept(make_record(key)))
     server.start()
-    record_key, *_ = store._keys.job(digest("bad"))
+    record_key = store._keys.job(digest("bad")).record
     server.execute(f'DEL "{record_key}"')
     server.execute(f'SET "{record_key}" nonsense')
-    await wait_until(lambda: "good" not in store._membership.backlog.unwritten)
+    await wait_until(lambda: store._membership.backlog.unwritten_record("good") is None)
     await wait_connected(store)

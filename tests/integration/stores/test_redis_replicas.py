@@ -3,76 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-import aiowatermark
 from aiowatermark import Delivery, RedisStore, StoreError
 from aiowatermark.stores.coordination import Coordinator
-from tests.support.redis_records import (
-    ACCOUNT,
-    OpenStore,
-    accept,
-    finish,
-    make_record,
-    open_store,
-    redis_server,
-    wait_until,
-)
+from tests.support.processes import Running, running_python
+from tests.support.records import ACCOUNT, accept, finish, make_record
 from tests.support.redis_server import RedisServer
+from tests.support.stores import OpenStore, get_record, list_keys, use_slot
+from tests.support.waiting import wait_until
 
-__all__ = ["open_store", "redis_server"]
-
-ROOT = Path(aiowatermark.__file__).parent.parent
+CHILD = Path(__file__).with_name("redis_child.py")
 
 
 @asynccontextmanager
-async def child_replica(store: RedisStore, mode: str, count: int = 0) -> AsyncIterator[Process]:
-    """Another replica, in another process; see redis_child.py."""
-    program = str(Path(__file__).with_name("redis_child.py"))
+async def child_replica(store: RedisStore, mode: str, count: int = 0) -> AsyncIterator[Running]:
+    """Run another replica, in another process; see redis_child.py."""
     arguments = (store.url, store.prefix, str(store.lease), mode, str(count))
-    path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        program,
-        *arguments,
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=None,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert process.stdout is not None
-    try:
-        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    async with running_python(CHILD, *arguments) as child:
+        await child.wait_for_output("ready")
+        yield child
 
 
 async def list_orphans(coordinator: Coordinator, account: str = ACCOUNT) -> list[str]:
-    return [each.key async for each in coordinator.orphans(account)]
+    return await list_keys(coordinator.orphans(account))
 
 
 # keys
 
 
 async def test_of_two_processes_that_open_a_key_exactly_one_inserts(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     async with child_replica(store, "open", 300) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        other.stdin.write(b"go\n")
+        other.write_line("go")
         known = await asyncio.gather(*(store.open(make_record(f"job-{number}")) for number in range(300)))
-        theirs = (await other.stdout.readline()).decode().strip().split(",")
+        theirs = (await other.read_line()).split(",")
     ours = [f"job-{number}" for number in range(300) if known[number] is None]
     assert sorted([*ours, *filter(None, theirs)]) == sorted(f"job-{number}" for number in range(300))
 
@@ -86,7 +56,7 @@ async def test_two_replicas_together_never_exceed_the_rate_limit(open_store: Ope
 
     async def send_requests(store: RedisStore) -> None:
         for _ in range(15):
-            await store.coordinator.acquire(ACCOUNT, 100.0, new=True)
+            await store.coordinator.acquire(ACCOUNT, 100.0, is_submission=True)
             started.append(time.monotonic())
 
     await asyncio.gather(*(send_requests(store) for store in stores for _ in range(2)))
@@ -98,17 +68,17 @@ async def test_two_replicas_together_never_exceed_the_rate_limit(open_store: Ope
 
 
 async def test_concurrent_requests_are_reserved_in_one_round_trip(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     before = store.round_trips
-    await asyncio.gather(*(store.coordinator.acquire(ACCOUNT, 10_000.0, new=True) for _ in range(500)))
+    await asyncio.gather(*(store.coordinator.acquire(ACCOUNT, 10_000.0, is_submission=True) for _ in range(500)))
     assert store.round_trips - before <= 3
 
 
 async def test_without_a_rate_limit_no_round_trip_is_made(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     before = store.round_trips
     for _ in range(100):
-        await store.coordinator.acquire(ACCOUNT, None, new=True)
+        await store.coordinator.acquire(ACCOUNT, None, is_submission=True)
     assert store.round_trips == before
 
 
@@ -119,13 +89,13 @@ async def test_a_pause_that_the_provider_demands_applies_to_all_replicas(
     first, second = await open_store(), await open_store()
     for store in (first, second):
         store.coordinator.subscribe(lambda *_: None)
-        await store.coordinator.acquire(ACCOUNT, rate, new=True)
+        await store.coordinator.acquire(ACCOUNT, rate, is_submission=True)
     await wait_for_pubsub(first, second)
     before = time.monotonic()
     await first.coordinator.pause(ACCOUNT, 0.3)
     if rate is None:
         await asyncio.sleep(0.1)
-    await asyncio.gather(*(store.coordinator.acquire(ACCOUNT, rate, new=False) for store in (first, second)))
+    await asyncio.gather(*(store.coordinator.acquire(ACCOUNT, rate, is_submission=False) for store in (first, second)))
     assert time.monotonic() - before >= 0.29
 
 
@@ -162,7 +132,7 @@ async def test_all_replicas_together_never_use_more_slots_than_the_limit(open_st
 
 
 async def test_a_lone_replica_needs_one_request_for_many_submissions(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store()
+    store = await open_store()
     before = store.round_trips
     for _ in range(100):
         async with store.coordinator.slot(ACCOUNT, 4):
@@ -210,18 +180,13 @@ async def test_a_replica_that_stops_waiting_for_a_slot_blocks_no_other(open_stor
 
 
 async def test_the_slots_of_a_killed_replica_become_free(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store(lease=0.5)
+    store = await open_store(lease=0.5)
     async with child_replica(store, "slot", 1) as other:
-        waiting = asyncio.create_task(use_slot(store))
+        waiting = asyncio.create_task(use_slot(store, 1))
         done, _ = await asyncio.wait({waiting}, timeout=0.8)
         assert not done
-        other.kill()
+        other.process.kill()
         await asyncio.wait_for(waiting, 3.0)
-
-
-async def use_slot(store: RedisStore) -> None:
-    async with store.coordinator.slot(ACCOUNT, 1):
-        pass
 
 
 # leases
@@ -238,11 +203,11 @@ async def test_a_job_that_is_leased_to_a_living_replica_cannot_be_claimed(open_s
 
 
 async def test_another_replica_adopts_the_jobs_of_a_killed_one(open_store: OpenStore) -> None:
-    store: RedisStore = await open_store(lease=0.5)
+    store = await open_store(lease=0.5)
     async with child_replica(store, "watch", 25) as other:
         await asyncio.sleep(0.6)
         assert await list_orphans(store.coordinator) == []
-        other.kill()
+        other.process.kill()
         found: list[str] = []
         before = time.monotonic()
         while len(found) < 25:
@@ -250,7 +215,7 @@ async def test_another_replica_adopts_the_jobs_of_a_killed_one(open_store: OpenS
             await asyncio.sleep(0.02)
             assert time.monotonic() - before < 3.0
     assert sorted(found) == sorted(f"job-{number}" for number in range(25))
-    assert (await store.get("job-7")).snapshot.task_id == "task-7"  # type: ignore[union-attr]
+    assert (await get_record(store, "job-7")).snapshot.task_id == "task-7"
     assert await list_orphans(store.coordinator) == []
 
 
@@ -272,6 +237,7 @@ async def test_orphans_that_are_not_fetched_are_left_to_other_replicas(open_stor
             await leaving.open(make_record(f"job-{number}"))
     iterator = first.coordinator.orphans(ACCOUNT)
     fetched = (await anext(iterator)).key
+    assert isinstance(iterator, AsyncGenerator)
     await iterator.aclose()
     rest: list[str] = []
     async with asyncio.timeout(3):
@@ -382,13 +348,28 @@ async def test_a_listener_that_raises_does_not_end_the_subscription(
     assert [delivery.body for delivery in received] == [b"2"]
 
 
+async def test_a_listener_that_raises_keeps_no_later_listener_from_being_called(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await open_store(), await open_store()
+    received: list[bytes] = []
+    await wait_for_pubsub(second, first)
+    await first.open(make_record(callback="c" * 32))
+    first.coordinator.subscribe(lambda *_: 1 / 0)
+    first.coordinator.subscribe(lambda _, delivery: received.append(delivery.body))
+    await second.coordinator.forward("c" * 32, Delivery(b"1"))
+    await wait_until(lambda: received or "could not be processed" in caplog.text)
+    assert received == [b"1"]
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_closing_the_store_fails_the_tasks_that_wait_for_a_slot(
     open_store: OpenStore, redis_server: RedisServer
 ) -> None:
-    holder: RedisStore = await open_store()
+    holder = await open_store()
     async with holder.coordinator.slot(ACCOUNT, 1):
         async with RedisStore(holder.url, prefix=holder.prefix) as leaving:
-            waiting = asyncio.create_task(use_slot(leaving))
+            waiting = asyncio.create_task(use_slot(leaving, 1))
             await asyncio.sleep(0.05)
         with pytest.raises(StoreError, match="closed"):
             await waiting

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,11 +18,12 @@ from aiowatermark.jobs import Status
 from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.sqlite import worker
 from aiowatermark.stores.sqlite.database import Database
-
-from .conftest import assert_open_fails, finish, list_blobs, make_record, read
+from tests.support.media_sources import read_media
+from tests.support.processes import Running, run_python, start_python
+from tests.support.records import finish, make_record
+from tests.support.stores import assert_open_fails, get_record, list_result_files
 
 WRITER = Path(__file__).with_name("writer.py")
-ROOT = Path(aw.__file__).parents[1]
 
 
 @pytest.fixture
@@ -94,30 +94,31 @@ async def test_an_empty_file_becomes_a_store(path: Path) -> None:
 
 async def test_reading_a_damaged_store_raises(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        await asyncio.gather(*(store.open(make_record(f"order-{number}")) for number in range(200)))
+        await asyncio.gather(*(store.open(make_record(f"job-{number}")) for number in range(200)))
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     async with aw.SQLiteStore(path) as store:
         with pytest.raises(aw.StoreError, match="damaged"):
-            await store.get("order-1")
+            await store.get("job-1")
 
 
 async def test_one_damaged_record_does_not_hide_the_others(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with aw.SQLiteStore(path) as store:
         for number in range(3):
-            await store.open(make_record(f"order-{number}"))
+            await store.open(make_record(f"job-{number}"))
         with sqlite3.connect(path) as other:
-            other.execute("UPDATE records SET data = 'x' WHERE key = 'order-1'")
+            other.execute("UPDATE records SET data = 'x' WHERE key = 'job-1'")
         other.close()
-        assert [each.key async for each in store.unfinished()] == ["order-0", "order-2"]
-        assert "order-1 cannot be recovered" in caplog.text
+        assert [each.key async for each in store.unfinished()] == ["job-0", "job-2"]
+        assert "job-1 cannot be recovered" in caplog.text
         with pytest.raises(aw.StoreError, match="damaged"):
-            await store.get("order-1")
-        assert await store.get("order-2") == make_record("order-2")
+            await store.get("job-1")
+        assert await store.get("job-2") == make_record("job-2")
 
 
 def test_an_invalid_keep_is_refused(path: Path) -> None:
-    for keep in (-1, float("nan"), True, "a month"):
+    invalid: list[Any] = [-1, float("nan"), True, "a month"]
+    for keep in invalid:
         with pytest.raises(aw.InvalidInput, match="keep must be a number of seconds"):
             aw.SQLiteStore(path, keep=keep)
 
@@ -147,15 +148,15 @@ async def test_a_full_disk_raises_and_what_was_written_stays(path: Path, monkeyp
 
         async def fill() -> None:
             while True:
-                await store.open(make_record(key := f"order-{len(written)}"))
+                await store.open(make_record(key := f"job-{len(written)}"))
                 written.append(key)
 
         with pytest.raises(aw.StoreError, match="the disk is full"):
             await fill()
-        assert await store.get("order-0") == make_record("order-0")
+        assert await store.get("job-0") == make_record("job-0")
         for number in range(50):  # frees pages of the file
-            await store.forget(f"order-{number}")
-            written.remove(f"order-{number}")
+            await store.forget(f"job-{number}")
+            written.remove(f"job-{number}")
         assert await store.open(make_record("another")) is None
     monkeypatch.undo()
     async with aw.SQLiteStore(path) as store:
@@ -167,7 +168,7 @@ async def test_a_disk_that_became_read_only_raises(path: Path, monkeypatch: pyte
     async with aw.SQLiteStore(path) as store:
         with pytest.raises(aw.StoreError, match="read-only"):
             await store.open(make_record())
-        assert await store.get("order-1") is None
+        assert await store.get("job-1") is None
 
 
 OPEN_IT = """
@@ -194,17 +195,9 @@ async def test_a_file_or_folder_without_write_permission_is_refused(exists: bool
                 pass
             (folder / "jobs.db").chmod(0o444)
         folder.chmod(0o555)
-        process = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", OPEN_IT],
-            cwd=folder,
-            env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        finished = await run_python("-c", OPEN_IT, folder=folder, variables={"PYTHONDONTWRITEBYTECODE": "1"})
         folder.chmod(0o755)
-        assert ("read-only" if exists else "permissions of the file or its folder") in process.stdout, process.stderr
+        assert ("read-only" if exists else "permissions of the file or its folder") in finished.out, finished.err
 
 
 async def test_a_result_that_cannot_be_written_raises_and_its_record_stays_unchanged(
@@ -219,60 +212,56 @@ async def test_a_result_that_cannot_be_written_raises_and_its_record_stays_uncha
         with pytest.raises(aw.StoreError, match="No space left on device"):
             await store.put(finish(record, Bytes(b"image")))
         monkeypatch.undo()
-        assert list_blobs(path) == []
-        assert await store.get("order-1") == record
+        assert list_result_files(path) == []
+        assert await store.get("job-1") == record
 
 
 # other processes
 
 
-async def start_writer(path: Path, prefix: str, owner: str, count: int) -> asyncio.subprocess.Process:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = (sys.executable, str(WRITER), str(path), prefix, owner, str(count))
-    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+async def start_writer(path: Path, prefix: str, owner: str, count: int) -> Running:
+    return await start_python(WRITER, path, prefix, owner, str(count))
 
 
-async def read_lines(process: asyncio.subprocess.Process, count: int) -> list[bytes]:
-    """The next lines that it prints, at most `count`."""
-    assert process.stdout is not None
+async def read_lines(writer: Running, count: int) -> list[bytes]:
+    """Return the next complete lines that it prints, at most `count`."""
+    assert writer.process.stdout is not None
     lines: list[bytes] = []
-    while len(lines) < count and (line := await process.stdout.readline()).endswith(b"\n"):
+    while len(lines) < count and (line := await writer.process.stdout.readline()).endswith(b"\n"):
         lines.append(line)
     return lines
 
 
 async def test_a_process_that_is_killed_while_writing_loses_no_acknowledged_record(path: Path) -> None:
     for attempt in range(10):
-        process = await start_writer(path, f"attempt{attempt}", "one", 100_000)
-        printed = await read_lines(process, random.randint(1, 1500))  # noqa: S311 - kill it at any moment
-        process.kill()
-        printed += await read_lines(process, 1_000_000)
-        await process.wait()
+        writer = await start_writer(path, f"attempt{attempt}", "one", 100_000)
+        printed = await read_lines(writer, random.randint(1, 1500))  # noqa: S311 - kill it at any moment
+        writer.process.kill()
+        printed += await read_lines(writer, 1_000_000)
+        await writer.process.wait()
         acknowledged: dict[str, int] = {}
         for line in printed:
             key, number = line.decode().split()
             acknowledged[key] = max(int(number), acknowledged.get(key, 0))
         async with aw.SQLiteStore(path) as store:
             for key, version in acknowledged.items():
-                known = await store.get(key)
-                assert known is not None
+                known = await get_record(store, key)
                 assert known.version >= version
                 for output in known.snapshot.outputs:
-                    assert await read(output.media) == key.encode()
+                    assert await read_media(output.media) == key.encode()
 
 
 async def test_of_two_processes_that_open_the_same_keys_exactly_one_inserts_each(path: Path) -> None:
-    processes = [await start_writer(path, "order", owner, 500) for owner in ("one", "two")]
-    printed = await asyncio.gather(*(read_lines(process, 1_000_000) for process in processes))
-    assert [await process.wait() for process in processes] == [0, 0]
+    writers = [await start_writer(path, "job", owner, 500) for owner in ("one", "two")]
+    printed = await asyncio.gather(*(read_lines(writer, 1_000_000) for writer in writers))
+    assert [await writer.process.wait() for writer in writers] == [0, 0]
     # version 0: this process has inserted the record
     inserted = [[line.split()[0] for line in lines if line.endswith(b" 0\n")] for lines in printed]
-    assert sorted(inserted[0] + inserted[1]) == sorted(b"order-%d" % number for number in range(500))
+    assert sorted(inserted[0] + inserted[1]) == sorted(b"job-%d" % number for number in range(500))
     async with aw.SQLiteStore(path) as store:
         for owner, keys in zip(("one", "two"), inserted, strict=True):
             for key in keys:
-                known = await store.get(key.decode())
-                assert known is not None
+                known = await get_record(store, key.decode())
                 assert (known.owner, known.snapshot.status) == (owner, Status.SUCCEEDED)
 
 

@@ -16,8 +16,9 @@ import aiowatermark as aw
 from aiowatermark.jobs import Output, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.stores.sqlite import worker
-
-from .conftest import accept, assert_open_fails, finish, list_blobs, make_record, read
+from tests.support.media_sources import read_media
+from tests.support.records import accept, finish, make_record
+from tests.support.stores import assert_open_fails, get_record, list_result_files
 
 CANARY = b"canary-content"
 
@@ -35,7 +36,7 @@ async def test_the_database_contains_no_media_and_file_names_contain_no_key(path
         await store.open(record := make_record("canary-order"))
         await store.put(finish(record, Bytes(CANARY)))
         assert all(CANARY not in file.read_bytes() for file in path.parent.iterdir() if file.is_file())
-    (file,) = list_blobs(path)
+    (file,) = list_result_files(path)
     assert file.read_bytes() == CANARY
     assert "canary" not in file.name
     assert not {stat.st_mode & 0o077 for stat in (path.stat(), file.parent.stat())} - {0}
@@ -43,24 +44,22 @@ async def test_the_database_contains_no_media_and_file_names_contain_no_key(path
 
 async def test_result_files_are_removed_with_their_record(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        for key in ("order-1", "order-2"):
+        for key in ("job-1", "job-2"):
             await store.open(record := make_record(key))
             await store.put(finish(record, Bytes(CANARY), Bytes(b"more")))
-        assert len(list_blobs(path)) == 4
-        await store.forget("order-1")
-        assert len(list_blobs(path)) == 2
-        known = await store.get("order-2")
-        assert known is not None
-        assert await read(known.snapshot.outputs[0].media) == CANARY
+        assert len(list_result_files(path)) == 4
+        await store.forget("job-1")
+        assert len(list_result_files(path)) == 2
+        known = await get_record(store, "job-2")
+        assert await read_media(known.snapshot.outputs[0].media) == CANARY
 
 
 async def test_a_result_whose_file_is_missing_has_expired_and_the_record_remains(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
         await store.open(record := make_record())
         await store.put(finish(record, Bytes(CANARY), aw.as_media("https://results.example/a.jpg")))
-        list_blobs(path)[0].unlink()
-        known = await store.get("order-1")
-        assert known is not None
+        list_result_files(path)[0].unlink()
+        known = await get_record(store, "job-1")
         missing, linked = known.snapshot.outputs
         assert isinstance(missing.error, aw.ResultExpired)
         assert linked.media is not None
@@ -70,10 +69,9 @@ async def test_invalid_base64_loses_the_output_but_not_the_record(path: Path) ->
     async with aw.SQLiteStore(path) as store:
         await store.open(record := make_record())
         await store.put(finish(record, Base64Text("*not base64*")))
-        known = await store.get("order-1")
-        assert known is not None
+        known = await get_record(store, "job-1")
         assert isinstance(known.snapshot.outputs[0].error, aw.ResultExpired)
-    assert list_blobs(path) == []
+    assert list_result_files(path) == []
 
 
 async def test_files_of_an_earlier_version_stay_until_the_record_is_deleted(path: Path) -> None:
@@ -81,21 +79,19 @@ async def test_files_of_an_earlier_version_stay_until_the_record_is_deleted(path
         await store.open(record := make_record())
         early = record.advance(Snapshot("task-1", Status.RUNNING, outputs=(Output(Bytes(CANARY)),)))
         await store.put(early)
-        known = await store.get("order-1")
-        assert known is not None
+        known = await get_record(store, "job-1")
         await store.put(finish(known, *(output.media for output in known.snapshot.outputs if output.media)))
-        known = await store.get("order-1")
-        assert known is not None
-        assert await read(known.snapshot.outputs[0].media) == CANARY
-        await store.forget("order-1")
-    assert list_blobs(path) == []
+        known = await get_record(store, "job-1")
+        assert await read_media(known.snapshot.outputs[0].media) == CANARY
+        await store.forget("job-1")
+    assert list_result_files(path) == []
 
 
 async def test_files_without_a_record_are_removed_when_they_are_an_hour_old(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
         await store.open(record := make_record())
         await store.put(finish(record, Bytes(CANARY)))
-    (referenced,) = list_blobs(path)
+    (referenced,) = list_result_files(path)
     old, temporary, young, foreign = (
         referenced.with_name(name) for name in ("a" * 32, f".{'b' * 32}.12345678", "c" * 32, "notes")
     )
@@ -105,7 +101,7 @@ async def test_files_without_a_record_are_removed_when_they_are_an_hour_old(path
         os.utime(file, (1, 1))
     async with aw.SQLiteStore(path):
         pass
-    assert list_blobs(path) == sorted([referenced, young, foreign])
+    assert list_result_files(path) == sorted([referenced, young, foreign])
 
 
 # expiry
@@ -114,31 +110,31 @@ async def test_files_without_a_record_are_removed_when_they_are_an_hour_old(path
 async def test_finished_jobs_expire_and_unfinished_ones_never_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with aw.SQLiteStore(path) as store:
         for number in range(2500):
-            await store.put(make_record(f"order-{number}").advance(Snapshot("t", Status.FAILED)))
+            await store.put(make_record(f"job-{number}").advance(Snapshot("t", Status.FAILED)))
         await store.put(finish(make_record("with-media"), Bytes(CANARY)))
         await store.open(make_record("unfinished"))
     month = 30 * 86400
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + month - 60)
     async with aw.SQLiteStore(path) as store:
-        assert await store.get("order-1") is not None
-        assert len(list_blobs(path)) == 1
+        assert await store.get("job-1") is not None
+        assert len(list_result_files(path)) == 1
     monkeypatch.setattr(time, "time", lambda: now + month + 60)
     async with aw.SQLiteStore(path) as store:
         assert [each.key async for each in store.unfinished()] == ["unfinished"]
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT count(*) FROM records").fetchone() == (1,)
     other.close()
-    assert list_blobs(path) == []
+    assert list_result_files(path) == []
 
 
 async def test_a_store_that_stays_open_removes_expired_jobs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_EXPIRE_INTERVAL", 0.0)
     async with aw.SQLiteStore(path, keep=0.0) as store:
-        await store.put(finish(make_record("order-1")))
-        await store.open(make_record("order-2"))
-        assert await store.get("order-1") is None
-        assert await store.get("order-2") is not None
+        await store.put(finish(make_record("job-1")))
+        await store.open(make_record("job-2"))
+        assert await store.get("job-1") is None
+        assert await store.get("job-2") is not None
 
 
 # opening and closing
@@ -149,8 +145,8 @@ async def test_every_call_on_a_closed_store_raises(path: Path) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: store.open(make_record()),
         lambda: store.put(make_record()),
-        lambda: store.get("order-1"),
-        lambda: store.forget("order-1"),
+        lambda: store.get("job-1"),
+        lambda: store.forget("job-1"),
         lambda: anext(aiter(store.unfinished())),
     ]
     for call in calls:
@@ -166,12 +162,12 @@ async def test_a_store_opened_concurrently_stays_open_until_its_last_user_closes
         await store.put(make_record())
     await store.__aexit__()
     with pytest.raises(aw.StoreError, match="is closed"):
-        await store.get("order-1")
+        await store.get("job-1")
 
 
 async def test_closing_completes_the_calls_made_before(path: Path) -> None:
     async with aw.SQLiteStore(path) as store:
-        writing = [asyncio.ensure_future(store.open(make_record(f"order-{number}"))) for number in range(3000)]
+        writing = [asyncio.ensure_future(store.open(make_record(f"job-{number}"))) for number in range(3000)]
         await asyncio.sleep(0)
     assert await asyncio.gather(*writing) == [None] * 3000
     assert [file.name for file in path.parent.iterdir()] == ["jobs.db"]
@@ -222,11 +218,10 @@ async def test_a_cancelled_write_is_made_completely_or_not_at_all(path: Path) ->
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
-        known = await store.get("order-1")
-        assert known is not None
+        known = await get_record(store, "job-1")
         assert known.snapshot.status in {Status.IN_DOUBT, Status.SUCCEEDED}
         for output in known.snapshot.outputs:
-            assert await read(output.media) == CANARY
+            assert await read_media(output.media) == CANARY
 
 
 async def test_a_key_that_cannot_be_stored_fails_only_its_own_call(path: Path) -> None:

@@ -5,36 +5,33 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 import aiowatermark as aw
-from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
+from aiowatermark.jobs import Output, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
-
-from .conftest import MakeStore, accept, finish, make_record, read
+from tests.support.media_sources import read_media
+from tests.support.records import accept, finish, make_record
+from tests.support.stores import MakeStore, get_record, list_keys
 
 CONTENT = os.urandom(300_001)
 
 
-async def list_keys(records: AsyncIterator[Record]) -> list[str]:
-    return [each.key async for each in records]
-
-
-async def test_a_record_with_a_new_key_is_inserted_and_stored(store: aw.JobStore) -> None:
-    record = make_record(callback="c" * 64, account="a1", owner="o1", video=True)
+@pytest.mark.parametrize("account", ["a1", ""])
+async def test_a_record_with_a_new_key_is_inserted_and_stored(store: aw.JobStore, account: str) -> None:
+    record = make_record(callback="c" * 64, account=account, owner="o1", video=True)
     assert await store.open(record) is None
-    assert await store.get("order-1") == record
+    assert await store.get("job-1") == record
 
 
 async def test_opening_a_known_key_returns_the_first_record(store: aw.JobStore) -> None:
     first = make_record(owner="first")
     await store.open(first)
     assert await store.open(make_record(owner="second")) == first
-    assert await store.get("order-1") == first
+    assert await store.get("job-1") == first
 
 
 async def test_an_unknown_key_has_no_record(store: aw.JobStore) -> None:
@@ -46,7 +43,7 @@ async def test_a_newer_version_is_stored_and_the_same_object_is_returned(store: 
     await store.open(record := make_record())
     newer = accept(record)
     assert await store.put(newer) is newer
-    assert await store.get("order-1") == newer
+    assert await store.get("job-1") == newer
 
 
 async def test_putting_an_older_version_returns_the_stored_record(store: aw.JobStore) -> None:
@@ -55,7 +52,7 @@ async def test_putting_an_older_version_returns_the_stored_record(store: aw.JobS
     await store.put(newer)
     older = evolve(accept(record, "task-2"), version=4)
     assert await store.put(older) == newer
-    assert await store.get("order-1") == newer
+    assert await store.get("job-1") == newer
 
 
 async def test_of_two_equal_records_of_one_version_only_the_first_is_stored(store: aw.JobStore) -> None:
@@ -75,18 +72,18 @@ async def test_a_terminal_record_never_changes(store: aw.JobStore, status: Statu
     later = evolve(accept(record), version=99)
     assert await store.put(later) == ended
     assert await store.open(make_record()) == ended
-    assert await store.get("order-1") == ended
+    assert await store.get("job-1") == ended
 
 
 async def test_putting_an_unknown_key_inserts_the_record(store: aw.JobStore) -> None:
     newer = accept(make_record())
     assert await store.put(newer) is newer
-    assert await store.get("order-1") == newer
+    assert await store.get("job-1") == newer
 
 
 async def test_a_record_is_found_by_its_callback(store: aw.JobStore) -> None:
     await store.open(record := make_record(callback="c" * 64))
-    await store.open(make_record("order-2", callback="d" * 64))
+    await store.open(make_record("job-2", callback="d" * 64))
     assert await store.by_callback("c" * 64) == record
     newer = accept(record)
     await store.put(newer)
@@ -94,7 +91,7 @@ async def test_a_record_is_found_by_its_callback(store: aw.JobStore) -> None:
 
 
 async def test_unfinished_lists_the_records_that_are_not_terminal_oldest_first(store: aw.JobStore) -> None:
-    records = [make_record(f"order-{number}", created_at=float(number)) for number in range(1200)]
+    records = [make_record(f"job-{number}", created_at=float(number)) for number in range(1200)]
     for each in records:
         await store.open(each)
     for each in records[::3]:
@@ -104,27 +101,27 @@ async def test_unfinished_lists_the_records_that_are_not_terminal_oldest_first(s
 
 
 async def test_listing_unfinished_records_ends_although_records_are_added_meanwhile(store: aw.JobStore) -> None:
-    await store.open(make_record("order-0"))
+    await store.open(make_record("job-0"))
     seen = 0
     async for _ in store.unfinished():
         seen += 1
-        await store.open(make_record(f"order-{seen}"))
+        await store.open(make_record(f"job-{seen}"))
         assert seen < 5
 
 
 async def test_listing_unfinished_records_may_stop_in_the_middle(store: aw.JobStore) -> None:
     for number in range(3):
-        await store.open(make_record(f"order-{number}", created_at=float(number)))
+        await store.open(make_record(f"job-{number}", created_at=float(number)))
     async for each in store.unfinished():
-        assert each.key == "order-0"
+        assert each.key == "job-0"
         break
     assert len(await list_keys(store.unfinished())) == 3
 
 
 async def test_a_forgotten_record_is_deleted_and_its_key_can_be_used_again(store: aw.JobStore) -> None:
     await store.open(make_record(callback="c" * 64))
-    await store.forget("order-1")
-    assert await store.get("order-1") is None
+    await store.forget("job-1")
+    assert await store.get("job-1") is None
     assert await store.by_callback("c" * 64) is None
     assert await list_keys(store.unfinished()) == []
     assert await store.open(make_record(owner="second")) is None
@@ -139,7 +136,7 @@ async def test_of_200_concurrent_opens_of_one_key_exactly_one_inserts(store: aw.
     assert results.count(None) == 1
     winner = f"owner-{results.index(None)}"
     assert {known.owner for known in results if known is not None} == {winner}
-    assert (stored := await store.get("order-1")) is not None
+    assert (stored := await store.get("job-1")) is not None
     assert stored.owner == winner
 
 
@@ -152,7 +149,7 @@ async def test_of_200_concurrent_puts_of_one_version_exactly_one_is_stored(store
 
 async def test_concurrent_jobs_do_not_affect_each_other(store: aw.JobStore) -> None:
     async def run_job(number: int) -> None:
-        record = make_record(f"order-{number}", callback=f"{number:064}")
+        record = make_record(f"job-{number}", callback=f"{number:064}")
         assert await store.open(record) is None
         record = accept(record, f"task-{number}")
         assert await store.put(record) is record
@@ -164,7 +161,7 @@ async def test_concurrent_jobs_do_not_affect_each_other(store: aw.JobStore) -> N
 
     await asyncio.gather(*map(run_job, range(300)))
     unfinished = set(await list_keys(store.unfinished()))
-    assert unfinished == {f"order-{number}" for number in range(0, 300, 2) if number % 5}
+    assert unfinished == {f"job-{number}" for number in range(0, 300, 2) if number % 5}
 
 
 async def test_two_stores_on_the_same_records_see_each_others_writes(make_store: MakeStore) -> None:
@@ -181,7 +178,7 @@ async def test_a_store_that_was_opened_twice_stays_open_until_it_is_closed_twice
     async with (store := make_store()):
         async with store:
             await store.open(make_record())
-        assert await store.get("order-1") == make_record()
+        assert await store.get("job-1") == make_record()
 
 
 async def test_a_store_that_was_closed_opens_again_with_its_records(make_store: MakeStore) -> None:
@@ -189,7 +186,7 @@ async def test_a_store_that_was_closed_opens_again_with_its_records(make_store: 
     async with store:
         await store.open(make_record())
     async with store:
-        assert await store.get("order-1") == make_record()
+        assert await store.get("job-1") == make_record()
 
 
 async def test_results_in_memory_are_restored_byte_for_byte(make_store: MakeStore) -> None:
@@ -200,21 +197,19 @@ async def test_results_in_memory_are_restored_byte_for_byte(make_store: MakeStor
         image = Base64Text(base64.b64encode(CONTENT).decode())
         await store.put(finish(record, image, Bytes(CONTENT[:5], name="small.png"), session=session))
     async with make_store() as store:
-        known = await store.get("order-1")
-        assert known is not None
+        known = await get_record(store, "job-1")
         first, second = known.snapshot.outputs
-        assert await read(first.media) == CONTENT
-        assert await read(second.media) == CONTENT[:5]
+        assert await read_media(first.media) == CONTENT
+        assert await read_media(second.media) == CONTENT[:5]
         assert (restored := known.snapshot.session) is not None
         assert (restored.id, restored.refinements) == ("session-1", 2)
-        assert await read(restored.mask) == CONTENT[:999]
+        assert await read_media(restored.mask) == CONTENT[:999]
 
 
 async def test_links_keep_their_query_and_files_keep_their_path(store: aw.JobStore, tmp_path: Path) -> None:
     await store.open(record := make_record())
     await store.put(finish(record, aw.as_media("https://results.example/a.jpg?Signature=a%2Fb"), aw.as_media(tmp_path)))
-    known = await store.get("order-1")
-    assert known is not None
+    known = await get_record(store, "job-1")
     link, file = (output.media for output in known.snapshot.outputs)
     assert getattr(link, "url", None) == "https://results.example/a.jpg?Signature=a%2Fb"
     assert getattr(file, "path", None) == tmp_path
@@ -225,23 +220,22 @@ async def test_errors_of_outputs_keep_their_class_message_and_answer(store: aw.J
     error = aw.ResultExpired("the link expired on Monday", answer="410 Gone")
     snapshot = Snapshot("task-1", Status.SUCCEEDED, outputs=(Output(error=error),))
     await store.put(record.advance(snapshot))
-    known = await store.get("order-1")
-    assert known is not None
+    known = await get_record(store, "job-1")
     restored = known.snapshot.outputs[0].error
     assert type(restored) is aw.ResultExpired
     assert (restored.message, restored.answer) == ("the link expired on Monday", "410 Gone")
 
 
 async def test_cancelled_calls_leave_complete_records_and_a_working_store(store: aw.JobStore) -> None:
-    tasks = [asyncio.create_task(store.open(make_record(f"order-{number}"))) for number in range(100)]
+    tasks = [asyncio.create_task(store.open(make_record(f"job-{number}"))) for number in range(100)]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(each is None or isinstance(each, asyncio.CancelledError) for each in results)
     for number in range(100):
-        known = await store.get(f"order-{number}")
-        assert known in {None, make_record(f"order-{number}")}
+        known = await store.get(f"job-{number}")
+        assert known in {None, make_record(f"job-{number}")}
     assert await store.open(make_record("another")) is None
 
 
@@ -251,9 +245,8 @@ async def test_cancelled_calls_leave_complete_records_and_a_working_store(store:
 async def test_a_key_with_special_characters_is_only_a_name(store: aw.JobStore, key: str) -> None:
     await store.open(record := make_record(key))
     await store.put(done := finish(record, Bytes(b"image")))
-    known = await store.get(key)
-    assert known is not None
+    known = await get_record(store, key)
     assert known.version == done.version
-    assert await read(known.snapshot.outputs[0].media) == b"image"
+    assert await read_media(known.snapshot.outputs[0].media) == b"image"
     await store.forget(key)
     assert await store.get(key) is None
