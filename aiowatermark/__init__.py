@@ -1,4 +1,27 @@
-"""Asyncio SDK for watermark-removal APIs: at most one charge per job, and no accepted job is lost."""
+"""Asyncio SDK for watermark-removal APIs: at most one charge per job, and no accepted job is lost.
+
+Start with a `Client` for an account at a provider::
+
+    import aiowatermark as aw
+
+    async with aw.Client(aw.PicWish(api_key="…")) as client:
+        result = await client.remove("photo.jpg")  # submits and waits
+        await result.save("clean.jpg")
+
+::
+
+    to                                       use
+    choose a provider                        PicWish, GptGe, Kaze, PhotoEraser, Dewatermark
+    submit an image or a video               Client.remove, or Client.submit and its JobHandle
+    submit many                              Client.stream, whose outcomes are Done or Failed
+    save or read the result                  Result.save, Result.read
+    limit what is done concurrently          Limits
+    keep paid jobs across a crash            SQLiteStore, RedisStore, and Client.recover
+    wait for callbacks instead of polling    CallbackReceiver, CallbackServer
+    handle failures                          WatermarkError, and help("aiowatermark.errors") for the whole tree
+
+Without an account, try it with the emulator: `aiowatermark demo`, or `aiowatermark.emulator.Emulator` in code.
+"""
 
 from __future__ import annotations
 

@@ -31,19 +31,32 @@ if TYPE_CHECKING:
 class WatermarkError(Exception):
     """Root of the tree. Every error names the provider and the job it is about, where there is one.
 
-    `provider` is the provider's name, `key` the job's key, `token` the text that resumes the job, `answer` the
-    provider's raw answer, redacted and shortened. Each is None if unknown. `message` is the text without these.
+    Args:
+        message: what happened; `str(error)` adds the provider, the job and the answer.
+        answer: the provider's raw answer, redacted and shortened.
+        provider: the provider's name.
+        key: the job's key.
+        token: the text that resumes the job.
+
+    Each argument is an attribute of the error, None if unknown.
     """
 
-    provider: str | None = None
-    key: str | None = None
-    token: str | None = None
-    answer: str | None = None
-
-    def __init__(self, message: str, *, answer: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        answer: str | None = None,
+        provider: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        # args is (message,) only: pickle and copy call the class with args and then restore all attributes
         super().__init__(message)
         self.message = message
         self.answer = answer
+        self.provider = provider
+        self.key = key
+        self.token = token
 
     def about(self, *, provider: str | None, key: str | None, token: str | None) -> Self:
         """Set the provider and job this error is about, where not set yet, and return the error."""
@@ -76,9 +89,25 @@ class InsufficientCredits(WatermarkError):
 
 
 class RateLimited(WatermarkError):
-    """The provider received too many requests; `retry_after` is its hint in seconds, None if it gave none."""
+    """The provider received too many requests, or the account's rate limit left no slot before the deadline.
 
-    retry_after: float | None = None
+    Args:
+        message: as in `WatermarkError`, like `answer`, `provider`, `key` and `token`.
+        retry_after: seconds after which to try again; None if unknown.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        answer: str | None = None,
+        provider: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        super().__init__(message, answer=answer, provider=provider, key=key, token=token)
+        self.retry_after = retry_after
 
 
 class Rejected(WatermarkError):
@@ -93,9 +122,25 @@ class SubmissionInDoubt(WatermarkError):
 
 
 class JobFailed(WatermarkError):
-    """The provider accepted the job and could not do it; `snapshot` is the last observation of the job."""
+    """The provider accepted the job and could not do it.
 
-    snapshot: Snapshot | None = None
+    Args:
+        message: as in `WatermarkError`, like `answer`, `provider`, `key` and `token`.
+        snapshot: the last observation of the job; None in the error of a single output.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        snapshot: Snapshot | None = None,
+        answer: str | None = None,
+        provider: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        super().__init__(message, answer=answer, provider=provider, key=key, token=token)
+        self.snapshot = snapshot
 
 
 class DeadlineExceeded(WatermarkError, TimeoutError):
@@ -105,12 +150,26 @@ class DeadlineExceeded(WatermarkError, TimeoutError):
 class ProviderUnavailable(WatermarkError):
     """The provider could not be reached or reports a server error.
 
-    `sent` is False only if provably no byte of the request reached the provider, so that sending it again is safe.
-    `retry_after` is the provider's hint in seconds, None if it gave none.
+    Args:
+        message: as in `WatermarkError`, like `answer`, `provider`, `key` and `token`.
+        sent: False only if provably no byte of the request reached the provider, so that sending it again is safe.
+        retry_after: the provider's hint in seconds; None if it gave none.
     """
 
-    sent: bool = True
-    retry_after: float | None = None
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: bool = True,
+        retry_after: float | None = None,
+        answer: str | None = None,
+        provider: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        super().__init__(message, answer=answer, provider=provider, key=key, token=token)
+        self.sent = sent
+        self.retry_after = retry_after
 
 
 class UnexpectedAnswer(WatermarkError):

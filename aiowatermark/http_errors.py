@@ -72,10 +72,9 @@ def error_class_for(reply: Response) -> type[WatermarkError]:
 
 def error_from_response(error_class: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
     """Return an error with the redacted answer and, where the class has one, the provider's `retry_after`."""
-    error = error_class(message, answer=reply.excerpt)
-    if isinstance(error, RateLimited | ProviderUnavailable):
-        error.retry_after = reply.retry_after
-    return error
+    if issubclass(error_class, RateLimited | ProviderUnavailable):
+        return error_class(message, answer=reply.excerpt, retry_after=reply.retry_after)
+    return error_class(message, answer=reply.excerpt)
 
 
 def raise_unexpected(message: str, reply: Response) -> NoReturn:

@@ -42,7 +42,10 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from .errors import InvalidInput, WatermarkError
+from .introspection import documented, short_repr
 from .media.base import Media
+from .media.memory import Link
+from .redaction import redact_url, short_excerpt, short_text
 
 
 class Status(StrEnum):
@@ -91,6 +94,18 @@ class Job:
     session: Session | None = None
     video: bool = False
 
+    def __repr__(self) -> str:
+        """The first input, the mask and the names of the options; an option's value may be secret."""
+        return short_repr(
+            self,
+            short_text(self.media.name, 40) if self.inputs else "",
+            f"and {len(self.inputs) - 1} more" if len(self.inputs) > 1 else "",
+            f"mask={short_text(self.mask.name, 40)}" if self.mask else "",
+            f"options={short_text(','.join(self.options), 60)}" if self.options else "",
+            "refinement" if self.session else "",
+            "video" if self.video else "",
+        )
+
     @property
     def media(self) -> Media:
         """The first input; most providers accept only one."""
@@ -109,22 +124,45 @@ def _identity(value: Any) -> str:
     return value.identity if isinstance(value, Media) else repr(value)
 
 
+@documented
 @frozen
 class Output:
-    """The outcome for one input: either `media` or `error` is set."""
+    """The outcome for one input: either `media` or `error` is set.
+
+    Args:
+        media: the result, to be saved or read with `Result.save` and `Result.read`.
+        error: why there is none.
+    """
 
     media: Media | None = None
     error: WatermarkError | None = None
 
+    def __repr__(self) -> str:
+        """The kind and name of the media, or its URL without the query; or the error."""
+        if self.error is not None:
+            return short_repr(self, f"{type(self.error).__name__}:", short_excerpt(self.error.message, 120))
+        if self.media is None:
+            return short_repr(self, "empty")
+        name = redact_url(self.media.url) if isinstance(self.media, Link) else self.media.name
+        size = "" if self.media.size is None else f"{self.media.size} bytes"
+        return short_repr(self, type(self.media).__name__, short_text(name, 120), size)
 
+
+@documented
 @frozen
 class Snapshot:
     """One observation of a job.
 
-    `task_id` is the provider's id, None while unknown; `progress` is between 0 and 1; `outputs` has one entry per input
-    in the inputs' order; `reason` says why a job failed or is in doubt; `retry_after` is the provider's hint in
-    seconds; `session` allows a refinement; `details` are further facts from the provider. `key` is the job's key, set
-    where snapshots of several jobs arrive together. `details` and `key` are not compared.
+    Args:
+        task_id: the provider's id of the job; None while unknown.
+        status: the state of the job.
+        progress: how much is done, from 0 to 1; None if the provider does not tell.
+        outputs: the results, one per input in the inputs' order; empty until the job ends.
+        reason: why the job failed or is in doubt.
+        retry_after: seconds after which the provider asks to be queried again.
+        session: what a refinement of the result needs.
+        details: further facts from the provider; not compared.
+        key: the job's key, set where snapshots of several jobs arrive together; not compared.
     """
 
     task_id: str | None
@@ -137,18 +175,42 @@ class Snapshot:
     details: Mapping[str, Any] = field(factory=dict, eq=False)
     key: str | None = field(default=None, eq=False)
 
+    def __repr__(self) -> str:
+        """The fields that are set, without the details and without the content of the outputs and the session."""
+        return short_repr(
+            self,
+            str(self.status),
+            f"key={short_text(self.key, 40)}" if self.key is not None else "",
+            f"task_id={short_text(self.task_id, 40)}" if self.task_id is not None else "",
+            f"progress={self.progress:g}" if self.progress is not None else "",
+            f"outputs={len(self.outputs)}" if self.outputs else "",
+            f"retry_after={self.retry_after:g}" if self.retry_after is not None else "",
+            "session" if self.session else "",
+            f"reason={short_excerpt(self.reason, 60)}" if self.reason is not None else "",
+        )
+
 
 INITIAL_SNAPSHOT = Snapshot(None, Status.IN_DOUBT)
 """First snapshot of a record whose first request is the paid one: after a crash it may have been paid."""
 
 
+@documented
 @frozen
 class Record:
     """The persisted state of a job: enough to resume it, without API key or file content.
 
-    `provider` is the provider's name and `account` a digest that tells its accounts apart; `fingerprint` is the job's;
-    `inputs` are the inputs' identities; `callback` is the hash of the callback key; `owner` is the client that opened
-    the record; `created_at` is in seconds since 1970; `version` counts the changes.
+    Args:
+        key: the job's key.
+        provider: the provider's name.
+        snapshot: the last observation of the job.
+        fingerprint: the digest of the job, by which a repeated submission is recognized.
+        video: whether the job's input is a video.
+        inputs: the identities of the job's inputs.
+        callback: the hash of the callback key; None if no callback is expected.
+        account: a digest that tells the provider's accounts apart.
+        owner: the client that opened the record.
+        created_at: when it was opened, in seconds since 1970.
+        version: the number of changes since then.
     """
 
     key: str
@@ -162,6 +224,18 @@ class Record:
     owner: str = ""
     created_at: float = 0.0
     version: int = 0
+
+    def __repr__(self) -> str:
+        """The provider, the job's key, its state, the provider's id and the version."""
+        task_id = self.snapshot.task_id
+        return short_repr(
+            self,
+            short_text(self.provider, 20),
+            short_text(self.key, 60),
+            str(self.snapshot.status),
+            f"task_id={short_text(task_id, 40)}" if task_id is not None else "",
+            f"version={self.version}",
+        )
 
     def advance(self, snapshot: Snapshot) -> Record:
         """Return the record after an observation, or the record itself if it changes nothing; see the module's head."""
@@ -199,8 +273,7 @@ class Record:
     @property
     def answer_pending(self) -> bool:
         """Whether the paid request is about to be sent, or is waiting for its answer, in the owner of this record."""
-        # format 1 has no field for it: the reason is recorded when the owner stops waiting for the answer
-        return self.in_doubt and self.snapshot.reason is None
+        return self.in_doubt and self.before_payment
 
     @property
     def unsent(self) -> bool:
@@ -208,9 +281,20 @@ class Record:
         return self.snapshot.status is Status.UPLOADING
 
     @property
+    def before_payment(self) -> bool:
+        """Whether this version is written before the paid request is sent; if that fails, nothing may be paid."""
+        # format 1 has no field for it: before the request IN_DOUBT is written without a reason, which is recorded when
+        # the owner stops waiting for the answer; a video has a task id by then
+        return self.unsent or (self.snapshot.status is Status.IN_DOUBT and self.snapshot.reason is None)
+
+    @property
     def at_provider(self) -> bool:
         """Whether the provider has this job and it has not ended, so that it can be queried."""
         return not (self.in_doubt or self.unsent or self.snapshot.status.terminal)
+
+    def replaceable_by(self, record: Record) -> bool:
+        """Whether a store replaces this record by another version of it: only by a newer one, and not if terminal."""
+        return not self.snapshot.status.terminal and record.version > self.version
 
     @property
     def token(self) -> str:

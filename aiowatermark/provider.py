@@ -41,6 +41,7 @@ from .capabilities import Capabilities
 from .environment import required_variable
 from .errors import InvalidInput, Unsupported, WatermarkError
 from .http_errors import STATUS_TEXT, error_class_for, error_from_response
+from .introspection import documented
 from .jobs import Job, Record, Session, Snapshot
 from .media.base import Media
 from .redaction import is_loopback, redact_url
@@ -53,9 +54,16 @@ Flow: TypeAlias = Exchange[Snapshot]
 """A flow that returns the job's state."""
 
 
+@documented
 @frozen
 class Polling:
-    """Schedule of polls, in seconds: the first after `first`, each pause `factor` times the last, up to `ceiling`."""
+    """Schedule of the queries for a job's state: the pauses grow from `first` to `ceiling`.
+
+    Args:
+        first: seconds from the submission to the first query.
+        factor: what each further pause is multiplied by.
+        ceiling: seconds of the longest pause.
+    """
 
     first: float = 1.0
     factor: float = 1.2
@@ -70,9 +78,16 @@ CALLBACK_POLLING = Polling(30.0, 1.5, 120.0)
 """Schedule while a callback is expected: polling continues, because a callback may be lost."""
 
 
+@documented
 @frozen
 class Credits:
-    """An account's balance in the provider's credits; `used` and `limit` are None where the provider does not tell."""
+    """An account's balance, in the provider's credits.
+
+    Args:
+        available: the credits that are left.
+        used: the credits spent; None if the provider does not tell.
+        limit: the credits of the account's plan; None if the provider does not tell.
+    """
 
     available: float
     used: float | None = None
@@ -112,6 +127,7 @@ def _validate_base_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
+@documented
 @frozen(kw_only=True, slots=False)  # slots=False: cached_property needs a __dict__
 class Provider(ABC):
     """One account at one vendor's API: capabilities, request flows and the meaning of answers.
@@ -120,9 +136,12 @@ class Provider(ABC):
     environment variable of each key field), `capabilities` and `Options`, and implements `headers`, `submit` and, if
     the API has them, `query`, `credits`, `parse_callback` and `refinement`.
 
-    `base_url` is the origin of the API, https unless it is on loopback. `polling` is the schedule of polls, chosen by
-    the provider's usual processing time. `requests_per_second` limits submissions and polls together; None: no limit
-    is documented. Raises InvalidInput for an invalid key or base_url.
+    Args:
+        base_url: the origin of the API, https unless it is on loopback; the default is `default_base_url`.
+        polling: the schedule of queries; the default suits the provider's usual processing time.
+        requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+
+    Raises InvalidInput for an invalid key or base_url.
     """
 
     name: ClassVar[str]

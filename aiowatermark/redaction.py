@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 
 _SECRET_WORDS = ("base64", "image", "mask", "signed_url", "token", "secret", "key", "session")
 _MAX_PARSED_BYTES = 1 << 16
+_MAX_SHORTENED_CHARACTERS = 500
+_MAX_EXCERPT_CHARACTERS = 2000
 # the query of a URL, or of one whose beginning was cut off or is relative
 _QUERY = re.compile(r'(://[^\s"<>?]*)\?[^\s"<>]*|\?[^\s"<>]*=[^\s"<>]*')
 _USER_INFO = re.compile(r'://[^\s/"<>?]*@')
+_CUT_USER_INFO = re.compile(r'://[^\s/"<>?]*\Z')
 # Longer than any word, so it is base64 or a key. Wrapped base64 has lines of 76 characters.
 _BLOB = re.compile(r"[\w+/=-]{72,}", re.ASCII)
 
@@ -32,10 +35,35 @@ def redacted_excerpt(body: bytes, limit: int = 300) -> str:
 
     URL queries, user names and passwords in URLs, values with secret names and long encoded values are left out.
     """
-    text = " ".join(_readable_text(body).split())
-    text = _USER_INFO.sub("://", _QUERY.sub(r"\1?…", text))
-    text = "".join(char if char.isprintable() else "\ufffd" for char in _BLOB.sub("…", text))
-    return text[:limit]
+    text = _beginning(_readable_text(body), _MAX_EXCERPT_CHARACTERS)
+    return _on_one_line(_BLOB.sub("…", _redact_urls(text)))[:limit]
+
+
+def short_text(text: str, limit: int) -> str:
+    """Return a text, such as a job's key, on one line of at most `limit` characters, without the secrets in URLs."""
+    text = _on_one_line(_redact_urls(_beginning(text, _MAX_SHORTENED_CHARACTERS)))
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def short_excerpt(text: str, limit: int) -> str:
+    """Return a text that may quote a provider's answer as `redacted_excerpt` does."""
+    return redacted_excerpt(_beginning(text, _MAX_SHORTENED_CHARACTERS).encode(errors="backslashreplace"), limit)
+
+
+def _beginning(text: str, length: int) -> str:
+    """Return the first characters: the time the patterns take grows with the square of the length."""
+    if len(text) <= length:
+        return text
+    # without the @ that follows them, a user and password at the end would not be recognized
+    return _CUT_USER_INFO.sub("://", text[:length])
+
+
+def _redact_urls(text: str) -> str:
+    return _USER_INFO.sub("://", _QUERY.sub(r"\1?…", text))
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def _readable_text(body: bytes) -> str:
@@ -48,7 +76,7 @@ def _readable_text(body: bytes) -> str:
     # JSON that is too large, too deep or truncated cannot be redacted by key, so only its length is shown
     if body.lstrip()[:1] in {b"{", b"[", b'"'}:
         return f"<{len(body)} bytes>"
-    return body[:2000].decode(errors="replace")
+    return body[:_MAX_PARSED_BYTES].decode(errors="replace")
 
 
 def _redact(value: Any, *, hidden: bool = False) -> Any:

@@ -9,9 +9,11 @@ from typing import Protocol
 from attrs import field, frozen
 
 from .errors import JobFailed
+from .introspection import documented, short_repr
 from .jobs import Output, Record, Snapshot
 from .media.base import Media, ProgressCallback
 from .media.memory import Link
+from .redaction import short_text
 
 
 class ResultFetcher(Protocol):
@@ -28,12 +30,25 @@ class ResultFetcher(Protocol):
         ...
 
 
+@documented
 @frozen(eq=False)
 class Result:
-    """A finished job: its `outputs`, one per input in the inputs' order, and how to save or read them."""
+    """A finished job: its `outputs`, one per input in the inputs' order, and how to save or read them.
+
+    Clients make results; you get them from `Client.remove`, from a JobHandle, and in result handlers.
+
+    Args:
+        record: the job's record, with the last snapshot.
+        fetcher: what downloads the outputs: the client.
+    """
 
     record: Record
     _fetcher: ResultFetcher = field(repr=False)
+
+    def __repr__(self) -> str:
+        """The provider, the job's key, its state and the number of outputs."""
+        provider, key = short_text(self.provider, 20), short_text(self.key, 60)
+        return short_repr(self, provider, key, str(self.snapshot.status), f"outputs={len(self.outputs)}")
 
     @property
     def key(self) -> str:
@@ -79,10 +94,14 @@ class Result:
     ) -> Path:
         """Write an output to `path` and return the path.
 
-        The output is the first that succeeded, or number `index`, counted from 0. It is streamed into a file beside
-        `path`, which replaces `path` only once it is complete. An interrupted download is resumed, and an expired URL
-        is requested again once. A download of more than `max_bytes` bytes fails. `progress(done, total)` is called with
-        bytes as they arrive; `total` is None while unknown.
+        It is streamed into a file beside `path`, which replaces `path` only once it is complete. An interrupted
+        download is resumed, and an expired URL is requested again once.
+
+        Args:
+            path: the file to write.
+            index: the number of the output, counted from 0; None: the first that succeeded.
+            max_bytes: a larger download fails; None: no limit.
+            progress: called as `progress(done, total)` with bytes as they arrive; `total` is None while unknown.
 
         Raises InvalidInput if the path cannot be written, TransferFailed, ResultExpired, and the output's own error
         (JobFailed) if it did not succeed.

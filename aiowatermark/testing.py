@@ -58,9 +58,7 @@ def json_response(http_status: int = 200, http_headers: Mapping[str, str] | None
 
 def connection_lost(*, sent: bool) -> ProviderUnavailable:
     """Return what a transport raises when no response arrived; `sent`: whether any byte of the request was sent."""
-    error = ProviderUnavailable("the connection was lost")
-    error.sent = sent
-    return error
+    return ProviderUnavailable("the connection was lost", sent=sent)
 
 
 class ScriptedTransport:

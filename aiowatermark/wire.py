@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from attrs import define, field, frozen
 
 from .errors import UnexpectedAnswer
+from .introspection import documented
 from .media.base import Media
 from .redaction import redacted_excerpt
 
@@ -93,9 +94,15 @@ class Response:
         return _parse_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
 
 
+@documented
 @frozen
 class Delivery:
-    """One POST to a callback URL: `body` as received, `content_type` as declared."""
+    """One POST to a callback URL.
+
+    Args:
+        body: the request's body, as it was received.
+        content_type: the value of its Content-Type header.
+    """
 
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     content_type: str = ""

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from ..codec import TextLike, parse
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
 from ..http_errors import error_from_response, mentions_billing, raise_unexpected
+from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Flow, Provider
@@ -45,6 +46,7 @@ class SyncOptions:
     sync: bool = field(default=False, converter=to_bool)
 
 
+@documented
 @frozen(kw_only=True, slots=False)
 class VisualProvider(Provider):
     """The flows of both vendors; subclasses set paths and headers."""

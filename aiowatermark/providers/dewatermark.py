@@ -10,6 +10,7 @@ from attrs import Attribute, evolve, field, frozen
 from ..capabilities import Capabilities, ImageLimits, VideoLimits
 from ..codec import NumberLike, parse
 from ..errors import InsufficientCredits, InvalidInput, WatermarkError
+from ..introspection import documented
 from ..jobs import Job, Record, Session
 from ..media.base import Media
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
@@ -33,12 +34,22 @@ class _Balance:
     available_credit: NumberLike
 
 
+@documented
 @frozen(slots=False)
 class Dewatermark(Provider):
-    """A Dewatermark account.
+    """A Dewatermark account: images by file, results that can be refined, and videos.
 
-    `version` of the image API is "v2" or "v3". `credits_per_second` is the price of a second of video; it only
-    determines the `cost` in a snapshot's details. Options: `remove_text`, `predict_mode`, `session_id`, `mask_base`.
+    Jobs have the options `remove_text`, `predict_mode`, `session_id` and `mask_base`; see `DewatermarkOptions`.
+
+    Args:
+        api_key: the key shown in Dewatermark's console; `Dewatermark.from_env()` takes it from DEWATERMARK_API_KEY.
+        base_url: the origin of the API.
+        polling: the schedule of queries for the state of a video; the answer to an image is its result.
+        requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+        version: the version of the image API, "v2" or "v3".
+        credits_per_second: the price of a second of video; it only determines the `cost` in a snapshot's details.
+
+    Raises InvalidInput for an invalid key, base_url or version.
     Source: «Image Processing API», «Video Watermark Removal», «Tracking Credit Balance».
     """
 

@@ -7,13 +7,27 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from ..capabilities import Capabilities
+from ..introspection import documented
 from ..provider import Polling, api_key_field
 from ._visual import VisualProvider
 
 
+@documented
 @frozen(slots=False)
 class GptGe(VisualProvider):
-    """A gpt.ge account. Options: `sync`. Source: «Remove Watermark - Automatic»."""
+    """A gpt.ge account: images by file or URL.
+
+    Jobs have one option: `sync=True` asks for the result in the answer to the submission.
+
+    Args:
+        api_key: the key shown in gpt.ge's console; `GptGe.from_env()` takes it from GPTGE_API_KEY.
+        base_url: the origin of the API.
+        polling: the schedule of queries for a job's state.
+        requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+
+    Raises InvalidInput for an invalid key or base_url.
+    Source: «Remove Watermark - Automatic».
+    """
 
     name = "gptge"
     display_name = "gpt.ge"

@@ -19,6 +19,7 @@ from ..errors import (
     WatermarkError,
 )
 from ..http_errors import error_from_response, raise_unexpected
+from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
@@ -47,9 +48,22 @@ class KazeOptions:
     smear: Media | None = field(default=None, converter=optional_media)
 
 
+@documented
 @frozen(slots=False)
 class Kaze(Provider):
-    """A Kaze account. Options: `smear`. Source: «Watermark Removal», «Task Result Query»."""
+    """A Kaze account: images by file or URL, with an optional mask.
+
+    Jobs have one option: `smear`, a mask in Kaze's own colours, in place of `mask`; see `KazeOptions`.
+
+    Args:
+        api_key: the key shown in Kaze's console; `Kaze.from_env()` takes it from KAZE_API_KEY.
+        base_url: the origin of the API.
+        polling: the schedule of queries for a job's state.
+        requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+
+    Raises InvalidInput for an invalid key or base_url.
+    Source: «Watermark Removal», «Task Result Query».
+    """
 
     name = "kaze"
     display_name = "Kaze"

@@ -22,6 +22,7 @@ from ..errors import (
     WatermarkError,
 )
 from ..http_errors import error_from_response, raise_unexpected
+from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
 from ..media.memory import Link
@@ -47,10 +48,21 @@ class PhotoEraserOptions:
     priority: int = field(default=1, validator=_validate_priority)
 
 
+@documented
 @frozen(slots=False)
 class PhotoEraser(Provider):
-    """A Wondershare AILab account; `base_url=PhotoEraser.CHINA` is the host in China. Options: `priority`.
+    """A Wondershare AILab account: up to 20 images by URL per job, with one mask for all of them.
 
+    Jobs have one option: `priority`, a whole number from 0 to 9.
+
+    Args:
+        app_key: the application's key; `PhotoEraser.from_env()` takes it from PHOTOERASER_APP_KEY.
+        app_secret: the application's secret; `PhotoEraser.from_env()` takes it from PHOTOERASER_APP_SECRET.
+        base_url: the origin of the API; `PhotoEraser.CHINA` is the host in China.
+        polling: the schedule of queries for a job's state.
+        requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+
+    Raises InvalidInput for an invalid key or base_url.
     Source: «Photo Eraser-API Integration».
     """
 

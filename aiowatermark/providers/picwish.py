@@ -8,15 +8,25 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from ..capabilities import Capabilities, ImageLimits
+from ..introspection import documented
 from ..provider import Polling, api_key_field
 from ._visual import VisualProvider
 
 
+@documented
 @frozen(slots=False)
 class PicWish(VisualProvider):
-    """A PicWish account; `base_url=PicWish.CHINA` is the host in China. Options: `sync`.
+    """A PicWish account: images by file or URL.
 
-    The default of 2 requests per second, submissions and polls together, is the documented limit.
+    Jobs have one option: `sync=True` asks for the result in the answer to the submission.
+
+    Args:
+        api_key: the key shown in PicWish's console; `PicWish.from_env()` takes it from PICWISH_API_KEY.
+        base_url: the origin of the API; `PicWish.CHINA` is the host in China.
+        polling: the schedule of queries for a job's state.
+        requests_per_second: the limit for submissions and queries together; the default is the documented one.
+
+    Raises InvalidInput for an invalid key or base_url.
     Source: «Image Watermark Removal API».
     """
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.callbacks.registry import CallbackRegistry, registry_of
+from tests.support.processes import run_python
 
 DELIVERY = aw.Delivery(b"{}", "application/json")
 UNKNOWN_KEY = "a" * 32
@@ -34,11 +32,11 @@ class Replica:
         return self.expects
 
 
-def test_importing_the_registry_imports_no_web_framework() -> None:
+async def test_importing_the_registry_imports_no_web_framework() -> None:
     program = (
         "import sys, aiowatermark.callbacks.registry; sys.exit(bool({'aiohttp', 'starlette'} & sys.modules.keys()))"
     )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert (await run_python("-c", program)).code == 0
 
 
 async def test_a_delivery_for_an_unknown_key_is_forwarded_until_a_replica_expects_it(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from aiowatermark.capabilities import Capabilities, ImageLimits, check_job
 from aiowatermark.errors import InvalidInput, Unsupported
@@ -20,16 +18,11 @@ from aiowatermark.providers.gptge import GptGe
 from aiowatermark.providers.kaze import Kaze
 from aiowatermark.providers.photoeraser import PhotoEraser
 from aiowatermark.providers.picwish import PicWish
+from tests.support.images import make_image
 
 PICWISH, GPTGE, KAZE, DEWATERMARK = PicWish("k"), GptGe("k"), Kaze("k"), Dewatermark("k")
 ERASER = PhotoEraser("a", "b")
 LINK = Link("https://example.com/a.png")
-
-
-def encoded(kind: str = "PNG", width: int = 300, height: int = 300) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (width, height)).save(out, kind)
-    return out.getvalue()
 
 
 def check(
@@ -46,10 +39,10 @@ def check(
 
 
 def test_a_valid_image_is_accepted_by_every_provider() -> None:
-    check(PICWISH, Bytes(encoded("PNG")))
-    check(GPTGE, Bytes(encoded("WEBP")))
-    check(KAZE, Bytes(encoded("GIF")), mask=Bytes(encoded()))
-    check(DEWATERMARK, Bytes(encoded("JPEG")))
+    check(PICWISH, Bytes(make_image()))
+    check(GPTGE, Bytes(make_image(kind="WEBP")))
+    check(KAZE, Bytes(make_image(kind="GIF")), mask=Bytes(make_image()))
+    check(DEWATERMARK, Bytes(make_image(kind="JPEG")))
     check(ERASER, LINK, mask=LINK)
 
 
@@ -68,7 +61,7 @@ def test_an_undocumented_format_is_refused_and_named(provider: Provider, kind: s
     with pytest.raises(
         InvalidInput, match=rf"picture.jpg is {kind.lower()}, not {accepted}: {provider.display_name} would refuse it"
     ):
-        check(provider, Bytes(encoded(kind)))
+        check(provider, Bytes(make_image(kind=kind)))
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, DEWATERMARK], ids=lambda provider: provider.name)
@@ -94,7 +87,7 @@ def test_a_size_outside_the_limits_is_refused(
     provider: Provider, kind: str, size: tuple[int, int], message: str
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
-        check(provider, Bytes(encoded(kind, *size)))
+        check(provider, Bytes(make_image(*size, kind)))
 
 
 @pytest.mark.parametrize(
@@ -103,14 +96,14 @@ def test_a_size_outside_the_limits_is_refused(
     ids=str,
 )
 def test_a_size_at_the_limit_is_accepted(provider: Provider, kind: str, size: tuple[int, int]) -> None:
-    check(provider, Bytes(encoded(kind, *size)))
+    check(provider, Bytes(make_image(*size, kind)))
 
 
 def test_an_image_to_refine_must_be_smaller() -> None:
     session = Session("s")
-    check(DEWATERMARK, Bytes(encoded("JPEG", 1920, 30)), mask=Bytes(encoded("PNG", 1920, 30)), session=session)
+    check(DEWATERMARK, Bytes(make_image(1920, 30, "JPEG")), mask=Bytes(make_image(1920, 30)), session=session)
     with pytest.raises(InvalidInput, match="more than 1920"):
-        check(DEWATERMARK, Bytes(encoded("JPEG", 1921, 30)), mask=Bytes(encoded("PNG", 1921, 30)), session=session)
+        check(DEWATERMARK, Bytes(make_image(1921, 30, "JPEG")), mask=Bytes(make_image(1921, 30)), session=session)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +155,7 @@ def test_a_mask_of_another_size_is_refused(provider: Provider) -> None:
     with pytest.raises(
         InvalidInput, match=r"the mask has 300x299 pixels, but picture.jpg has 300x300: both must have the same size"
     ):
-        check(provider, Bytes(encoded("JPEG")), mask=Bytes(encoded("PNG", 300, 299)))
+        check(provider, Bytes(make_image(kind="JPEG")), mask=Bytes(make_image(300, 299)))
 
 
 @pytest.mark.parametrize(
@@ -171,11 +164,11 @@ def test_a_mask_of_another_size_is_refused(provider: Provider) -> None:
 def test_a_mask_given_as_an_option_is_checked_too(provider: Provider, option: str) -> None:
     def check_option(mask: bytes) -> None:
         options: dict[str, Any] = {option: mask}
-        check(provider, Bytes(encoded("JPEG")), **options)
+        check(provider, Bytes(make_image(kind="JPEG")), **options)
 
-    check_option(encoded())
+    check_option(make_image())
     with pytest.raises(InvalidInput, match="must have the same size"):
-        check_option(encoded("PNG", 299, 300))
+        check_option(make_image(299, 300))
     with pytest.raises(InvalidInput, match="is not an image in a known format"):
         check_option(b"not an image")
 
@@ -183,13 +176,13 @@ def test_a_mask_given_as_an_option_is_checked_too(provider: Provider, option: st
 @pytest.mark.parametrize("mask", [b"not an image", b"\x00\x00\x00\x18ftypmp42"])
 def test_a_mask_that_is_not_an_image_is_refused(mask: bytes) -> None:
     with pytest.raises(InvalidInput, match="is not an image in a known format"):
-        check(KAZE, Bytes(encoded()), mask=Bytes(mask))
+        check(KAZE, Bytes(make_image()), mask=Bytes(mask))
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE], ids=lambda provider: provider.name)
 def test_a_mask_is_refused_and_not_ignored_where_none_is_supported(provider: Provider) -> None:
     with pytest.raises(Unsupported, match="does not accept a mask"):
-        check(provider, Bytes(encoded()), mask=Bytes(encoded()))
+        check(provider, Bytes(make_image()), mask=Bytes(make_image()))
 
 
 def test_a_missing_mask_is_refused_where_one_is_required() -> None:
@@ -209,7 +202,7 @@ def test_20_images_are_accepted_and_21_are_not() -> None:
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, DEWATERMARK], ids=lambda provider: provider.name)
 def test_two_images_are_refused_where_one_is_supported(provider: Provider) -> None:
     with pytest.raises(InvalidInput, match="accepts one image per job, not 2"):
-        check(provider, Bytes(encoded("JPEG")), Bytes(encoded("JPEG")))
+        check(provider, Bytes(make_image(kind="JPEG")), Bytes(make_image(kind="JPEG")))
 
 
 @pytest.mark.parametrize("provider", [PICWISH, GPTGE, KAZE, DEWATERMARK, ERASER], ids=lambda provider: provider.name)
@@ -219,7 +212,7 @@ def test_a_job_without_input_is_refused(provider: Provider) -> None:
 
 
 def test_dewatermark_accepts_a_session_id_in_place_of_an_image() -> None:
-    check(DEWATERMARK, mask=Bytes(encoded()), session_id="s-1")
+    check(DEWATERMARK, mask=Bytes(make_image()), session_id="s-1")
 
 
 def test_a_priority_of_10_is_refused() -> None:
@@ -241,7 +234,7 @@ def test_dewatermark_accepts_videos() -> None:
 
 def test_a_file_is_refused_with_advice_where_only_urls_are_supported() -> None:
     with pytest.raises(Unsupported, match=r"accepts URLs only.*callbacks="):
-        check(ERASER, Bytes(encoded()), mask=LINK)
+        check(ERASER, Bytes(make_image()), mask=LINK)
 
 
 # format detection
@@ -249,19 +242,19 @@ def test_a_file_is_refused_with_advice_where_only_urls_are_supported() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
 def test_an_image_is_recognised_by_its_first_bytes(kind: str) -> None:
-    info = sniff(encoded(kind, 301, 203)[: 1 << 16])
+    info = sniff(make_image(301, 203, kind)[: 1 << 16])
     assert (info.format, info.video) == (kind.lower(), False)
     if kind != "BMP":
         assert (info.width, info.height) == (301, 203)
 
 
 def test_the_size_of_a_bmp_is_known() -> None:
-    assert sniff(encoded("BMP", 301, 203)) == MediaInfo("bmp", 301, 203)
+    assert sniff(make_image(301, 203, "BMP")) == MediaInfo("bmp", 301, 203)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
 def test_a_damaged_head_is_recognised_or_unknown(kind: str) -> None:
-    data = encoded(kind, 301, 203)
+    data = make_image(301, 203, kind)
     for end in (0, 1, 3, 4, 8, 11, 12, 16, 20, 24, 30, 40, 60):
         info = sniff(data[:end])
         assert info.format in {None, kind.lower()}

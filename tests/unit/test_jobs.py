@@ -114,6 +114,42 @@ def test_the_latest_retry_after_replaces_earlier_ones() -> None:
     assert queued.advance(Snapshot("t-1", Status.QUEUED)).snapshot.retry_after is None
 
 
+# predicates
+
+
+def describe(before: Record) -> list[str]:
+    names = ("in_doubt", "unsent", "before_payment", "answer_pending", "at_provider")
+    return [name for name in names if getattr(before, name)]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "true"),
+    [
+        (Snapshot(None, Status.UPLOADING), ["unsent", "before_payment"]),
+        (Snapshot("t-1", Status.UPLOADING), ["unsent", "before_payment"]),
+        (Snapshot(None, Status.IN_DOUBT), ["in_doubt", "before_payment", "answer_pending"]),
+        # a video whose upload URL came with a task id
+        (Snapshot("t-1", Status.IN_DOUBT), ["before_payment", "at_provider"]),
+        (Snapshot(None, Status.IN_DOUBT, reason="no answer"), ["in_doubt"]),
+        (Snapshot("t-1", Status.IN_DOUBT, reason="no answer"), ["at_provider"]),
+        (Snapshot("t-1", Status.QUEUED), ["at_provider"]),
+        (Snapshot("t-1", Status.RUNNING), ["at_provider"]),
+        (Snapshot("t-1", Status.SUCCEEDED), []),
+        (Snapshot(None, Status.FAILED, reason="too dark"), []),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else value.status.value,
+)
+def test_a_record_says_how_far_its_paid_request_is(snapshot: Snapshot, true: list[str]) -> None:
+    assert describe(Record("key", "kaze", snapshot)) == true
+
+
+def test_a_record_is_replaced_by_a_newer_version_unless_it_is_terminal() -> None:
+    before = evolve(record(Status.QUEUED), version=3)
+    assert [before.replaceable_by(evolve(before, version=version)) for version in (2, 3, 4)] == [False, False, True]
+    ended = evolve(record(Status.SUCCEEDED), version=3)
+    assert not ended.replaceable_by(evolve(ended, version=4))
+
+
 # tokens
 
 

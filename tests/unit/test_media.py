@@ -8,7 +8,6 @@ import os
 import random
 import string
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,18 +25,10 @@ from aiowatermark.media.memory import Base64Text, Bytes, Link
 from aiowatermark.media.stream import Stream
 from aiowatermark.media.stroke_mask import StrokeMask, draw_strokes
 from aiowatermark.redaction import redact_url
+from tests.support.media_sources import Pipe, read_media, stream_of
 
 DATA = random.Random(7).randbytes(BLOCK_SIZE + 12_345)  # noqa: S311 - bytes, not keys
 RED, BLACK = (255, 0, 0), (0, 0, 0)
-
-
-async def read_all(media: Media) -> bytes:
-    return b"".join([block async for block in media.blocks()])
-
-
-async def stream_of(*blocks: bytes) -> AsyncIterator[bytes]:
-    for block in blocks:
-        yield block
 
 
 @pytest.fixture
@@ -58,13 +49,13 @@ async def test_every_kind_of_source_is_read_completely(path: Path) -> None:
             await media.measure()
             assert media.size == len(DATA)
             assert await media.head() == DATA[:SNIFF_BYTES]
-            assert await read_all(media) == DATA
+            assert await read_media(media) == DATA
             assert media.reopenable
-            assert await read_all(media) == DATA
+            assert await read_media(media) == DATA
     media = as_media(stream_of(DATA[:10], DATA[10:]), size=len(DATA), name="clip.mp4")
     await media.measure()
     assert (await media.head(), media.size, media.name) == (DATA[:10], len(DATA), "clip.mp4")
-    assert await read_all(media) == DATA
+    assert await read_media(media) == DATA
 
 
 def test_urls_and_paths_are_distinguished() -> None:
@@ -150,21 +141,7 @@ async def test_an_open_file_is_read_from_its_current_position(path: Path) -> Non
         assert media.size == len(DATA) - 1000
         assert await media.head() == DATA[1000 : 1000 + SNIFF_BYTES]
         for _ in range(2):
-            assert await read_all(media) == DATA[1000:]
-
-
-class Pipe(io.RawIOBase):
-    """A file that cannot seek."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        block, self.data = self.data[:size], self.data[size:]
-        return block
+            assert await read_media(media) == DATA[1000:]
 
 
 async def test_a_second_reading_is_refused_where_seeking_is_impossible(tmp_path: Path) -> None:
@@ -172,9 +149,9 @@ async def test_a_second_reading_is_refused_where_seeking_is_impossible(tmp_path:
     for media in (as_media(pipe, size=3), as_media(stream_of(b"a", b"bc"))):
         await media.measure()
         assert not media.reopenable
-        assert await read_all(media) == b"abc"
+        assert await read_media(media) == b"abc"
         with pytest.raises(TransferFailed, match="cannot be read again"):
-            await read_all(media)
+            await read_media(media)
 
 
 async def test_reading_the_head_of_a_stream_loses_no_bytes() -> None:
@@ -182,13 +159,13 @@ async def test_reading_the_head_of_a_stream_loses_no_bytes() -> None:
     assert await media.head() == b"first"
     await media.measure()
     assert await media.head() == b"first"
-    assert await read_all(media) == b"firstsecond"
+    assert await read_media(media) == b"firstsecond"
 
 
 async def test_a_stream_whose_first_block_is_empty_is_not_empty() -> None:
     media = Stream(stream_of(b"", b"abc"))
     await media.measure()
-    assert await read_all(media) == b"abc"
+    assert await read_media(media) == b"abc"
 
 
 async def test_two_concurrent_readings_of_a_file_are_independent(path: Path) -> None:
@@ -200,7 +177,9 @@ async def test_two_concurrent_readings_of_a_file_are_independent(path: Path) -> 
     assert first + b"".join([block async for block in two]) == DATA
 
 
-async def test_a_reading_cancelled_while_it_opens_the_file_is_closed(tmp_path: Path) -> None:
+async def test_a_reading_cancelled_while_it_opens_the_file_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(DATA)
 
@@ -208,14 +187,22 @@ async def test_a_reading_cancelled_while_it_opens_the_file_is_closed(tmp_path: P
         async for _ in File(path).blocks():
             await asyncio.sleep(0)
 
-    before = FileReader.open_readers
+    readers: list[FileReader] = []
+
+    class RecordedReader(FileReader):
+        def __init__(self, path: Path, buffer_bytes: int) -> None:
+            super().__init__(path, buffer_bytes)
+            readers.append(self)
+
+    monkeypatch.setattr("aiowatermark.media.files.FileReader", RecordedReader)
     for steps in range(20):
         task = asyncio.create_task(read())
         for _ in range(steps % 4):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert FileReader.open_readers == before
+    assert readers
+    assert all(reader._file.closed for reader in readers)
 
 
 def test_identities_differ_and_contain_no_content(path: Path) -> None:
@@ -247,10 +234,10 @@ def test_no_repr_contains_bytes_or_a_query(path: Path) -> None:
 async def test_base64_is_decoded_in_blocks(size: int) -> None:
     data = DATA[:size]
     media = Base64Text(b64encode(data).decode())
-    assert await read_all(media) == b64decode(media.text) == data
+    assert await read_media(media) == b64decode(media.text) == data
     assert media.size == size
     assert await media.head() == data[:SNIFF_BYTES]
-    assert await read_all(media) == data
+    assert await read_media(media) == data
 
 
 @given(st.binary(min_size=1, max_size=200))
@@ -261,7 +248,7 @@ def test_the_size_of_base64_is_known_before_it_is_decoded(data: bytes) -> None:
 @pytest.mark.parametrize("text", ["QUI", "QU=I", "Q!JD", "QUJD=QUJD", "é===", "QUJD\n"])
 async def test_invalid_base64_is_a_failed_transfer(text: str) -> None:
     with pytest.raises(TransferFailed, match="not valid base64"):
-        await read_all(Base64Text(text))
+        await read_media(Base64Text(text))
 
 
 # names and URLs
@@ -449,8 +436,8 @@ async def test_strokes_are_drawn_once_and_can_be_read_repeatedly() -> None:
     assert StrokeMask(mask).size is None
     strokes = StrokeMask(mask)
     await strokes.measure()
-    data = await read_all(strokes)
-    assert await read_all(strokes) == data
+    data = await read_media(strokes)
+    assert await read_media(strokes) == data
     assert (strokes.size, strokes.name) == (len(data), "smear.png")
     assert strokes.identity == strokes.mask.identity
     with pytest.raises(InvalidInput, match="not a readable image"):

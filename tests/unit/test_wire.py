@@ -197,3 +197,18 @@ def test_no_repr_contains_a_body_or_a_query() -> None:
 
 def test_names_are_joined_in_alphabetical_order() -> None:
     assert join_sorted({"b", "a"}) == "a, b"
+
+
+@pytest.mark.parametrize("hostile", ["?" * 60_000, "?a=" * 20_000, "://" * 20_000, "://a@" * 12_000, "A" * 60_000])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_only_the_beginning_of_a_long_answer_is_searched_for_secrets(hostile: str, as_json: bool) -> None:
+    text = hostile + " the end"
+    excerpt = redacted_excerpt(json.dumps({"message": text}).encode() if as_json else text.encode())
+    assert len(excerpt) <= 300
+    assert "the end" not in excerpt
+
+
+def test_a_password_that_is_cut_off_is_not_shown() -> None:
+    for length in range(1960, 2010):
+        body = ("A" * length + " https://user:canary@host.example/path").encode()
+        assert "canary" not in redacted_excerpt(body)

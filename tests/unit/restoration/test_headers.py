@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from subprocess import run
-
 import cv2
 import numpy as np
 import pytest
 
 from aiowatermark.emulator.pictures import sample_photo
 from aiowatermark.emulator.restoration import headers
+from tests.support.processes import run_python
 
 FORMATS = ["jpeg", "png", "bmp", "webp", "tiff", "gif"]
 
@@ -48,12 +46,12 @@ def test_a_truncated_header_is_refused(name: str) -> None:
         headers.image_info(sample_photo(64, 48, format=name)[:length])
 
 
-def test_headers_are_read_without_importing_opencv_and_numpy() -> None:
+async def test_headers_are_read_without_importing_opencv_and_numpy() -> None:
     check = (
         "import sys, aiowatermark.emulator.restoration.headers as h;"
         "sys.exit('cv2' in sys.modules or 'numpy' in sys.modules)"
     )
-    assert run([sys.executable, "-c", check], check=False).returncode == 0
+    assert (await run_python("-c", check)).code == 0
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,9 @@ from aiowatermark.emulator.pictures import blend, landscape, psnr, sample_mark, 
 from aiowatermark.emulator.restoration.headers import image_info
 from aiowatermark.emulator.restoration.pixels import decode, decode_mark, encode_as
 from aiowatermark.emulator.restoration.restore import Restoration, restore
+from tests.support.restored_media import image_psnr
 
 MARK = sample_mark()
-
-
-def psnr_under(mask: bytes, original: bytes, image: bytes) -> float:
-    """PSNR in dB under the mask only."""
-    white = decode(mask) > 0
-    error = decode(original)[white].astype(float) - decode(image)[white].astype(float)
-    return float(10 * np.log10(255**2 / max(1e-9, float(np.mean(error**2)))))
 
 
 def resize(image: bytes, scale: float) -> bytes:
@@ -49,15 +43,15 @@ def test_a_known_mark_in_a_jpeg_is_undone_almost_without_a_trace(seed: int) -> N
     marked, mask = stamp(original, MARK, position=(37 + 50 * seed, 301 - 70 * seed))
     restoration = restore(marked, mark=MARK)
     assert restoration.found
-    assert psnr_under(mask, original, marked) < 20
-    assert psnr_under(mask, original, restoration.image) > 36
+    assert image_psnr(mask, original, marked) < 20
+    assert image_psnr(mask, original, restoration.image) > 36
     assert psnr(original, restoration.image) > 44
 
 
 def test_a_mark_in_a_lossless_image_is_undone_up_to_rounding_errors() -> None:
     original = sample_photo(format="png")
     marked, mask = stamp(original, MARK)
-    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 48
+    assert image_psnr(mask, original, restore(marked, mark=MARK).image) > 48
 
 
 def test_the_returned_mask_covers_the_area_of_the_mark() -> None:
@@ -71,27 +65,27 @@ def test_the_returned_mask_covers_the_area_of_the_mark() -> None:
 def test_the_opacity_is_measured_in_the_image(opacity: float) -> None:
     original = sample_photo(seed=3)
     marked, mask = stamp(original, MARK, opacity=opacity)
-    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 34
+    assert image_psnr(mask, original, restore(marked, mark=MARK).image) > 34
 
 
 def test_an_opaque_mark_is_inpainted() -> None:
     original = sample_photo(seed=3)
     marked, mask = stamp(original, MARK, opacity=1.0)
-    assert psnr_under(mask, original, marked) < 8
-    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 24
+    assert image_psnr(mask, original, marked) < 8
+    assert image_psnr(mask, original, restore(marked, mark=MARK).image) > 24
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.77, 1.3, 1.9])
 def test_a_mark_is_found_at_other_sizes(scale: float) -> None:
     original = sample_photo(seed=1)
     marked, mask = stamp(original, resize(MARK, scale))
-    assert psnr_under(mask, original, restore(marked, mark=MARK).image) > 34
+    assert image_psnr(mask, original, restore(marked, mark=MARK).image) > 34
 
 
 def test_a_mark_larger_than_the_image_is_searched_at_the_largest_size_that_fits() -> None:
     original, large = sample_photo(320, 240), sample_mark(width=900)
     marked, mask = stamp(original, large)
-    assert psnr_under(mask, original, restore(marked, mark=large).image) > 34
+    assert image_psnr(mask, original, restore(marked, mark=large).image) > 34
 
 
 @pytest.mark.parametrize(
@@ -100,7 +94,7 @@ def test_a_mark_larger_than_the_image_is_searched_at_the_largest_size_that_fits(
 def test_dark_and_colourful_marks_are_undone(mark: bytes) -> None:
     original = sample_photo(seed=2, format="png")
     marked, mask = stamp(original, mark, position=(60, 60))
-    assert psnr_under(mask, original, restore(marked, mark=mark).image) > 45
+    assert image_psnr(mask, original, restore(marked, mark=mark).image) > 45
 
 
 def test_all_tiles_of_a_repeated_mark_are_undone_even_those_cut_off() -> None:
@@ -111,7 +105,7 @@ def test_all_tiles_of_a_repeated_mark_are_undone_even_those_cut_off() -> None:
         for x in range(-110 + 90 * (row % 2), 640, 270):
             white |= blend(pixels, decode_mark(MARK), 0.4, x, y)
     restoration = restore(encode_as(pixels, "jpeg"), mark=MARK)
-    assert psnr_under(encode_as(white, "png"), original, restoration.image) > 35
+    assert image_psnr(encode_as(white, "png"), original, restoration.image) > 35
     assert np.mean(decode(restoration.mask)[white > 0] > 0) > 0.98
 
 
@@ -157,7 +151,7 @@ def test_white_areas_of_a_mask_are_inpainted_plausibly(seed: int) -> None:
     marked, mask = stamp(original, MARK, opacity=0.9)
     restoration = restore(marked, mask=mask)
     assert restoration.found
-    assert psnr_under(mask, original, restoration.image) > psnr_under(mask, original, marked) + 12
+    assert image_psnr(mask, original, restoration.image) > image_psnr(mask, original, marked) + 12
     assert np.all(decode(restoration.mask)[decode(mask) > 0] == 255)
 
 
@@ -179,8 +173,8 @@ def test_with_mask_and_mark_the_mark_is_undone_under_the_mask_and_stays_elsewher
     white = np.zeros((480, 640), np.uint8)
     white[50:120, 30:300] = 255
     restoration = restore(encode_as(pixels, "png"), mask=encode_as(white, "png"), mark=MARK)
-    assert psnr_under(encode_as(masked, "png"), original, restoration.image) > 45
-    assert psnr_under(encode_as(unmasked, "png"), original, restoration.image) < 25
+    assert image_psnr(encode_as(masked, "png"), original, restoration.image) > 45
+    assert image_psnr(encode_as(unmasked, "png"), original, restoration.image) < 25
 
 
 def test_with_mask_and_mark_areas_of_the_mask_without_a_mark_are_inpainted() -> None:
@@ -191,8 +185,8 @@ def test_with_mask_and_mark_areas_of_the_mask_without_a_mark_are_inpainted() -> 
     scratch[400:404, 100:500] = 255
     pixels[scratch > 0] = 255
     restoration = restore(encode_as(pixels, "png"), mask=encode_as(marked | scratch, "png"), mark=MARK)
-    assert psnr_under(encode_as(marked, "png"), original, restoration.image) > 45
-    assert psnr_under(encode_as(scratch, "png"), original, restoration.image) > 22
+    assert image_psnr(encode_as(marked, "png"), original, restoration.image) > 45
+    assert image_psnr(encode_as(scratch, "png"), original, restoration.image) > 22
 
 
 def test_with_a_mask_and_an_absent_mark_the_mask_decides() -> None:

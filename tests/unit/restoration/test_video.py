@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,8 +12,9 @@ import pytest
 from av.audio.frame import AudioFrame
 
 from aiowatermark.emulator.pictures import sample_mark, sample_photo, stamp
-from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
+from aiowatermark.emulator.restoration.pixels import encode_as
 from aiowatermark.emulator.restoration.video.restore import VideoReport, probe, restore_video, sample_video
+from tests.support.restored_media import read_frames, read_times, video_psnr
 
 MARK = sample_mark(width=160)
 
@@ -27,23 +27,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return plain, sample_video(folder / "marked.mp4", seconds=1, seed=2, mark=MARK)
 
 
-def frames(path: Path) -> Iterator[tuple[float, Pixels]]:
-    with av.open(path) as container:
-        for frame in container.decode(video=0):
-            yield frame.time or 0.0, frame.to_ndarray(format="bgr24")
-
-
 def mark_mask(clips: tuple[Path, Path]) -> bytes:
     """The mask of where the clip's mark is."""
-    return stamp(encode_as(next(frames(clips[0]))[1], "png"), MARK)[1]
-
-
-def psnr_under(mask: bytes, first: Path, second: Path) -> float:
-    """PSNR in dB under the mask, over all frames."""
-    white = decode(mask) > 0
-    pairs = zip(frames(first), frames(second), strict=True)
-    errors = [np.mean((a[white].astype(float) - b[white]) ** 2) for (_, a), (_, b) in pairs]
-    return float(10 * np.log10(255**2 / np.mean(errors)))
+    return stamp(encode_as(next(read_frames(clips[0])), "png"), MARK)[1]
 
 
 def add_audio(source: Path, target: Path) -> Path:
@@ -73,8 +59,8 @@ def test_a_known_mark_is_undone_in_every_frame(clips: tuple[Path, Path], tmp_pat
     plain, marked = clips
     report = restore_video(marked, tmp_path / "out.mp4", mark=MARK)
     assert report == VideoReport(has_watermark=True, duration=1.0, frames=24)
-    assert psnr_under(mark_mask(clips), plain, marked) < 18
-    assert psnr_under(mark_mask(clips), plain, tmp_path / "out.mp4") > 32
+    assert video_psnr(mark_mask(clips), plain, marked) < 18
+    assert video_psnr(mark_mask(clips), plain, tmp_path / "out.mp4") > 32
 
 
 def test_white_areas_of_a_mask_are_inpainted_in_every_frame(clips: tuple[Path, Path], tmp_path: Path) -> None:
@@ -82,19 +68,18 @@ def test_white_areas_of_a_mask_are_inpainted_in_every_frame(clips: tuple[Path, P
     mask = mark_mask(clips)
     report = restore_video(marked, tmp_path / "out.mp4", mask=mask)
     assert report.has_watermark
-    assert psnr_under(mask, plain, tmp_path / "out.mp4") > psnr_under(mask, plain, marked) + 6
+    assert video_psnr(mask, plain, tmp_path / "out.mp4") > video_psnr(mask, plain, marked) + 6
 
 
 def test_a_known_mark_under_the_mask_is_undone_rather_than_inpainted(clips: tuple[Path, Path], tmp_path: Path) -> None:
     restore_video(clips[1], tmp_path / "out.mp4", mask=mark_mask(clips), mark=MARK)
-    assert psnr_under(mark_mask(clips), clips[0], tmp_path / "out.mp4") > 32
+    assert video_psnr(mark_mask(clips), clips[0], tmp_path / "out.mp4") > 32
 
 
 def test_size_frame_rate_and_times_are_kept(clips: tuple[Path, Path], tmp_path: Path) -> None:
     restore_video(clips[1], tmp_path / "out.mp4", mark=MARK)
     assert probe(tmp_path / "out.mp4") == probe(clips[1])
-    times = [[time for time, _ in frames(path)] for path in (clips[1], tmp_path / "out.mp4")]
-    assert times[1] == pytest.approx(times[0], abs=1e-3)
+    assert read_times(tmp_path / "out.mp4") == pytest.approx(read_times(clips[1]), abs=1e-3)
 
 
 def test_audio_is_copied_without_re_encoding(clips: tuple[Path, Path], tmp_path: Path) -> None:
