@@ -1,4 +1,4 @@
-"""What every test gets: a clean loop, a log that is searched for secrets, an emulator, a clock that jumps."""
+"""Fixtures of all tests: nothing is left running, no secret is logged, and an emulator to send jobs to."""
 
 from __future__ import annotations
 
@@ -11,30 +11,22 @@ from typing import Any
 import pytest
 
 from aiowatermark.emulator import Emulator
+from tests.support.log_search import KEYS, SecretSearch
 from tests.support.virtual_clock import VirtualLoop
-
-CANARY = "canary"
-KEYS: Mapping[str, str | tuple[str, str]] = {
-    "gptge": f"{CANARY}-gptge-1",
-    "picwish": f"{CANARY}-picwish-2",
-    "kaze": f"{CANARY}-kaze-3",
-    "photoeraser": (f"{CANARY}-photoeraser-4", f"{CANARY}-photoeraser-5"),
-    "dewatermark": f"{CANARY}-dewatermark-6",
-}
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config,
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Modules that say VIRTUAL_CLOCK = True run on the loop whose time jumps."""
+    """Run modules that set VIRTUAL_CLOCK = True on the loop whose time jumps."""
     module = getattr(item, "module", None)
     return {"virtual": VirtualLoop} if getattr(module, "VIRTUAL_CLOCK", False) else {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)
-async def clean_loop() -> AsyncIterator[None]:
-    """No task is left over and no exception passed silently."""
+async def no_leftover_tasks() -> AsyncIterator[None]:
+    """Fail a test that leaves a task running, or an exception that nothing handled."""
     problems: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: problems.append(context))
@@ -42,29 +34,17 @@ async def clean_loop() -> AsyncIterator[None]:
     yield
     left = {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()}
     if left:
-        await asyncio.wait(left, timeout=1.0)
+        await asyncio.wait(left, timeout=10.0)
+    # an exception of a task or future is reported when it is collected
     gc.collect(0)
     assert not [task for task in left if not task.done()]
     assert not problems
 
 
-class _Search(logging.Handler):
-    """Keeps every log line in which a secret stands."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.found: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
-        if CANARY in text:
-            self.found.append(text)
-
-
 @pytest.fixture(autouse=True)
-def searched_log() -> Iterator[None]:
-    """No key stands in any log line of any test, at DEBUG, tracebacks included."""
-    search = _Search()
+def no_secrets_logged() -> Iterator[None]:
+    """Fail a test during which a secret is logged, at any level."""
+    search = SecretSearch()
     loggers = [logging.getLogger(name) for name in ("aiowatermark", "aiohttp", "asyncio")]
     for logger in loggers:
         logger.addHandler(search)
@@ -77,21 +57,12 @@ def searched_log() -> Iterator[None]:
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    """The five APIs, quick, handing pictures back as they came."""
+    """The five APIs, without processing time, returning images unchanged."""
     async with Emulator(restore=False, processing=0.0, keys=KEYS) as running:
         yield running
 
 
-def picture(width: int = 32, height: int = 24, padding: int = 0) -> bytes:
-    """A JPEG header with as many bytes behind it as are wanted; enough for whoever only looks at it."""
-    start = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-    frame = (
-        b"\xff\xc0\x00\x11\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x03" + b"\x01\x11\x00" * 3
-    )
-    return start + frame + b"\x00" * padding + b"\xff\xd9"
-
-
-@pytest.fixture(name="picture")
-def _picture() -> Callable[..., bytes]:
-    """Makes pictures that are only a header."""
-    return picture
+@pytest.fixture
+def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the SDK retry without delays."""
+    monkeypatch.setattr("aiowatermark.transport.retry.backoff.full_jitter", lambda _: 0.0)

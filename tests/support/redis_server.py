@@ -1,4 +1,4 @@
-"""A private Redis for tests, on a Unix socket in a temporary folder; it can be killed, frozen and started again."""
+"""A real Redis on a Unix socket in a temporary folder; it can be killed, frozen and started again."""
 
 from __future__ import annotations
 
@@ -90,41 +90,3 @@ class RedisServer:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
-
-
-_shared: list[RedisServer] = []
-
-
-def shared_server() -> RedisServer:
-    """Return the Redis that all tests share, started by the first one; each test uses another prefix."""
-    if not _shared:
-        server = RedisServer()
-        server.start()
-        _shared.append(server)
-    return _shared[0]
-
-
-def stop_shared_server() -> None:
-    """Stop the shared Redis after the last test."""
-    while _shared:
-        _shared.pop().__exit__(None, None, None)
-
-
-@pytest.fixture
-def redis_server() -> RedisServer:
-    """The Redis that all tests share."""
-    return shared_server()
-
-
-@pytest.fixture
-def volatile_server() -> Iterator[RedisServer]:
-    """A Redis for one test that loses everything when it is killed."""
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def persistent_server() -> Iterator[RedisServer]:
-    """A Redis for one test with an append-only file."""
-    with RedisServer(persistent=True) as server:
-        yield server

@@ -7,8 +7,8 @@ from selectors import BaseSelector, SelectorKey
 from typing import Any
 
 
-class _Clock:
-    """A selector that never waits: where nothing is ready, the loop's time jumps to its next timer."""
+class _JumpingSelector:
+    """A selector that never waits: when nothing is ready, the loop's time jumps to its next timer."""
 
     def __init__(self, inner: BaseSelector) -> None:
         self.inner = inner
@@ -16,6 +16,7 @@ class _Clock:
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         if timeout is None:
+            # no timer is set: only a thread can wake the loop
             return self.inner.select(5.0)
         events = self.inner.select(0)
         if not events:
@@ -32,13 +33,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         selector: Any = self._selector  # type: ignore[has-type]
-        self._clock = self._selector = _Clock(selector)
+        self._jumping = self._selector = _JumpingSelector(selector)
 
     def time(self) -> float:
-        return self._clock.now
+        return self._jumping.now
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait for threads by the wall's clock: by this one, any patience is over at once."""
+        """Wait for threads in real time: by this clock every timeout would expire immediately."""
         executor: Any = getattr(self, "_default_executor", None)
         if executor is not None:
             executor.shutdown(wait=True)

@@ -5,26 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from aiowatermark import CallbackReceiver, CallbackServer
 from aiowatermark.callbacks.probe import ProbeVerdict, probe_callbacks
 from aiowatermark.emulator import Emulator, pictures
-
-if TYPE_CHECKING:
-    from .conftest import Cli
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+from tests.support.cli import Cli
+from tests.support.http_server import free_port
 
 
 def callbacks(port: int) -> tuple[str, ...]:
@@ -61,6 +52,7 @@ async def test_a_job_with_a_callback_is_queried_once(cli: Cli, photos: list[str]
         assert all(delivery.status == 200 for delivery in emulator.deliveries)
 
 
+@pytest.mark.slow
 async def test_files_are_served_to_a_provider_that_accepts_urls_only(
     cli: Cli, emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -90,7 +82,10 @@ async def test_a_callback_port_that_is_in_use_is_one_clear_error(
     [
         (("--provider", "gptge", "--callback-url", "hooks.example"), 2, "like https://hooks.example.com/wm"),
         (("--provider", "gptge", "--callback-port", "8080"), 2, "require --callback-url"),
-        (("--provider", "kaze", "--callback-url", "http://127.0.0.1/wm"), 0, "Kaze has no callbacks"),
+        pytest.param(
+            *(("--provider", "kaze", "--callback-url", "http://127.0.0.1/wm"), 0, "Kaze has no callbacks"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 async def test_callback_options_that_cannot_work_are_reported(  # noqa: PLR0917 - fixtures
@@ -227,6 +222,7 @@ def proxy(port: int, change: Callable[[bytes], bytes], answer: bytes | None) -> 
     return forward
 
 
+@pytest.mark.slow
 async def test_the_demo_compares_polling_with_callbacks(cli: Cli, tmp_path: Path) -> None:
     finished = await cli("demo", "--callbacks", "--jobs", "4")
     assert finished.code == 0, finished.text

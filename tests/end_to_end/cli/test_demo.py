@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,12 +18,11 @@ import pytest
 
 from aiowatermark import provider_names
 from aiowatermark.emulator.pictures import sample_photo
+from tests.support.cli import Cli
 from tests.support.processes import ROOT
 
-if TYPE_CHECKING:
-    from .conftest import Cli
 
-
+@pytest.mark.slow
 async def test_the_demo_restores_twenty_photos_through_all_five_apis(cli: Cli, tmp_path: Path) -> None:
     finished = await cli("demo")
     assert finished.code == 0, finished.text
@@ -41,6 +39,7 @@ async def test_the_demo_restores_twenty_photos_through_all_five_apis(cli: Cli, t
     assert "\x1b" not in finished.text
 
 
+@pytest.mark.slow
 async def test_the_demo_accepts_photos_of_any_kind_and_notes_those_that_a_provider_does_not_accept(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -67,6 +66,7 @@ async def test_a_photo_that_cannot_be_read_is_one_clear_error(
     assert "Traceback" not in finished.text
 
 
+@pytest.mark.slow
 async def test_ctrl_c_ends_the_demo_with_one_message(cli: Cli) -> None:
     running = await cli.start("demo")
     await running.wait_for_output("done")
@@ -77,6 +77,7 @@ async def test_ctrl_c_ends_the_demo_with_one_message(cli: Cli) -> None:
     assert not finished.err
 
 
+@pytest.mark.slow
 async def test_the_demo_shows_a_bar_on_a_terminal_and_erases_it(tmp_path: Path) -> None:
     text = await asyncio.to_thread(_run_on_terminal, tmp_path)
     assert "━" in text
@@ -100,6 +101,7 @@ def _run_on_terminal(folder: Path) -> str:
     return output.decode()
 
 
+@pytest.mark.slow
 async def test_the_lines_that_the_emulator_prints_work_when_pasted(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(sample_photo(200, 160))
     running = await cli.start("emulator", "--processing", "0", "--keys", "photoeraser=app:secret")

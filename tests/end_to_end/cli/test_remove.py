@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from aiowatermark.emulator import EmulatedTask, Emulator, Fault
+from tests.support.cli import Cli
+from tests.support.files import list_names
 from tests.support.images import make_jpeg
 
-if TYPE_CHECKING:
-    from .conftest import Cli
-
 SYNC = ("--provider", "gptge", "--option", "sync=true")
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 async def test_each_result_is_saved_under_the_name_of_its_file(
@@ -27,7 +21,7 @@ async def test_each_result_is_saved_under_the_name_of_its_file(
 ) -> None:
     finished = await cli("remove", *photos, *to_emulator, *SYNC)
     assert finished.code == 0, finished.err
-    assert names(tmp_path / "clean") == ["one-clean.jpg", "three-clean.jpg", "two-clean.JPEG"]
+    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "three-clean.jpg", "two-clean.JPEG"]
     assert (tmp_path / "clean/one-clean.jpg").read_bytes() == (tmp_path / "one.jpg").read_bytes()
     assert "3 done, 0 failed" in finished.out
     assert emulator.charged["gptge"] == 3
@@ -61,7 +55,7 @@ async def test_files_that_are_not_valid_are_listed_and_do_not_stop_the_others(
     assert finished.code == 1
     summary = finished.out.partition("3 done, 4 failed")[2]
     assert all(f"  {name}: " in summary for name in invalid)
-    assert len(names(tmp_path / "clean")) == 3
+    assert len(list_names(tmp_path / "clean")) == 3
     assert emulator.charged["gptge"] == 3
     assert "Traceback" not in finished.text
 
@@ -97,7 +91,7 @@ async def test_json_prints_one_line_for_each_item_and_nothing_else_on_stdout(
 async def test_paths_are_read_from_stdin(cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path) -> None:
     finished = await cli("remove", "-", *to_emulator, *SYNC, stdin="one.jpg\n\nthree.jpg\n")
     assert finished.code == 0, finished.err
-    assert names(tmp_path / "clean") == ["one-clean.jpg", "three-clean.jpg"]
+    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "three-clean.jpg"]
 
 
 async def test_stdin_is_read_no_faster_than_jobs_end(
@@ -126,7 +120,7 @@ async def test_a_url_is_passed_to_a_provider_that_accepts_urls(
     url = emulator.host(make_jpeg(), "a photo.jpg") + "?signature=../../x"
     finished = await cli("remove", url, *to_emulator, *SYNC)
     assert finished.code == 0, finished.text
-    assert names(tmp_path / "clean") == ["a_photo-clean.jpg"]
+    assert list_names(tmp_path / "clean") == ["a_photo-clean.jpg"]
 
 
 async def test_a_file_that_the_provider_does_not_accept_fails_with_the_reason(
@@ -141,7 +135,7 @@ async def test_a_file_that_the_provider_does_not_accept_fails_with_the_reason(
 async def test_the_suffix_of_a_result_fits_its_content(cli: Cli, to_emulator: list[str], tmp_path: Path) -> None:
     (tmp_path / "really-a-jpeg.png").write_bytes(make_jpeg())
     assert (await cli("remove", "really-a-jpeg.png", *to_emulator, *SYNC)).code == 0
-    assert names(tmp_path / "clean") == ["really-a-jpeg-clean.jpg"]
+    assert list_names(tmp_path / "clean") == ["really-a-jpeg-clean.jpg"]
 
 
 async def test_a_submission_in_doubt_shows_its_token_and_is_not_sent_again(
@@ -171,6 +165,7 @@ async def test_control_characters_in_file_names_are_not_printed(cli: Cli, to_emu
     assert "\x1b" not in finished.text
 
 
+@pytest.mark.slow
 async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos: list[str], tmp_path: Path) -> None:
     submitted = asyncio.Event()
 
@@ -204,7 +199,7 @@ async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos:
         resumed = await cli(*command.split()[1:])
         assert resumed.code == 0, resumed.text
         assert emulator.charged["gptge"] == 2
-    assert names(tmp_path / "clean") == ["one-clean.jpg", "two-clean.jpg"]
+    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "two-clean.jpg"]
 
 
 async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_paid(cli: Cli, photos: list[str]) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from .conftest import Cli
+from tests.support.cli import Cli
 
 _RUN_WITHOUT = """
 import sys
@@ -33,10 +31,15 @@ finally:
 """
 
 
-async def test_help_is_quick_and_lists_the_commands(cli: Cli) -> None:
+@pytest.mark.benchmark
+async def test_help_takes_at_most_two_seconds(cli: Cli) -> None:
     started = time.perf_counter()
+    await cli("--help")
+    assert time.perf_counter() - started < 2.0  # 0.1 s on an idle machine
+
+
+async def test_help_lists_the_commands(cli: Cli) -> None:
     finished = await cli("--help")
-    assert time.perf_counter() - started < 2.0  # 0.1 s where nothing else runs; CI machines are slow
     assert finished.code == 0
     assert all(f"\n  {name} " in finished.out for name in ("remove", "resume", "jobs", "doctor", "demo", "emulator"))
 

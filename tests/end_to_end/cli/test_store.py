@@ -7,26 +7,19 @@ import json
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from attrs import define, field
 
 from aiowatermark.emulator import EmulatedTask, Emulator, Fault
+from tests.support.cli import Cli
+from tests.support.files import list_names
 from tests.support.images import make_jpeg
-
-if TYPE_CHECKING:
-    from tests.support.processes import Finished
-
-    from .conftest import Cli
+from tests.support.processes import Finished
 
 COUNT = 6
 SYNC = ("--option", "sync=true")
 WITH_STORE = ("--provider", "gptge", "-o", "clean", "--store", "jobs.db")
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 @define(eq=False)
@@ -66,6 +59,7 @@ async def list_jobs(cli: Cli) -> list[dict[str, object]]:
     return (await cli("jobs", "--store", "jobs.db", "--json")).lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "seconds"), [(1, 0.1), (4, 0.4), (COUNT, 0.8)])
 async def test_a_run_that_was_killed_is_continued_by_the_same_command_and_pays_nothing_twice(
     cli: Cli, images: list[str], tmp_path: Path, count: int, seconds: float
@@ -77,7 +71,7 @@ async def test_a_run_that_was_killed_is_continued_by_the_same_command_and_pays_n
         await run_and_kill(cli, command, processing.reached)
         again = await cli(*command)
         in_doubt = [job["key"] for job in await list_jobs(cli)]
-        saved = names(tmp_path / "clean")
+        saved = list_names(tmp_path / "clean", hidden=False)
         # jobs whose submission was in flight at the kill are in doubt; no other result is missing
         assert len(saved) + len(in_doubt) == COUNT
         assert again.code == (1 if in_doubt else 0), again.text
@@ -96,6 +90,7 @@ async def test_a_run_that_was_killed_is_continued_by_the_same_command_and_pays_n
         assert (tmp_path / "clean" / name).read_bytes() == (tmp_path / original).read_bytes()
 
 
+@pytest.mark.slow
 async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_after_it_is_forgotten(
     cli: Cli, images: list[str], tmp_path: Path
 ) -> None:
@@ -118,9 +113,10 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         assert forgotten.out == f"forgotten  {key}\n"
         assert (await cli(*command)).code == 0
         assert emulator.charged["gptge"] == 2
-    assert names(tmp_path / "clean") == ["p0-clean.jpg"]
+    assert list_names(tmp_path / "clean", hidden=False) == ["p0-clean.jpg"]
 
 
+@pytest.mark.slow
 async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_all(
     cli: Cli, images: list[str], tmp_path: Path
 ) -> None:
@@ -148,7 +144,7 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
         repeated = await cli("remove", *images[:4], *WITH_STORE, *to_emulator)
         assert "4 done (4 by an earlier run)" in repeated.out
         assert emulator.charged["gptge"] == 4
-    assert names(tmp_path / "clean") == [f"p{index}-clean.jpg" for index in range(4)]
+    assert list_names(tmp_path / "clean", hidden=False) == [f"p{index}-clean.jpg" for index in range(4)]
 
 
 async def test_a_result_that_is_missing_or_cut_is_fetched_again_and_not_paid_again(
@@ -163,11 +159,12 @@ async def test_a_result_that_is_missing_or_cut_is_fetched_again_and_not_paid_aga
     assert again.code == 0, again.text
     assert "already done  p2.jpg -> clean/p2-clean.jpg" in again.out
     assert "3 done (1 by an earlier run)" in again.out
-    assert names(clean) == ["p0-clean.jpg", "p1-clean.jpg", "p2-clean.jpg"]
+    assert list_names(clean, hidden=False) == ["p0-clean.jpg", "p1-clean.jpg", "p2-clean.jpg"]
     assert (clean / "p1-clean.jpg").read_bytes() == (tmp_path / "p1.jpg").read_bytes()
     assert emulator.charged["gptge"] == 3
 
 
+@pytest.mark.slow
 async def test_another_image_of_the_same_name_and_size_is_another_job(
     cli: Cli, to_emulator: list[str], tmp_path: Path, emulator: Emulator
 ) -> None:
@@ -181,7 +178,7 @@ async def test_another_image_of_the_same_name_and_size_is_another_job(
     assert emulator.charged["gptge"] == 2
     assert (await cli(*command, "--option", "sync=false")).code == 0
     assert emulator.charged["gptge"] == 4
-    assert len(names(tmp_path / "clean")) == 4
+    assert len(list_names(tmp_path / "clean", hidden=False)) == 4
 
 
 async def test_a_job_that_failed_at_the_provider_is_not_paid_again_automatically(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from aiowatermark.cli.console.progress import ProgressRow
 from aiowatermark.cli.console.rate import RateMeter, format_bytes, format_seconds
 from aiowatermark.emulator import EmulatedTask, Emulator, Fault
-
-if TYPE_CHECKING:
-    from .conftest import Cli
+from tests.support.cli import Cli
+from tests.support.manual_clock import ManualClock
+from tests.support.videos import make_mp4
+from tests.support.waiting import wait_until
 
 TO_CLEAN = ("--provider", "dewatermark", "-o", "clean")
 
@@ -23,17 +23,16 @@ TO_CLEAN = ("--provider", "dewatermark", "-o", "clean")
 def clip(tmp_path: Path) -> Path:
     """Eight megabytes that begin like a video: more than the socket buffers hold, so that an upload can stall."""
     path = tmp_path / "clip.mp4"
-    path.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(8 << 20))
+    path.write_bytes(make_mp4(8 << 20))
     return path
 
 
 async def wait_for_stall(emulator: Emulator) -> None:
     """Wait until the upload has reached the fault that was injected for it."""
-    async with asyncio.timeout(20):
-        while emulator._faults:  # noqa: ASYNC110 - the emulator has no event for it
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: not emulator._faults, seconds=20)
 
 
+@pytest.mark.slow
 async def test_ctrl_c_before_the_upload_is_complete_reports_that_nothing_was_paid(
     cli: Cli, clip: Path, emulator: Emulator
 ) -> None:
@@ -69,6 +68,7 @@ async def test_a_video_whose_upload_is_incomplete_is_not_resumed(cli: Cli, clip:
     assert emulator.charged["dewatermark"] == 0
 
 
+@pytest.mark.slow
 async def test_ctrl_c_after_the_upload_leaves_a_job_that_resume_finishes(cli: Cli, clip: Path, tmp_path: Path) -> None:
     started = asyncio.Event()
 
@@ -91,15 +91,8 @@ async def test_ctrl_c_after_the_upload_leaves_a_job_that_resume_finishes(cli: Cl
     assert (tmp_path / "clean").exists()
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_meter_shows_amount_rate_and_remaining_time() -> None:
-    clock = Clock()
+    clock = ManualClock()
     meter = RateMeter(clock=clock)
     meter.update(1_000_000, 40_000_000)
     assert meter.text == "1.0 MB of 40.0 MB"
@@ -117,7 +110,7 @@ def test_a_meter_shows_amount_rate_and_remaining_time() -> None:
 
 
 def test_a_meter_starts_again_when_an_upload_is_restarted() -> None:
-    clock = Clock()
+    clock = ManualClock()
     meter = RateMeter(clock=clock)
     clock.now += 2
     meter.update(30_000_000, 40_000_000)

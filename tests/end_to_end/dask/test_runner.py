@@ -6,22 +6,29 @@ import asyncio
 import os
 import signal
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
+from tests.support.images import make_jpeg
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from distributed import Client as Cluster
+
+    from aiowatermark.dask import DaskRunner
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of distributed, in the processes it starts
 
 
-def make_open_client(base_url: str, key: str, store: str) -> Any:
+def make_open_client(base_url: str, key: str, store: str) -> Callable[[], aw.Client]:
     """Return the function that creates a worker's client; it is pickled and called on the worker."""
 
-    def open_client() -> Any:
+    def open_client() -> aw.Client:
         import aiowatermark
         from aiowatermark.stores.sqlite.store import SQLiteStore
 
@@ -32,10 +39,9 @@ def make_open_client(base_url: str, key: str, store: str) -> Any:
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[Any]:
+async def cluster() -> AsyncIterator[Cluster]:
     """Two worker processes and a real scheduler."""
-    from distributed import Client as Cluster
-    from distributed import LocalCluster
+    from distributed import Client, LocalCluster
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,7 +49,7 @@ async def cluster() -> AsyncIterator[Any]:
             LocalCluster(  # type: ignore[no-untyped-call]
                 n_workers=2, threads_per_worker=1, processes=True, asynchronous=True, dashboard_address=":0"
             ) as local,
-            Cluster(local, asynchronous=True) as client,  # type: ignore[no-untyped-call]
+            Client(local, asynchronous=True) as client,  # type: ignore[no-untyped-call]
         ):
             yield client
 
@@ -53,11 +59,11 @@ def images(folder: Path, count: int, read: list[int]) -> Iterator[Path]:
     for number in range(count):
         read.append(number)
         path = folder / f"{number}.jpg"
-        path.write_bytes(b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x18\x00\x20\x03" + b"\x01\x11\x00" * 3 + b"\0" * number)
+        path.write_bytes(make_jpeg(padding=number))
         yield path
 
 
-def make_runner(cluster: Any, emulator: Emulator, folder: Path) -> Any:
+def make_runner(cluster: Cluster, emulator: Emulator, folder: Path) -> DaskRunner:
     from aiowatermark.dask import DaskRunner
 
     key = emulator.keys["gptge"]
@@ -67,7 +73,7 @@ def make_runner(cluster: Any, emulator: Emulator, folder: Path) -> Any:
     return DaskRunner(cluster, open_client, folder / "clean", key=lambda path: Path(str(path)).stem, batch=8, ahead=3)
 
 
-async def test_items_are_read_lazily_and_every_result_is_saved(cluster: Any, tmp_path: Path) -> None:
+async def test_items_are_read_lazily_and_every_result_is_saved(cluster: Cluster, tmp_path: Path) -> None:
     from aiowatermark.dask import Saved
 
     read: list[int] = []
@@ -81,7 +87,7 @@ async def test_items_are_read_lazily_and_every_result_is_saved(cluster: Any, tmp
     assert len(list((tmp_path / "clean").iterdir())) == 100
 
 
-async def test_killing_a_worker_causes_no_second_charge(cluster: Any, tmp_path: Path) -> None:
+async def test_killing_a_worker_causes_no_second_charge(cluster: Cluster, tmp_path: Path) -> None:
     from aiowatermark import Failed
 
     async with Emulator(restore=False, processing=0.2, credits=10**6) as emulator:
@@ -92,9 +98,7 @@ async def test_killing_a_worker_causes_no_second_charge(cluster: Any, tmp_path: 
                 outcomes.append(outcome)  # noqa: PERF401
 
         running = asyncio.create_task(run())
-        async with asyncio.timeout(60):
-            while len(emulator.tasks) < 16:  # noqa: ASYNC110 - the emulator has no event to wait for
-                await asyncio.sleep(0.02)
+        await wait_until(lambda: len(emulator.tasks) >= 16, seconds=60)
         pids = await cluster.run(os.getpid)
         os.kill(next(iter(pids.values())), signal.SIGKILL)
         async with asyncio.timeout(120):

@@ -33,8 +33,9 @@ from typing import Any, Self
 from attrs import define, field
 
 import aiowatermark as aw
-from aiowatermark.errors import ProviderUnavailable
 from aiowatermark.jobs import Record
+from aiowatermark.media.base import ProgressCallback
+from aiowatermark.testing import connection_lost, json_response
 from aiowatermark.wire import Multipart, Request, Response
 
 
@@ -75,10 +76,6 @@ class World:
 
     def delivery(self, task: FakeTask) -> aw.Delivery:
         return aw.Delivery(json.dumps({"status": 200, "data": self.task_data(task)}).encode(), "application/json")
-
-
-def json_response(status: int = 200, **payload: Any) -> Response:
-    return Response(status, {}, json.dumps(payload).encode())
 
 
 class ProcessDied(BaseException):
@@ -124,15 +121,19 @@ class Process:
         progress: object = None,
         on_sent: Callable[[], object] | None = None,
     ) -> Response:
+        # taken here: the fault of the next submission must not replace it while this one is under way
+        fault = "none"
+        if not request.repeatable:
+            fault, self.fault = self.fault, "none"
         # the first byte may leave from here on, whatever becomes of the process
-        if on_sent is not None and self.fault != "not sent":
+        if on_sent is not None and fault != "not sent":
             on_sent()
         self.step()
         await asyncio.sleep(0.01)
         self.step()
         if request.repeatable:
             return self._query(request)
-        response = await self._submit(request)
+        response = await self._submit(request, fault)
         await asyncio.sleep(0.01)
         self.step()
         return response
@@ -141,26 +142,27 @@ class Process:
         task = self.world.tasks.get(request.target.rsplit("/", 1)[1])
         return json_response(404) if task is None else json_response(status=200, data=self.world.task_data(task))
 
-    async def _submit(self, request: Request) -> Response:
-        fault, self.fault = self.fault, "none"
+    async def _submit(self, request: Request, fault: str) -> Response:
         if fault == "not sent":
-            raise _connection_error(sent=False)
+            raise connection_lost(sent=False)
         if fault == "refused":
             return json_response(400, message="no")
         if fault == "request lost":
-            raise _connection_error(sent=True)
+            raise connection_lost(sent=True)
         assert isinstance(request.body, Multipart)
         task = self.world.accept(request.body)
         if self.early and self.receiver is not None and task.callback_key is not None:
             task.state = 1
             await self.receiver.receive(task.callback_key, self.world.delivery(task))
         if fault == "answer lost":
-            raise _connection_error(sent=True)
+            raise connection_lost(sent=True)
         if fault == "500 after work":
             return json_response(500)
         return json_response(status=200, data={"task_id": task.task_id})
 
-    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Any = None) -> None:
+    async def download(
+        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
+    ) -> None:
         raise AssertionError(url)
 
     async def read(self, url: str, max_bytes: int | None) -> bytes:
@@ -202,12 +204,6 @@ class Process:
 
     def _log_status(self, record: Record) -> None:
         self.world.history.setdefault(record.key, []).append(record.snapshot.status)
-
-
-def _connection_error(*, sent: bool) -> ProviderUnavailable:
-    error = ProviderUnavailable("no answer was received")
-    error.sent = sent
-    return error
 
 
 def number_in(link: str) -> str:

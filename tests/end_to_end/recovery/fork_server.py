@@ -30,18 +30,12 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Self
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
 from aiowatermark.stores.sqlite.store import SQLiteStore
-
-
-def image_of_size(size: int) -> bytes:
-    """A JPEG header padded to a size in bytes; the harness recognises a job by this size."""
-    head = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x18\x00\x20\x03" + b"\x01\x11\x00" * 3
-    return head + b"\x00" * (size - len(head))
+from tests.support.images import make_jpeg_of_size
 
 
 class KillingStore:
@@ -105,7 +99,8 @@ async def run_jobs(task: dict[str, Any]) -> dict[str, Any]:
         recovery = await client.recover()
         in_doubt = {record.key for record in recovery.in_doubt}
         sizes = {key: size for key, size in task["jobs"].items() if key not in in_doubt}
-        jobs = (client.remove(image_of_size(size), key=key) for key, size in sizes.items())
+        # the harness recognises a job by the size of its image
+        jobs = (client.remove(make_jpeg_of_size(size), key=key) for key, size in sizes.items())
         results = await asyncio.gather(*jobs, return_exceptions=True)
         lengths = [len(await result.read()) if isinstance(result, aw.Result) else repr(result) for result in results]
     return {"finished": dict(zip(sizes, lengths, strict=True)), "in_doubt": sorted(in_doubt)}
@@ -148,5 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[3]))
     main()

@@ -23,10 +23,8 @@ Violations are collected in `Tally.wrong` rather than raised, so that a long run
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,13 +33,11 @@ from typing import Any
 
 from attrs import define, field
 
-from aiowatermark.emulator import Emulator
+from aiowatermark.emulator import EmulatedTask, Emulator
+from tests.support.processes import Running, running_python
 
-ROOT = Path(__file__).parents[3]
 # bytes; the first job's image, each further job's is one byte larger
 FIRST_SIZE = 1000
-# a child of the fork server is given this many seconds, kill included
-CHILD_TIMEOUT = 120
 # a round ends within this many children: fewer transitions are needed for four jobs
 MAX_CHILDREN = 200
 # children that are killed at random times in one round
@@ -62,34 +58,22 @@ class Tally:
 class ForkServer:
     """The running fork server; runs one child at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, running: Running) -> None:
+        self._running = running
 
     async def run_child(self, **task: Any) -> dict[str, Any]:
         """Run a child and return its answer; `report` is None if it was killed before it was done."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(task).encode() + b"\n")
-        line = await asyncio.wait_for(self._process.stdout.readline(), CHILD_TIMEOUT)
-        answer: dict[str, Any] = json.loads(line)
+        self._running.write_line(json.dumps(task))
+        answer: dict[str, Any] = json.loads(await self._running.read_line())
         return answer
 
 
 @asynccontextmanager
 async def start_fork_server() -> AsyncIterator[ForkServer]:
     """Start the fork server; kill it at the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("fork_server.py")),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONDEVMODE": ""},
-    )
-    try:
-        yield ForkServer(process)
-    finally:
-        process.kill()
-        await process.wait()
+    # development mode would slow the children down
+    async with running_python(Path(__file__).with_name("fork_server.py"), variables={"PYTHONDEVMODE": ""}) as running:
+        yield ForkServer(running)
 
 
 async def rounds(emulator: Emulator, folder: Path, kills: int, *, seed: int, jobs: int = 4) -> Tally:
@@ -140,7 +124,8 @@ def _check_report(tally: Tally, sizes: dict[str, int], report: dict[str, Any]) -
             tally.wrong.append(f"{key} is missing: {finished.get(key)}")
 
 
-def _image_size(task: Any) -> int:
+def _image_size(task: EmulatedTask) -> int:
     """The size of a task's image, which tells which job it is; the emulator returns images unchanged here."""
-    size: int = task.outputs[0].stored.size
-    return size
+    stored = task.outputs[0].stored
+    assert stored is not None
+    return stored.size

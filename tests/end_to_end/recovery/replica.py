@@ -12,14 +12,14 @@ import asyncio
 import sys
 
 import aiowatermark as aw
+from tests.support.images import make_jpeg
 
 
 async def main(url: str, base_url: str, key: str, count: str) -> None:
     provider = aw.GptGe(key, base_url=base_url, polling=aw.Polling(0.05, 1.0, 0.1))
     # a lease of half a second, so that the other replica adopts the jobs soon after the kill
     async with aw.Client(provider, store=aw.RedisStore(url, lease=0.5), deadline=60) as client:
-        image = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x18\x00\x20\x03" + b"\x01\x11\x00" * 3
-        jobs = (client.submit(image + bytes(number), key=f"job-{number}") for number in range(int(count)))
+        jobs = (client.submit(make_jpeg(padding=number), key=f"job-{number}") for number in range(int(count)))
         await asyncio.gather(*jobs)
         print("submitted", flush=True)
         await asyncio.Event().wait()

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from aiowatermark.emulator import Emulator
 
 from . import harness
 
 
+@pytest.mark.slow
 async def test_after_three_hundred_kills_no_job_is_charged_twice_and_none_is_lost(tmp_path: Path) -> None:
     async with Emulator(restore=False, processing=0.02, credits=10**6) as emulator:
         tally = await harness.rounds(emulator, tmp_path, 300, seed=1)

@@ -27,6 +27,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -128,9 +129,11 @@ class Jobs(RuleBasedStateMachine):
         task.state = task.state or (-1 if failed else 1)
         self.run(self._call_back(task, calls, 60.0 if late else 0.0))
 
-    async def _call_back(self, task: Any, calls: int, delay: float) -> None:
+    async def _call_back(self, task: fake_world.FakeTask, calls: int, delay: float) -> None:
         await asyncio.sleep(delay)
-        for _ in range(calls if task.callback_key else 0):
+        if task.callback_key is None:
+            return
+        for _ in range(calls):
             assert await self.receiver.receive(task.callback_key, self.world.delivery(task)) in {200, 404}
 
     @precondition(lambda self: self.awaiters)
@@ -228,7 +231,7 @@ class Jobs(RuleBasedStateMachine):
         assert self.problems == []
 
 
-TestJobs = Jobs.TestCase
+TestJobs = pytest.mark.slow(Jobs.TestCase)
 TestJobs.settings = settings(
     max_examples=400,
     stateful_step_count=25,

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import TYPE_CHECKING
 
 import pytest
 
 from aiowatermark.emulator import EmulatedTask, Emulator
-
-if TYPE_CHECKING:
-    from .conftest import Clock, RawApi
+from tests.support.images import make_image
+from tests.support.manual_clock import ManualClock
+from tests.support.raw_api import PATHS, RawApi, b64
 
 LINK = "https://example.com/image-with-watermark.png"
 NAMES = ("gptge", "picwish", "kaze", "photoeraser", "dewatermark")
 VISUAL = {"completed_at", "created_at", "file", "processed_at", "progress", "state", "task_id"}
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +47,7 @@ async def test_sync_answers_with_the_whole_data_object(api: RawApi, name: str) -
 
 
 async def test_an_image_is_returned_byte_for_byte_when_the_emulator_does_not_restore(api: RawApi) -> None:
-    image = api.image(kind="bmp")
+    image = make_image(kind="bmp")
     reply = await api.submit_visual("picwish", file=image, sync="1")
     download = await api.request("GET", reply.data["file"])
     assert download.body == image
@@ -62,13 +57,13 @@ async def test_an_image_is_returned_byte_for_byte_when_the_emulator_does_not_res
 async def test_a_file_part_without_a_file_name_is_accepted(api: RawApi) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    body = part + api.image() + b"\r\n--x--\r\n"
-    assert (await api.request("POST", api.paths["gptge"], "gptge", data=body, headers=headers)).status == 200
+    body = part + make_image() + b"\r\n--x--\r\n"
+    assert (await api.request("POST", PATHS["gptge"], "gptge", data=body, headers=headers)).status == 200
 
 
-async def test_a_visual_job_is_queued_then_processing_then_done(api: RawApi, clock: Clock) -> None:
+async def test_a_visual_job_is_queued_then_processing_then_done(api: RawApi, clock: ManualClock) -> None:
     async with Emulator(restore=False, processing=100, clock=clock) as emulator:
-        api = type(api)(emulator, api.session)
+        api = RawApi(emulator, api.session)
         task_id = (await api.submit_visual("gptge")).data["task_id"]
         observed = []
         start = clock.now
@@ -86,7 +81,7 @@ async def test_a_visual_job_is_queued_then_processing_then_done(api: RawApi, clo
 
 async def test_sync_answers_with_a_pending_task_when_the_work_takes_too_long(api: RawApi) -> None:
     async with Emulator(restore=False, processing=100, sync_limit=0.01) as emulator:
-        data = (await type(api)(emulator, api.session).submit_visual(url=LINK, sync="1")).data
+        data = (await RawApi(emulator, api.session).submit_visual(url=LINK, sync="1")).data
         assert data["task_id"]
         assert data["state"] in (0, 4)
 
@@ -117,7 +112,7 @@ async def test_kaze_reports_a_failure_in_err_msg(api: RawApi) -> None:
 
 async def test_kaze_answers_processing_while_the_job_runs(api: RawApi) -> None:
     async with Emulator(restore=False, processing=100) as emulator:
-        api = type(api)(emulator, api.session)
+        api = RawApi(emulator, api.session)
         task_id = (await api.submit_kaze()).data["task_id"]
         assert (await api.query("kaze", task_id)).data == {"status": "processing", "images": []}
 
@@ -129,9 +124,9 @@ async def test_kaze_quota_contains_limit_usage_and_remaining(api: RawApi) -> Non
 
 
 async def test_photo_eraser_answers_for_each_image_in_the_order_of_the_request(api: RawApi) -> None:
-    link = api.emulator.host(api.image())
+    link = api.emulator.host(make_image())
     links = [link, "https://unreachable.invalid/a.png", api.emulator.host(b"not an image"), link]
-    reply = await api.submit_photoeraser(images=links, mask=b64(api.image()), priority=9)
+    reply = await api.submit_photoeraser(images=links, mask=b64(make_image()), priority=9)
     assert reply.json == {"code": 0, "msg": "", "data": {"task_id": reply.data["task_id"]}}
     data = (await api.query_when_done("photoeraser", reply)).data
     assert data.keys() == {"status", "wait_time", "list"}
@@ -145,13 +140,13 @@ async def test_photo_eraser_answers_for_each_image_in_the_order_of_the_request(a
     ("elapsed", "status", "wait_time"), [(0, "1", "10"), (5, "2", "5"), (9.5, "2", "0.50"), (10, "3", "0")]
 )
 async def test_photo_eraser_answers_status_and_wait_time_as_text(
-    api: RawApi, clock: Clock, elapsed: float, status: str, wait_time: str
+    api: RawApi, clock: ManualClock, elapsed: float, status: str, wait_time: str
 ) -> None:
     async with Emulator(restore=False, processing=10, clock=clock) as emulator:
-        api = type(api)(emulator, api.session)
-        link = emulator.host(api.image())
+        api = RawApi(emulator, api.session)
+        link = emulator.host(make_image())
         task_id = (await api.submit_photoeraser(images=[link])).data["task_id"]
-        await asyncio.wait_for(emulator.tasks[0].processed.wait(), 5)
+        await asyncio.wait_for(emulator.tasks[0].processed.wait(), 30)
         clock.now += elapsed
         data = (await api.query("photoeraser", task_id)).data
         assert (data["status"], data["wait_time"]) == (status, wait_time)
@@ -159,7 +154,7 @@ async def test_photo_eraser_answers_status_and_wait_time_as_text(
 
 @pytest.mark.parametrize("mask", ["base64", "data", "link"])
 async def test_photo_eraser_accepts_masks_as_base64_as_data_uri_and_as_link(api: RawApi, mask: str) -> None:
-    data = api.image()
+    data = make_image()
     masks = {"base64": b64(data), "data": "data:image/png;base64," + b64(data), "link": api.emulator.host(data)}
     reply = await api.submit_photoeraser(images=[api.emulator.host(data)], mask=masks[mask])
     assert (await api.query_when_done("photoeraser", reply)).data["list"][0]["status"] == "3"
@@ -167,7 +162,7 @@ async def test_photo_eraser_accepts_masks_as_base64_as_data_uri_and_as_link(api:
 
 @pytest.mark.parametrize("version", ["v2", "v3"])
 async def test_dewatermark_answers_with_the_image_itself(api: RawApi, version: str) -> None:
-    image = api.image(kind="jpg")
+    image = make_image(kind="jpeg")
     reply = await api.submit_dewatermark(version, original_preview_image=image, remove_text="false", predict_mode="old")
     assert reply.json.keys() == {"edited_image", "event_id", "session_id"}
     assert reply.json["edited_image"].keys() == {"image", "image_id", "mask", "watermark_mask"}
@@ -178,20 +173,20 @@ async def test_every_dewatermark_call_is_charged_including_refinements(api: RawA
     first = (await api.submit_dewatermark()).json
     edited = {name: base64.b64decode(first["edited_image"][name]) for name in ("image", "mask")}
     second = await api.submit_dewatermark(
-        original_preview_image=edited["image"], mask_base=edited["mask"], mask_brush=api.image()
+        original_preview_image=edited["image"], mask_base=edited["mask"], mask_brush=make_image()
     )
     session = second.json["session_id"]
-    third = await api.submit_dewatermark(session_id=session, mask_base=edited["mask"], mask_brush=api.image())
+    third = await api.submit_dewatermark(session_id=session, mask_base=edited["mask"], mask_brush=make_image())
     assert third.json["session_id"] == session
     assert (await api.submit_dewatermark(session_id=session, mask_base=first["edited_image"]["mask"])).status == 200
     assert api.emulator.charged["dewatermark"] == 4
 
 
 async def test_dewatermark_accepts_a_session_id_with_an_image_as_the_curl_sample_sends_it(api: RawApi) -> None:
-    reply = await api.submit_dewatermark(session_id="SESSION_ID", original_preview_image=api.image(kind="jpg"))
+    reply = await api.submit_dewatermark(session_id="SESSION_ID", original_preview_image=make_image(kind="jpeg"))
     assert reply.status == 200
     second = await api.submit_dewatermark(
-        session_id=reply.json["session_id"], original_preview_image=api.image(kind="jpg")
+        session_id=reply.json["session_id"], original_preview_image=make_image(kind="jpeg")
     )
     assert second.json["session_id"] == reply.json["session_id"]
 
@@ -214,18 +209,18 @@ async def test_processing_can_be_a_function_of_the_task(api: RawApi) -> None:
         return 100 if task.provider == "kaze" else 0
 
     async with Emulator(restore=False, processing=seconds) as emulator:
-        api = type(api)(emulator, api.session)
+        api = RawApi(emulator, api.session)
         await api.submit_kaze()
         await api.submit_visual()
         assert [task.state for task in emulator.tasks] == ["processing", "succeeded"]
 
 
 async def test_links_are_fetched_from_loopback_without_following_redirects(api: RawApi) -> None:
-    hosted = await api.submit_visual(url=api.emulator.host(api.image(), "été 1.png"), sync="1")
+    hosted = await api.submit_visual(url=api.emulator.host(make_image(), "été 1.png"), sync="1")
     assert hosted.data["state"] == 1
     missing = await api.submit_visual(url=api.emulator.storage_url + "/lent/nothing/here.png", sync="1")
     assert missing.data["state"] == -3
     unreachable = await api.submit_visual(url="http://127.0.0.1:1/a.png", sync="1")
     assert unreachable.data["state"] == -3
-    localhost = api.emulator.host(api.image()).replace("127.0.0.1", "localhost")
+    localhost = api.emulator.host(make_image()).replace("127.0.0.1", "localhost")
     assert (await api.submit_visual(url=localhost, sync="1")).data["state"] == 1

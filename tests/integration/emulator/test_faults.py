@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 from yarl import URL
 
 from aiowatermark.emulator import Emulator, Fault
-
-if TYPE_CHECKING:
-    from .conftest import RawApi
+from tests.support.images import make_image
+from tests.support.raw_api import RawApi
 
 NAMES = ("gptge", "picwish", "kaze", "photoeraser", "dewatermark")
 DISCONNECTED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -68,13 +66,11 @@ async def test_a_short_stall_ends_with_the_usual_response(api: RawApi) -> None:
 
 
 async def test_the_emulator_closes_immediately_while_clients_are_stalled(api: RawApi) -> None:
-    async with Emulator(restore=False) as emulator:
+    # 30 s are less than the 60 s that aiohttp waits for handlers when a server closes
+    async with asyncio.timeout(30), Emulator(restore=False) as emulator:
         emulator.inject(Fault.stalled())
-        stalled = asyncio.ensure_future(type(api)(emulator, api.session).submit("picwish"))
+        stalled = asyncio.ensure_future(RawApi(emulator, api.session).submit("picwish"))
         await asyncio.sleep(0.05)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-    assert loop.time() - started < 1
     with pytest.raises(DISCONNECTED):
         await stalled
 
@@ -97,7 +93,7 @@ async def test_a_slow_response_arrives_complete(api: RawApi) -> None:
 
 async def test_a_cut_response_announces_its_whole_length(api: RawApi) -> None:
     link = await api.create_result()
-    size = len(api.image())
+    size = len(make_image())
     api.emulator.inject(Fault.cut(100), step="result")
     async with api.session.get(URL(link, encoded=True)) as response:
         assert response.content_length == size
@@ -111,7 +107,7 @@ async def test_a_cut_can_be_before_the_first_byte_or_after_the_last(api: RawApi,
     link = await api.create_result()
     api.emulator.inject(Fault.cut(after), step="result")
     if after:
-        assert (await api.request("GET", link)).body == api.image()
+        assert (await api.request("GET", link)).body == make_image()
     else:
         with pytest.raises(aiohttp.ClientPayloadError):
             await api.request("GET", link)

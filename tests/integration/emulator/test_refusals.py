@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import pytest
 
 from aiowatermark.emulator import Emulator
+from tests.support.images import make_image
+from tests.support.raw_api import PATHS, RawApi, Reply, b64, make_form
 
-if TYPE_CHECKING:
-    from .conftest import RawApi, Reply
-
-    Submit = Callable[[RawApi], Awaitable[Reply]]
+Submit = Callable[[RawApi], Awaitable[Reply]]
 
 NAMES = ("gptge", "picwish", "kaze", "photoeraser", "dewatermark")
 LINK = "https://example.com/a.png"
 JPEG = b"\xff\xd8\xff\xe0 and nothing else"
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +39,7 @@ UNAUTHENTICATED: dict[str, tuple[int, Any]] = {
 @pytest.mark.parametrize("key", [None, "", "wrong", "Bearer wrong", "Basic wrong", "Basic d3Jvbmc=", "Bearer \xe9"])
 async def test_a_missing_or_wrong_key_is_refused(api: RawApi, name: str, key: str | None) -> None:
     headers = {} if key is None else {"Authorization": key, "X-API-KEY": key}
-    reply = await api.request("POST", api.paths[name], headers=headers)
+    reply = await api.request("POST", PATHS[name], headers=headers)
     status, body = UNAUTHENTICATED[name]
     assert reply.status == status
     assert body.items() <= reply.json.items()
@@ -54,19 +48,19 @@ async def test_a_missing_or_wrong_key_is_refused(api: RawApi, name: str, key: st
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 async def test_a_wrong_method_is_refused(api: RawApi, name: str, method: str) -> None:
-    reply = await api.request(method, api.paths[name], name)
+    reply = await api.request(method, PATHS[name], name)
     assert (reply.json["code"] == 1001) if name == "kaze" else (reply.status == 405)
 
 
 async def test_a_get_of_erase_watermark_is_405(api: RawApi) -> None:
-    assert (await api.request("GET", api.paths["dewatermark"], "dewatermark")).status == 405
+    assert (await api.request("GET", PATHS["dewatermark"], "dewatermark")).status == 405
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
 async def test_a_wrong_content_type_is_refused(api: RawApi, name: str, content_type: str) -> None:
     reply = await api.request(
-        "POST", api.paths[name], name, data=b"url=https://example.com", headers={"Content-Type": content_type}
+        "POST", PATHS[name], name, data=b"url=https://example.com", headers={"Content-Type": content_type}
     )
     assert_refused(reply, name)
 
@@ -74,13 +68,13 @@ async def test_a_wrong_content_type_is_refused(api: RawApi, name: str, content_t
 @pytest.mark.parametrize("name", ["gptge", "picwish", "dewatermark"])
 async def test_a_multipart_without_a_boundary_is_refused_where_no_sample_sends_it(api: RawApi, name: str) -> None:
     headers = {"Content-Type": "multipart/form-data"}
-    assert_refused(await api.request("POST", api.paths[name], name, data=b"sync=1", headers=headers), name)
+    assert_refused(await api.request("POST", PATHS[name], name, data=b"sync=1", headers=headers), name)
 
 
 @pytest.mark.parametrize("body", [b"", b"--x\r\n", b"--x\r\n\r\n--x--\r\n", b"--x\r\nno headers--x--", b"no boundary"])
 async def test_a_broken_multipart_is_refused(api: RawApi, body: bytes) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    reply = await api.request("POST", api.paths["picwish"], "picwish", data=body, headers=headers)
+    reply = await api.request("POST", PATHS["picwish"], "picwish", data=body, headers=headers)
     assert_refused(reply, "picwish")
 
 
@@ -88,7 +82,7 @@ async def test_a_broken_multipart_is_refused(api: RawApi, body: bytes) -> None:
 @pytest.mark.parametrize("name", ["kaze", "photoeraser"])
 async def test_a_body_that_is_not_a_valid_json_object_is_refused(api: RawApi, name: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    assert_refused(await api.request("POST", api.paths[name], name, data=body, headers=headers), name)
+    assert_refused(await api.request("POST", PATHS[name], name, data=body, headers=headers), name)
 
 
 @pytest.mark.parametrize("name", ["gptge", "picwish"])
@@ -116,9 +110,9 @@ async def test_a_form_that_the_visual_documents_do_not_allow_is_400(
 
 
 async def test_a_field_given_twice_is_refused(api: RawApi) -> None:
-    form = api.form(url=LINK)
+    form = make_form(url=LINK)
     form.add_field("url", LINK)
-    assert_refused(await api.request("POST", api.paths["gptge"], "gptge", data=form), "gptge")
+    assert_refused(await api.request("POST", PATHS["gptge"], "gptge", data=form), "gptge")
 
 
 VISUAL_FAILURES: list[tuple[bytes | str, int]] = [
@@ -144,12 +138,12 @@ async def test_an_input_that_picwish_cannot_use_fails_with_the_documented_state(
 
 @pytest.mark.parametrize("size", [(19, 100), (100, 19), (10_001, 20), (20, 10_001)])
 async def test_an_image_outside_20_to_10000_pixels_fails_at_picwish(api: RawApi, size: tuple[int, int]) -> None:
-    reply = await api.submit_visual("picwish", file=api.image(*size), sync="1")
+    reply = await api.submit_visual("picwish", file=make_image(*size), sync="1")
     assert reply.data["state"] == -7
 
 
 async def test_an_image_of_more_than_50_megabytes_fails_with_the_documented_state(api: RawApi) -> None:
-    large = api.image() + bytes(50 << 20)
+    large = make_image() + bytes(50 << 20)
     assert (await api.submit_visual("picwish", file=large, sync="1")).data["state"] == -5
     assert (await api.submit_visual("picwish", url=api.emulator.host(large), sync="1")).data["state"] == -5
 
@@ -160,7 +154,7 @@ async def test_a_request_larger_than_any_valid_one_is_413(api: RawApi) -> None:
             yield bytes(1 << 20)
 
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    reply = await api.request("POST", api.paths["picwish"], "picwish", data=endless(), headers=headers)
+    reply = await api.request("POST", PATHS["picwish"], "picwish", data=endless(), headers=headers)
     assert reply.status == 413
 
 
@@ -186,11 +180,11 @@ async def test_a_body_that_the_kaze_documents_do_not_allow_is_code_1000(api: Raw
 
 
 async def test_kaze_refuses_base64_with_a_data_header(api: RawApi) -> None:
-    assert_refused(await api.submit_kaze(image_base64="data:image/png;base64," + b64(api.image())), "kaze")
+    assert_refused(await api.submit_kaze(image_base64="data:image/png;base64," + b64(make_image())), "kaze")
 
 
 async def test_kaze_refuses_a_smear_of_another_size(api: RawApi) -> None:
-    body = {"image_base64": b64(api.image(64, 64)), "smear_base64": b64(api.image(64, 65))}
+    body = {"image_base64": b64(make_image(64, 64)), "smear_base64": b64(make_image(64, 65))}
     assert_refused(await api.submit_kaze(**body), "kaze")
 
 
@@ -227,7 +221,7 @@ async def test_a_body_that_the_photo_eraser_documents_do_not_allow_is_refused(
 async def test_an_image_outside_the_limits_of_photo_eraser_fails_without_its_task(
     api: RawApi, size: tuple[int, int]
 ) -> None:
-    mask = api.emulator.host(api.image(*size))
+    mask = api.emulator.host(make_image(*size))
     finished = await api.query_when_done("photoeraser", await api.submit_photoeraser(images=[mask], mask=mask))
     assert finished.data["status"] == "3"
     assert finished.data["list"][0]["status"] == "4"
@@ -235,8 +229,8 @@ async def test_an_image_outside_the_limits_of_photo_eraser_fails_without_its_tas
 
 
 async def test_a_mask_of_another_size_fails_at_photo_eraser(api: RawApi) -> None:
-    link = api.emulator.host(api.image(300, 300))
-    mask = b64(api.image(300, 301))
+    link = api.emulator.host(make_image(300, 300))
+    mask = b64(make_image(300, 301))
     finished = await api.query_when_done("photoeraser", await api.submit_photoeraser(images=[link], mask=mask))
     assert "mask" in finished.data["list"][0]["reason"]
 
@@ -245,18 +239,18 @@ INVALID_DEWATERMARK: list[Submit] = [
     lambda api: api.submit_dewatermark(remove_text="true"),
     lambda api: api.submit_dewatermark(original_preview_image=b"not an image"),
     lambda api: api.submit_dewatermark(original_preview_image=b""),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="png")),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(6001, 10, "jpg")),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="png")),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(6001, 10, "jpeg")),
     lambda api: api.submit_dewatermark(
-        original_preview_image=api.image(1921, 10, "jpg"), mask_brush=api.image(1921, 10)
+        original_preview_image=make_image(1921, 10, "jpeg"), mask_brush=make_image(1921, 10)
     ),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="jpg"), remove_text="yes"),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="jpg"), predict_mode="4.0"),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="jpg"), mask_brush=api.image(300, 299)),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="jpg"), mask_base=api.image(300, 299)),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="jpg"), mask_base="not base64"),
-    lambda api: api.submit_dewatermark(original_preview_image=api.image(kind="jpg"), mask_brush=b"not an image"),
-    lambda api: api.submit_dewatermark(file=api.image(kind="jpg")),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="jpeg"), remove_text="yes"),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="jpeg"), predict_mode="4.0"),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="jpeg"), mask_brush=make_image(300, 299)),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="jpeg"), mask_base=make_image(300, 299)),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="jpeg"), mask_base="not base64"),
+    lambda api: api.submit_dewatermark(original_preview_image=make_image(kind="jpeg"), mask_brush=b"not an image"),
+    lambda api: api.submit_dewatermark(file=make_image(kind="jpeg")),
 ]
 
 
@@ -266,7 +260,7 @@ async def test_a_form_that_the_dewatermark_documents_do_not_allow_is_400(api: Ra
 
 
 async def test_an_unknown_session_is_404(api: RawApi) -> None:
-    assert (await api.submit_dewatermark(session_id="unknown", mask_brush=api.image())).status == 404
+    assert (await api.submit_dewatermark(session_id="unknown", mask_brush=make_image())).status == 404
 
 
 async def test_only_versions_2_and_3_of_erase_watermark_exist(api: RawApi) -> None:
@@ -301,7 +295,7 @@ WITHOUT_CREDITS: dict[str, tuple[int, Any]] = {
 @pytest.mark.parametrize("name", NAMES)
 async def test_without_credits_a_submit_is_refused(name: str, api: RawApi) -> None:
     async with Emulator(restore=False, credits=0) as emulator, aiohttp.ClientSession() as session:
-        reply = await type(api)(emulator, session).submit(name)
+        reply = await RawApi(emulator, session).submit(name)
         status, body = WITHOUT_CREDITS[name]
         assert reply.status == status
         assert body.items() <= reply.json.items()

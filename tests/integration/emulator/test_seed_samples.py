@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from attrs import define
 
 from aiowatermark.emulator import Emulator
-
-if TYPE_CHECKING:
-    from .conftest import RawApi
+from tests.support.images import make_image
+from tests.support.raw_api import RawApi, b64
+from tests.support.videos import make_mp4_header
 
 SAMPLES = Path(__file__).parent / "samples"
 HOSTS = {
@@ -25,7 +24,7 @@ HOSTS = {
     "kaze": ("https://backend.kaze.ai", "Bearer '"),
     "dewatermark": ("https://platform.dewatermark.ai", "YOUR_API_KEY"),
 }
-VIDEO = bytes(64) + b"mvhd" + bytes(12) + (10).to_bytes(4, "big") + (513).to_bytes(4, "big") + bytes(100)
+VIDEO = make_mp4_header(51.3)
 
 
 @define
@@ -71,12 +70,12 @@ class Samples:
 
 @pytest.fixture
 def samples(api: RawApi, tmp_path: Path) -> Samples:
-    jpeg = api.image(kind="jpg")
+    jpeg = make_image(kind="jpeg")
     (tmp_path / "path/to/your").mkdir(parents=True)
     for name in ("input.jpeg", "IMAGE_FILE"):
         (tmp_path / name).write_bytes(jpeg)
     for name in ("MASK_BASE_FILE", "MASK_BRUSH_FILE", "mask_brush_manual_step_1.png", "mask_brush_manual_step_2.png"):
-        (tmp_path / name).write_bytes(api.image(shade=255))
+        (tmp_path / name).write_bytes(make_image(shade=255))
     for name in ("input_video.mp4", "path/to/your/video.mp4"):
         (tmp_path / name).write_bytes(VIDEO)
     return Samples(api.emulator, tmp_path)
@@ -102,7 +101,7 @@ async def test_kaze_curl_with_a_url_and_the_query(samples: Samples) -> None:
 
 
 async def test_kaze_curl_with_base64_and_with_a_smear(samples: Samples, api: RawApi) -> None:
-    image = base64.b64encode(api.image()).decode()
+    image = b64(make_image())
     for name, placeholder in (("kaze_base64.sh", "xxxxxxxxxxxxxxx"), ("kaze_smear.sh", "xxxxxxxxxxxxxxxxx")):
         assert (await samples.json(name, {placeholder: image}))["code"] == 0
         await samples.emulator.tasks[-1].done()
@@ -117,7 +116,7 @@ async def test_photo_eraser_json_with_its_placeholders_replaced(api: RawApi) -> 
     text = (SAMPLES / "photoeraser_submit.json").read_text()
     unchanged = await api.submit_photoeraser(**json.loads(text))
     assert unchanged.status == 400
-    text = text.replace("Downloadable image file link", api.emulator.host(api.image()))
+    text = text.replace("Downloadable image file link", api.emulator.host(make_image()))
     finished = await api.query_when_done("photoeraser", await api.submit_photoeraser(**json.loads(text)))
     assert [item["status"] for item in finished.data["list"]] == ["3", "3"]
 

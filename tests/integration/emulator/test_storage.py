@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import pytest
 from yarl import URL
 
 from aiowatermark.emulator import Emulator
-
-if TYPE_CHECKING:
-    from .conftest import Clock, RawApi
+from tests.support.images import make_image
+from tests.support.manual_clock import ManualClock
+from tests.support.raw_api import RawApi
 
 
 async def test_links_name_another_port_and_contain_what_careless_clients_rewrite(api: RawApi) -> None:
@@ -73,7 +72,7 @@ RANGES = [
 async def test_a_range_is_answered_with_the_bytes_it_names(
     api: RawApi, header: str, status: int, first: int, stop: int | None
 ) -> None:
-    data = api.image()
+    data = make_image()
     reply = await api.request("GET", await api.create_result(), headers={"Range": header})
     assert reply.status == status
     assert reply.body == data[first:stop]
@@ -86,7 +85,7 @@ async def test_a_range_is_answered_with_the_bytes_it_names(
 async def test_a_range_beyond_the_end_is_416(api: RawApi, header: str) -> None:
     reply = await api.request("GET", await api.create_result(), headers={"Range": header})
     assert reply.status == 416
-    assert reply.headers["Content-Range"] == f"bytes */{len(api.image())}"
+    assert reply.headers["Content-Range"] == f"bytes */{len(make_image())}"
 
 
 async def test_if_range_selects_the_range_only_while_the_etag_is_the_same(api: RawApi) -> None:
@@ -95,28 +94,28 @@ async def test_if_range_selects_the_range_only_while_the_etag_is_the_same(api: R
     matching = await api.request("GET", link, headers={"Range": "bytes=5-", "If-Range": etag})
     changed = await api.request("GET", link, headers={"Range": "bytes=5-", "If-Range": '"other"'})
     assert (matching.status, changed.status) == (206, 200)
-    assert changed.body == api.image()
+    assert changed.body == make_image()
 
 
 async def test_head_returns_the_length_without_the_body(api: RawApi) -> None:
     reply = await api.request("HEAD", await api.create_result())
     assert (reply.status, reply.body) == (200, b"")
-    assert int(reply.headers["Content-Length"]) == len(api.image())
+    assert int(reply.headers["Content-Length"]) == len(make_image())
 
 
 @pytest.mark.parametrize(("lifetime", "seconds"), [(None, 3600), (5, 5)])
-async def test_a_result_link_expires(api: RawApi, clock: Clock, lifetime: float | None, seconds: float) -> None:
+async def test_a_result_link_expires(api: RawApi, clock: ManualClock, lifetime: float | None, seconds: float) -> None:
     async with Emulator(restore=False, processing=0, clock=clock, link_lifetime=lifetime) as emulator:
-        link = await type(api)(emulator, api.session).create_result()
+        link = await RawApi(emulator, api.session).create_result()
         clock.now += seconds - 0.01
         assert (await api.request("GET", link)).status == 200
         clock.now += 0.01
         assert (await api.request("GET", link)).status == 403
 
 
-async def test_an_expired_upload_link_is_answered_as_google_answers(api: RawApi, clock: Clock) -> None:
+async def test_an_expired_upload_link_is_answered_as_google_answers(api: RawApi, clock: ManualClock) -> None:
     async with Emulator(restore=False, clock=clock, upload_lifetime=60) as emulator:
-        ticket = await type(api)(emulator, api.session).create_ticket()
+        ticket = await RawApi(emulator, api.session).create_ticket()
         clock.now += 60
         reply = await api.upload(ticket, b"video")
         assert reply.status == 400

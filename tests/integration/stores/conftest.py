@@ -35,8 +35,14 @@ def persistent_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a SQLite store can be created."""
+    return tmp_path / "jobs.db"
+
+
 @pytest.fixture(params=["memory", "sqlite", "redis"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+def make_store(request: pytest.FixtureRequest, path: Path) -> MakeStore:
     """Makes stores of each kind in turn; those of one test hold the same records."""
     if request.param == "redis":
         # asked for here, because the other kinds need no Redis
@@ -44,7 +50,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
         prefix = uuid.uuid4().hex
         return lambda: aw.RedisStore(server.url, prefix=prefix)
     if request.param == "sqlite":
-        return lambda: aw.SQLiteStore(tmp_path / "jobs.db")
+        return lambda: aw.SQLiteStore(path)
     store = aw.MemoryStore()
     return lambda: store
 

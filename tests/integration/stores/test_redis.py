@@ -171,7 +171,7 @@ async def test_a_cancelled_open_leaves_no_record(open_store: OpenStore) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await asyncio.sleep(0.3)
+    await wait_until(lambda: store._membership.backlog.empty)
     other = await open_store()
     assert {each.key async for each in other.unfinished()} <= {f"job-{ticks}"}
     assert await store.open(make_record("job-1")) is None
@@ -201,6 +201,7 @@ async def raise_store_error(*_: object) -> bool:
     raise StoreError("no reply")
 
 
+@pytest.mark.slow
 async def test_every_script_touches_one_hash_slot_of_a_cluster() -> None:
     with RedisServer("--cluster-enabled", "yes", "--port", str(free_cluster_port())) as server:
         server.execute("CLUSTER ADDSLOTSRANGE 0 16383")

@@ -50,20 +50,32 @@ async def test_of_two_processes_that_open_a_key_exactly_one_inserts(open_store: 
 # rate limit
 
 
-async def test_two_replicas_together_never_exceed_the_rate_limit(open_store: OpenStore) -> None:
+async def record_request_times(open_store: OpenStore) -> list[float]:
+    """Make 60 requests at 100 per second, from two replicas with two tasks each; returns when each was admitted."""
     stores = [await open_store(), await open_store()]
-    started: list[float] = []
+    times: list[float] = []
 
     async def send_requests(store: RedisStore) -> None:
         for _ in range(15):
             await store.coordinator.acquire(ACCOUNT, 100.0, is_submission=True)
-            started.append(time.monotonic())
+            times.append(time.monotonic())
 
     await asyncio.gather(*(send_requests(store) for store in stores for _ in range(2)))
-    started.sort()
-    assert len(started) == 60
-    assert started[-1] - started[0] >= 0.59 - 0.02
-    for first, eleventh in zip(started, started[10:], strict=False):
+    assert len(times) == 60
+    return sorted(times)
+
+
+async def test_two_replicas_together_never_exceed_the_rate_limit(open_store: OpenStore) -> None:
+    times = await record_request_times(open_store)
+    # a busy machine can only delay a request: the time since the first one has this lower bound on every machine
+    for number, admitted in enumerate(times):
+        assert admitted - times[0] >= (number - 1) / 100.0 - 0.01
+
+
+@pytest.mark.benchmark
+async def test_ten_requests_of_two_replicas_take_a_tenth_of_a_second(open_store: OpenStore) -> None:
+    times = await record_request_times(open_store)
+    for first, eleventh in zip(times, times[10:], strict=False):
         assert eleventh - first >= 0.1 - 0.03
 
 
@@ -94,7 +106,8 @@ async def test_a_pause_that_the_provider_demands_applies_to_all_replicas(
     before = time.monotonic()
     await first.coordinator.pause(ACCOUNT, 0.3)
     if rate is None:
-        await asyncio.sleep(0.1)
+        # messages of one replica arrive in order: after this one, the other replica knows the pause
+        await wait_for_pubsub(first, second)
     await asyncio.gather(*(store.coordinator.acquire(ACCOUNT, rate, is_submission=False) for store in (first, second)))
     assert time.monotonic() - before >= 0.29
 
@@ -104,7 +117,7 @@ async def wait_for_pubsub(sender: RedisStore, receiver: RedisStore) -> None:
     callback, received = "hello" * 6, []
     await sender.open(make_record("hello", callback=callback))
     unsubscribe = receiver.coordinator.subscribe(lambda *arguments: received.append(arguments))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not received:
             await sender.coordinator.forward(callback, Delivery(b""))
             await asyncio.sleep(0.01)
@@ -159,61 +172,64 @@ async def test_a_busy_replica_does_not_starve_another_one(open_store: OpenStore)
 
 
 async def test_unused_slots_go_to_the_replica_that_waits(open_store: OpenStore) -> None:
-    first, second = await open_store(lease=1.0), await open_store(lease=1.0)
+    # a lease so long that neither its end nor a heartbeat can return the slot
+    first, second = await open_store(lease=600.0), await open_store(lease=600.0)
     async with first.coordinator.slot(ACCOUNT, 1):
         pass
-    async with asyncio.timeout(1.0), second.coordinator.slot(ACCOUNT, 1):
+    async with asyncio.timeout(30), second.coordinator.slot(ACCOUNT, 1):
         pass
-    async with asyncio.timeout(1.0), first.coordinator.slot(ACCOUNT, 1):
+    async with asyncio.timeout(30), first.coordinator.slot(ACCOUNT, 1):
         pass
 
 
 async def test_a_replica_that_stops_waiting_for_a_slot_blocks_no_other(open_store: OpenStore) -> None:
-    first, second, third = await open_store(), await open_store(), await open_store()
+    first, second, third = [await open_store(lease=600.0) for _ in range(3)]
     async with first.coordinator.slot(ACCOUNT, 1):
         waiting = asyncio.create_task(second.coordinator.slot(ACCOUNT, 1).__aenter__())
         await asyncio.sleep(0.1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    async with asyncio.timeout(1.5), third.coordinator.slot(ACCOUNT, 1):
+    async with asyncio.timeout(30), third.coordinator.slot(ACCOUNT, 1):
         pass
 
 
+@pytest.mark.slow
 async def test_the_slots_of_a_killed_replica_become_free(open_store: OpenStore) -> None:
-    store = await open_store(lease=0.5)
+    store = await open_store(lease=2.0)
     async with child_replica(store, "slot", 1) as other:
         waiting = asyncio.create_task(use_slot(store, 1))
-        done, _ = await asyncio.wait({waiting}, timeout=0.8)
+        done, _ = await asyncio.wait({waiting}, timeout=2.5)
         assert not done
         other.process.kill()
-        await asyncio.wait_for(waiting, 3.0)
+        await asyncio.wait_for(waiting, 30)
 
 
-# leases
+# leases: where a living replica has to renew one, it lasts two seconds, which even a busy machine keeps
 
 
+@pytest.mark.slow
 async def test_a_job_that_is_leased_to_a_living_replica_cannot_be_claimed(open_store: OpenStore) -> None:
-    first, second = await open_store(lease=0.3), await open_store(lease=0.3)
+    first, second = await open_store(lease=2.0), await open_store(lease=2.0)
     record = make_record()
     await first.open(record)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(3.0)
     assert not await second.coordinator.claim(record)
     assert await first.coordinator.claim(record)
     assert await list_orphans(second.coordinator) == []
 
 
+@pytest.mark.slow
 async def test_another_replica_adopts_the_jobs_of_a_killed_one(open_store: OpenStore) -> None:
-    store = await open_store(lease=0.5)
+    store = await open_store(lease=2.0)
     async with child_replica(store, "watch", 25) as other:
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(2.5)
         assert await list_orphans(store.coordinator) == []
         other.process.kill()
         found: list[str] = []
-        before = time.monotonic()
-        while len(found) < 25:
-            found += await list_orphans(store.coordinator)
-            await asyncio.sleep(0.02)
-            assert time.monotonic() - before < 3.0
+        async with asyncio.timeout(30):
+            while len(found) < 25:
+                found += await list_orphans(store.coordinator)
+                await asyncio.sleep(0.02)
     assert sorted(found) == sorted(f"job-{number}" for number in range(25))
     assert (await get_record(store, "job-7")).snapshot.task_id == "task-7"
     assert await list_orphans(store.coordinator) == []
@@ -240,7 +256,7 @@ async def test_orphans_that_are_not_fetched_are_left_to_other_replicas(open_stor
     assert isinstance(iterator, AsyncGenerator)
     await iterator.aclose()
     rest: list[str] = []
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while len(rest) < 4:
             rest += await list_orphans(second.coordinator)
             await asyncio.sleep(0.02)
@@ -267,13 +283,14 @@ async def test_a_job_that_is_handed_over_is_an_orphan_immediately(open_store: Op
     assert not await first.coordinator.claim(make_record())
 
 
+@pytest.mark.slow
 async def test_a_replica_that_stood_still_loses_adopted_jobs_and_keeps_new_ones(open_store: OpenStore) -> None:
-    first, second = await open_store(lease=0.4), await open_store(lease=0.4)
+    first, second = await open_store(lease=2.0), await open_store(lease=2.0)
     await first.open(make_record("old"))
-    time.sleep(0.6)  # noqa: ASYNC251 - blocks the event loop, so that no heartbeat is sent
+    time.sleep(2.5)  # noqa: ASYNC251 - blocks the event loop, so that no heartbeat is sent
     assert await list_orphans(second.coordinator) == ["old"]
     await first.open(make_record("new"))
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(3.0)
     assert await list_orphans(second.coordinator) == []
     assert not await first.coordinator.claim(make_record("old"))
     assert not await second.coordinator.claim(make_record("new"))

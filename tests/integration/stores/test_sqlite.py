@@ -26,11 +26,6 @@ from tests.support.stores import assert_open_fails, get_record, list_result_file
 WRITER = Path(__file__).with_name("writer.py")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "jobs.db"
-
-
 def run_on_open(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     """Execute a statement on every store that is opened from now on."""
     open_database = Database.open
@@ -232,6 +227,7 @@ async def read_lines(writer: Running, count: int) -> list[bytes]:
     return lines
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_while_writing_loses_no_acknowledged_record(path: Path) -> None:
     for attempt in range(10):
         writer = await start_writer(path, f"attempt{attempt}", "one", 100_000)

@@ -23,11 +23,6 @@ from tests.support.stores import assert_open_fails, get_record, list_result_file
 CANARY = b"canary-content"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "jobs.db"
-
-
 # result files
 
 

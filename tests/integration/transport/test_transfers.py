@@ -120,6 +120,7 @@ async def test_a_submission_that_gets_no_connection_in_time_was_not_sent_and_is_
     assert emulator.charged["picwish"] == 1
 
 
+@pytest.mark.slow
 async def test_a_refused_connection_is_retried_and_then_raises_provider_unavailable() -> None:
     async with aw.Client(aw.PicWish("canary", base_url="http://127.0.0.1:9")) as client:
         with pytest.raises(aw.ProviderUnavailable) as caught:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import define
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.jobs import Record
 from aiowatermark.transport.http import HttpTransport
-
-if TYPE_CHECKING:
-    from .conftest import Exchange, Host
-
-
-@define
-class Clock:
-    """A clock that a test moves."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.manual_clock import ManualClock
+from tests.support.media_host import Exchange, MediaHost, never_read
 
 
-async def test_a_started_task_with_status_created_is_pending(host: Host, clip: Path) -> None:
+async def test_a_started_task_with_status_created_is_pending(host: MediaHost, clip: Path) -> None:
     host.states = [{"status": "CREATED"}, {"status": "CREATED"}, {"status": "PROCESSING", "progress": 0.25}]
     async with host.client() as client:
         handle = await client.submit(clip)
@@ -54,7 +41,7 @@ async def test_the_error_of_a_failed_video_mentions_the_refund(emulator: Emulato
 
 @pytest.mark.parametrize(("price", "cost"), [(None, 10.26), (0.5, 25.65)])
 async def test_a_result_has_duration_cost_watermark_and_expiry_in_its_details(
-    host: Host, clip: Path, price: float | None, cost: float
+    host: MediaHost, clip: Path, price: float | None, cost: float
 ) -> None:
     settings = {} if price is None else {"credits_per_second": price}
     async with aw.Client(host.provider(**settings)) as client:
@@ -69,7 +56,7 @@ async def test_a_result_has_duration_cost_watermark_and_expiry_in_its_details(
 
 
 async def test_an_expired_result_url_is_renewed_by_a_query(clip: Path, tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with Emulator(restore=False, processing=0, clock=clock) as emulator:
         async with aw.Client(emulator.provider("dewatermark")) as client:
             result = await client.remove(clip)
@@ -86,7 +73,7 @@ async def test_an_expired_result_url_is_renewed_by_a_query(clip: Path, tmp_path:
     assert "Signature" not in str(caught.value)
 
 
-async def test_upload_progress_reaches_the_callback_and_the_snapshots(host: Host, clip: Path) -> None:
+async def test_upload_progress_reaches_the_callback_and_the_snapshots(host: MediaHost, clip: Path) -> None:
     reported: list[tuple[int, int | None]] = []
     size = clip.stat().st_size
 
@@ -104,7 +91,7 @@ async def test_upload_progress_reaches_the_callback_and_the_snapshots(host: Host
     assert snapshots[-1].status is aw.Status.SUCCEEDED
 
 
-async def test_the_task_id_is_stored_before_the_first_byte_of_the_video_is_sent(host: Host, clip: Path) -> None:
+async def test_the_task_id_is_stored_before_the_first_byte_of_the_video_is_sent(host: MediaHost, clip: Path) -> None:
     store = aw.MemoryStore()
     stored: list[aw.Snapshot] = []
 
@@ -122,9 +109,7 @@ async def test_the_task_id_is_stored_before_the_first_byte_of_the_video_is_sent(
     assert stored == [aw.Snapshot("task-1", aw.Status.UPLOADING)]
 
 
-async def test_a_client_closed_during_the_upload_uploads_again_afterwards(
-    host: Host, clip: Path, handlers: Any
-) -> None:
+async def test_a_client_closed_during_the_upload_uploads_again_afterwards(host: MediaHost, clip: Path) -> None:
     store = aw.MemoryStore()
     uploading = asyncio.Event()
 
@@ -146,7 +131,7 @@ async def test_a_client_closed_during_the_upload_uploads_again_afterwards(
     assert len(host.start_requests) == 1
 
 
-async def test_a_client_closed_after_the_paid_start_only_polls_afterwards(host: Host, clip: Path) -> None:
+async def test_a_client_closed_after_the_paid_start_only_polls_afterwards(host: MediaHost, clip: Path) -> None:
     store = aw.MemoryStore()
     host.states = [{"status": "PROCESSING", "progress": 0.5}] * 3
     async with host.client(store=store) as client:
@@ -173,17 +158,15 @@ async def test_a_start_whose_answer_is_lost_is_queried_and_never_sent_again(emul
 
 
 async def test_polling_continues_while_uploads_occupy_all_transfer_connections(
-    host: Host, clip: Path, handlers: Any, tmp_path: Path
+    host: MediaHost, long_clip: Path
 ) -> None:
-    path = tmp_path / "long.mp4"
-    path.write_bytes(handlers.video_bytes(24_000_000))
-    host.upload_handlers = [handlers.never_read] * 40
+    host.upload_handlers = [never_read] * 40
     provider = host.provider()
     snapshot = aw.Snapshot("task-0", aw.Status.QUEUED)
     token = Record("elsewhere", "dewatermark", snapshot, video=True).token
     async with aw.Client(provider, transport=HttpTransport(provider, transfers=2), drain=0.0) as client:
         for _ in range(10):
-            await client.submit(path)
+            await client.submit(long_clip)
         result = await client.resume(token).result(timeout=10)
         assert result.snapshot.status is aw.Status.SUCCEEDED
     assert host.start_requests == []

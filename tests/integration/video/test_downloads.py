@@ -7,47 +7,30 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.transport.http import HttpTransport
-
-if TYPE_CHECKING:
-    from .conftest import Exchange, Host, RequestHandler
+from tests.support.files import list_names
+from tests.support.media_host import Exchange, MediaHost, RequestHandler, close_after, serve_without_length
+from tests.support.videos import make_mp4
 
 SIZE = 3_000_001
 
 
 @pytest.fixture
-def result(host: Host, handlers: Any) -> bytes:
+def result(host: MediaHost) -> bytes:
     """The video that the host serves."""
-    host.result = handlers.video_bytes(SIZE)
+    host.result = make_mp4(SIZE)
     return host.result
 
 
-def names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
-
-
-async def download(host: Host, target: Path, *, stall: float = 30.0, max_bytes: int | None = None) -> bytes:
+async def download(host: MediaHost, target: Path, *, stall: float = 30.0, max_bytes: int | None = None) -> bytes:
     """Download the result, as `save` does, and return the file's bytes."""
     async with HttpTransport(host.provider(), stall=stall) as transport:
         await transport.download(f"{host.origin}/result%2Fvideo?sig=a%2Fb", target, max_bytes)
     return target.read_bytes()
-
-
-def close_after(size: int, **headers: str) -> RequestHandler:
-    """Announce the whole result, send `size` bytes of it and close the connection."""
-
-    async def handler(exchange: Exchange) -> None:
-        exchange.send_head(200, len(exchange.host.result), **{"ETag": '"one"', **headers})
-        exchange.writer.write(exchange.host.result[:size])
-        await exchange.writer.drain()
-        exchange.writer.close()
-
-    return handler
 
 
 def respond(status: int, body: bytes = b"", **headers: str) -> RequestHandler:
@@ -58,7 +41,9 @@ def respond(status: int, body: bytes = b"", **headers: str) -> RequestHandler:
 
 
 @pytest.mark.parametrize("after", [0, 1, 1_500_000, SIZE - 1])
-async def test_a_download_that_is_cut_is_resumed_there(host: Host, result: bytes, tmp_path: Path, after: int) -> None:
+async def test_a_download_that_is_cut_is_resumed_there(
+    host: MediaHost, result: bytes, tmp_path: Path, after: int
+) -> None:
     host.download_handlers = [close_after(after)]
     assert await download(host, tmp_path / "out") == result
     first, second = host.downloads
@@ -66,52 +51,52 @@ async def test_a_download_that_is_cut_is_resumed_there(host: Host, result: bytes
     assert second.headers.get("range") == (f"bytes={after}-" if after else None)
     assert second.headers.get("if-range") == ('"one"' if after else None)
     assert second.target == "/result%2Fvideo?sig=a%2Fb"
-    assert names(tmp_path) == ["out"]
+    assert list_names(tmp_path) == ["out"]
 
 
 async def test_a_result_that_changed_since_the_cut_is_downloaded_from_the_start(
-    host: Host, result: bytes, tmp_path: Path
+    host: MediaHost, result: bytes, tmp_path: Path
 ) -> None:
-    host.download_handlers = [close_after(1_000_000, ETag='"old"'), respond(200, result, ETag='"new"')]
+    host.download_handlers = [close_after(1_000_000, etag='"old"'), respond(200, result, ETag='"new"')]
     assert await download(host, tmp_path / "out") == result
     assert host.downloads[1].headers["if-range"] == '"old"'
 
 
 async def test_a_download_without_a_strong_validator_starts_from_the_beginning(
-    host: Host, result: bytes, tmp_path: Path
+    host: MediaHost, result: bytes, tmp_path: Path
 ) -> None:
-    host.download_handlers = [close_after(1_000_000, ETag='W/"weak"')]
+    host.download_handlers = [close_after(1_000_000, etag='W/"weak"')]
     assert await download(host, tmp_path / "out") == result
     assert "range" not in host.downloads[1].headers
 
 
-async def test_a_range_other_than_the_requested_one_is_refused(host: Host, result: bytes, tmp_path: Path) -> None:
+async def test_a_range_other_than_the_requested_one_is_refused(host: MediaHost, result: bytes, tmp_path: Path) -> None:
     host.download_handlers = [close_after(1_000_000), respond(206, b"x", Content_Range=f"bytes 5-5/{SIZE}")]
     with pytest.raises(aw.TransferFailed, match="another range"):
         await download(host, tmp_path / "out")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 async def test_a_range_that_cannot_be_satisfied_restarts_the_download(
-    host: Host, result: bytes, tmp_path: Path
+    host: MediaHost, result: bytes, tmp_path: Path
 ) -> None:
     host.download_handlers = [close_after(1_000_000), respond(416, Content_Range="bytes */500")]
     assert await download(host, tmp_path / "out") == result
     assert "range" not in host.downloads[2].headers
 
 
-async def test_a_range_that_starts_at_the_end_completes_the_download(host: Host, result: bytes, tmp_path: Path) -> None:
+async def test_a_range_that_starts_at_the_end_completes_the_download(
+    host: MediaHost, result: bytes, tmp_path: Path
+) -> None:
     async def never_end(exchange: Exchange) -> None:
         exchange.send_head(200, None, ETag='"one"', Transfer_Encoding="chunked")
-        exchange.writer.write(b"%x\r\n%b\r\n" % (SIZE, result))
-        await exchange.writer.drain()
-        exchange.writer.close()
+        await exchange.send_and_close(b"%x\r\n%b\r\n" % (SIZE, result))
 
     host.download_handlers = [never_end, respond(416, Content_Range=f"bytes */{SIZE}")]
     assert await download(host, tmp_path / "out") == result
 
 
-async def test_a_download_that_stalls_is_resumed_there(host: Host, result: bytes, tmp_path: Path) -> None:
+async def test_a_download_that_stalls_is_resumed_there(host: MediaHost, result: bytes, tmp_path: Path) -> None:
     async def stall_after_a_megabyte(exchange: Exchange) -> None:
         exchange.send_head(200, SIZE, ETag='"one"')
         exchange.writer.write(result[:1_000_000])
@@ -125,22 +110,16 @@ async def test_a_download_that_stalls_is_resumed_there(host: Host, result: bytes
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_result_above_the_limit_is_refused_and_leaves_no_file(
-    host: Host, result: bytes, tmp_path: Path, *, announced: bool
+    host: MediaHost, result: bytes, tmp_path: Path, *, announced: bool
 ) -> None:
-    async def without_length(exchange: Exchange) -> None:
-        exchange.send_head(200, None, Connection="close")
-        exchange.writer.write(result)
-        await exchange.writer.drain()
-        exchange.writer.close()
-
-    host.download_handlers = [] if announced else [without_length]
+    host.download_handlers = [] if announced else [serve_without_length]
     with pytest.raises(aw.TransferFailed, match="more than the 1000000 bytes"):
         await download(host, tmp_path / "out", max_bytes=1_000_000)
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
     assert len(host.downloads) == 1
 
 
-async def test_an_announced_length_above_the_limit_is_refused_before_the_body(host: Host, tmp_path: Path) -> None:
+async def test_an_announced_length_above_the_limit_is_refused_before_the_body(host: MediaHost, tmp_path: Path) -> None:
     async def announce_five_gibibytes(exchange: Exchange) -> None:
         exchange.send_head(200, 5 << 30)
         exchange.writer.write(bytes(1000))
@@ -162,19 +141,19 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 async def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_file(
-    host: Host, result: bytes, tmp_path: Path
+    host: MediaHost, result: bytes, tmp_path: Path
 ) -> None:
     with (
         file_size_limit(1_000_000),
         pytest.raises(aw.TransferFailed, match="out could not be written: File too large"),
     ):
         await download(host, tmp_path / "out")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
     assert len(host.downloads) == 1
 
 
 async def test_an_existing_target_stays_until_the_download_is_complete(
-    host: Host, result: bytes, tmp_path: Path
+    host: MediaHost, result: bytes, tmp_path: Path
 ) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"before")
@@ -186,7 +165,7 @@ async def test_an_existing_target_stays_until_the_download_is_complete(
     assert await download(host, target) == result
 
 
-async def test_a_cancelled_download_leaves_no_file(host: Host, result: bytes, tmp_path: Path) -> None:
+async def test_a_cancelled_download_leaves_no_file(host: MediaHost, result: bytes, tmp_path: Path) -> None:
     half_sent = asyncio.Event()
 
     async def send_half(exchange: Exchange) -> None:
@@ -202,10 +181,10 @@ async def test_a_cancelled_download_leaves_no_file(host: Host, result: bytes, tm
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
-async def test_a_result_read_into_memory_is_resumed_too(host: Host, result: bytes) -> None:
+async def test_a_result_read_into_memory_is_resumed_too(host: MediaHost, result: bytes) -> None:
     host.download_handlers = [close_after(2_000_000)]
     async with HttpTransport(host.provider()) as transport:
         assert await transport.read(f"{host.origin}/result/video", None) == result

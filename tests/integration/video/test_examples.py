@@ -5,34 +5,21 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import web
+import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
+from tests.support.http_server import free_port, serve_application
+from tests.support.media_host import Exchange, MediaHost
+from tests.support.processes import REPOSITORY, run_python, start_python
+from tests.support.videos import make_mp4
 
-if TYPE_CHECKING:
-    from .conftest import Exchange, Host
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
-
-
-async def start_example(name: str, *arguments: str, key: str) -> asyncio.subprocess.Process:
-    """Start an example in a process of its own; warnings are errors."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", str(EXAMPLES / name), *arguments),
-        env={"PYTHONPATH": str(EXAMPLES.parent), "PATH": "", "DEWATERMARK_API_KEY": key},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+EXAMPLES = REPOSITORY / "examples"
 
 
 def import_example(name: str) -> ModuleType:
@@ -44,70 +31,60 @@ def import_example(name: str) -> ModuleType:
     return module
 
 
-@asynccontextmanager
-async def serve(app: web.Application) -> AsyncIterator[str]:
-    """Serve an application on a free port; yields its URL."""
-    runner = web.AppRunner(app, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+@pytest.fixture
+def key_variable(emulator: Emulator) -> dict[str, str]:
+    """The environment variable with the emulator's key."""
+    return {"DEWATERMARK_API_KEY": str(emulator.keys["dewatermark"])}
 
 
 async def test_the_progress_example_draws_the_upload_and_saves_the_result(
-    emulator: Emulator, clip: Path, tmp_path: Path
+    emulator: Emulator, key_variable: dict[str, str], clip: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "clean.mp4"
-    arguments = (str(clip), str(target), "--base-url", emulator.base_url, "--interval", "0.05")
-    process = await start_example("upload_with_progress.py", *arguments, key=str(emulator.keys["dewatermark"]))
-    output = (await process.communicate())[0].decode()
-    assert process.returncode == 0, output
-    assert "uploading" in output
-    assert f"[{'#' * 30}] 100% 3.0 of 3.0 MB" in output
-    assert "succeeded" in output
+    arguments = (clip, target, "--base-url", emulator.base_url, "--interval", "0.05")
+    finished = await run_python(EXAMPLES / "upload_with_progress.py", *arguments, variables=key_variable)
+    assert finished.code == 0, finished.text
+    assert "uploading" in finished.text
+    assert f"[{'#' * 30}] 100% 3.0 of 3.0 MB" in finished.text
+    assert "succeeded" in finished.text
     assert target.read_bytes() == clip.read_bytes()
     assert emulator.charged["dewatermark"] == 1
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-async def upload(session: aiohttp.ClientSession, url: str, path: Path) -> Any:
-    """Upload a video, retrying until the service listens; returns its JSON answer."""
+async def upload(session: aiohttp.ClientSession, url: str, path: Path) -> str:
+    """Upload a video, retrying until the service listens; returns the token in its answer."""
     for _ in range(200):
         try:
             with path.open("rb") as video:
                 async with session.put(f"{url}/videos", data=video) as response:
                     assert response.status == 202, await response.text()
-                    return await response.json()
+                    return str((await response.json())["token"])
         except aiohttp.ClientConnectorError:
             await asyncio.sleep(0.05)
     raise AssertionError("the service did not listen")
 
 
-async def test_the_service_forwards_a_video_and_answers_with_a_token(emulator: Emulator, clip: Path) -> None:
+async def test_the_service_forwards_a_video_and_answers_with_a_token(
+    emulator: Emulator, key_variable: dict[str, str], clip: Path
+) -> None:
     port = free_port()
     arguments = ("--base-url", emulator.base_url, "--port", str(port))
-    process = await start_example("stream_through_service.py", *arguments, key=str(emulator.keys["dewatermark"]))
+    service = await start_python(EXAMPLES / "stream_through_service.py", *arguments, variables=key_variable)
     url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession() as session:
-        token = (await upload(session, url, clip))["token"]
+        token = await upload(session, url, clip)
         async with session.put(f"{url}/videos", data=b"") as response:
             assert response.status == 411
         async with aw.Client(emulator.provider("dewatermark")) as client:
             assert await (await client.resume(token)).read() == clip.read_bytes()
-    process.send_signal(signal.SIGTERM)
-    output = (await process.communicate())[0].decode()
-    assert process.returncode == 0, output
-    assert "Traceback" not in output
+    service.process.send_signal(signal.SIGTERM)
+    finished = await service.finish()
+    assert finished.code == 0, finished.text
+    assert "Traceback" not in finished.text
     assert emulator.charged["dewatermark"] == 1
 
 
-async def test_the_service_reads_nothing_while_the_provider_accepts_nothing(host: Host, handlers: Any) -> None:
+async def test_the_service_reads_nothing_while_the_provider_accepts_nothing(host: MediaHost) -> None:
     size, block = 96 << 20, bytes(1 << 20)
     accepting = asyncio.Event()
     sent, accepted = 0, 0
@@ -127,7 +104,7 @@ async def test_the_service_reads_nothing_while_the_provider_accepts_nothing(host
 
     host.upload_handlers = [wait_then_accept]
     async with (
-        serve(import_example("stream_through_service").create_app(host.provider())) as url,
+        serve_application(import_example("stream_through_service").create_app(host.provider())) as url,
         aiohttp.ClientSession() as session,
     ):
         headers = {"Content-Length": str(size)}
@@ -141,7 +118,7 @@ async def test_the_service_reads_nothing_while_the_provider_accepts_nothing(host
     assert (sent, accepted, len(host.start_requests)) == (size, size, 1)
 
 
-async def test_a_user_who_disconnects_during_the_upload_is_not_charged(host: Host, handlers: Any) -> None:
+async def test_a_user_who_disconnects_during_the_upload_is_not_charged(host: MediaHost) -> None:
     started, ended = asyncio.Event(), asyncio.Event()
 
     async def read_until_end(exchange: Exchange) -> None:
@@ -150,12 +127,10 @@ async def test_a_user_who_disconnects_during_the_upload_is_not_charged(host: Hos
         ended.set()
 
     host.upload_handlers = [read_until_end]
-    async with serve(import_example("stream_through_service").create_app(host.provider())) as url:
+    async with serve_application(import_example("stream_through_service").create_app(host.provider())) as url:
         address = url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(address[0], int(address[1]))
-        writer.write(
-            b"PUT /videos HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + handlers.video_bytes(1_000_000)
-        )
+        writer.write(b"PUT /videos HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + make_mp4(1_000_000))
         await writer.drain()
         await started.wait()
         writer.transport.abort()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator.restoration.video.restore import sample_video
-
-if TYPE_CHECKING:
-    from .conftest import Host
+from tests.support.media_host import MediaHost
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -20,7 +17,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_a_video_within_the_documented_limits_logs_no_warning(
-    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    host: MediaHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=24)
     async with host.client() as client:
@@ -29,7 +26,7 @@ async def test_a_video_within_the_documented_limits_logs_no_warning(
 
 
 async def test_another_frame_rate_is_warned_about_and_submitted(
-    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    host: MediaHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=30)
     async with host.client() as client:
@@ -40,7 +37,7 @@ async def test_another_frame_rate_is_warned_about_and_submitted(
 
 
 async def test_a_video_that_is_too_long_is_warned_about(
-    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    host: MediaHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = sample_video(tmp_path / "clip.mp4", seconds=0.5, fps=24)
     data = bytearray(path.read_bytes())
@@ -52,13 +49,15 @@ async def test_a_video_that_is_too_long_is_warned_about(
     assert warnings(caplog) == ["picture.jpg lasts 10.0 minutes, more than 9: Dewatermark may refuse it"]
 
 
-async def test_another_container_is_warned_about(host: Host, handlers: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_another_container_is_warned_about(host: MediaHost, caplog: pytest.LogCaptureFixture) -> None:
     async with host.client() as client:
         await client.remove(b"\x1aE\xdf\xa3" + bytes(1000))
     assert [text.partition(" ")[2] for text in warnings(caplog)] == ["is matroska, not mp4: Dewatermark may refuse it"]
 
 
-async def test_unknown_properties_cause_no_warning(host: Host, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unknown_properties_cause_no_warning(
+    host: MediaHost, clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with host.client() as client:
         await client.remove(clip)
         with clip.open("rb") as opened:

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
 from aiowatermark.emulator.pictures import sample_mark, stamp
-from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
+from aiowatermark.emulator.restoration.pixels import encode_as
 from aiowatermark.emulator.restoration.video.restore import sample_video
+from tests.support.restored_media import read_frames, video_psnr
 
 MARK = sample_mark(width=160)
-
-
-def frames(path: Path) -> Iterator[Pixels]:
-    with av.open(path) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="bgr24")
-
-
-def psnr_under(mask: bytes, first: Path, second: Path) -> float:
-    """PSNR in dB under the mask, over all frames."""
-    white = decode(mask) > 0
-    pairs = zip(frames(first), frames(second), strict=True)
-    errors = [np.mean((a[white].astype(float) - b[white]) ** 2) for a, b in pairs]
-    return float(10 * np.log10(255**2 / np.mean(errors)))
 
 
 @pytest.mark.parametrize("by_mask", [False, True])
 async def test_the_saved_video_is_restored(tmp_path: Path, *, by_mask: bool) -> None:
     plain = sample_video(tmp_path / "plain.mp4", seconds=1, seed=3)
     marked = sample_video(tmp_path / "marked.mp4", seconds=1, seed=3, mark=MARK)
-    mask = stamp(encode_as(next(frames(plain)), "png"), MARK)[1]
+    mask = stamp(encode_as(next(read_frames(plain)), "png"), MARK)[1]
     async with Emulator(mark=MARK, processing=0) as emulator, aw.Client(emulator.provider("dewatermark")) as client:
         handle = await client.submit(marked, mask=mask if by_mask else None)
         snapshots = [snapshot async for snapshot in handle.updates()]
@@ -47,5 +31,5 @@ async def test_the_saved_video_is_restored(tmp_path: Path, *, by_mask: bool) -> 
     assert result.snapshot.details["has_watermark"] is True
     assert result.snapshot.details["duration"] == pytest.approx(1.0, abs=0.1)
     assert result.snapshot.details["cost"] == pytest.approx(0.2, abs=0.02)
-    assert psnr_under(mask, plain, clean) > psnr_under(mask, plain, marked) + (3 if by_mask else 8)
+    assert video_psnr(mask, plain, clean) > video_psnr(mask, plain, marked) + (3 if by_mask else 8)
     assert snapshots[-1].status is aw.Status.SUCCEEDED

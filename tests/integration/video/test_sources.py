@@ -6,24 +6,19 @@ import io
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import aiowatermark as aw
-
-if TYPE_CHECKING:
-    from .conftest import Exchange, Host
-
-
-async def stream(data: bytes, size: int = 65_537) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
+from tests.support.media_host import MediaHost, abort_after, close_after, refuse, serve_without_length
+from tests.support.media_sources import stream_in_blocks, stream_of
+from tests.support.videos import make_mp4
 
 
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "open file", "memory file", "sized", "unsized"])
-async def test_any_source_is_uploaded_completely(host: Host, tmp_path: Path, handlers: Any, kind: str) -> None:
-    data = handlers.video_bytes(2_000_003)
+async def test_any_source_is_uploaded_completely(host: MediaHost, tmp_path: Path, kind: str) -> None:
+    data = make_mp4(2_000_003)
     path = tmp_path / "clip.mp4"
     path.write_bytes(data)
     prefixed = tmp_path / "prefixed.mp4"
@@ -36,8 +31,8 @@ async def test_any_source_is_uploaded_completely(host: Host, tmp_path: Path, han
             "bytes": data,
             "open file": opened,
             "memory file": io.BytesIO(data),
-            "sized": stream(data),
-            "unsized": stream(data),
+            "sized": stream_in_blocks(data),
+            "unsized": stream_in_blocks(data),
         }
         options: dict[str, Any] = {"size": len(data)} if kind == "sized" else {}
         async with host.client() as client:
@@ -46,8 +41,8 @@ async def test_any_source_is_uploaded_completely(host: Host, tmp_path: Path, han
     assert host.uploads[0].length == len(data)
 
 
-async def test_an_open_file_is_read_again_from_its_initial_position(host: Host, clip: Path, handlers: Any) -> None:
-    host.upload_handlers = [handlers.abort_after(1_000_000)]
+async def test_an_open_file_is_read_again_from_its_initial_position(host: MediaHost, clip: Path) -> None:
+    host.upload_handlers = [abort_after(1_000_000)]
     with clip.open("rb") as opened:
         async with host.client() as client:
             await client.remove(opened)
@@ -56,9 +51,9 @@ async def test_an_open_file_is_read_again_from_its_initial_position(host: Host, 
 
 
 async def test_a_url_is_streamed_through_without_a_temporary_file(
-    host: Host, handlers: Any, monkeypatch: pytest.MonkeyPatch
+    host: MediaHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.result = handlers.video_bytes(4_000_000)
+    host.result = make_mp4(4_000_000)
 
     def fail(*_: Any, **__: Any) -> Any:
         raise AssertionError("a temporary file was created")
@@ -71,72 +66,56 @@ async def test_a_url_is_streamed_through_without_a_temporary_file(
     assert "x-api-key" not in host.downloads[0].headers
 
 
-async def test_a_url_is_requested_again_for_each_attempt(host: Host, handlers: Any) -> None:
-    host.result = handlers.video_bytes(2_000_000)
-    host.upload_handlers = [handlers.abort_after(500_000), handlers.refuse(503)]
+async def test_a_url_is_requested_again_for_each_attempt(host: MediaHost) -> None:
+    host.result = make_mp4(2_000_000)
+    host.upload_handlers = [abort_after(500_000), refuse(503)]
     async with host.client() as client:
         await client.remove(f"{host.origin}/result/video.mp4")
     assert (len(host.downloads), host.stored) == (3, [host.result])
 
 
 @pytest.mark.parametrize("length", [0, 1_000_000])
-async def test_a_url_whose_download_is_cut_is_requested_again(host: Host, handlers: Any, length: int) -> None:
-    host.result = handlers.video_bytes(2_000_000)
-
-    async def close_early(exchange: Exchange) -> None:
-        exchange.send_head(200, len(host.result))
-        exchange.writer.write(host.result[:length])
-        await exchange.writer.drain()
-        exchange.writer.close()
-
-    host.download_handlers = [close_early, close_early]
+async def test_a_url_whose_download_is_cut_is_requested_again(host: MediaHost, length: int) -> None:
+    host.result = make_mp4(2_000_000)
+    host.download_handlers = [close_after(length, etag=None)] * 2
     async with host.client() as client:
         await client.remove(f"{host.origin}/result/video.mp4")
     assert (host.stored, len(host.start_requests)) == ([host.result], 1)
 
 
 async def test_a_url_of_unknown_size_goes_through_a_temporary_file_that_is_deleted(
-    host: Host, handlers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: MediaHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = handlers.video_bytes(900_000)
+    host.result = make_mp4(900_000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    async def without_length(exchange: Exchange) -> None:
-        exchange.send_head(200, None, Connection="close")
-        exchange.writer.write(data)
-        await exchange.writer.drain()
-        exchange.writer.close()
-
-    host.download_handlers = [without_length]
+    host.download_handlers = [serve_without_length]
     async with host.client() as client:
         await client.remove(f"{host.origin}/result/video.mp4")
-    assert host.stored == [data]
+    assert host.stored == [host.result]
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_stream_whose_upload_was_cut_is_not_sent_again_and_the_error_says_so(host: Host, handlers: Any) -> None:
-    data = handlers.video_bytes(3_000_000)
-    host.upload_handlers = [handlers.abort_after(1_000_000)]
+async def test_a_stream_whose_upload_was_cut_is_not_sent_again_and_the_error_says_so(host: MediaHost) -> None:
+    data = make_mp4(3_000_000)
+    host.upload_handlers = [abort_after(1_000_000)]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match=r"read only once and is not sent again: give a path"):
-            await client.remove(stream(data), size=len(data))
+            await client.remove(stream_in_blocks(data), size=len(data))
     assert (len(host.uploads), host.start_requests) == (1, [])
 
 
 @pytest.mark.parametrize("difference", [-1000, 1000])
-async def test_a_stream_of_another_length_than_declared_is_one_clear_error(
-    host: Host, handlers: Any, difference: int
-) -> None:
-    data = handlers.video_bytes(1_000_000)
+async def test_a_stream_of_another_length_than_declared_is_one_clear_error(host: MediaHost, difference: int) -> None:
+    data = make_mp4(1_000_000)
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="changed its size while it was sent"):
-            await client.remove(stream(data), size=len(data) + difference)
+            await client.remove(stream_in_blocks(data), size=len(data) + difference)
     assert (host.stored, host.start_requests) == ([], [])
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RuntimeError("the user's own")])
-async def test_a_source_that_raises_is_one_clear_error(host: Host, handlers: Any, error: Exception) -> None:
-    data = handlers.video_bytes(1_000_000)
+async def test_a_source_that_raises_is_one_clear_error(host: MediaHost, error: Exception) -> None:
+    data = make_mp4(1_000_000)
 
     async def raise_halfway() -> AsyncIterator[bytes]:
         yield data[:600_000]
@@ -149,11 +128,11 @@ async def test_a_source_that_raises_is_one_clear_error(host: Host, handlers: Any
 
 
 @pytest.mark.parametrize("kind", ["path", "bytes", "open file", "stream"])
-async def test_an_empty_source_is_refused_before_any_request(host: Host, tmp_path: Path, kind: str) -> None:
+async def test_an_empty_source_is_refused_before_any_request(host: MediaHost, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "empty.mp4"
     path.touch()
     with path.open("rb") as opened:
-        sources: dict[str, Any] = {"path": path, "bytes": b"", "open file": opened, "stream": stream(b"")}
+        sources: dict[str, Any] = {"path": path, "bytes": b"", "open file": opened, "stream": stream_of()}
         async with host.client() as client:
             with pytest.raises(aw.InvalidInput, match="empty"):
                 await client.remove(sources[kind])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,27 +12,26 @@ import aiowatermark as aw
 from aiowatermark.media import as_media
 from aiowatermark.transport.body import encode_body
 from aiowatermark.wire import Base64, Json, Multipart
-
-if TYPE_CHECKING:
-    from .conftest import Exchange, Host
+from tests.support.media_host import KEY, SIGNED_TARGET, Exchange, MediaHost, abort_after, never_read, refuse
+from tests.support.videos import make_mp4
 
 GIB = 1 << 30
 
 
-async def test_the_put_is_sent_exactly_as_documented(host: Host, clip: Path, handlers: Any) -> None:
+async def test_the_put_is_sent_exactly_as_documented(host: MediaHost, clip: Path) -> None:
     async with host.client() as client:
         await client.remove(clip)
     (put,) = host.uploads
-    assert put.lines[0] == f"PUT {handlers.signed_target}&ticket=1 HTTP/1.1"
+    assert put.lines[0] == f"PUT {SIGNED_TARGET}&ticket=1 HTTP/1.1"
     assert put.headers["content-type"] == "application/octet-stream"
     assert put.headers["content-length"] == str(clip.stat().st_size)
     assert not {"transfer-encoding", "expect", "cookie", "authorization", "x-api-key", "referer"} & put.headers.keys()
-    assert handlers.api_key not in "\n".join(put.lines)
+    assert KEY not in "\n".join(put.lines)
     assert host.stored == [clip.read_bytes()]
 
 
 async def test_the_steps_are_in_order_and_only_the_api_receives_the_key(
-    host: Host, clip: Path, handlers: Any, tmp_path: Path
+    host: MediaHost, clip: Path, tmp_path: Path
 ) -> None:
     async with host.client() as client:
         await (await client.remove(clip)).save(tmp_path / "clean.mp4")
@@ -41,13 +39,13 @@ async def test_the_steps_are_in_order_and_only_the_api_receives_the_key(
     upload, start, query = "/api/video/v1/upload", "/api/video/v1/tasks", "/api/video/v1/tasks/task-1"
     assert steps == [("POST", upload), ("PUT", "/bucket/a"), ("POST", start), ("GET", query), ("GET", "/result")]
     keys = [request.headers.get("x-api-key") for request in host.requests]
-    assert keys == [handlers.api_key, None, handlers.api_key, handlers.api_key, None]
+    assert keys == [KEY, None, KEY, KEY, None]
     assert b'name="task_id"\r\n\r\ntask-1\r\n' in host.start_requests[0].body
     assert (tmp_path / "clean.mp4").read_bytes() == host.result
 
 
-async def test_a_cookie_set_by_a_host_is_never_sent(host: Host, clip: Path, handlers: Any) -> None:
-    host.upload_handlers = [handlers.refuse(503, Set_Cookie="session=canary")]
+async def test_a_cookie_set_by_a_host_is_never_sent(host: MediaHost, clip: Path) -> None:
+    host.upload_handlers = [refuse(503, Set_Cookie="session=canary")]
     async with host.client() as client:
         await client.remove(clip)
     assert len(host.uploads) == 2
@@ -55,8 +53,8 @@ async def test_a_cookie_set_by_a_host_is_never_sent(host: Host, clip: Path, hand
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed_with_a_body(host: Host, clip: Path, handlers: Any, status: int) -> None:
-    host.upload_handlers = [handlers.refuse(status, Location=f"{host.origin}/elsewhere")]
+async def test_a_redirect_is_not_followed_with_a_body(host: MediaHost, clip: Path, status: int) -> None:
+    host.upload_handlers = [refuse(status, Location=f"{host.origin}/elsewhere")]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match=str(status)):
             await (await client.submit(clip))
@@ -65,10 +63,8 @@ async def test_a_redirect_is_not_followed_with_a_body(host: Host, clip: Path, ha
 
 
 @pytest.mark.parametrize("size", [0, 1, 1_500_000, 3_000_000, 3_000_001])
-async def test_an_upload_that_is_cut_restarts_and_is_paid_once(
-    host: Host, clip: Path, handlers: Any, size: int
-) -> None:
-    host.upload_handlers = [handlers.abort_after(size), handlers.abort_after(size)]
+async def test_an_upload_that_is_cut_restarts_and_is_paid_once(host: MediaHost, clip: Path, size: int) -> None:
+    host.upload_handlers = [abort_after(size), abort_after(size)]
     async with host.client() as client:
         await client.remove(clip)
     assert len(host.uploads) == 3
@@ -76,19 +72,19 @@ async def test_an_upload_that_is_cut_restarts_and_is_paid_once(
     assert len(host.start_requests) == host.tickets == 1
 
 
-async def test_an_upload_is_repeated_after_a_server_error(host: Host, clip: Path, handlers: Any) -> None:
+async def test_an_upload_is_repeated_after_a_server_error(host: MediaHost, clip: Path) -> None:
     host.upload_handlers = [
-        handlers.refuse(500),
-        handlers.refuse(503, Retry_After="0"),
-        handlers.refuse(429, Retry_After="0"),
+        refuse(500),
+        refuse(503, Retry_After="0"),
+        refuse(429, Retry_After="0"),
     ]
     async with host.client() as client:
         await client.remove(clip)
     assert (len(host.uploads), len(host.start_requests)) == (4, 1)
 
 
-async def test_an_upload_that_fails_every_time_ends_and_nothing_is_paid(host: Host, clip: Path, handlers: Any) -> None:
-    host.upload_handlers = [handlers.abort_after(0)] * 20
+async def test_an_upload_that_fails_every_time_ends_and_nothing_is_paid(host: MediaHost, clip: Path) -> None:
+    host.upload_handlers = [abort_after(0)] * 20
     async with host.client() as client:
         with pytest.raises(aw.ProviderUnavailable):
             await client.remove(clip)
@@ -96,32 +92,23 @@ async def test_an_upload_that_fails_every_time_ends_and_nothing_is_paid(host: Ho
     assert host.start_requests == []
 
 
-async def test_the_watchdog_ends_each_attempt_of_an_upload_that_is_not_read(
-    host: Host, tmp_path: Path, handlers: Any
-) -> None:
-    path = tmp_path / "long.mp4"
-    path.write_bytes(handlers.video_bytes(24_000_000))  # more than the socket buffers hold
-    host.upload_handlers = [handlers.never_read] * 2
+async def test_the_watchdog_ends_each_attempt_of_an_upload_that_is_not_read(host: MediaHost, long_clip: Path) -> None:
+    host.upload_handlers = [never_read] * 2
     async with host.client(stall=0.3) as client:
-        await client.remove(path)
+        await client.remove(long_clip)
     assert len(host.uploads) == 3
-    assert host.stored == [path.read_bytes()]
+    assert host.stored == [long_clip.read_bytes()]
 
 
-async def test_the_error_of_a_stalled_upload_names_the_byte(host: Host, tmp_path: Path, handlers: Any) -> None:
-    path = tmp_path / "long.mp4"
-    path.write_bytes(handlers.video_bytes(24_000_000))
-    host.upload_handlers = [handlers.never_read] * 6
+async def test_the_error_of_a_stalled_upload_names_the_byte(host: MediaHost, long_clip: Path) -> None:
+    host.upload_handlers = [never_read] * 6
     async with host.client(stall=0.1) as client:
         with pytest.raises(aw.ProviderUnavailable, match=r"stands at byte \d+ of 24000000: nothing .* for 0.1 s"):
-            await client.remove(path)
+            await client.remove(long_clip)
     assert host.start_requests == []
 
 
-async def test_a_slow_upload_is_not_a_stalled_one(host: Host, tmp_path: Path, handlers: Any) -> None:
-    path = tmp_path / "long.mp4"
-    path.write_bytes(handlers.video_bytes(24_000_000))
-
+async def test_a_slow_upload_is_not_a_stalled_one(host: MediaHost, long_clip: Path) -> None:
     async def read_slowly(exchange: Exchange) -> None:
         body = b""
         while len(body) < exchange.request.length:
@@ -132,30 +119,25 @@ async def test_a_slow_upload_is_not_a_stalled_one(host: Host, tmp_path: Path, ha
 
     host.upload_handlers = [read_slowly]
     async with host.client(stall=0.3) as client:  # the upload takes more than twice as long
-        await client.remove(path)
+        await client.remove(long_clip)
     assert len(host.uploads) == 1
-    assert host.stored == [path.read_bytes()]
+    assert host.stored == [long_clip.read_bytes()]
 
 
 @pytest.mark.parametrize("status", [400, 413])
 @pytest.mark.parametrize("stays_open", [True, False])
 async def test_an_answer_before_the_end_of_the_body_ends_the_upload_immediately(
-    host: Host, tmp_path: Path, handlers: Any, status: int, *, stays_open: bool
+    host: MediaHost, long_clip: Path, status: int, *, stays_open: bool
 ) -> None:
-    path = tmp_path / "long.mp4"
-    path.write_bytes(handlers.video_bytes(24_000_000))
-
     async def answer_and_close(exchange: Exchange) -> None:
         exchange.respond(status, b"<Error><Code>EntityTooLarge</Code></Error>")
         await exchange.writer.drain()
         exchange.writer.close()
 
-    host.upload_handlers = [
-        handlers.refuse(status, "EntityTooLarge", unread=True) if stays_open else answer_and_close
-    ] * 6
+    host.upload_handlers = [refuse(status, "EntityTooLarge", unread=True) if stays_open else answer_and_close] * 6
     async with host.client() as client:
         with pytest.raises(aw.WatermarkError) as caught:
-            await client.remove(path)
+            await client.remove(long_clip)
     assert host.start_requests == []
     if stays_open:  # a host that closes while the body is sent may reset the connection, and lose its answer
         assert isinstance(caught.value, aw.TransferFailed)
@@ -164,10 +146,8 @@ async def test_an_answer_before_the_end_of_the_body_ends_the_upload_immediately(
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "ExpiredToken"), (403, "AccessDenied"), (403, "")])
-async def test_an_expired_upload_url_requests_a_new_ticket(
-    host: Host, clip: Path, handlers: Any, status: int, code: str
-) -> None:
-    host.upload_handlers = [handlers.refuse(status, code)] * 2
+async def test_an_expired_upload_url_requests_a_new_ticket(host: MediaHost, clip: Path, status: int, code: str) -> None:
+    host.upload_handlers = [refuse(status, code)] * 2
     store = aw.MemoryStore()
     async with host.client(store=store) as client:
         handle = await client.submit(clip)
@@ -180,8 +160,8 @@ async def test_an_expired_upload_url_requests_a_new_ticket(
     assert b"task-3" in host.start_requests[0].body
 
 
-async def test_at_most_two_new_tickets_are_requested(host: Host, clip: Path, handlers: Any) -> None:
-    host.upload_handlers = [handlers.refuse(400, "ExpiredToken")] * 9
+async def test_at_most_two_new_tickets_are_requested(host: MediaHost, clip: Path) -> None:
+    host.upload_handlers = [refuse(400, "ExpiredToken")] * 9
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="HTTP 400 ExpiredToken"):
             await client.remove(clip)
@@ -189,9 +169,9 @@ async def test_at_most_two_new_tickets_are_requested(host: Host, clip: Path, han
 
 
 async def test_the_error_of_a_wrong_signature_has_the_hosts_code_and_not_the_url(
-    host: Host, clip: Path, handlers: Any, caplog: pytest.LogCaptureFixture
+    host: MediaHost, clip: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    host.upload_handlers = [handlers.refuse(403, "SignatureDoesNotMatch")]
+    host.upload_handlers = [refuse(403, "SignatureDoesNotMatch")]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="HTTP 403 SignatureDoesNotMatch") as caught:
             await client.remove(clip)
@@ -203,7 +183,7 @@ async def test_the_error_of_a_wrong_signature_has_the_hosts_code_and_not_the_url
 
 @pytest.mark.parametrize("difference", [-500_000, 700_000])
 async def test_a_file_that_changes_its_size_is_one_clear_error_and_nothing_is_paid(
-    host: Host, clip: Path, difference: int
+    host: MediaHost, clip: Path, difference: int
 ) -> None:
     size = clip.stat().st_size
 
@@ -217,18 +197,18 @@ async def test_a_file_that_changes_its_size_is_one_clear_error_and_nothing_is_pa
     assert (len(host.uploads), host.stored, host.start_requests) == (1, [], [])
 
 
-async def test_a_missing_file_is_one_clear_error(host: Host, clip: Path) -> None:
+async def test_a_missing_file_is_one_clear_error(host: MediaHost, clip: Path) -> None:
     async with host.client() as client:
         with pytest.raises(aw.InvalidInput, match="cannot be read: No such file"):
             await client.remove(clip.with_name("none.mp4"))
     assert host.requests == []
 
 
-async def test_a_file_of_five_gibibytes_is_announced_with_its_length(host: Host, tmp_path: Path, handlers: Any) -> None:
+async def test_a_file_of_five_gibibytes_is_announced_with_its_length(host: MediaHost, tmp_path: Path) -> None:
     path = tmp_path / "sparse.mp4"
-    path.write_bytes(handlers.video_bytes(1000))
+    path.write_bytes(make_mp4(1000))
     os.truncate(path, 5 * GIB)
-    host.upload_handlers = [handlers.refuse(413, "EntityTooLarge", unread=True)]
+    host.upload_handlers = [refuse(413, "EntityTooLarge", unread=True)]
     async with host.client() as client:
         with pytest.raises(aw.TransferFailed, match="EntityTooLarge"):
             await client.remove(path)

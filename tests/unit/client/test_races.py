@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +13,7 @@ from aiowatermark.jobs import Record
 from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from aiowatermark.wire import Request, Response
-from tests.support.picwish import LINK, PENDING, scripted_client
+from tests.support.picwish import LINK, PENDING, delivery, scripted_client
 from tests.support.videos import make_mp4
 
 VIRTUAL_CLOCK = True
@@ -129,7 +128,7 @@ async def test_a_callback_that_arrives_while_a_doubt_is_recorded_settles_it(tran
         async def put(self, record: Record) -> Record:
             for deliver in list(registry_of(receiver)._expected.values()):
                 data = {"task_id": "task-1", "state": 1, "file": "https://x.example/a"}
-                deliver(aw.Delivery(json.dumps({"status": 200, "data": data}).encode()))
+                deliver(delivery(status=200, data=data))
             return await super().put(record)
 
     store = CallbackDuringPut()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,7 @@ import aiowatermark as aw
 from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.jobs import Record
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
-from tests.support.picwish import LINK, PENDING, scripted_client
+from tests.support.picwish import LINK, PENDING, delivery, scripted_client
 
 VIRTUAL_CLOCK = True
 KEY = "canary-1"
@@ -126,10 +124,6 @@ async def test_an_unanswered_submission_of_a_closed_client_is_in_doubt_immediate
             await second.submit(LINK, key="mine")
     assert asyncio.get_running_loop().time() - begun < 2
     assert transport.submitted == 1
-
-
-def delivery(**payload: Any) -> aw.Delivery:
-    return aw.Delivery(json.dumps(payload).encode(), "application/json")
 
 
 async def test_a_callback_that_arrived_first_settles_a_lost_answer(transport: ScriptedTransport) -> None:

@@ -23,7 +23,7 @@ from aiowatermark.jobs import Job, Record, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.providers.dewatermark import Dewatermark
 from aiowatermark.wire import FieldValue, Multipart, Request, Response
-from tests.support.flows import drive_flow, response
+from tests.support.flows import drive_flow, drive_to_snapshot, first_request, response
 
 DEWATERMARK = Dewatermark("canary")
 IMAGE = Bytes(b"image", name="picture.jpg")
@@ -41,14 +41,11 @@ def answer(image: Any = "QUJD", **edited: Any) -> dict[str, Any]:
 
 
 def submit(job: Job, payload: Any, status: int = 200) -> Snapshot:
-    end, _ = drive_flow(DEWATERMARK.submit(job, None), response(payload, status))
-    assert isinstance(end, Snapshot)
-    return end
+    return drive_to_snapshot(DEWATERMARK.submit(job, None), response(payload, status))
 
 
 def fields(job: Job) -> Mapping[str, FieldValue]:
-    request = next(DEWATERMARK.submit(job, None))
-    assert isinstance(request, Request)
+    request = first_request(DEWATERMARK.submit(job, None))
     assert isinstance(request.body, Multipart)
     return request.body.fields
 
@@ -83,8 +80,7 @@ def test_other_versions_are_refused(version: Any) -> None:
 
 
 def test_the_image_is_declared_as_jpeg() -> None:
-    request = next(DEWATERMARK.submit(job(), None))
-    assert isinstance(request, Request)
+    request = first_request(DEWATERMARK.submit(job(), None))
     assert isinstance(request.body, Multipart)
     assert request.body.types == {"original_preview_image": "image/jpeg"}
 
@@ -280,9 +276,7 @@ def test_the_submission_of_a_video_may_be_refused(status: int, error_class: type
 
 
 def query(**fields: Any) -> Snapshot:
-    end, _ = drive_flow(DEWATERMARK.query(RECORD), response(fields))
-    assert isinstance(end, Snapshot)
-    return end
+    return drive_to_snapshot(DEWATERMARK.query(RECORD), response(fields))
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.media.stroke_mask import StrokeMask
 from aiowatermark.providers.kaze import Kaze
-from aiowatermark.wire import Base64, Json, Request
-from tests.support.flows import drive_flow, response
+from aiowatermark.wire import Base64, Json
+from tests.support.flows import drive_flow, drive_to_snapshot, first_request, response
 
 KAZE = Kaze("canary")
 RECORD = Record("key", "kaze", Snapshot("t-1", Status.QUEUED))
@@ -33,9 +33,7 @@ def job(**options: Any) -> Job:
 
 
 def query(payload: Any) -> Snapshot:
-    end, _ = drive_flow(KAZE.query(RECORD), response(payload))
-    assert isinstance(end, Snapshot)
-    return end
+    return drive_to_snapshot(KAZE.query(RECORD), response(payload))
 
 
 @pytest.mark.parametrize(
@@ -125,17 +123,14 @@ def test_an_answer_without_a_status_is_unexpected(data: Any) -> None:
 
 
 def test_a_query_is_repeatable_and_a_submission_is_not() -> None:
-    query_request, submit_request = next(KAZE.query(RECORD)), next(KAZE.submit(job(), None))
-    assert isinstance(query_request, Request)
-    assert isinstance(submit_request, Request)
+    query_request, submit_request = first_request(KAZE.query(RECORD)), first_request(KAZE.submit(job(), None))
     assert (query_request.method, query_request.repeatable, submit_request.repeatable) == ("POST", True, False)
 
 
 def test_a_mask_is_converted_to_a_smear_and_the_option_smear_is_sent_unchanged() -> None:
     smear = Bytes(b"smear", name="smear.png")
     for submitted, media_class in ((job(mask=Bytes(b"m")), StrokeMask), (job(smear=smear), Bytes)):
-        request = next(KAZE.submit(submitted, None))
-        assert isinstance(request, Request)
+        request = first_request(KAZE.submit(submitted, None))
         assert isinstance(request.body, Json)
         part = request.body.value["smear_base64"]
         assert isinstance(part, Base64)

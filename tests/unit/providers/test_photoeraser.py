@@ -23,8 +23,7 @@ from aiowatermark.errors import (
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.providers.photoeraser import PhotoEraser
-from aiowatermark.wire import Request
-from tests.support.flows import drive_flow, response
+from tests.support.flows import drive_flow, drive_to_snapshot, first_request, response
 
 ERASER = PhotoEraser("canary-a", "canary-b")
 SOURCES = tuple(f"https://example.com/{number}.png?Signature=old" for number in range(3))
@@ -36,9 +35,7 @@ def record(*urls: str) -> Record:
 
 
 def query(data: Any, *urls: str) -> Snapshot:
-    end, _ = drive_flow(ERASER.query(record(*urls)), response({"code": 0, "msg": "", "data": data}))
-    assert isinstance(end, Snapshot)
-    return end
+    return drive_to_snapshot(ERASER.query(record(*urls)), response({"code": 0, "msg": "", "data": data}))
 
 
 def finished(number: int, source: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -253,8 +250,7 @@ def test_any_other_priority_is_refused(priority: Any) -> None:
 
 
 def test_the_task_id_is_escaped_in_the_path() -> None:
-    request = next(ERASER.query(Record("key", "photoeraser", Snapshot("a/b?c", Status.QUEUED))))
-    assert isinstance(request, Request)
+    request = first_request(ERASER.query(Record("key", "photoeraser", Snapshot("a/b?c", Status.QUEUED))))
     assert request.target == "/v3/pic/rw/result/a%2Fb%3Fc"
 
 

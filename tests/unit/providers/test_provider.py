@@ -15,7 +15,7 @@ from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.provider import Provider
 from aiowatermark.providers import provider_class, provider_names
-from aiowatermark.wire import Request
+from tests.support.flows import first_request
 
 CANARY = "canary-7f3a"
 each = pytest.mark.parametrize("cls", [provider_class(name) for name in provider_names()], ids=provider_names())
@@ -126,8 +126,7 @@ def test_accounts_differ_by_key_and_base_url(cls: type[Provider]) -> None:
 @each
 def test_the_paid_request_is_not_repeatable(cls: type[Provider]) -> None:
     provider = create(cls)
-    request = next(provider.submit(job(provider), None))
-    assert isinstance(request, Request)
+    request = first_request(provider.submit(job(provider), None))
     assert request.method == "POST"
     assert not request.repeatable
     assert not request.signed

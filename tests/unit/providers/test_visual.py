@@ -23,8 +23,8 @@ from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.provider import Provider
 from aiowatermark.providers.gptge import GptGe
 from aiowatermark.providers.picwish import PicWish
-from aiowatermark.wire import Delivery, Multipart, Request, Response
-from tests.support.flows import drive_flow, response
+from aiowatermark.wire import Delivery, Multipart, Response
+from tests.support.flows import drive_to_snapshot, first_request, response
 
 PROVIDERS = (GptGe("canary-1"), PicWish("canary-2"))
 RECORD = Record("key", "any", Snapshot("t-1", Status.QUEUED))
@@ -32,15 +32,11 @@ FILE = "https://results.example.com/out.jpg?Signature=a%2Bb"
 
 
 def submit(provider: Provider, reply: Response, **options: Any) -> Snapshot:
-    end, _ = drive_flow(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options(options)), None), reply)
-    assert isinstance(end, Snapshot)
-    return end
+    return drive_to_snapshot(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options(options)), None), reply)
 
 
 def query(provider: Provider, data: Any) -> Snapshot:
-    end, _ = drive_flow(provider.query(RECORD), response({"status": 200, "data": data}))
-    assert isinstance(end, Snapshot)
-    return end
+    return drive_to_snapshot(provider.query(RECORD), response({"status": 200, "data": data}))
 
 
 both = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
@@ -125,8 +121,7 @@ def test_a_query_keeps_the_task_id_that_was_queried(provider: Provider) -> None:
 
 @both
 def test_a_task_id_is_escaped_in_the_path(provider: Provider) -> None:
-    request = next(provider.query(Record("key", "any", Snapshot("../a?b/c", Status.QUEUED))))
-    assert isinstance(request, Request)
+    request = first_request(provider.query(Record("key", "any", Snapshot("../a?b/c", Status.QUEUED))))
     assert request.target.endswith("/..%2Fa%3Fb%2Fc")
 
 
@@ -251,8 +246,7 @@ def test_errors_of_the_gateway_are_understood(
 @both
 def test_an_image_is_sent_in_the_field_file_and_a_url_in_the_field_url(provider: Provider) -> None:
     for media, field in ((Bytes(b"x"), "file"), (Link("https://example.com/a.png"), "url")):
-        request = next(provider.submit(Job((media,), None, provider.resolve_options({})), None))
-        assert isinstance(request, Request)
+        request = first_request(provider.submit(Job((media,), None, provider.resolve_options({})), None))
         assert isinstance(request.body, Multipart)
         assert list(request.body.fields) == [field]
         assert not request.repeatable
@@ -263,8 +257,7 @@ def test_an_image_is_sent_in_the_field_file_and_a_url_in_the_field_url(provider:
     ("value", "expected"), [(True, True), ("1", True), (1, True), ("0", False), ("false", False), (0, False)]
 )
 def test_sync_is_sent_only_if_it_is_on(provider: Provider, value: Any, expected: bool) -> None:
-    request = next(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options({"sync": value})), None))
-    assert isinstance(request, Request)
+    request = first_request(provider.submit(Job((Bytes(b"x"),), None, provider.resolve_options({"sync": value})), None))
     assert isinstance(request.body, Multipart)
     assert ("sync" in request.body.fields) is expected
 

@@ -12,6 +12,7 @@ from aiowatermark.emulator.pictures import landscape, psnr, sample_mark, sample_
 from aiowatermark.emulator.restoration.headers import image_info, jpeg_subsampling, metadata_segments, with_metadata
 from aiowatermark.emulator.restoration.pixels import Pixels, decode, encode_as
 from aiowatermark.emulator.restoration.restore import restore
+from tests.support.restored_media import to_16_bits
 
 MARK = sample_mark()
 
@@ -22,10 +23,6 @@ def to_grey(pixels: Pixels) -> Pixels:
 
 def to_translucent(pixels: Pixels) -> Pixels:
     return np.dstack([pixels, np.full(pixels.shape[:2], 200, np.uint8)])
-
-
-def to_16_bits(pixels: Pixels) -> Pixels:
-    return pixels.astype(np.uint16) * 257
 
 
 @pytest.mark.parametrize("convert", [to_grey, to_translucent, to_16_bits])

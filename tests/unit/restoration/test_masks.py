@@ -11,6 +11,7 @@ import pytest
 from aiowatermark.emulator.pictures import sample_mask
 from aiowatermark.emulator.restoration.pixels import Grey, Pixels, decode, encode_as
 from aiowatermark.emulator.restoration.restore import restore, strokes_to_mask, union
+from tests.support.restored_media import to_16_bits
 
 SIZE = (120, 160)
 
@@ -82,10 +83,6 @@ def to_colour(mask: Grey) -> Pixels:
 
 def to_alpha(mask: Grey) -> Pixels:
     return np.dstack([np.full((*SIZE, 3), 255, np.uint8), mask])
-
-
-def to_16_bits(mask: Grey) -> Pixels:
-    return mask.astype(np.uint16) * 257
 
 
 @pytest.mark.parametrize("convert", [to_colour, to_alpha, to_16_bits])

@@ -1,0 +1,151 @@
+"""Every Python block in the README and in docs/ runs; the provider that docs/adding-a-provider.md describes works."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from aiohttp import web
+from fastapi import FastAPI
+
+import aiowatermark as aw
+from aiowatermark.emulator import Emulator, pictures
+from aiowatermark.emulator.apis import APIS
+from tests.support.cassettes import as_fields, play
+from tests.support.http_server import free_port
+from tests.support.processes import REPOSITORY
+
+DASK = "aiowatermark.dask"
+
+
+def read_blocks(document: str) -> list[str]:
+    text = (REPOSITORY / document).read_text()
+    return [match[1] for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+
+
+async def run(code: str, names: dict[str, Any]) -> None:
+    """Execute a block; `await` and `async for` may stand outside functions."""
+    compiled = compile(code, "<block>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    result = eval(compiled, names)  # noqa: S307 - the repository's own documents
+    if inspect.iscoroutine(result):
+        await result
+
+
+async def run_blocks(document: str, names: dict[str, Any], replaced: Mapping[str, str]) -> None:
+    """Run a document's blocks in order in one namespace, with texts that point outside this machine replaced."""
+    blocks = [block for block in read_blocks(document) if DASK not in block]
+    assert blocks
+    for block in blocks:
+        for text, replacement in replaced.items():
+            block = block.replace(text, replacement)  # noqa: PLW2901
+        await run(block, names)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the files that the documents name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(pictures.sample_photo())
+    (tmp_path / "logo.png").write_bytes(pictures.sample_mark())
+    return tmp_path
+
+
+async def test_the_test_in_the_readme_passes(emulator: Emulator) -> None:
+    names: dict[str, Any] = {}
+    example, test = read_blocks("README.md")
+    assert "asyncio.run(main())" in example  # test_examples runs it, test_readme compares it
+    await run(test, names)
+    await names["test_a_lost_answer_is_not_charged_twice"](emulator)
+    assert emulator.charged["kaze"] == 1
+
+
+async def test_the_code_about_the_emulator_runs() -> None:
+    await run_blocks("docs/emulator.md", {}, {})
+
+
+async def test_the_code_about_recovery_runs(emulator: Emulator, folder: Path) -> None:
+    paths = [folder / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pictures.sample_photo(seed=number))
+    names = {"aw": aw, "provider": emulator.provider("gptge"), "paths": paths}
+    await run_blocks("docs/recovery.md", names, {})
+    assert emulator.charged["gptge"] == 4
+    assert all((folder / f"clean-{path.name}").exists() for path in paths)
+
+
+async def test_the_code_about_webhooks_runs(emulator: Emulator) -> None:
+    port = free_port()
+    names: dict[str, Any] = {
+        "aw": aw,
+        "emulator": emulator,
+        "aiohttp_app": web.Application(),
+        "fastapi_app": FastAPI(),
+        "key": "unknown",
+        "body": b"{}",
+        "content_type": "application/json",
+    }
+    replaced = {
+        'aw.GptGe(api_key="…")': 'emulator.provider("gptge")',
+        "https://hooks.example.com/wm": f"http://127.0.0.1:{port}/wm",
+        "port=8080": f"port={port}",
+    }
+    await run_blocks("docs/webhooks.md", names, replaced)
+    assert names["result"].url
+    assert emulator.tasks[0].queries == 1
+    assert names["status"] == 404
+
+
+def test_the_code_about_dask_compiles_and_names_what_exists() -> None:
+    (block,) = [block for block in read_blocks("docs/recovery.md") if DASK in block]
+    compile(block, "<block>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    dask = pytest.importorskip(DASK)
+    (imported,) = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
+    assert all(hasattr(dask, alias.name) for alias in imported.names)
+    assert {"cluster", "open_client", "folder", "key"} <= inspect.signature(dask.DaskRunner).parameters.keys()
+    assert inspect.isasyncgenfunction(dask.DaskRunner.run)
+
+
+def make_module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = ModuleType(name)
+    module.__package__ = name.rpartition(".")[0]
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+async def test_a_provider_written_like_the_documented_one_removes_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, flow, api = read_blocks("docs/adding-a-provider.md")
+    providers = make_module("aiowatermark.providers.example", monkeypatch)
+    await run(provider, vars(providers))
+    await run(flow, dict(vars(providers)))
+    apis = make_module("aiowatermark.emulator.apis.example", monkeypatch)
+    await run(api, vars(apis))
+    monkeypatch.setitem(APIS, "example", vars(apis)["Example"])
+    async with Emulator(restore=False, processing=0.0) as emulator:
+        account = vars(providers)["Example"](emulator.keys["example"], base_url=emulator.base_url)
+        async with aw.Client(account, polling=aw.Polling(first=0.01), deadline=20) as client:
+            result = await client.remove("photo.jpg")
+            assert await result.read() == Path("photo.jpg").read_bytes()
+            # links=False: the client downloads a URL and uploads the file
+            assert (await client.remove(emulator.host(pictures.sample_photo(), "photo.jpg"))).url
+        assert emulator.charged["example"] == 2
+
+
+async def test_the_documented_cassettes_match_the_documented_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "docs/adding-a-provider.md").read_text()
+    (block,) = re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    file = json.loads(block)
+    module = make_module("aiowatermark.providers.example", monkeypatch)
+    await run(read_blocks("docs/adding-a-provider.md")[0], vars(module))
+    provider = vars(module)["Example"](**file["account"])
+    for cassette in file["cassettes"]:
+        snapshot, _ = play(provider, cassette, file["auth"])
+        assert as_fields(snapshot) == cassette["snapshot"]
+    assert {cassette["call"] for cassette in file["cassettes"]} == {"submit", "query"}
