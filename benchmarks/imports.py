@@ -1,9 +1,9 @@
-"""What starting costs: `import aiowatermark` above `import aiohttp`, and the command's `--help`.
+"""Benchmark of start-up: `import aiowatermark` compared with `import aiohttp`, and the command's `--help`.
 
     python benchmarks/imports.py [--rounds 9] [--cpu] [--check]
 
-Each is a new process, in turns; wall-clock time, or with `--cpu` the process's own CPU time, which a busy machine
-does not falsify.
+Each measurement is a new process; the commands alternate. The default is wall-clock time. `--cpu` measures the
+process's CPU time instead, which depends less on what else the machine runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
+sys.path.append(str(Path(__file__).parents[1]))  # runs from a clone that is not installed
 
 import aiowatermark
 from benchmarks.measure import Report
@@ -28,33 +28,34 @@ HELP_BOUND = 200.0
 COMMANDS = {
     "python": ("-c", "pass"),
     "import aiohttp": ("-c", "import aiohttp"),
-    # what a first job needs is asked for, so that a package that loads its parts late gains nothing here
+    # the package imports its modules on first use: name what a first job needs, so that this cost is included
     "import aiowatermark": ("-c", "import aiowatermark as aw; aw.Client, aw.PicWish"),
     "aiowatermark --help": ("-m", "aiowatermark", "--help"),
 }
 
 
-def started(arguments: tuple[str, ...], *, cpu: bool) -> float:
-    """Milliseconds one new process takes."""
+def run_process(arguments: tuple[str, ...], *, cpu: bool) -> float:
+    """Run one new Python process; returns its duration or its CPU time in ms."""
     package = str(Path(aiowatermark.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONDEVMODE": ""}
-    before, used = time.perf_counter(), _children()
-    # no timeout: waiting with one looks every 50 ms, and that is all the clock would show; -P: not what lies about here
+    before, cpu_before = time.perf_counter(), _children_cpu()
+    # no timeout: subprocess.run with one polls every 50 ms, which would be the resolution of the clock
+    # -P: the working directory must not shadow the package
     subprocess.run([sys.executable, "-P", *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
-    return 1e3 * (_children() - used if cpu else time.perf_counter() - before)
+    return 1e3 * (_children_cpu() - cpu_before if cpu else time.perf_counter() - before)
 
 
-def _children() -> float:
+def _children_cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def main() -> int:
-    """All of them in turns, then the verdict."""
+    """Run the commands in turn and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--cpu", action="store_true", help="CPU time in place of wall-clock time")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bound is missed")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time instead of wall-clock time")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bound is missed")
     parser.add_argument("--allow", type=float, default=1.0, help="multiply the bounds, for noisy machines")
     options = parser.parse_args()
     report = Report(options.check, options.allow)
@@ -63,19 +64,19 @@ def main() -> int:
     if importlib.util.find_spec("click") is None or importlib.util.find_spec("aiowatermark.cli") is None:
         del commands["aiowatermark --help"]
         report.line("aiowatermark --help", "not measured: the extra [cli] is not installed")
-    taken: dict[str, list[float]] = {name: [] for name in commands}
-    for turn in range(options.rounds + 1):
+    durations: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(options.rounds + 1):
         for name, arguments in commands.items():
-            spent = started(arguments, cpu=options.cpu)
-            if turn:  # the first one writes and warms caches
-                taken[name].append(spent)
-    for name, spans in taken.items():
-        report.line(name, f"{statistics.median(spans):8.1f} ms")
-    pairs = zip(taken["import aiowatermark"], taken["import aiohttp"], strict=True)
-    above = statistics.median(ours - theirs for ours, theirs in pairs)
-    report.bound("aiowatermark above aiohttp", above, IMPORT_BOUND, "ms")
-    if "aiowatermark --help" in taken:
-        report.bound("aiowatermark --help", statistics.median(taken["aiowatermark --help"]), HELP_BOUND, "ms")
+            duration = run_process(arguments, cpu=options.cpu)
+            if number:  # the first round writes bytecode and warms the page cache
+                durations[name].append(duration)
+    for name, values in durations.items():
+        report.line(name, f"{statistics.median(values):8.1f} ms")
+    pairs = zip(durations["import aiowatermark"], durations["import aiohttp"], strict=True)
+    added = statistics.median(ours - theirs for ours, theirs in pairs)
+    report.bound("import aiowatermark minus import aiohttp", added, IMPORT_BOUND, "ms")
+    if "aiowatermark --help" in durations:
+        report.bound("aiowatermark --help", statistics.median(durations["aiowatermark --help"]), HELP_BOUND, "ms")
     return report.exit_code
 
 

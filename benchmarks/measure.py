@@ -1,4 +1,4 @@
-"""What all benchmarks measure with: CPU, memory, medians, and a report that knows its bounds."""
+"""Measurement helpers that all benchmarks share: CPU time, memory, percentiles, and a report with bounds."""
 
 from __future__ import annotations
 
@@ -12,88 +12,96 @@ from pathlib import Path
 
 from attrs import define, field
 
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
-
 KIB = 1 << 10
 MIB = 1 << 20
 
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
 
-def _status(name: str) -> int:
+
+def _read_status(name: str) -> int:
     for line in _STATUS.read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * KIB
     raise LookupError(name)
 
 
-def resident() -> int:
-    """Bytes of memory this process holds now; only Linux tells, elsewhere it is the peak."""
-    return _status("VmRSS") if _STATUS.exists() else peak()
+def resident_bytes() -> int:
+    """Return the resident memory of this process in bytes; where /proc is missing, the peak instead."""
+    return _read_status("VmRSS") if _STATUS.exists() else peak_bytes()
 
 
-def peak() -> int:
-    """The most bytes this process ever held, or held since `forget_peak`."""
+def peak_bytes() -> int:
+    """Return the peak resident memory of this process in bytes, since its start or since `reset_peak`."""
     if _STATUS.exists():
-        return _status("VmHWM")  # ru_maxrss is inherited from whoever started this process
+        return _read_status("VmHWM")  # ru_maxrss is inherited from the parent process across fork and exec
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else KIB)
 
 
-def forget_peak() -> None:
-    """Let the peak begin anew from what is held now, where the kernel can do that."""
-    if _CLEAR.exists():
-        _CLEAR.write_text("5")
+def reset_peak() -> None:
+    """Set the peak to the memory that is resident now; does nothing where the kernel cannot."""
+    if _CLEAR_REFS.exists():
+        _CLEAR_REFS.write_text("5")
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """The value that `share` (0..1) of the values do not exceed."""
+    """Return the value that `share` (0..1) of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
-async def interleaved(rounds: int, runs: Mapping[str, Callable[[], Awaitable[object]]]) -> dict[str, list[float]]:
-    """CPU seconds of each run in each round, A B A B …, after one round that warms up and does not count."""
+async def measure_interleaved(
+    rounds: int, runs: Mapping[str, Callable[[], Awaitable[object]]]
+) -> dict[str, list[float]]:
+    """Run all `runs` in turn (A B A B …) and return the CPU seconds of each per round.
+
+    A first round warms up caches and is not counted.
+    """
     spent: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, run in runs.items():
             gc.collect()
             before = time.process_time()
             await run()
-            if turn:
+            if number:
                 spent[name].append(time.process_time() - before)
     return spent
 
 
-def ratio(above: list[float], below: list[float]) -> float:
-    """The median over the rounds of what one cost in parts of the other: neighbours in time share their noise."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+def median_ratio(numerators: list[float], denominators: list[float]) -> float:
+    """Return the median of the ratios of each round: runs that are close in time share the machine's noise."""
+    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
 
 
 @define
 class Report:
-    """Prints what was measured; with `check`, a bound that is missed makes the exit code 1."""
+    """Prints measurements and compares them with their bounds.
+
+    `check`: a missed bound makes `exit_code` 1. `factor` multiplies every bound, for noisy machines.
+    """
 
     check: bool = False
     factor: float = 1.0
     missed: list[str] = field(factory=list)
 
-    def line(self, what: str, text: str) -> None:
-        """Something without a bound."""
-        print(f"{what:<46} {text}", flush=True)
+    def line(self, label: str, text: str) -> None:
+        """Print a measurement that has no bound."""
+        print(f"{label:<46} {text}", flush=True)
 
-    def bound(self, what: str, value: float, bound: float, unit: str) -> None:
-        """Something that is to be at most `bound`, times what the command line allows."""
+    def bound(self, label: str, value: float, bound: float, unit: str) -> None:
+        """Print a measurement and whether it is at most `bound` times the factor."""
         bound *= self.factor
-        kept = value <= bound
-        if not kept:
-            self.missed.append(what)
-        self.line(what, f"{value:8.2f} {unit:<4} (bound {bound:g}) {'ok' if kept else 'MISSED'}")
+        within = value <= bound
+        if not within:
+            self.missed.append(label)
+        self.line(label, f"{value:8.2f} {unit:<4} (bound {bound:g}) {'ok' if within else 'MISSED'}")
 
-    def require(self, what: str, *, true: bool) -> None:
-        """A condition without which the numbers mean nothing."""
+    def require(self, condition: str, *, true: bool) -> None:
+        """Exit with an error unless a condition holds without which the numbers mean nothing."""
         if not true:
-            sys.exit(f"the measurement is not valid: {what}")
+            sys.exit(f"the measurement is not valid: {condition}")
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where bounds are checked and one was missed."""
+        """Return 1 if bounds are checked and one was missed, else 0."""
         return 1 if self.check and self.missed else 0

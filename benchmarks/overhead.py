@@ -1,4 +1,4 @@
-"""CPU per job, ours against aiohttp by hand: one submit and the same looks a job, both in one run.
+"""Benchmark of CPU per job: this package compared with hand-written aiohttp, same submissions and polls, in one run.
 
 python benchmarks/overhead.py [--jobs 2000] [--rounds 5] [--check]
 """
@@ -15,138 +15,141 @@ from pathlib import Path
 import aiohttp
 from attrs import frozen
 
-sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
+sys.path.append(str(Path(__file__).parents[1]))  # runs from a clone that is not installed
 
 import aiowatermark as aw
-from benchmarks import stub
-from benchmarks.measure import Report, interleaved, ratio
+from benchmarks import fake_api
+from benchmarks.measure import Report, measure_interleaved, median_ratio
 
 IN_FLIGHT = 256
-PAUSE = 0.02
-LOOKS = 2
+INTERVAL = 0.02
+UNFINISHED_POLLS = 2
 BOUND = 1.3
 KEY = "benchmark-key"
 
 
 @frozen
-class Clean:
-    """What a careful hand makes of an answer."""
+class ParsedResult:
+    """What hand-written code keeps of an answer."""
 
     task_id: str
-    link: str
+    url: str
 
 
-ByHand = Callable[[aiohttp.ClientSession, str], Awaitable[Clean]]
+Baseline = Callable[[aiohttp.ClientSession, str], Awaitable[ParsedResult]]
 
 
-async def picwish_by_hand(session: aiohttp.ClientSession, link: str) -> Clean:
-    """PicWish as one writes it oneself: a form, then looks at the task."""
+async def picwish_by_hand(session: aiohttp.ClientSession, url: str) -> ParsedResult:
+    """Process one image with PicWish: submit a multipart form, then poll the task."""
     form = aiohttp.FormData(default_to_multipart=True)
-    form.add_field("url", link)
-    async with session.post(stub.PICWISH, data=form) as reply:
-        task_id = (await reply.json())["data"]["task_id"]
+    form.add_field("url", url)
+    async with session.post(fake_api.PICWISH, data=form) as response:
+        task_id = (await response.json())["data"]["task_id"]
     while True:
-        await asyncio.sleep(PAUSE)
-        async with session.get(f"{stub.PICWISH}/{task_id}") as reply:
-            task = (await reply.json())["data"]
+        await asyncio.sleep(INTERVAL)
+        async with session.get(f"{fake_api.PICWISH}/{task_id}") as response:
+            task = (await response.json())["data"]
         if task["state"] == 1:
-            return Clean(task["task_id"], task["file"])
+            return ParsedResult(task["task_id"], task["file"])
 
 
-async def kaze_by_hand(session: aiohttp.ClientSession, link: str) -> Clean:
-    """Kaze as one writes it oneself: JSON there and back."""
-    async with session.post(stub.KAZE_SUBMIT, json={"image_url": link}) as reply:
-        task_id = (await reply.json())["data"]["task_id"]
+async def kaze_by_hand(session: aiohttp.ClientSession, url: str) -> ParsedResult:
+    """Process one image with Kaze: submit JSON, then poll the task."""
+    async with session.post(fake_api.KAZE_SUBMIT, json={"image_url": url}) as response:
+        task_id = (await response.json())["data"]["task_id"]
     while True:
-        await asyncio.sleep(PAUSE)
-        async with session.post(stub.KAZE_LOOK, json={"task_id": task_id}) as reply:
-            task = (await reply.json())["data"]
+        await asyncio.sleep(INTERVAL)
+        async with session.post(fake_api.KAZE_QUERY, json={"task_id": task_id}) as response:
+            task = (await response.json())["data"]
         if task["status"] == "success":
-            return Clean(task_id, task["images"][0]["url"])
+            return ParsedResult(task_id, task["images"][0]["url"])
 
 
-def links(jobs: int) -> list[str]:
-    return [f"https://example.com/pictures/{number}.jpg" for number in range(jobs)]
+def image_urls(jobs: int) -> list[str]:
+    return [f"https://example.com/images/{number}.jpg" for number in range(jobs)]
 
 
-async def by_hand(one: ByHand, origin: str, headers: dict[str, str], jobs: int) -> None:
-    """A task a job under one semaphore, over one session."""
-    room = asyncio.Semaphore(IN_FLIGHT)
+async def run_by_hand(baseline: Baseline, origin: str, headers: dict[str, str], jobs: int) -> None:
+    """Process all jobs by hand: one task per job, one semaphore, one session."""
+    semaphore = asyncio.Semaphore(IN_FLIGHT)
 
-    async def job(link: str) -> Clean:
-        async with room:
-            return await one(session, link)
+    async def run_job(url: str) -> ParsedResult:
+        async with semaphore:
+            return await baseline(session, url)
 
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(origin, headers=headers, timeout=timeout, raise_for_status=True) as session:
-        results = await asyncio.gather(*map(job, links(jobs)))
-    assert all(result.link == f"{origin}/result.jpg" for result in results)
+        results = await asyncio.gather(*map(run_job, image_urls(jobs)))
+    assert all(result.url == f"{origin}/result.jpg" for result in results)
 
 
-def client(provider: aw.Provider) -> aw.Client:
-    """A client with the same freedom: as many requests at once as jobs, and the same pauses."""
+def make_client(provider: aw.Provider) -> aw.Client:
+    """Return a client with the baseline's limits: the same concurrency and the same polling interval."""
     limits = aw.Limits(submissions=IN_FLIGHT, in_flight=IN_FLIGHT)
-    return aw.Client(provider, limits=limits, polling=aw.Polling(first=PAUSE, factor=1.0))
+    return aw.Client(provider, limits=limits, polling=aw.Polling(first=INTERVAL, factor=1.0))
 
 
-async def by_stream(provider: aw.Provider, jobs: int) -> None:
-    """Ours, the way for many: `client.stream`."""
-    async with client(provider) as opened:
-        outcomes = [outcome async for outcome in opened.stream(links(jobs))]
+async def run_by_stream(provider: aw.Provider, jobs: int) -> None:
+    """Process all jobs with `client.stream`."""
+    async with make_client(provider) as client:
+        outcomes = [outcome async for outcome in client.stream(image_urls(jobs))]
     assert len(outcomes) == jobs
     assert all(isinstance(done, aw.Done) and done.result.url == f"{provider.base_url}/result.jpg" for done in outcomes)
 
 
-async def by_remove(provider: aw.Provider, jobs: int) -> None:
-    """Ours, one `client.remove` in a task of its own a job."""
-    async with client(provider) as opened:
-        results = await asyncio.gather(*(opened.remove(link) for link in links(jobs)))
+async def run_by_remove(provider: aw.Provider, jobs: int) -> None:
+    """Process all jobs with `client.remove`, one task per job."""
+    async with make_client(provider) as client:
+        results = await asyncio.gather(*(client.remove(url) for url in image_urls(jobs)))
     assert all(result.url == f"{provider.base_url}/result.jpg" for result in results)
 
 
-async def compare(report: Report, name: str, one: ByHand, provider: aw.Provider, options: argparse.Namespace) -> None:
-    """One dialect: by hand, by `stream`, by `remove`, in turns."""
+async def compare(
+    report: Report, label: str, baseline: Baseline, provider: aw.Provider, options: argparse.Namespace
+) -> None:
+    """Compare the three ways on one provider."""
     jobs = options.jobs
-    spent = await interleaved(
+    spent = await measure_interleaved(
         options.rounds,
         {
-            "by hand": lambda: by_hand(one, provider.base_url, dict(provider.headers), jobs),
-            "stream": lambda: by_stream(provider, jobs),
-            "remove": lambda: by_remove(provider, jobs),
+            "by hand": lambda: run_by_hand(baseline, provider.base_url, dict(provider.headers), jobs),
+            "stream": lambda: run_by_stream(provider, jobs),
+            "remove": lambda: run_by_remove(provider, jobs),
         },
     )
-    for way, seconds in spent.items():
-        report.line(f"{name}, {way}", f"{statistics.median(seconds) / jobs * 1e3:8.3f} ms CPU a job")
-    for way in ("stream", "remove"):
-        report.bound(f"{name}, {way} / by hand", ratio(spent[way], spent["by hand"]), BOUND, "x")
+    for name, seconds in spent.items():
+        report.line(f"{label}, {name}", f"{statistics.median(seconds) / jobs * 1e3:8.3f} ms CPU per job")
+    for name in ("stream", "remove"):
+        report.bound(f"{label}, {name} / by hand", median_ratio(spent[name], spent["by hand"]), BOUND, "x")
 
 
-def fair(report: Report, server: stub.Running, options: argparse.Namespace) -> None:
-    """Everybody asked the same number of times, or nothing was shown."""
-    counts, runs = server.counts(), (options.rounds + 1) * 3 * options.jobs
-    report.line("requests at the stub", f"{counts['submits']} submits, {counts['looks']} looks")
-    report.require("each side is to make the same requests", true=counts["submits"] == runs)
-    report.require("each side is to look as often", true=counts["looks"] == runs * (LOOKS + 1))
+def require_equal_requests(report: Report, api: fake_api.RunningApi, options: argparse.Namespace) -> None:
+    """Exit unless all ways made the same number of requests: otherwise the comparison means nothing."""
+    counts, jobs = api.counts(), (options.rounds + 1) * 3 * options.jobs
+    report.line("requests received", f"{counts['submissions']} submissions, {counts['polls']} polls")
+    report.require("every job must be submitted once", true=counts["submissions"] == jobs)
+    report.require("every job must be polled equally often", true=counts["polls"] == jobs * (UNFINISHED_POLLS + 1))
 
 
 def main() -> int:
-    """Both dialects, then the verdict."""
+    """Compare on PicWish (multipart) and Kaze (JSON)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bound is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bound is missed")
     parser.add_argument("--allow", type=float, default=1.0, help="multiply the bounds, for noisy machines")
     options = parser.parse_args()
     report = Report(options.check, options.allow)
-    report.line("what", f"{options.jobs} jobs, {IN_FLIGHT} in flight, 1 submit + {LOOKS + 1} looks each")
-    with stub.running(looks=LOOKS) as server:
-        picwish = aw.PicWish(KEY, base_url=server.origin, requests_per_second=None)
-        asyncio.run(compare(report, "PicWish (form)", picwish_by_hand, picwish, options))
-        fair(report, server, options)
-    with stub.running(looks=LOOKS) as server:
-        kaze = aw.Kaze(KEY, base_url=server.origin, requests_per_second=None)
+    requests = f"1 submission and {UNFINISHED_POLLS + 1} polls each"
+    report.line("workload", f"{options.jobs} jobs, {IN_FLIGHT} in flight, {requests}")
+    with fake_api.run_in_subprocess(polls=UNFINISHED_POLLS) as api:
+        picwish = aw.PicWish(KEY, base_url=api.origin, requests_per_second=None)
+        asyncio.run(compare(report, "PicWish (multipart)", picwish_by_hand, picwish, options))
+        require_equal_requests(report, api, options)
+    with fake_api.run_in_subprocess(polls=UNFINISHED_POLLS) as api:
+        kaze = aw.Kaze(KEY, base_url=api.origin, requests_per_second=None)
         asyncio.run(compare(report, "Kaze (JSON)", kaze_by_hand, kaze, options))
-        fair(report, server, options)
+        require_equal_requests(report, api, options)
     return report.exit_code
 
 

@@ -1,4 +1,4 @@
-"""What remembering costs: records a second with every one on the disk, CPU a job above memory, and a recovery.
+"""Benchmark of SQLiteStore: durable records per second, CPU per job compared with MemoryStore, recovery time.
 
 python benchmarks/stores.py [--jobs 10000] [--waiting 100000] [--rounds 5] [--dir DIR] [--check]
 """
@@ -16,24 +16,26 @@ import time
 from itertools import count
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))  # a clone needs no installation
+sys.path.append(str(Path(__file__).parents[1]))  # runs from a clone that is not installed
 
 import aiowatermark as aw
 from aiowatermark.jobs import INITIAL_SNAPSHOT, Output, Record, Snapshot, Status
-from benchmarks import stub
-from benchmarks.measure import MIB, Report, interleaved, peak, ratio
+from benchmarks import fake_api
+from benchmarks.measure import MIB, Report, measure_interleaved, median_ratio, peak_bytes
 
-AT_ONCE = 200
+CONCURRENCY = 200
 KEY = "benchmark-key"
-PAUSE = 0.02
-RECORDS_A_SECOND = 20_000
-ADDED = 1.10
-SECONDS = 5.0
-MEMORY = 400.0
+INTERVAL = 0.02
+STREAM_JOBS = 2000
+RECORDS_PER_JOB = 4
+RECORDS_PER_SECOND = 20_000
+CPU_BOUND = 1.10
+RECOVERY_BOUND = 5.0
+MEMORY_BOUND = 400.0
 
 
-def opened(number: int) -> Record:
-    """A record as a client with callbacks opens it."""
+def make_record(number: int) -> Record:
+    """Return a record as a client with callbacks creates it."""
     return Record(
         f"{number:032x}",
         "picwish",
@@ -47,118 +49,123 @@ def opened(number: int) -> Record:
     )
 
 
-async def life(store: aw.JobStore, number: int) -> None:
-    """Four records, as a job writes them: sent, accepted, running, done."""
-    record = opened(number)
+async def write_job(store: aw.JobStore, number: int) -> None:
+    """Write the four records of one job: created, accepted, running, succeeded."""
+    record = make_record(number)
     assert await store.open(record) is None
-    link = aw.as_media(f"https://results.example.com/{number}.jpg?Signature=0123456789abcdef")
+    url = aw.as_media(f"https://results.example.com/{number}.jpg?Signature=0123456789abcdef")
     for snapshot in (
         Snapshot(f"task-{number}", Status.QUEUED),
         Snapshot(f"task-{number}", Status.RUNNING),
-        Snapshot(f"task-{number}", Status.SUCCEEDED, 1.0, (Output(link),)),
+        Snapshot(f"task-{number}", Status.SUCCEEDED, 1.0, (Output(url),)),
     ):
         record = record.advance(snapshot)
         assert await store.put(record) is record
 
 
-async def rate(store: aw.JobStore, jobs: int) -> float:
-    """Records a second."""
+async def measure_rate(store: aw.JobStore, jobs: int) -> float:
+    """Return the records written per second by concurrent writers."""
     numbers = iter(range(jobs))
 
-    async def work() -> None:
+    async def write_jobs() -> None:
         for number in numbers:
-            await life(store, number)
+            await write_job(store, number)
 
     async with store:
         before = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        return jobs * 4 / (time.perf_counter() - before)
+        await asyncio.gather(*(write_jobs() for _ in range(CONCURRENCY)))
+        return jobs * RECORDS_PER_JOB / (time.perf_counter() - before)
 
 
-async def wait_for(path: Path, jobs: int) -> None:
-    """A store with so many jobs at the provider."""
+async def write_waiting_jobs(path: Path, jobs: int) -> None:
+    """Write a store with `jobs` jobs that are at the provider."""
     async with aw.SQLiteStore(path) as store:
         numbers = iter(range(jobs))
 
-        async def work() -> None:
+        async def write_records() -> None:
             for number in numbers:
-                record = opened(number)
+                record = make_record(number)
                 await store.put(record.advance(Snapshot(f"task-{number}", Status.QUEUED)))
 
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(write_records() for _ in range(CONCURRENCY)))
 
 
-async def recover(path: Path) -> tuple[int, float]:
-    """All that wait, kept at once as a client would; how many, and in how many seconds."""
+async def load_unfinished(path: Path) -> tuple[int, float]:
+    """Load all unfinished records, held at the same time as a client would; returns their number and the seconds."""
     before = time.perf_counter()
     async with aw.SQLiteStore(path) as store:
         records = [record async for record in store.unfinished()]
     return len(records), time.perf_counter() - before
 
 
-def recovered(path: Path) -> tuple[int, float, float]:
-    """The same in a new process, as after a crash: how many, seconds, and its peak memory in MiB."""
+def load_in_subprocess(path: Path) -> tuple[int, float, float]:
+    """Do the same in a new process, as after a crash; returns the number, the seconds and the peak memory in MiB."""
     command = [sys.executable, __file__, "--recover", str(path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    number, seconds, memory = json.loads(said)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    number, seconds, memory = json.loads(output)
     return number, seconds, memory
 
 
-async def stream(provider: aw.Provider, store: aw.JobStore, jobs: int) -> None:
-    """Whole jobs: a submit and its looks."""
-    limits = aw.Limits(submissions=AT_ONCE, in_flight=AT_ONCE)
-    polling = aw.Polling(first=PAUSE, factor=1.0)
+async def run_stream(provider: aw.Provider, store: aw.JobStore, jobs: int) -> None:
+    """Process complete jobs: submission and polls."""
+    limits = aw.Limits(submissions=CONCURRENCY, in_flight=CONCURRENCY)
+    polling = aw.Polling(first=INTERVAL, factor=1.0)
     async with aw.Client(provider, limits=limits, polling=polling, store=store) as client:
-        links = (f"https://example.com/{number}.jpg" for number in range(jobs))
-        assert all([isinstance(outcome, aw.Done) async for outcome in client.stream(links)])
+        urls = (f"https://example.com/{number}.jpg" for number in range(jobs))
+        assert all([isinstance(outcome, aw.Done) async for outcome in client.stream(urls)])
 
 
 async def compare(report: Report, provider: aw.Provider, folder: Path, rounds: int) -> None:
-    """CPU a job, with memory and with a file, in turns."""
-    jobs, numbers = 2000, count()
-    spent = await interleaved(
+    """Compare the CPU per job with MemoryStore and with SQLiteStore."""
+    jobs, numbers = STREAM_JOBS, count()
+    spent = await measure_interleaved(
         rounds,
         {
-            "memory": lambda: stream(provider, aw.MemoryStore(), jobs),
-            "sqlite": lambda: stream(provider, aw.SQLiteStore(folder / f"stream-{next(numbers)}.db"), jobs),
+            "MemoryStore": lambda: run_stream(provider, aw.MemoryStore(), jobs),
+            "SQLiteStore": lambda: run_stream(provider, aw.SQLiteStore(folder / f"stream-{next(numbers)}.db"), jobs),
         },
     )
     for name, seconds in spent.items():
-        report.line(f"jobs with {name}", f"{statistics.median(seconds) / jobs * 1e3:8.3f} ms CPU a job")
-    report.bound("CPU a job, SQLite / memory", ratio(spent["sqlite"], spent["memory"]), ADDED, "x")
+        report.line(f"jobs with {name}", f"{statistics.median(seconds) / jobs * 1e3:8.3f} ms CPU per job")
+    ratio = median_ratio(spent["SQLiteStore"], spent["MemoryStore"])
+    report.bound("CPU per job, SQLiteStore / MemoryStore", ratio, CPU_BOUND, "x")
 
 
 def measure(report: Report, folder: Path, options: argparse.Namespace) -> None:
-    """Everything, one after the other."""
-    rates = [asyncio.run(rate(aw.SQLiteStore(folder / f"rate-{n}.db"), options.jobs)) for n in range(options.rounds)]
-    report.line("memory", f"{asyncio.run(rate(aw.MemoryStore(), options.jobs)):8.0f} records/s")
-    report.line("SQLite, FULL", f"{statistics.median(rates):8.0f} records/s at {AT_ONCE} jobs at once")
-    report.bound("SQLite, FULL, seconds for 20,000 records", RECORDS_A_SECOND / statistics.median(rates), 1.0, "s")
+    """Measure the write rate, recovery and the CPU per job."""
+    rates = [
+        asyncio.run(measure_rate(aw.SQLiteStore(folder / f"rate-{number}.db"), options.jobs))
+        for number in range(options.rounds)
+    ]
+    report.line("MemoryStore", f"{asyncio.run(measure_rate(aw.MemoryStore(), options.jobs)):8.0f} records/s")
+    rate = statistics.median(rates)
+    report.line("SQLiteStore, synchronous=FULL", f"{rate:8.0f} records/s with {CONCURRENCY} concurrent jobs")
+    report.bound("SQLiteStore, seconds for 20,000 records", RECORDS_PER_SECOND / rate, 1.0, "s")
     path = folder / "waiting.db"
-    asyncio.run(wait_for(path, options.waiting))
-    number, seconds, memory = recovered(path)
-    report.require("every waiting job is to be found again", true=number == options.waiting)
-    report.bound(f"{number} waiting jobs listed", seconds, SECONDS, "s")
-    report.bound("peak memory of that process", memory, MEMORY, "MiB")
-    with stub.running(looks=2) as server:
-        provider = aw.PicWish(KEY, base_url=server.origin, requests_per_second=None)
+    asyncio.run(write_waiting_jobs(path, options.waiting))
+    number, seconds, memory = load_in_subprocess(path)
+    report.require("every waiting job must be found again", true=number == options.waiting)
+    report.bound(f"{number} waiting jobs loaded", seconds, RECOVERY_BOUND, "s")
+    report.bound("peak memory of that process", memory, MEMORY_BOUND, "MiB")
+    with fake_api.run_in_subprocess(polls=2) as api:
+        provider = aw.PicWish(KEY, base_url=api.origin, requests_per_second=None)
         asyncio.run(compare(report, provider, folder, options.rounds))
 
 
 def main() -> int:
-    """The measurements, then the verdict."""
+    """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--waiting", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dir", type=Path, help="where the files are: on the disk that is to be measured")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bound is missed")
+    parser.add_argument("--dir", type=Path, help="folder for the databases, on the disk to be measured")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bound is missed")
     parser.add_argument("--allow", type=float, default=1.0, help="multiply the bounds, for noisy machines")
-    parser.add_argument("--recover", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--recover", type=Path, help=argparse.SUPPRESS)  # argument of the child process
     options = parser.parse_args()
     if options.recover is not None:
-        number, seconds = asyncio.run(recover(options.recover))
-        print(json.dumps([number, seconds, peak() / MIB]))
+        number, seconds = asyncio.run(load_unfinished(options.recover))
+        print(json.dumps([number, seconds, peak_bytes() / MIB]))
         return 0
     report = Report(options.check, options.allow)
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:

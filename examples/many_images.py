@@ -1,4 +1,4 @@
-"""Many pictures in completion order, read lazily, never more than a few alive; failures do not stop the rest."""
+"""Process many images concurrently: results in completion order, bounded memory, failures do not stop the rest."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 
 
-def photos(folder: Path) -> Iterator[Path]:
-    """Any iterable will do, an async one too: it is pulled only as fast as results are taken."""
-    for number in range(12):
+def make_images(folder: Path) -> Iterator[Path]:
+    """Yield paths; `stream` also takes an async iterable, and reads either only as fast as results are consumed."""
+    for number in range(8):
         path = folder / f"photo-{number}.jpg"
-        path.write_bytes(pictures.sample_photo(seed=number) if number != 7 else b"not a picture")
+        path.write_bytes(pictures.sample_photo(seed=number) if number != 7 else b"not an image")
         yield path
 
 
@@ -21,7 +21,7 @@ async def main() -> None:
     folder.mkdir(exist_ok=True)
     limits = aw.Limits(submissions=4, in_flight=4)
     async with Emulator() as emulator, aw.Client(emulator.provider("gptge"), limits=limits) as client:
-        async for outcome in client.stream(photos(folder)):
+        async for outcome in client.stream(make_images(folder)):
             match outcome:
                 case aw.Done(path, result):
                     print("done  ", await result.save(path.with_stem(f"{path.stem}-clean")))

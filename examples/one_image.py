@@ -1,4 +1,4 @@
-"""One picture, from a file to a file."""
+"""Remove the watermark of one image file."""
 
 import asyncio
 from pathlib import Path
@@ -13,8 +13,8 @@ async def main() -> None:
     Path("photo.jpg").write_bytes(marked)
 
     async with (
-        Emulator(mark=logo) as emulator,  # with an account, this line goes
-        aw.Client(emulator.provider("picwish")) as client,  # and this one says aw.PicWish(api_key="…")
+        Emulator(mark=logo) as emulator,  # with an account, delete this line
+        aw.Client(emulator.provider("picwish")) as client,  # and write aw.Client(aw.PicWish(api_key="…")) here
     ):
         result = await client.remove("photo.jpg")
         print("clean:", await result.save("clean.jpg"))

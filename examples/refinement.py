@@ -1,4 +1,4 @@
-"""Taking more away: the provider's session travels inside the result."""
+"""Refine a result: remove more from an image whose watermark was removed (Dewatermark)."""
 
 import asyncio
 from pathlib import Path
@@ -9,11 +9,11 @@ from aiowatermark.emulator import Emulator, pictures
 
 async def main() -> None:
     photo, brush = pictures.stamp(pictures.sample_photo(), pictures.sample_mark())
-    Path("brush.png").write_bytes(brush)  # white where something is to go
+    Path("brush.png").write_bytes(brush)  # white where more is to be removed, black elsewhere
 
     async with Emulator() as emulator, aw.Client(emulator.provider("dewatermark")) as client:
         first = await client.remove(photo)
-        better = await client.refine(first, brush="brush.png")
+        better = await client.refine(first, brush="brush.png")  # `first` carries the provider's session id
         await better.save("refined.jpg")
         print("credits left:", (await client.credits()).available)
 

@@ -1,4 +1,4 @@
-"""The same under FastAPI: the receiver is a plain ASGI application, mounted like any other."""
+"""Webhook-driven workflow in FastAPI: the receiver is an ASGI application that is mounted like any other."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 
 
-def service(provider: aw.Provider, receiver: aw.CallbackReceiver) -> FastAPI:
+def create_app(provider: aw.Provider, receiver: aw.CallbackReceiver) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with aw.Client(provider, callbacks=receiver) as client:
@@ -32,15 +32,15 @@ def service(provider: aw.Provider, receiver: aw.CallbackReceiver) -> FastAPI:
 
 
 async def main() -> None:
-    listening = socket.create_server(("127.0.0.1", 0))
-    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    receiver = aw.CallbackReceiver(public_url=f"{base}/wm")
+    listener = socket.create_server(("127.0.0.1", 0))
+    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    receiver = aw.CallbackReceiver(public_url=f"{base_url}/wm")
     async with Emulator() as emulator:
-        config = uvicorn.Config(service(emulator.provider("picwish"), receiver), log_level="warning")
+        config = uvicorn.Config(create_app(emulator.provider("picwish"), receiver), log_level="warning")
         server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        async with aiohttp.ClientSession() as session, session.post(f"{base}/clean/order-1") as answer:
-            print(answer.status, await answer.json(), "after", emulator.tasks[0].queries, "query")
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with aiohttp.ClientSession() as session, session.post(f"{base_url}/clean/order-1") as response:
+            print(response.status, await response.json(), "after", emulator.tasks[0].queries, "query")
         server.should_exit = True
         await serving
 

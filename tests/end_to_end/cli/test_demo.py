@@ -101,7 +101,6 @@ def _run_on_terminal(folder: Path) -> str:
     return output.decode()
 
 
-@pytest.mark.slow
 async def test_the_lines_that_the_emulator_prints_work_when_pasted(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(sample_photo(200, 160))
     running = await cli.start("emulator", "--processing", "0", "--keys", "photoeraser=app:secret")

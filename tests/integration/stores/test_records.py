@@ -93,7 +93,6 @@ def as_comparable(value: Any) -> Any:
     return value
 
 
-@pytest.mark.slow
 @given(records)
 def test_every_record_is_restored_unchanged(record: Record) -> None:
     data, parts = dump(record)

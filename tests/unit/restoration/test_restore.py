@@ -169,7 +169,6 @@ def test_inpainting_a_large_area_takes_at_most_two_seconds() -> None:
     assert perf_counter() - started < 2
 
 
-@pytest.mark.slow
 def test_a_large_area_is_inpainted_and_the_rest_is_unchanged() -> None:
     original = sample_photo(1600, 1200, format="png")
     restoration = restore(original, mask=make_large_mask())
