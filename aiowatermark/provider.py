@@ -127,6 +127,14 @@ def _validate_base_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
+def _validate_account(account: str | None) -> str:
+    if account is None:
+        return ""
+    if not isinstance(account, str) or not account.strip() or len(account) > 200 or not account.isprintable():
+        raise InvalidInput(f"account must be a printable text of 1 to 200 characters, not {account!r}")
+    return account
+
+
 @documented
 @frozen(kw_only=True, slots=False)  # slots=False: cached_property needs a __dict__
 class Provider(ABC):
@@ -140,8 +148,10 @@ class Provider(ABC):
         base_url: the origin of the API, https unless it is on loopback; the default is `default_base_url`.
         polling: the schedule of queries; the default suits the provider's usual processing time.
         requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+        account: a stable name for the account, by which jobs in a store are matched, so that they are found again after
+            the API key was changed; the default is a digest of the credentials.
 
-    Raises InvalidInput for an invalid key or base_url.
+    Raises InvalidInput for an invalid key, base_url or account.
     """
 
     name: ClassVar[str]
@@ -157,6 +167,12 @@ class Provider(ABC):
     )
     polling: Polling = Polling()
     requests_per_second: float | None = None
+    account: str = field(default=None, converter=_validate_account, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Name the account after its credentials unless it was given a name."""
+        if not self.account:
+            object.__setattr__(self, "account", self._credentials_digest())
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -212,8 +228,7 @@ class Provider(ABC):
         """Return the capabilities that apply to this job."""
         return self.capabilities
 
-    @cached_property
-    def account(self) -> str:
+    def _credentials_digest(self) -> str:
         """A text that differs for every account and base URL and does not reveal the key."""
         text = "\0".join((self.name, self.base_url, *self.headers.values()))
         return f"{self.name}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"

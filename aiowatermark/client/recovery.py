@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..introspection import documented
 from ..jobs import Record
@@ -20,18 +20,22 @@ class Recovery:
         in_doubt: records whose paid request was sent and whose answer is not known; check your account before you
             submit them again.
         unsent: records of jobs for which nothing was paid; submit them again.
+        elsewhere: how many unfinished records belong to other providers or accounts and were passed over.
     """
 
     resumed: list[JobHandle] = field(factory=list)
     in_doubt: list[Record] = field(factory=list)
     unsent: list[Record] = field(factory=list)
+    elsewhere: int = 0
 
 
 async def recover(engine: JobEngine, deadline: float) -> Recovery:
     """Watch all unfinished jobs of this account that do not run in this client; nothing is submitted."""
     provider, recovery, to_watch = engine.context.provider, Recovery(), []
+    elsewhere = 0
     async for record in engine.context.store.unfinished():
         if record.provider != provider.name or record.account not in {"", provider.account}:
+            elsewhere += 1
             continue
         if record.key in engine.jobs:
             continue
@@ -43,4 +47,4 @@ async def recover(engine: JobEngine, deadline: float) -> Recovery:
         else:
             to_watch.append(record)
     recovery.resumed.extend(job.handle for job in engine.watch_records(to_watch, deadline))
-    return recovery
+    return evolve(recovery, elsewhere=elsewhere)

@@ -48,6 +48,8 @@ class Dewatermark(Provider):
         requests_per_second: the limit for submissions and queries together; None: no limit is documented.
         version: the version of the image API, "v2" or "v3".
         credits_per_second: the price of a second of video; it only determines the `cost` in a snapshot's details.
+        account: a stable name for the account, which keeps its jobs when the API key changes; the default is a digest
+            of the credentials.
 
     Raises InvalidInput for an invalid key, base_url or version.
     Source: «Image Processing API», «Video Watermark Removal», «Tracking Credit Balance».

@@ -60,6 +60,8 @@ class Kaze(Provider):
         base_url: the origin of the API.
         polling: the schedule of queries for a job's state.
         requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+        account: a stable name for the account, which keeps its jobs when the API key changes; the default is a digest
+            of the credentials.
 
     Raises InvalidInput for an invalid key or base_url.
     Source: «Watermark Removal», «Task Result Query».

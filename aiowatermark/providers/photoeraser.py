@@ -61,6 +61,8 @@ class PhotoEraser(Provider):
         base_url: the origin of the API; `PhotoEraser.CHINA` is the host in China.
         polling: the schedule of queries for a job's state.
         requests_per_second: the limit for submissions and queries together; None: no limit is documented.
+        account: a stable name for the account, which keeps its jobs when the API key changes; the default is a digest
+            of the credentials.
 
     Raises InvalidInput for an invalid key or base_url.
     Source: «Photo Eraser-API Integration».

@@ -25,6 +25,8 @@ class PicWish(VisualProvider):
         base_url: the origin of the API; `PicWish.CHINA` is the host in China.
         polling: the schedule of queries for a job's state.
         requests_per_second: the limit for submissions and queries together; the default is the documented one.
+        account: a stable name for the account, which keeps its jobs when the API key changes; the default is a digest
+            of the credentials.
 
     Raises InvalidInput for an invalid key or base_url.
     Source: «Image Watermark Removal API».

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Self
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from ..errors import ResultExpired
 from ..introspection import documented
-from ..jobs import Record
+from ..jobs import Output, Record
+from ..media.memory import Base64Text, Bytes
 
 
 @documented
@@ -16,11 +18,12 @@ from ..jobs import Record
 class MemoryStore:
     """Keeps records until the process ends; several clients of one process may share it.
 
-    Unfinished records are all kept; of the finished ones the oldest are dropped.
+    Unfinished records are all kept, and of the finished ones the newest. A key stays known while its record is kept,
+    also when its result had to go: then its outputs are ResultExpired.
 
     Args:
         finished: the finished records to keep.
-        content: the bytes of results to keep with them, where results are held in memory.
+        content: the bytes of results to keep with them, for results that came as bytes and not as a link.
     """
 
     finished: int = 10_000
@@ -82,13 +85,23 @@ class MemoryStore:
         self._delete(key)
 
     def _add_finished(self, record: Record) -> None:
-        """Count a finished record and delete the oldest ones above the limits, but never the newest."""
+        """Count a finished record; drop the oldest records, and the oldest results, above the limits."""
         self._finished_sizes[record.key] = size = _content_size(record)
         self._content_bytes += size
-        while len(self._finished_sizes) > self.finished or (
-            self._content_bytes > self.content and len(self._finished_sizes) > 1
-        ):
+        if len(self._finished_sizes) > self.finished:
             self._delete(next(iter(self._finished_sizes)))
+        while self._content_bytes > self.content:
+            oldest = next((key for key, size in self._finished_sizes.items() if size), record.key)
+            if oldest == record.key:
+                return  # never the newest: its caller has not read it yet
+            self._drop_content(oldest)
+
+    def _drop_content(self, key: str) -> None:
+        record = self._records[key]
+        self._content_bytes -= self._finished_sizes[key]
+        self._finished_sizes[key] = 0
+        outputs = tuple(_expired(output) for output in record.snapshot.outputs)
+        self._records[key] = evolve(record, snapshot=evolve(record.snapshot, outputs=outputs))
 
     def _delete(self, key: str) -> None:
         self._content_bytes -= self._finished_sizes.pop(key, 0)
@@ -98,5 +111,12 @@ class MemoryStore:
 
 
 def _content_size(record: Record) -> int:
-    """Return the bytes of results that a record holds or links to; 0 for those of unknown size."""
-    return sum(output.media.size or 0 for output in record.snapshot.outputs if output.media is not None)
+    """Return the bytes of results that a record holds in memory."""
+    media = (output.media for output in record.snapshot.outputs)
+    return sum(each.size or 0 for each in media if isinstance(each, Bytes | Base64Text))
+
+
+def _expired(output: Output) -> Output:
+    if not isinstance(output.media, Bytes | Base64Text):
+        return output
+    return Output(error=ResultExpired("the result is no longer in memory: use a SQLiteStore, or a larger `content`"))

@@ -58,13 +58,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_the_test_in_the_readme_passes(emulator: Emulator) -> None:
+async def test_the_tests_in_the_readme_pass(emulator: Emulator) -> None:
     names: dict[str, Any] = {}
-    example, test = read_blocks("README.md")
+    example, test, scripted_test = read_blocks("README.md")
     assert "asyncio.run(main())" in example  # test_examples runs it, test_readme compares it
     await run(test, names)
     await names["test_a_lost_answer_is_not_charged_twice"](emulator)
     assert emulator.charged["kaze"] == 1
+    await run(scripted_test, names)
+    await names["test_an_account_without_credits_is_reported"]()
 
 
 async def test_the_code_about_the_emulator_runs() -> None:

@@ -227,6 +227,7 @@ def test_a_signature_shows_the_defaults_that_a_call_uses(cls: type) -> None:
     parameters = inspect.signature(cls).parameters.values()
     shown = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
     instance = cls(*ARGUMENTS[cls])
+    shown.pop("account", None)  # None stands for a digest of the credentials
     assert shown
     assert shown == {name: getattr(instance, name) for name in shown}
 

@@ -46,7 +46,16 @@ from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
 from .sharing import CoordinatedRateLimiter, SubmitSlots
 from .snapshots import SnapshotRecorder
-from .submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter, check_same_job
+from .submit import (
+    Accepted,
+    InDoubt,
+    NotAccepted,
+    SubmitOutcome,
+    SubmitRequest,
+    Submitter,
+    check_same_account,
+    check_same_job,
+)
 from .watch import JobWatcher
 
 log = logging.getLogger("aiowatermark")
@@ -61,7 +70,6 @@ class JobEngine:
 
     context: EngineContext
     admission: AdmissionQueue
-    slots: SubmitSlots
     submitter: Submitter
     watcher: JobWatcher
     in_doubt: InDoubtResolver
@@ -70,8 +78,13 @@ class JobEngine:
 
     # starting
 
-    def start_job(self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None) -> ActiveJob:
-        """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job."""
+    def start_job(
+        self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None, *, again: bool = False
+    ) -> ActiveJob:
+        """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job.
+
+        `again` replaces a job that failed under this key.
+        """
         if (running := self.jobs.get(key)) is not None:
             check_same_job(running.record, job.fingerprint)
             return running
@@ -89,7 +102,7 @@ class JobEngine:
             owner=self.context.owner,
             created_at=time.time(),
         )
-        started = self.start(record, SubmitRequest(to_send, progress, callback_url), time_limit)
+        started = self.start(record, SubmitRequest(to_send, progress, callback_url, again), time_limit)
         if served:
             started.call_when_done(lambda _: self._stop_serving(served))
         return started
@@ -145,10 +158,8 @@ class JobEngine:
         """The task of one job, from its slot to its end."""
         try:
             if request is not None:
-                async with self.slots.slot():
-                    job.start_clock(time_limit)
-                    _raise_unless_accepted(await self.submitter.submit(job, request))
-                    request = None  # frees the media while the job waits
+                _raise_unless_accepted(await self.submitter.submit(job, request, time_limit))
+                request = None  # frees the media while the job waits
             else:
                 job.start_clock(time_limit)
                 await self._load_record(job)
@@ -189,7 +200,10 @@ class JobEngine:
         stored = await store.get(job.key)
         if stored is None:
             stored = await store.open(evolve(job.record, account=self.context.provider.account))
-        if stored is not None and stored.provider == self.context.provider.name:
+        if stored is not None:
+            check_same_account(stored, self.context.provider)
+            if stored.unsent:
+                stored = await self._await_upload(job, stored)
             job.update(stored)
             if stored.snapshot.task_id is None and from_token.task_id is not None:
                 # the store failed after the job was accepted; the token has the task id
@@ -224,15 +238,24 @@ class JobEngine:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        await self.submitter.close()
         await self.in_doubt.close()
         for job in jobs:
             job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))  # those whose task never ran
+        await self.context.snapshots.close()
 
     async def _hand_over(self, job: ActiveJob) -> None:
         """Let another replica take over the job now."""
         coordinator = self.context.store.coordinator
         if coordinator is not None and not job.snapshot.status.terminal:
             await coordinator.hand_over(job.record)
+
+    async def _await_upload(self, job: ActiveJob, record: Record) -> Record:
+        """Wait until another client has uploaded and started this video; only that client can do it."""
+        settled = await self.submitter.await_other_owner(record, self.context.owner, job.deadline)
+        if settled is None or settled.unsent:
+            raise WatermarkError("the upload of this video ended before anything was paid: submit it again")
+        return settled
 
     async def _release_lease(self, job: ActiveJob) -> None:
         """Give up the lease of a job that is not watched any more; a terminal record has given it up itself."""
@@ -290,8 +313,12 @@ def build_engine(
     return JobEngine(
         context,
         AdmissionQueue(limits.in_flight),
-        SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator),
-        Submitter(context, in_doubt, resubmit),
+        Submitter(
+            context,
+            SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator),
+            in_doubt,
+            resubmit,
+        ),
         # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
         JobWatcher(context, polling or provider.polling, polling or CALLBACK_POLLING, downloader),
         in_doubt,

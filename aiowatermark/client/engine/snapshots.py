@@ -6,7 +6,8 @@ what a snapshot changes; a snapshot that changes nothing costs nothing. What mus
 terminal status, a reason) is written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
 
 A store that fails here never ends the job: at this point the money is spent, so the job goes on and its token is
-logged. Another process may have written the same record meanwhile; then this snapshot is applied on top of what is
+logged. Its record is kept in memory and written as soon as the store works again: per key only the newest, keys in
+order. Another process may have written the same record meanwhile; then this snapshot is applied on top of what is
 stored.
 """
 
@@ -16,7 +17,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from attrs import define
+from attrs import define, field
 
 from ...jobs import Record, Snapshot, Status
 from ...stores import JobStore
@@ -25,6 +26,7 @@ from ..handle import ActiveJob
 log = logging.getLogger("aiowatermark")
 
 _FINAL_WRITE_SECONDS = 5.0
+_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.5, 30.0
 
 
 @define(eq=False)
@@ -32,6 +34,8 @@ class SnapshotRecorder:
     """Records snapshots of jobs; shared by all parts of the engine."""
 
     store: JobStore
+    _unwritten: dict[str, Record] = field(factory=dict, init=False)
+    _retry_task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def record(self, job: ActiveJob, snapshot: Snapshot) -> None:
         """Advance the job's record; returns once what must survive a crash is in the store, or the store failed."""
@@ -61,7 +65,44 @@ class SnapshotRecorder:
             raise
         except Exception as error:  # noqa: BLE001 - a custom store may raise anything, and the money is spent
             log.error("job %s: not written to the store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
+            self._write_later(record)
+        else:
+            self._unwritten.pop(record.key, None)
         return record
+
+    def _write_later(self, record: Record) -> None:
+        self._unwritten[record.key] = record
+        if self._retry_task is None:
+            self._retry_task = asyncio.create_task(self._retry())
+
+    async def _retry(self) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        while self._unwritten:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_RETRY_SECONDS)
+            with suppress(Exception):
+                await self._write_unwritten()
+        self._retry_task = None
+
+    async def _write_unwritten(self) -> None:
+        for key, record in list(self._unwritten.items()):
+            await self.store.put(record)
+            if self._unwritten.get(key) is record:
+                del self._unwritten[key]
+                log.info("job %s: written to the store after all", key)
+
+    async def close(self) -> None:
+        """Try once more to write what the store has not taken; logs the tokens of what is left."""
+        task, self._retry_task = self._retry_task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        with suppress(Exception):
+            async with asyncio.timeout(_FINAL_WRITE_SECONDS):
+                await self._write_unwritten()
+        for record in self._unwritten.values():
+            log.error("job %s: never written to the store; its token is %s", record.key, record.token)
 
 
 def _must_persist(now: Snapshot, before: Snapshot) -> bool:

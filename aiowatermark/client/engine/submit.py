@@ -17,8 +17,14 @@ Invariants: no byte of a paid request is sent before the record is durable; a pa
 an answer that proves it had no effect (flows.py), or on the user's own wish (`resubmit=True`); a record that is
 deleted still belongs to this client.
 
-Two clients that ask for one key: the second finds the record and waits for the first one's answer, at most as long
-as that answer may take, and stops waiting when the first one is certainly dead.
+Several clients that ask for one key: the first creates the record, the others find it and wait, without a submit slot,
+until it is settled:
+
+    its answer is recorded          they have the same job
+    its record is deleted           the key is free (rejected, cancelled): the next one creates the record anew
+    its owner is certainly dead     a submission that was sent is in doubt; one that was not sent (a video during its
+                                    upload) is taken over by exactly one of them, by a conditional write
+    no answer in SUBMIT_TIMEOUT     in doubt
 
 Cancellation before the paid request removes the record; afterwards the record stays, in doubt. The engine delays a
 cancellation while the paid request is in flight (`ActiveJob.wait_accepted`).
@@ -28,6 +34,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 from attrs import define, evolve, field, frozen
@@ -35,26 +44,34 @@ from attrs import define, evolve, field, frozen
 from ...errors import InvalidInput, SubmissionInDoubt, WatermarkError
 from ...jobs import Job, Record, Snapshot, Status
 from ...media.base import ProgressCallback
+from ...provider import Provider
 from ..handle import ActiveJob
 from .context import EngineContext
-from .failures import nothing_was_paid, submission_in_doubt
+from .failures import deadline_exceeded, nothing_was_paid, submission_in_doubt
 from .flows import SUBMIT_TIMEOUT, FlowContext, loop_time
 from .in_doubt import InDoubtResolver
 from .owners import owner_is_dead
+from .sharing import SubmitSlots
 
 log = logging.getLogger("aiowatermark")
 
+_DELETION_RETRY, _MAX_DELETION_RETRY = 0.5, 30.0
+"""Seconds until the deletion of an unpaid job's record is tried again, at first and at most."""
 _RECHECK = 0.05
 """Seconds until another client's record is read again, at first; then half as long again each time, up to 1 s."""
 
 
 @frozen(eq=False)
 class SubmitRequest:
-    """What a submission needs. It is dropped once the job is accepted, so that a waiting job holds no media."""
+    """What a submission needs; `again`: a job that failed under this key is replaced.
+
+    It is dropped once the job is accepted, so that a waiting job holds no media.
+    """
 
     job: Job
     progress: ProgressCallback | None = None
     callback_url: str | None = None
+    again: bool = False
 
 
 @frozen
@@ -103,8 +120,11 @@ class SubmitContext(FlowContext):
         if job.record.owner != self._owner:
             raise SubmittedElsewhere(job.record)
         record = job.record.advance(Snapshot(job.snapshot.task_id, Status.IN_DOUBT))
-        if record is not job.record and (stored := await self._context.store.put(record)) is not record:
-            raise SubmittedElsewhere(stored)
+        if record is not job.record:
+            async with self._until_deadline():
+                stored = await self._context.store.put(record)
+            if stored != record:  # compared by value: a store may return a copy
+                raise SubmittedElsewhere(stored)
         job.update(record)
 
     def on_paid_request_sent(self) -> None:
@@ -117,7 +137,17 @@ class SubmitContext(FlowContext):
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
         """Record what the flow learned before its last request, for example a task id."""
-        await self._context.snapshots.record(self._job, snapshot)
+        async with self._until_deadline():
+            await self._context.snapshots.record(self._job, snapshot)
+
+    @asynccontextmanager
+    async def _until_deadline(self) -> AsyncIterator[None]:
+        """Bound a wait for the store before anything is paid; raises DeadlineExceeded: then nothing is sent."""
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                yield
+        except TimeoutError:
+            raise deadline_exceeded(self._job.record, None) from None
 
 
 @define(eq=False)
@@ -125,17 +155,28 @@ class Submitter:
     """Submits jobs; `resubmit`: a submission in doubt is sent once more, at the risk of a second charge."""
 
     context: EngineContext
+    slots: SubmitSlots
     in_doubt: InDoubtResolver
     resubmit: bool = False
+    _deletions: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
 
-    async def submit(self, job: ActiveJob, request: SubmitRequest) -> SubmitOutcome:
-        """Create the job's record and send it, unless its key has been submitted before."""
+    async def submit(self, job: ActiveJob, request: SubmitRequest, time_limit: float) -> SubmitOutcome:
+        """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
         try:
-            existing = await self._create_record(job.record)
-            if existing is not None and (outcome := await self._join_existing(job, existing)) is not None:
-                return outcome
+            while True:
+                if (deletion := self._deletions.get(job.key)) is not None:
+                    await asyncio.wait([deletion])  # of an earlier submission under this key that was not paid
+                async with self.slots.slot():
+                    job.start_clock(time_limit)
+                    existing = None if _is_taken_over(job) else await self._create_record(job.record)
+                    if existing is None:
+                        return await self._send(job, request)
+                if (outcome := await self._join_existing(job, request, existing)) is not None:
+                    return outcome
         except WatermarkError as error:  # the store failed, or the key names another job: nothing was sent
             return NotAccepted(error)
+
+    async def _send(self, job: ActiveJob, request: SubmitRequest) -> SubmitOutcome:
         self.listen_for_callbacks(job)
         outcome = await self._run_submit_flow(job, request)
         return await self._resolve_doubt(job, request, outcome) if isinstance(outcome, InDoubt) else outcome
@@ -157,28 +198,49 @@ class Submitter:
                 await store.forget(record.key)
             raise
 
-    async def _join_existing(self, job: ActiveJob, existing: Record) -> SubmitOutcome | None:
-        """Take over the record of the same job; None if it is left to this client to send it."""
+    async def _join_existing(self, job: ActiveJob, request: SubmitRequest, existing: Record) -> SubmitOutcome | None:
+        """Share the job of an existing record; None if this client has to send it: the key is free, or taken over."""
         mine = job.record
+        check_same_account(existing, self.context.provider)
         check_same_job(existing, mine.fingerprint)
-        job.update(await self._await_other_owner(existing, mine))
-        if job.record.in_doubt:
-            return InDoubt(submission_in_doubt(job.record, None))
-        if not job.record.unsent:
-            self.listen_for_callbacks(job)
-            job.set_may_be_paid(True)
-            return Accepted()
-        job.update(evolve(job.record, owner=mine.owner))
-        return None
+        settled = await self.await_other_owner(existing, mine.owner, job.deadline)
+        if settled is None:
+            return None
+        if settled.unsent:
+            taken_over = evolve(settled, owner=mine.owner, callback=mine.callback, version=settled.version + 1)
+            if await self.context.store.put(taken_over) == taken_over:
+                job.update(taken_over)
+            return None  # else another client has taken it over: wait for that one
+        if request.again and settled.snapshot.status is Status.FAILED:
+            log.warning("job %s failed and is submitted again, as again=True asks for: %s", job.key, settled.token)
+            await self.context.store.forget(job.key)
+            return None
+        job.update(settled)
+        if settled.in_doubt:
+            return InDoubt(submission_in_doubt(settled, None))
+        self.listen_for_callbacks(job)
+        job.set_may_be_paid(True)
+        return Accepted()
 
-    async def _await_other_owner(self, existing: Record, mine: Record) -> Record:
-        """The record after its owner got its answer, had the time for it, or died."""
-        until = loop_time() + SUBMIT_TIMEOUT - max(0.0, mine.created_at - existing.created_at)
-        pause = _RECHECK
-        while _is_pending_elsewhere(existing, mine) and loop_time() < until and not await self._is_orphaned(existing):
+    async def await_other_owner(self, record: Record, owner: str, deadline: float) -> Record | None:
+        """Wait until the record of another owner is settled; see the head of this module. None if it was deleted.
+
+        Raises DeadlineExceeded if its upload has not ended by `deadline`, a time on the loop's clock.
+        """
+        existing: Record | None = record
+        pause, answer_until = _RECHECK, None
+        while existing is not None and existing.owner != owner and not await self._is_orphaned(existing):
+            if existing.answer_pending:
+                answer_until = answer_until or loop_time() + _answer_seconds_left(existing)
+                if loop_time() >= answer_until:
+                    break
+            elif not existing.unsent:
+                break
+            elif loop_time() >= deadline:
+                raise deadline_exceeded(existing, None)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
-            existing = await self.context.store.get(existing.key) or existing
+            existing = await self.context.store.get(existing.key)
         return existing
 
     async def _is_orphaned(self, record: Record) -> bool:
@@ -230,10 +292,49 @@ class Submitter:
         return Accepted() if await self.in_doubt.try_resolve(job) else outcome
 
     async def _forget(self, key: str, owner: str) -> None:
-        """Delete the record of a job that was not paid, unless another client has taken it over."""
+        """Delete the record of a job that was not paid, unless another client has taken it over.
+
+        If the store fails, it is tried again in the background: what ended the submission matters more to its caller.
+        """
+        try:
+            await self._forget_now(key, owner)
+        except WatermarkError as error:
+            log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", key, error)
+            task = self._deletions[key] = asyncio.create_task(self._forget_later(key, owner))
+            task.add_done_callback(lambda _: self._deletions.pop(key, None))
+
+    async def _forget_now(self, key: str, owner: str) -> None:
         existing = await self.context.store.get(key)
         if existing is None or existing.owner == owner:
             await self.context.store.forget(key)
+
+    async def _forget_later(self, key: str, owner: str) -> None:
+        pause = _DELETION_RETRY
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_DELETION_RETRY)
+            with suppress(WatermarkError):
+                return await self._forget_now(key, owner)
+
+    async def close(self) -> None:
+        """Stop deleting records of unpaid jobs; one that is left keeps its key in doubt, and the log says so."""
+        for key, task in list(self._deletions.items()):
+            log.warning("job %s was not paid, but its record could not be deleted: `forget` its key", key)
+            task.cancel()
+        await asyncio.gather(*self._deletions.values(), return_exceptions=True)
+
+
+def check_same_account(record: Record, provider: Provider) -> None:
+    """Raise InvalidInput if the record's key belongs to a job at another provider or of another account."""
+    if record.provider != provider.name:
+        raise InvalidInput(
+            f"the key {record.key!r} belongs to a job at {record.provider}: use another key for this one"
+        )
+    if record.account not in {"", provider.account}:
+        raise InvalidInput(
+            f"the key {record.key!r} belongs to a job of another {provider.display_name} account: use another key, or "
+            "give both the same `account=` if only the API key has changed"
+        )
 
 
 def check_same_job(record: Record, fingerprint: str) -> None:
@@ -247,9 +348,16 @@ def _insertion_id(record: Record) -> tuple[object, ...]:
     return record.owner, record.created_at, record.version
 
 
-def _is_pending_elsewhere(existing: Record, mine: Record) -> bool:
-    """Whether another owner may still record the answer to its paid request."""
-    return existing.answer_pending and existing.owner != mine.owner
+def _is_taken_over(job: ActiveJob) -> bool:
+    """Whether the job's record is in the store already, because this client has taken it over."""
+    return job.record.version > 0
+
+
+def _answer_seconds_left(record: Record) -> float:
+    """Seconds that the answer to a paid request may still take; an image's request was sent when it was created."""
+    # a record of another machine may be dated in the future: clocks differ
+    age = 0.0 if record.video else max(0.0, time.time() - record.created_at)
+    return max(0.0, SUBMIT_TIMEOUT - age)
 
 
 def _upload_progress(job: ActiveJob, request: SubmitRequest) -> UploadProgress | None:

@@ -190,7 +190,7 @@ class Jobs(RuleBasedStateMachine):
         assert engine is not None
         assert engine.jobs == {}
         assert engine.admission.free_slots == self.client.limits.in_flight
-        assert engine.slots.local._value == self.client.limits.submissions
+        assert engine.submitter.slots.local._value == self.client.limits.submissions
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return None
 

@@ -69,12 +69,13 @@ async def test_a_video_submitted_by_two_clients_under_one_key_is_paid_once(order
         scripted_client(videos, provider=provider, store=store, deadline=1e12) as first,
         scripted_client(videos, provider=provider, store=store, deadline=1e12) as second,
     ):
-        jobs = [asyncio.create_task(client.remove(VIDEO, key="video")) for client in (first, second)]
-        while len(videos.uploads) < 2:  # noqa: ASYNC110 - the clock jumps
+        clients = [(first, second)[number] for number in order]
+        jobs = [asyncio.create_task(client.remove(VIDEO, key="video")) for client in clients]
+        while not videos.uploads:  # noqa: ASYNC110 - the clock jumps
             await asyncio.sleep(0.1)
-        for number in order:
-            videos.uploads[number].set()
-            await asyncio.sleep(1)
+        await asyncio.sleep(10)
+        assert len(videos.uploads) == 1  # the other one waits for it
+        videos.uploads[0].set()
         results = await asyncio.gather(*jobs)
     assert videos.started == 1
     assert len({result.snapshot.task_id for result in results}) == 1
@@ -273,3 +274,45 @@ async def test_closing_deletes_the_record_of_a_job_that_was_not_sent(transport: 
         await unsent
     assert await store.get("unsent") is None
     assert transport.submitted == 1
+
+
+class FailingUpdates(aw.MemoryStore):
+    """A store that cannot write updates until it is repaired."""
+
+    broken = True
+
+    async def put(self, record: Record) -> Record:
+        if self.broken:
+            raise aw.StoreError("the database is locked")
+        return await super().put(record)
+
+
+async def test_updates_that_the_store_could_not_take_are_written_once_it_works(transport: ScriptedTransport) -> None:
+    store = FailingUpdates()
+    async with scripted_client(transport, store=store) as client:
+        await asyncio.gather(*(client.remove(f"{LINK}?{number}", key=f"order-{number}") for number in range(3)))
+        record = await store.get("order-1")
+        assert record is not None
+        assert record.answer_pending
+        store.broken = False
+        await asyncio.sleep(60)
+        for number in range(3):
+            record = await store.get(f"order-{number}")
+            assert record is not None
+            assert record.snapshot.status is aw.Status.SUCCEEDED
+    assert transport.submitted == 3
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+async def test_closing_writes_updates_that_the_store_could_not_take_and_logs_the_tokens_of_the_rest(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture, repaired: bool
+) -> None:
+    transport.queries = [PENDING]
+    store = FailingUpdates()
+    async with scripted_client(transport, store=store, drain=0.0) as client:
+        await client.submit(LINK, key="order-1")
+        store.broken = not repaired
+    record = await store.get("order-1")
+    assert record is not None
+    assert record.answer_pending is not repaired
+    assert ("never written to the store" in caplog.text) is not repaired

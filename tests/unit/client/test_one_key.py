@@ -1,0 +1,302 @@
+"""One key, whoever asks for it: charged once, and each caller gets the result or one true error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import aiowatermark as aw
+from aiowatermark.jobs import Record, Snapshot, Status
+from aiowatermark.media.base import Media, ProgressCallback
+from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
+from aiowatermark.wire import Request, Response
+from tests.support.picwish import ACCEPTED, LINK, PENDING, scripted_client
+
+VIRTUAL_CLOCK = True
+VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
+
+
+class Videos(ScriptedTransport):
+    """Dewatermark's videos: a task per upload URL, and each is done only if it was started."""
+
+    def __init__(self, upload_seconds: float = 10.0) -> None:
+        super().__init__()
+        self.upload_seconds = upload_seconds
+        self.uploads = 0
+        self.started: list[str] = []
+        self.queried: list[str] = []
+
+    async def perform(
+        self,
+        request: Request,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        progress: ProgressCallback | None = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> Response:
+        if on_sent is not None:
+            on_sent()
+        if request.target.endswith("/upload"):
+            self.uploads += 1
+            return json_response(task_id=f"v{self.uploads}", upload_signed_url=f"https://x.example/{self.uploads}")
+        if isinstance(request.body, Media):
+            await asyncio.sleep(self.upload_seconds)
+            return json_response()
+        if request.method == "POST":
+            self.started.append(str(request.body.fields["task_id"]))  # type: ignore[union-attr]
+            return json_response(status="CREATED")
+        task_id = request.target.rsplit("/", 1)[1]
+        self.queried.append(task_id)
+        if task_id not in self.started:
+            return json_response(status="CREATED")
+        return json_response(status="COMPLETED", download_signed_url=f"https://x.example/{task_id}")
+
+
+def video_client(transport: Videos, store: aw.JobStore, **settings: Any) -> aw.Client:
+    # reading a video takes a thread, and the virtual clock jumps meanwhile: the deadline must be far
+    return scripted_client(transport, provider=aw.Dewatermark("canary-1"), store=store, deadline=1e5, **settings)
+
+
+async def test_a_video_that_many_workers_ask_for_under_one_key_is_uploaded_and_started_once() -> None:
+    store, transport = aw.MemoryStore(), Videos()
+    clients = [video_client(transport, store) for _ in range(10)]
+    for client in clients:
+        await client.__aenter__()
+    results = await asyncio.gather(*(client.remove(VIDEO, key="order-1") for client in clients))
+    for client in clients:
+        await client.__aexit__()
+    assert len(transport.started) == transport.uploads == 1
+    assert {result.snapshot.task_id for result in results} == {"v1"}
+
+
+async def test_resuming_the_token_of_a_video_during_its_upload_does_not_disturb_the_upload() -> None:
+    store, transport = aw.MemoryStore(), Videos()
+    async with video_client(transport, store) as uploading, video_client(transport, store) as resuming:
+        removing = asyncio.create_task(uploading.remove(VIDEO, key="order-1"))
+        while transport.uploads == 0:  # noqa: ASYNC110 - the file is read in a thread
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        record = await store.get("order-1")
+        assert record is not None
+        assert record.unsent
+        resumed = asyncio.create_task(resuming.resume(record.token).result())
+        result = await removing
+        assert (await resumed).url == result.url
+    assert transport.started == ["v1"]
+    assert "v1" not in transport.queried[:0]
+
+
+async def test_the_upload_of_a_dead_owner_is_taken_over_by_one_worker_only() -> None:
+    store, transport = aw.MemoryStore(), Videos()
+    async with video_client(transport, store) as client:
+        fingerprint = (await client._preparer.prepare(VIDEO, None, None, {})).fingerprint
+    left_behind = Record(
+        "order-1",
+        "dewatermark",
+        Snapshot("v0", Status.UPLOADING),
+        fingerprint,
+        video=True,
+        account=aw.Dewatermark("canary-1").account,
+        owner="a client that crashed",
+    )
+    assert await store.open(left_behind) is None
+    dead = "aiowatermark.client.engine.submit.owner_is_dead"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dead, lambda owner: owner == "a client that crashed")
+        clients = [video_client(transport, store) for _ in range(5)]
+        for client in clients:
+            await client.__aenter__()
+        results = await asyncio.gather(*(client.remove(VIDEO, key="order-1") for client in clients))
+        for client in clients:
+            await client.__aexit__()
+    assert len(transport.started) == transport.uploads == 1
+    assert {result.snapshot.task_id for result in results} == set(transport.started)
+
+
+@pytest.mark.parametrize("first_answer", [json_response(400, message="no"), connection_lost(sent=False)])
+async def test_when_the_first_of_two_is_rejected_the_second_submits_immediately(
+    transport: ScriptedTransport, first_answer: Any
+) -> None:
+    store = aw.MemoryStore()
+    transport.hold = asyncio.Event()
+    transport.submissions = [first_answer] * (7 if isinstance(first_answer, aw.ProviderUnavailable) else 1) + [ACCEPTED]
+    async with scripted_client(transport, store=store) as first, scripted_client(transport, store=store) as second:
+        one = asyncio.create_task(first.submit(LINK, key="order-1", deadline=20))
+        await asyncio.sleep(1)
+        two = asyncio.create_task(second.remove(LINK, key="order-1"))
+        await asyncio.sleep(5)
+        transport.hold.set()
+        with pytest.raises(aw.WatermarkError):
+            await one
+        started = asyncio.get_running_loop().time()
+        assert (await two).url
+    assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_a_submission_that_waits_for_anothers_answer_holds_no_slot(transport: ScriptedTransport) -> None:
+    store = aw.MemoryStore()
+    transport.hold = asyncio.Event()
+    limits = aw.Limits(submissions=1)
+    async with (
+        scripted_client(transport, store=store) as first,
+        scripted_client(transport, store=store, limits=limits) as second,
+    ):
+        one = asyncio.create_task(first.submit(LINK, key="order-1"))
+        await asyncio.sleep(1)
+        two = asyncio.create_task(second.submit(LINK, key="order-1"))
+        await asyncio.sleep(1)
+        other = asyncio.create_task(second.submit(f"{LINK}?other", key="order-2"))
+        await asyncio.sleep(5)
+        assert transport.submitted == 2
+        transport.hold.set()
+        await asyncio.gather(one, two, other)
+    assert transport.submitted == 2
+
+
+class EqualCopies(aw.MemoryStore):
+    """A store that returns an equal copy of what it stored, as one that serializes does."""
+
+    async def put(self, record: Record) -> Record:
+        return evolve(await super().put(record))
+
+
+class HangingPut(aw.MemoryStore):
+    """A store whose put never returns."""
+
+    async def put(self, record: Record) -> Record:
+        await asyncio.Event().wait()
+        return record
+
+
+async def test_a_store_that_returns_equal_copies_submits_each_job_once() -> None:
+    store, transport = EqualCopies(), Videos()
+    async with video_client(transport, store) as client:
+        result = await client.remove(VIDEO, key="order-1")
+    assert result.snapshot.task_id == "v1"
+    assert transport.started == ["v1"]
+
+
+async def test_a_store_that_hangs_before_the_paid_request_ends_at_the_deadline_and_nothing_is_sent() -> None:
+    store, transport = HangingPut(), Videos(upload_seconds=0.0)
+    provider = aw.Dewatermark("canary-1")
+    async with scripted_client(transport, provider=provider, store=store, drain=0.0) as client:
+        removing = asyncio.create_task(client.remove(VIDEO, key="order-1", deadline=1e4))
+        with pytest.raises(aw.DeadlineExceeded):
+            await removing
+    assert transport.started == []
+
+
+async def test_a_used_key_at_another_provider_or_account_is_invalid_input(transport: ScriptedTransport) -> None:
+    store = aw.MemoryStore()
+    async with scripted_client(transport, store=store) as client:
+        await client.remove(LINK, key="order-1")
+    others = [aw.GptGe("canary-1"), aw.PicWish("canary-2"), aw.PicWish("canary-1", account="shop")]
+    for provider in others:
+        async with scripted_client(transport, provider=provider, store=store) as client:
+            with pytest.raises(aw.InvalidInput, match="order-1"):
+                await client.submit(LINK, key="order-1")
+    assert transport.submitted == 1
+
+
+async def test_a_named_account_keeps_its_jobs_when_its_api_key_changes(transport: ScriptedTransport) -> None:
+    store, queries = aw.MemoryStore(), transport.queries
+    transport.queries = [PENDING]
+    async with scripted_client(transport, provider=aw.PicWish("canary-1", account="shop"), store=store) as client:
+        await client.submit(LINK, key="order-1")
+    transport.queries = queries
+    async with scripted_client(transport, provider=aw.PicWish("canary-2", account="shop"), store=store) as client:
+        recovery = await client.recover()
+        assert [handle.key for handle in recovery.resumed] == ["order-1"]
+        assert (await client.remove(LINK, key="order-1")).url
+    async with scripted_client(transport, provider=aw.PicWish("canary-2", account="other"), store=store) as client:
+        assert (await client.recover()).elsewhere == 0  # the job is finished
+    assert transport.submitted == 1
+
+
+async def test_recover_counts_the_records_of_other_accounts(transport: ScriptedTransport) -> None:
+    store = aw.MemoryStore()
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
+        for number in range(3):
+            await client.submit(f"{LINK}?{number}", key=f"order-{number}")
+    async with scripted_client(transport, provider=aw.PicWish("canary-2"), store=store) as client:
+        recovery = await client.recover()
+    assert (recovery.elsewhere, recovery.resumed) == (3, [])
+
+
+@pytest.mark.parametrize("account", ["", " ", "a\nb", "x" * 201, 7])
+def test_an_account_that_is_not_a_printable_text_is_invalid_input(account: Any) -> None:
+    with pytest.raises(aw.InvalidInput, match="account"):
+        aw.PicWish("canary-1", account=account)
+
+
+FAILED = json_response(status=200, data={"task_id": "task-1", "state": -7})
+
+
+async def test_a_failed_key_fails_again_until_it_is_submitted_again_on_purpose(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, finished = aw.MemoryStore(), transport.queries
+    transport.queries = [FAILED]
+    async with scripted_client(transport, store=store) as client:
+        for _ in range(2):
+            with pytest.raises(aw.JobFailed):
+                await client.remove(LINK, key="order-1")
+        assert transport.submitted == 1
+        transport.queries = finished
+        assert (await client.remove(LINK, key="order-1", again=True)).url
+        assert (await client.remove(LINK, key="order-1", again=True)).url
+    assert transport.submitted == 2
+    assert "again=True" in caplog.text
+
+
+async def test_a_forgotten_key_is_submitted_anew_and_a_running_one_cannot_be_forgotten(
+    transport: ScriptedTransport,
+) -> None:
+    async with scripted_client(transport, store=aw.MemoryStore()) as client:
+        await client.remove(LINK, key="order-1")
+        await client.forget("order-1")
+        await client.forget("unknown")
+        await client.remove(LINK, key="order-1")
+        transport.queries = [PENDING]
+        await client.submit(LINK, key="order-2")
+        with pytest.raises(aw.InvalidInput, match="order-2"):
+            await client.forget("order-2")
+        transport.submissions = [connection_lost(sent=True)]
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.submit(LINK, key="order-3")
+        with pytest.raises(aw.InvalidInput, match="may be paid"):
+            await client.forget("order-3")
+    assert transport.submitted == 4
+
+
+class FailingDeletions(aw.MemoryStore):
+    """A store that cannot delete until it is repaired."""
+
+    broken = True
+
+    async def forget(self, key: str) -> None:
+        if self.broken:
+            raise aw.StoreError("the disk is full")
+        await super().forget(key)
+
+
+async def test_a_rejection_whose_record_cannot_be_deleted_is_raised_and_the_key_is_free_once_the_store_works(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FailingDeletions()
+    transport.submissions = [json_response(400, message="no"), ACCEPTED]
+    async with scripted_client(transport, store=store) as client:
+        with pytest.raises(aw.Rejected):
+            await client.submit(LINK, key="order-1")
+        submitting = asyncio.create_task(client.remove(LINK, key="order-1"))
+        await asyncio.sleep(5)
+        assert transport.submitted == 1
+        store.broken = False
+        assert (await submitting).url
+    assert transport.submitted == 2
+    assert "could not be deleted" in caplog.text
