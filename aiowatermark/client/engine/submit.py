@@ -52,6 +52,7 @@ from .flows import SUBMIT_TIMEOUT, FlowContext, loop_time
 from .in_doubt import InDoubtResolver
 from .owners import owner_is_dead
 from .sharing import SubmitSlots
+from .upload_progress import follow_upload
 
 log = logging.getLogger("aiowatermark")
 
@@ -108,7 +109,7 @@ class SubmitContext(FlowContext):
     """The run of a submission: persists before paying, and keeps `job.may_be_paid` true while money may be spent."""
 
     def __init__(self, context: EngineContext, job: ActiveJob, request: SubmitRequest, *, resubmission: bool) -> None:
-        super().__init__(job.deadline, answer_timeout=SUBMIT_TIMEOUT, progress=_upload_progress(job, request))
+        super().__init__(job.deadline, answer_timeout=SUBMIT_TIMEOUT, progress=follow_upload(job, request.progress))
         self._context = context
         self._job = job
         self._owner = job.record.owner
@@ -358,43 +359,3 @@ def _answer_seconds_left(record: Record) -> float:
     # a record of another machine may be dated in the future: clocks differ
     age = 0.0 if record.video else max(0.0, time.time() - record.created_at)
     return max(0.0, SUBMIT_TIMEOUT - age)
-
-
-def _upload_progress(job: ActiveJob, request: SubmitRequest) -> UploadProgress | None:
-    """Progress is followed where someone sees it: the caller's function, or the handle of a video."""
-    if request.progress is None and not job.record.video:
-        return None
-    return UploadProgress(job, request.progress)
-
-
-@define(eq=False)
-class UploadProgress:
-    """Passes upload progress to the job's handle and to the caller's function, which is dropped if it raises."""
-
-    job: ActiveJob
-    function: ProgressCallback | None
-    _published: float = field(default=0.0, init=False)
-
-    def __call__(self, sent: int, total: int | None) -> None:
-        """Called by the transport as bytes are sent."""
-        record = self.job.record
-        if record.unsent and total and self._should_publish(sent / total):
-            snapshot = Snapshot(record.snapshot.task_id, Status.UPLOADING, sent / total)
-            # in memory only, so the version stays: the store's versions count what crash recovery needs
-            self.job.update(evolve(record.advance(snapshot), version=record.version))
-        if self.function is not None:
-            self._call(self.function, sent, total)
-
-    def _should_publish(self, share: float) -> bool:
-        """Publish at most one snapshot per percent; a restarted upload goes back and is published, too."""
-        publish = share >= self._published + 0.01 or share == 1.0 or share < self._published
-        if publish:
-            self._published = share
-        return publish
-
-    def _call(self, function: ProgressCallback, sent: int, total: int | None) -> None:
-        try:
-            function(sent, total)
-        except Exception:
-            self.function = None
-            log.exception("job %s: its progress function raised and is not called again; the job goes on", self.job.key)

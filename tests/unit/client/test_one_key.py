@@ -28,7 +28,6 @@ class Videos(ScriptedTransport):
         self.upload_seconds = upload_seconds
         self.uploads = 0
         self.started: list[str] = []
-        self.queried: list[str] = []
 
     async def perform(
         self,
@@ -50,7 +49,6 @@ class Videos(ScriptedTransport):
             self.started.append(str(request.body.fields["task_id"]))  # type: ignore[union-attr]
             return json_response(status="CREATED")
         task_id = request.target.rsplit("/", 1)[1]
-        self.queried.append(task_id)
         if task_id not in self.started:
             return json_response(status="CREATED")
         return json_response(status="COMPLETED", download_signed_url=f"https://x.example/{task_id}")
@@ -61,9 +59,10 @@ def video_client(transport: Videos, store: aw.JobStore, **settings: Any) -> aw.C
     return scripted_client(transport, provider=aw.Dewatermark("canary-1"), store=store, deadline=1e5, **settings)
 
 
-async def test_a_video_that_many_workers_ask_for_under_one_key_is_uploaded_and_started_once() -> None:
+@pytest.mark.parametrize("workers", [2, 10])
+async def test_a_video_that_many_workers_ask_for_under_one_key_is_uploaded_and_started_once(workers: int) -> None:
     store, transport = aw.MemoryStore(), Videos()
-    clients = [video_client(transport, store) for _ in range(10)]
+    clients = [video_client(transport, store) for _ in range(workers)]
     for client in clients:
         await client.__aenter__()
     results = await asyncio.gather(*(client.remove(VIDEO, key="order-1") for client in clients))
@@ -87,7 +86,6 @@ async def test_resuming_the_token_of_a_video_during_its_upload_does_not_disturb_
         result = await removing
         assert (await resumed).url == result.url
     assert transport.started == ["v1"]
-    assert "v1" not in transport.queried[:0]
 
 
 async def test_the_upload_of_a_dead_owner_is_taken_over_by_one_worker_only() -> None:

@@ -3,83 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.jobs import Record
-from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
-from aiowatermark.wire import Request, Response
 from tests.support.picwish import LINK, PENDING, delivery, scripted_client
 from tests.support.videos import make_mp4
 
 VIRTUAL_CLOCK = True
 VIDEO = make_mp4(76)
-
-
-class Videos(ScriptedTransport):
-    """Upload links, uploads and paid starts of videos; each upload waits for its event in `uploads`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.upload_links = self.started = 0
-        self.uploads: list[asyncio.Event] = []
-
-    async def perform(
-        self,
-        request: Request,
-        *,
-        timeout: float,  # noqa: ASYNC109
-        progress: ProgressCallback | None = None,
-        on_sent: Callable[[], object] | None = None,
-    ) -> Response:
-        if on_sent is not None:
-            on_sent()
-        if request.target.endswith("/upload"):
-            self.upload_links += 1
-            return json_response(
-                task_id=f"v{self.upload_links}", upload_signed_url=f"https://x.example/{self.upload_links}"
-            )
-        if isinstance(request.body, Media):
-            return await self._upload(progress)
-        if request.method == "POST":
-            self.started += 1
-            return json_response(status="CREATED")
-        return json_response(status="COMPLETED", download_signed_url="https://x.example/d")
-
-    async def _upload(self, progress: ProgressCallback | None) -> Response:
-        release = asyncio.Event()
-        self.uploads.append(release)
-        for sent in range(20):
-            if progress is not None:
-                progress(sent, 20)
-        await release.wait()
-        return json_response()
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_a_video_submitted_by_two_clients_under_one_key_is_paid_once(order: tuple[int, int]) -> None:
-    store, videos = aw.MemoryStore(), Videos()
-    provider = aw.Dewatermark("canary-1")
-    async with (
-        # a video is read in a thread, and the virtual clock jumps meanwhile: no deadline may be near
-        scripted_client(videos, provider=provider, store=store, deadline=1e12) as first,
-        scripted_client(videos, provider=provider, store=store, deadline=1e12) as second,
-    ):
-        clients = [(first, second)[number] for number in order]
-        jobs = [asyncio.create_task(client.remove(VIDEO, key="video")) for client in clients]
-        while not videos.uploads:  # noqa: ASYNC110 - the clock jumps
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(10)
-        assert len(videos.uploads) == 1  # the other one waits for it
-        videos.uploads[0].set()
-        results = await asyncio.gather(*jobs)
-    assert videos.started == 1
-    assert len({result.snapshot.task_id for result in results}) == 1
-    assert await store.get("video") is not None
 
 
 async def test_a_rejected_resubmission_leaves_the_first_submission_in_doubt(transport: ScriptedTransport) -> None:
