@@ -74,7 +74,8 @@ class _LimitedServer(web.Server):
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         if len(self.connections) > self._max_connections:
-            transport.abort()
+            # not before the task that aiohttp has just created has started: it would fail without its connection
+            asyncio.get_running_loop().call_soon(transport.abort)
             return
         # close() ends a connection without a complete request immediately, a busy one after its response
         self._age_timers[handler] = asyncio.get_running_loop().call_later(_MAX_AGE_SECONDS, handler.close)

@@ -240,9 +240,9 @@ class Membership:
         deferred commands are dropped: `unfinished` removes the index entry of a job whose lease was not ended, but the
         key that maps a callback to its job stays.
         """
-        await self.pubsub.stop()
         for observer in self._observers:
-            observer.stop()
+            observer.stop()  # first: a semaphore that still requests slots would start the subscription again
+        await self.pubsub.stop()
         task, self._heartbeat_task = self._heartbeat_task, None
         if task is not None:
             task.cancel()
