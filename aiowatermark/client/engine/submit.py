@@ -41,7 +41,7 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field, frozen
 
-from ...errors import InvalidInput, SubmissionInDoubt, WatermarkError
+from ...errors import InvalidInput, StoreError, SubmissionInDoubt, WatermarkError
 from ...jobs import Job, Record, Snapshot, Status
 from ...media.base import ProgressCallback
 from ...provider import Provider
@@ -164,9 +164,8 @@ class Submitter:
     async def submit(self, job: ActiveJob, request: SubmitRequest, time_limit: float) -> SubmitOutcome:
         """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
         try:
+            await self._await_deletion(job.key, time_limit)
             while True:
-                if (deletion := self._deletions.get(job.key)) is not None:
-                    await asyncio.wait([deletion])  # of an earlier submission under this key that was not paid
                 async with self.slots.slot():
                     job.start_clock(time_limit)
                     existing = None if _is_taken_over(job) else await self._create_record(job.record)
@@ -174,8 +173,18 @@ class Submitter:
                         return await self._send(job, request)
                 if (outcome := await self._join_existing(job, request, existing)) is not None:
                     return outcome
-        except WatermarkError as error:  # the store failed, or the key names another job: nothing was sent
-            return NotAccepted(error)
+        except WatermarkError as error:  # the store failed, or the key names another job
+            return InDoubt(submission_in_doubt(job.record, error)) if job.may_be_paid else NotAccepted(error)
+        except asyncio.CancelledError:
+            if _is_taken_over(job) and not job.may_be_paid:
+                await self._forget(job.key, job.record.owner)
+            raise
+
+    async def _await_deletion(self, key: str, seconds: float) -> None:
+        """Wait until the record of an earlier submission under this key, which was not paid, is deleted."""
+        deletion = self._deletions.get(key)
+        if deletion is not None and not (await asyncio.wait([deletion], timeout=seconds))[0]:
+            raise StoreError(f"the key {key!r} was not paid, but the store cannot delete its record: try again later")
 
     async def _send(self, job: ActiveJob, request: SubmitRequest) -> SubmitOutcome:
         self.listen_for_callbacks(job)
@@ -306,7 +315,7 @@ class Submitter:
 
     async def _forget_now(self, key: str, owner: str) -> None:
         existing = await self.context.store.get(key)
-        if existing is None or existing.owner == owner:
+        if existing is not None and existing.owner == owner:
             await self.context.store.forget(key)
 
     async def _forget_later(self, key: str, owner: str) -> None:

@@ -10,11 +10,12 @@ import pytest
 from attrs import evolve
 
 import aiowatermark as aw
+from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from aiowatermark.wire import Request, Response
-from tests.support.picwish import ACCEPTED, LINK, PENDING, scripted_client
+from tests.support.picwish import ACCEPTED, FINISHED, LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
 VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
@@ -298,3 +299,39 @@ async def test_a_rejection_whose_record_cannot_be_deleted_is_raised_and_the_key_
         assert (await submitting).url
     assert transport.submitted == 2
     assert "could not be deleted" in caplog.text
+
+
+async def test_a_key_whose_record_cannot_be_deleted_raises_a_store_error_at_the_deadline(
+    transport: ScriptedTransport,
+) -> None:
+    store = FailingDeletions()
+    transport.submissions = [json_response(400, message="no"), ACCEPTED]
+    async with scripted_client(transport, store=store) as client:
+        with pytest.raises(aw.Rejected):
+            await client.submit(LINK, key="order-1")
+        with pytest.raises(aw.StoreError, match="was not paid"):
+            await client.submit(LINK, key="order-1", deadline=100)
+    assert transport.submitted == 1
+
+
+class FailsAfterPayment(aw.MemoryStore):
+    """A store whose updates fail once the paid request was sent."""
+
+    async def put(self, record: Record) -> Record:
+        raise aw.StoreError("the disk is full")
+
+
+async def test_a_store_that_fails_while_a_doubt_is_settled_leaves_the_submission_in_doubt() -> None:
+    receiver = aw.CallbackReceiver("https://hooks.example")
+
+    def lose_the_answer_after_a_callback() -> BaseException:
+        (deliver,) = registry_of(receiver)._expected.values()
+        deliver(aw.Delivery(b'{"data": {"task_id": "task-1", "state": 1, "file": "https://x.example/a"}}'))
+        return connection_lost(sent=True)
+
+    transport = ScriptedTransport(submissions=[lose_the_answer_after_a_callback], queries=[FINISHED])
+    async with scripted_client(transport, store=FailsAfterPayment(), callbacks=receiver) as client:
+        with pytest.raises(aw.SubmissionInDoubt) as caught:
+            await client.submit(LINK, key="order-1")
+    assert caught.value.token is not None
+    assert transport.submitted == 1
