@@ -202,6 +202,7 @@ async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos:
     assert list_names(tmp_path / "clean") == ["one-clean.jpg", "two-clean.jpg"]
 
 
+@pytest.mark.slow
 async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_paid(cli: Cli, photos: list[str]) -> None:
     submitted = asyncio.Event()
 
@@ -214,7 +215,7 @@ async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_pa
         emulator.inject(Fault.stalled(60.0, after_work=True), "gptge", "submit")
         to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
         running = await cli.start("remove", "one.jpg", "two.JPEG", *to_emulator, "--jobs", "1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):  # a guard: without the second signal it would take as long as the stall
             await submitted.wait()
             running.process.send_signal(signal.SIGINT)
             assert running.process.stderr
