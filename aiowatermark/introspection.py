@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import Any, TypeVar
 
 from attrs import Factory, fields
@@ -36,8 +37,11 @@ def documented(cls: ClassT) -> ClassT:
     The signature shows the values that default factories make. Nothing else changes: this is for readers only.
     """
     _show_defaults(cls)
-    for name, method in vars(cls).items():
-        if inspect.isfunction(method) and (method.__doc__ or "").strip().startswith(_GENERATED):
+    for name, method in list(vars(cls).items()):
+        if name == "__replace__" and inspect.isfunction(method):
+            # Python 3.13: all attrs classes share this function, and each new class rewrites its docstring
+            setattr(cls, name, FunctionType(method.__code__, method.__globals__, name, None, method.__closure__))
+        elif inspect.isfunction(method) and (method.__doc__ or "").strip().startswith(_GENERATED):
             # without a docstring of its own, help() shows that of `object`, as for a method written by hand
             method.__doc__, method.__name__ = None, name
     # help() shows this tuple too. Its class was generated for `cls` only.

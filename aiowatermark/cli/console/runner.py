@@ -19,15 +19,17 @@ Exit codes, the same for all commands:
 
 Handlers are set with signal.signal and not with loop.add_signal_handler, because the previous ones (asyncio.run's for
 SIGINT) must be restored for the second signal. Python runs them in the main thread between two bytecodes, also while
-the loop sleeps; call_soon_threadsafe wakes the loop up.
+the loop sleeps; a wakeup file descriptor wakes the loop up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -74,9 +76,30 @@ async def _run_with_signals(work: Work) -> int:
     for number in _SIGNALS:
         signal.signal(number, on_first_signal)
     try:
-        return await work(stop)
+        with _wake_loop_on_signals(loop):
+            return await work(stop)
     finally:
         restore_handlers()
+
+
+@contextmanager
+def _wake_loop_on_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let every signal wake the event loop.
+
+    Python runs a signal handler between two bytecodes. A signal that arrives just before the loop starts to wait for
+    events would be handled only after the next event, which may be the end of a 20 s timer.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        loop.add_reader(reader, reader.recv, 4096)
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            loop.remove_reader(reader)
 
 
 async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) -> bool:
