@@ -91,8 +91,8 @@ def _wake_loop_on_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """
     reader, writer = socket.socketpair()
     with reader, writer:
-        reader.setblocking(False)
-        writer.setblocking(False)
+        reader.settimeout(0)
+        writer.settimeout(0)
         loop.add_reader(reader, reader.recv, 4096)
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
