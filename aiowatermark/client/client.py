@@ -144,7 +144,6 @@ class Client:
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         size: int | None = None,
-        again: bool = False,
         **options: Any,
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
@@ -158,8 +157,6 @@ class Client:
             deadline: seconds, in place of the client's deadline.
             progress: called as `progress(sent, total)` with bytes while media are uploaded; `total` may be None.
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
-            again: True submits a key whose job failed once more: a new charge, which the log records. Without it the
-                key raises the same JobFailed again.
             **options: the provider's own options.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
@@ -167,9 +164,7 @@ class Client:
         may be paid.
         """
         _ = self._open_engine
-        job = self._start_job(
-            await self._preparer.prepare(media, mask, size, options), key, deadline, progress, again=again
-        )
+        job = self._start_job(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -182,7 +177,6 @@ class Client:
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         size: int | None = None,
-        again: bool = False,
         **options: Any,
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
@@ -191,9 +185,7 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._open_engine
-        job = self._start_job(
-            await self._preparer.prepare(media, mask, size, options), key, deadline, progress, again=again
-        )
+        job = self._start_job(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
         return await job.wait_done(self._drain)
 
     async def refine(
@@ -246,20 +238,6 @@ class Client:
             raise InvalidInput(f"the token is of a job at {record.provider}: resume it with a client for that provider")
         return engine.start(record, None, self._deadline_seconds(deadline)).handle
 
-    async def forget(self, key: str) -> None:
-        """Delete the record of a job that has ended, so that its key can be submitted anew, for a new charge.
-
-        Raises InvalidInput for a job that is not finished or in doubt: it may be paid, and its record is what finds it
-        again. An unknown key is ignored.
-        """
-        engine, key = self._open_engine, validate_key(key)
-        record = await self._store.get(key)
-        if record is None:
-            return
-        if key in engine.jobs or not record.snapshot.status.terminal:
-            raise InvalidInput(f"the job {key!r} is {record.snapshot.status} and may be paid: it cannot be forgotten")
-        await self._store.forget(key)
-
     async def recover(self, *, deadline: float | None = None) -> Recovery:
         """Watch all unfinished jobs of this account again; jobs in doubt are listed, and nothing is submitted."""
         return await recover(self._open_engine, self._deadline_seconds(deadline))
@@ -270,17 +248,11 @@ class Client:
         return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
     def _start_job(
-        self,
-        job: Job,
-        key: str | None,
-        deadline: float | None,
-        progress: ProgressCallback | None,
-        *,
-        again: bool = False,
+        self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None
     ) -> ActiveJob:
         # checked again: the client may have been closed while the job was prepared
         engine = self._open_engine
-        return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress, again=again)
+        return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)

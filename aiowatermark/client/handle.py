@@ -11,6 +11,9 @@ ActiveJob is the only code that changes the state of a running job. The engine a
     fail(error)               the job ended without a result in this client
     on_delivery(delivery)     a callback arrived: poll now
 
+`stop_if_unpaid` is set when nobody wants the job any more, while its paid request is in flight: it ends if the answer
+proves that nothing was paid.
+
 Invariants: the result future is completed once, by finish() or fail(); both also answer those who wait for acceptance,
 so no waiter outlives the job. `may_be_paid` decides what cancelling an awaiter does: a job that may be paid is never
 cancelled, one that was not sent is cancelled with its only awaiter.
@@ -57,6 +60,7 @@ class ActiveJob:
         "deadline",
         "may_be_paid",
         "record",
+        "stop_if_unpaid",
         "task",
         "wakeup",
     )
@@ -67,6 +71,7 @@ class ActiveJob:
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
+        self.stop_if_unpaid = False
         self._answered = resumed
         self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._accepted: asyncio.Future[None] | None = None
@@ -210,6 +215,7 @@ class ActiveJob:
 
     async def _cancel_if_unsent(self, drain: float) -> None:
         if self.may_be_paid:
+            self.stop_if_unpaid = self._waiter_count == 1  # if the answer is that nothing was paid, do not try again
             await self.wait_answered(drain)
         elif not self._answered and self.task is not None and self._waiter_count == 1:
             self.task.cancel()

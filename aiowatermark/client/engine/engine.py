@@ -78,13 +78,8 @@ class JobEngine:
 
     # starting
 
-    def start_job(
-        self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None, *, again: bool = False
-    ) -> ActiveJob:
-        """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job.
-
-        `again` replaces a job that failed under this key.
-        """
+    def start_job(self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None) -> ActiveJob:
+        """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job."""
         if (running := self.jobs.get(key)) is not None:
             check_same_job(running.record, job.fingerprint)
             return running
@@ -102,7 +97,7 @@ class JobEngine:
             owner=self.context.owner,
             created_at=time.time(),
         )
-        started = self.start(record, SubmitRequest(to_send, progress, callback_url, again), time_limit)
+        started = self.start(record, SubmitRequest(to_send, progress, callback_url), time_limit)
         if served:
             started.call_when_done(lambda _: self._stop_serving(served))
         return started
@@ -225,6 +220,8 @@ class JobEngine:
         jobs = list(self.jobs.values())
         self.admission.close()
         unpaid = {job for job in jobs if not job.may_be_paid}
+        for job in jobs:
+            job.stop_if_unpaid = True  # an attempt that had no effect is not repeated
         _cancel_tasks(unpaid)
         await asyncio.gather(*(job.wait_answered(drain) for job in jobs if job.may_be_paid))
         for job in jobs:

@@ -67,7 +67,7 @@ class FlowContext:
         """Called by the transport immediately before the first byte of a paid request is written."""
 
     def on_attempt_without_effect(self) -> None:
-        """Called when an attempt provably had no effect: it was not sent, or was refused unprocessed."""
+        """Called when an attempt of a paid request had no effect: it was not sent, or was refused unprocessed."""
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
         """Called with each snapshot the flow yields."""
@@ -112,11 +112,11 @@ class FlowRunner:
                     request, timeout=timeout, progress=context.progress, on_sent=on_sent
                 )
             except ProviderUnavailable as error:
-                if (error.sent and paid) or not await _wait_for_next_attempt(error, attempt, context):
+                if (error.sent and paid) or not await _wait_for_next_attempt(error, attempt, context, paid=paid):
                     raise
                 continue
             problem = await self._retryable_error(request, response) if response.status >= 429 else None
-            if problem is None or not await _wait_for_next_attempt(problem, attempt, context):
+            if problem is None or not await _wait_for_next_attempt(problem, attempt, context, paid=paid):
                 return response
         raise AssertionError("unreachable: the loop ends by return or raise")
 
@@ -134,9 +134,10 @@ class FlowRunner:
         return None
 
 
-async def _wait_for_next_attempt(problem: WatermarkError, attempt: int, context: FlowContext) -> bool:
+async def _wait_for_next_attempt(problem: WatermarkError, attempt: int, context: FlowContext, *, paid: bool) -> bool:
     """Sleep until the next attempt; False when there is none left, or no time for it before the deadline."""
-    context.on_attempt_without_effect()
+    if paid:
+        context.on_attempt_without_effect()
     delay = delay_before_attempt(attempt, context.max_attempts)
     if delay is None:
         return False

@@ -91,4 +91,10 @@ class InDoubtResolver:
         except WatermarkError as error:
             log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)
             return None
-        return await self.context.store.put(named.advance(answer))
+        confirmed = named.advance(answer)
+        try:
+            return await self.context.store.put(confirmed)
+        except WatermarkError as error:
+            log.error("job %s: not written to the store; keep its token %s: %s", record.key, confirmed.token, error)  # noqa: TRY400
+            self.context.snapshots.write_later(confirmed)
+            return confirmed

@@ -65,12 +65,17 @@ class SnapshotRecorder:
             raise
         except Exception as error:  # noqa: BLE001 - a custom store may raise anything, and the money is spent
             log.error("job %s: not written to the store; keep its token %s: %s", record.key, record.token, error)  # noqa: TRY400
-            self._write_later(record)
+            self.write_later(record)
         else:
             self._unwritten.pop(record.key, None)
         return record
 
-    def _write_later(self, record: Record) -> None:
+    def drop_unwritten(self, key: str) -> None:
+        """Forget an update that is not written yet: its record is about to be deleted."""
+        self._unwritten.pop(key, None)
+
+    def write_later(self, record: Record) -> None:
+        """Write a record of a paid job as soon as the store works again."""
         self._unwritten[record.key] = record
         if self._retry_task is None:
             self._retry_task = asyncio.create_task(self._retry())

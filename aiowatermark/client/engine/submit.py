@@ -64,15 +64,11 @@ _RECHECK = 0.05
 
 @frozen(eq=False)
 class SubmitRequest:
-    """What a submission needs; `again`: a job that failed under this key is replaced.
-
-    It is dropped once the job is accepted, so that a waiting job holds no media.
-    """
+    """What a submission needs. It is dropped once the job is accepted, so that a waiting job holds no media."""
 
     job: Job
     progress: ProgressCallback | None = None
     callback_url: str | None = None
-    again: bool = False
 
 
 @frozen
@@ -122,11 +118,7 @@ class SubmitContext(FlowContext):
             raise SubmittedElsewhere(job.record)
         record = job.record.advance(Snapshot(job.snapshot.task_id, Status.IN_DOUBT))
         if record is not job.record:
-            async with self._until_deadline():
-                stored = await self._context.store.put(record)
-            if stored != record:  # compared by value: a store may return a copy
-                raise SubmittedElsewhere(stored)
-        job.update(record)
+            await self._put_own(record)
 
     def on_paid_request_sent(self) -> None:
         """From the first byte on, the job may be paid."""
@@ -134,12 +126,30 @@ class SubmitContext(FlowContext):
 
     def on_attempt_without_effect(self) -> None:
         """The job is not paid; one that is submitted again may still be paid by its first request."""
-        self._job.set_may_be_paid(self._resubmission)
+        job = self._job
+        job.set_may_be_paid(self._resubmission)
+        if job.stop_if_unpaid and not job.may_be_paid and job.task is not None:
+            job.task.cancel()
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
-        """Record what the flow learned before its last request, for example a task id."""
+        """Record what the flow learned before its last request, for example a task id.
+
+        Raises SubmittedElsewhere if another client has taken the job over: its record must not get our task id.
+        """
+        job = self._job
+        if job.may_be_paid:
+            await self._context.snapshots.record(job, snapshot)
+        elif (record := job.record.advance(snapshot)) is not job.record:
+            await self._put_own(record)
+
+    async def _put_own(self, record: Record) -> None:
         async with self._until_deadline():
-            await self._context.snapshots.record(self._job, snapshot)
+            stored = await self._context.store.put(record)
+        if stored != record:  # compared by value: a store may return a copy
+            raise SubmittedElsewhere(stored)
+        self._job.update(record)
+        if record.snapshot.task_id is not None and record.unsent:
+            self._job.mark_accepted()
 
     @asynccontextmanager
     async def _until_deadline(self) -> AsyncIterator[None]:
@@ -163,21 +173,28 @@ class Submitter:
 
     async def submit(self, job: ActiveJob, request: SubmitRequest, time_limit: float) -> SubmitOutcome:
         """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
+        mine, taken_over = job.record, False
         try:
             await self._await_deletion(job.key, time_limit)
             while True:
                 async with self.slots.slot():
                     job.start_clock(time_limit)
-                    existing = None if _is_taken_over(job) else await self._create_record(job.record)
+                    existing = None if taken_over else await self._create_record(mine)
                     if existing is None:
-                        return await self._send(job, request)
-                if (outcome := await self._join_existing(job, request, existing)) is not None:
-                    return outcome
+                        try:
+                            return await self._send(job, request)
+                        except SubmittedElsewhere as elsewhere:
+                            existing = elsewhere.record
+                joined = await self._join_existing(job, existing, mine)
+                if joined is not None and not isinstance(joined, Record):
+                    return joined
+                taken_over = joined is not None
+                job.update(joined or mine, announce=False)
         except WatermarkError as error:  # the store failed, or the key names another job
             return InDoubt(submission_in_doubt(job.record, error)) if job.may_be_paid else NotAccepted(error)
         except asyncio.CancelledError:
-            if _is_taken_over(job) and not job.may_be_paid:
-                await self._forget(job.key, job.record.owner)
+            if taken_over and not job.may_be_paid:
+                await self._forget(job.key, self.context.owner)
             raise
 
     async def _await_deletion(self, key: str, seconds: float) -> None:
@@ -208,9 +225,11 @@ class Submitter:
                 await store.forget(record.key)
             raise
 
-    async def _join_existing(self, job: ActiveJob, request: SubmitRequest, existing: Record) -> SubmitOutcome | None:
-        """Share the job of an existing record; None if this client has to send it: the key is free, or taken over."""
-        mine = job.record
+    async def _join_existing(self, job: ActiveJob, existing: Record, mine: Record) -> SubmitOutcome | Record | None:
+        """Share the job of an existing record.
+
+        Returns a record if this client has taken it over and has to send it, None if the key is free.
+        """
         check_same_account(existing, self.context.provider)
         check_same_job(existing, mine.fingerprint)
         settled = await self.await_other_owner(existing, mine.owner, job.deadline)
@@ -218,13 +237,9 @@ class Submitter:
             return None
         if settled.unsent:
             taken_over = evolve(settled, owner=mine.owner, callback=mine.callback, version=settled.version + 1)
-            if await self.context.store.put(taken_over) == taken_over:
-                job.update(taken_over)
-            return None  # else another client has taken it over: wait for that one
-        if request.again and settled.snapshot.status is Status.FAILED:
-            log.warning("job %s failed and is submitted again, as again=True asks for: %s", job.key, settled.token)
-            await self.context.store.forget(job.key)
-            return None
+            stored = await self.context.store.put(taken_over)
+            # another client may have taken it over first: then wait for that one
+            return taken_over if stored == taken_over else await self._join_existing(job, stored, mine)
         job.update(settled)
         if settled.in_doubt:
             return InDoubt(submission_in_doubt(settled, None))
@@ -266,9 +281,8 @@ class Submitter:
         flow = context.provider.submit(request.job, request.callback_url)
         try:
             snapshot = await context.flows.run(flow, SubmitContext(context, job, request, resubmission=resubmission))
-        except SubmittedElsewhere as elsewhere:
-            job.update(elsewhere.record)
-            return Accepted()
+        except SubmittedElsewhere:
+            raise
         except asyncio.CancelledError:
             if not job.may_be_paid:
                 await self._forget(job.key, owner)
@@ -306,9 +320,10 @@ class Submitter:
 
         If the store fails, it is tried again in the background: what ended the submission matters more to its caller.
         """
+        self.context.snapshots.drop_unwritten(key)
         try:
             await self._forget_now(key, owner)
-        except WatermarkError as error:
+        except Exception as error:  # noqa: BLE001 - a custom store may raise anything
             log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", key, error)
             task = self._deletions[key] = asyncio.create_task(self._forget_later(key, owner))
             task.add_done_callback(lambda _: self._deletions.pop(key, None))
@@ -323,7 +338,7 @@ class Submitter:
         while True:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _MAX_DELETION_RETRY)
-            with suppress(WatermarkError):
+            with suppress(Exception):
                 return await self._forget_now(key, owner)
 
     async def close(self) -> None:
@@ -356,11 +371,6 @@ def check_same_job(record: Record, fingerprint: str) -> None:
 def _insertion_id(record: Record) -> tuple[object, ...]:
     """Identifies one insertion, so that cancelling it never deletes an older record with the same key."""
     return record.owner, record.created_at, record.version
-
-
-def _is_taken_over(job: ActiveJob) -> bool:
-    """Whether the job's record is in the store already, because this client has taken it over."""
-    return job.record.version > 0
 
 
 def _answer_seconds_left(record: Record) -> float:

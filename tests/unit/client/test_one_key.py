@@ -233,46 +233,6 @@ def test_an_account_that_is_not_a_printable_text_is_invalid_input(account: Any) 
         aw.PicWish("canary-1", account=account)
 
 
-FAILED = json_response(status=200, data={"task_id": "task-1", "state": -7})
-
-
-async def test_a_failed_key_fails_again_until_it_is_submitted_again_on_purpose(
-    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
-) -> None:
-    store, finished = aw.MemoryStore(), transport.queries
-    transport.queries = [FAILED]
-    async with scripted_client(transport, store=store) as client:
-        for _ in range(2):
-            with pytest.raises(aw.JobFailed):
-                await client.remove(LINK, key="order-1")
-        assert transport.submitted == 1
-        transport.queries = finished
-        assert (await client.remove(LINK, key="order-1", again=True)).url
-        assert (await client.remove(LINK, key="order-1", again=True)).url
-    assert transport.submitted == 2
-    assert "again=True" in caplog.text
-
-
-async def test_a_forgotten_key_is_submitted_anew_and_a_running_one_cannot_be_forgotten(
-    transport: ScriptedTransport,
-) -> None:
-    async with scripted_client(transport, store=aw.MemoryStore()) as client:
-        await client.remove(LINK, key="order-1")
-        await client.forget("order-1")
-        await client.forget("unknown")
-        await client.remove(LINK, key="order-1")
-        transport.queries = [PENDING]
-        await client.submit(LINK, key="order-2")
-        with pytest.raises(aw.InvalidInput, match="order-2"):
-            await client.forget("order-2")
-        transport.submissions = [connection_lost(sent=True)]
-        with pytest.raises(aw.SubmissionInDoubt):
-            await client.submit(LINK, key="order-3")
-        with pytest.raises(aw.InvalidInput, match="may be paid"):
-            await client.forget("order-3")
-    assert transport.submitted == 4
-
-
 class FailingDeletions(aw.MemoryStore):
     """A store that cannot delete until it is repaired."""
 
@@ -321,7 +281,7 @@ class FailsAfterPayment(aw.MemoryStore):
         raise aw.StoreError("the disk is full")
 
 
-async def test_a_store_that_fails_while_a_doubt_is_settled_leaves_the_submission_in_doubt() -> None:
+async def test_a_callback_settles_a_lost_answer_even_if_the_store_fails() -> None:
     receiver = aw.CallbackReceiver("https://hooks.example")
 
     def lose_the_answer_after_a_callback() -> BaseException:
@@ -331,7 +291,73 @@ async def test_a_store_that_fails_while_a_doubt_is_settled_leaves_the_submission
 
     transport = ScriptedTransport(submissions=[lose_the_answer_after_a_callback], queries=[FINISHED])
     async with scripted_client(transport, store=FailsAfterPayment(), callbacks=receiver) as client:
-        with pytest.raises(aw.SubmissionInDoubt) as caught:
-            await client.submit(LINK, key="order-1")
-    assert caught.value.token is not None
+        handle = await client.submit(LINK, key="order-1")
+        assert handle.task_id == "task-1"
+        assert (await handle).url
     assert transport.submitted == 1
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_job_nobody_wants_any_more_is_not_sent_again_after_a_429(
+    transport: ScriptedTransport, closing: bool
+) -> None:
+    store = aw.MemoryStore()
+    transport.submissions = [json_response(429, {"retry-after": "2"}), ACCEPTED]
+    transport.hold = asyncio.Event()
+    async with scripted_client(transport, store=store, drain=20.0) as client:
+        submitting = asyncio.create_task(client.submit(LINK, key="order-1"))
+        await asyncio.sleep(1)
+        asyncio.get_running_loop().call_later(1, transport.hold.set)
+        if not closing:
+            submitting.cancel()
+            await asyncio.sleep(30)
+    await asyncio.gather(submitting, return_exceptions=True)
+    assert transport.submitted == 1
+    assert await store.get("order-1") is None
+
+
+async def test_an_upload_whose_store_fails_leaves_no_record_behind() -> None:
+    class FailsOnce(aw.MemoryStore):
+        failures = 1
+
+        async def put(self, record: Record) -> Record:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise aw.StoreError("the database is locked")
+            return await super().put(record)
+
+    store, transport = FailsOnce(), Videos()
+    async with video_client(transport, store) as client:
+        with pytest.raises(aw.StoreError):
+            await client.remove(VIDEO, key="order-1")
+        await asyncio.sleep(60)
+        assert await store.get("order-1") is None
+        assert (await client.remove(VIDEO, key="order-1")).url
+    assert len(transport.started) == 1
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_an_owner_that_was_taken_over_by_mistake_neither_pays_nor_deletes(closes: bool) -> None:
+    store, transport = aw.MemoryStore(), Videos(upload_seconds=100.0)
+    slow, quick = video_client(transport, store), video_client(transport, store)
+    async with quick:
+        await slow.__aenter__()
+        removing = asyncio.create_task(slow.remove(VIDEO, key="order-1"))
+        while transport.uploads == 0:  # noqa: ASYNC110 - the file is read in a thread
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        transport.upload_seconds = 1.0
+        slow_owner = slow._open_engine.context.owner
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("aiowatermark.client.engine.submit.owner_is_dead", lambda owner: owner == slow_owner)
+            result = await quick.remove(VIDEO, key="order-1")
+        if closes:
+            await slow.__aexit__()
+            await asyncio.gather(removing, return_exceptions=True)
+        else:
+            assert (await removing).url == result.url
+            await slow.__aexit__()
+    record = await store.get("order-1")
+    assert record is not None
+    assert record.snapshot.task_id == result.snapshot.task_id
+    assert transport.started == [result.snapshot.task_id]
