@@ -125,6 +125,8 @@ class Client:
             replica = ReplicaMember(coordinator, self.provider.account, self._callbacks, engine.adopt)
             stack.push_async_callback(replica.stop)
             replica.start()
+        elif self._callbacks is not None:
+            stack.callback(self._callbacks.add_forwarder(engine.find_callback))
         return engine
 
     @property

@@ -36,6 +36,7 @@ from ...provider import CALLBACK_POLLING, Polling, Provider
 from ...stores import JobStore
 from ...transport import Transport
 from ...transport.rate_limiter import LocalRateLimiter
+from ...wire import Delivery
 from ..downloads import ResultDownloader
 from ..handle import ActiveJob
 from ..limits import Limits
@@ -127,6 +128,19 @@ class JobEngine:
             self.in_doubt.listen(record)
         elif not record.unsent and record.key not in self.jobs:
             self.watch_records([record], self.adopted_deadline)
+
+    async def find_callback(self, key_hash: str, delivery: Delivery) -> bool:
+        """Whether a callback that no job in this process expects belongs to a job in the store; settles it if in doubt.
+
+        A forwarder for stores without a coordinator: several processes on one SQLite file receive each other's
+        callbacks, and the job's own process learns of the end at its next poll.
+        """
+        record = await self.context.store.by_callback(key_hash)
+        if record is None or record.provider != self.context.provider.name:
+            return False
+        if record.in_doubt:
+            self.in_doubt.resolve(record, delivery)
+        return True
 
     def _create_callback(self) -> tuple[str | None, str | None]:
         """A callback URL and the hash of its key, if the provider calls back and there is a receiver."""

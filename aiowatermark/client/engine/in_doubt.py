@@ -51,7 +51,7 @@ class InDoubtResolver:
         callbacks = self.context.callbacks
         if callbacks is not None and record.callback is not None:
             self.listening.add(record.callback)
-            callbacks.expect(record.callback, lambda delivery: self._on_delivery(record, delivery))
+            callbacks.expect(record.callback, lambda delivery: self.resolve(record, delivery))
 
     async def close(self) -> None:
         """Stop listening and cancel the queries under way."""
@@ -62,7 +62,8 @@ class InDoubtResolver:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    def _on_delivery(self, record: Record, delivery: Delivery) -> None:
+    def resolve(self, record: Record, delivery: Delivery) -> None:
+        """Query the task that a callback names, in the background, and settle the record in the store."""
         task = asyncio.create_task(self._resolve(record, delivery))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

@@ -160,6 +160,40 @@ async def test_a_later_callback_settles_a_job_in_doubt_in_the_store(transport: S
     assert transport.submitted == 1
 
 
+async def test_a_callback_at_another_process_of_the_same_store_is_known_there_and_settles_a_doubt(
+    transport: ScriptedTransport,
+) -> None:
+    store = aw.MemoryStore()
+    mine, other = aw.CallbackReceiver("https://hooks.example.com"), aw.CallbackReceiver("https://hooks.example.com")
+    transport.submissions = [connection_lost(sent=True)]
+    async with (
+        scripted_client(transport, store=store, callbacks=mine) as client,
+        scripted_client(transport, store=store, callbacks=other),
+    ):
+        urls: list[str] = []
+        create_url = registry_of(mine).create_url
+
+        def recorded_create_url() -> tuple[str, str]:
+            url, key_hash = create_url()
+            urls.append(url)
+            return url, key_hash
+
+        registry_of(mine).create_url = recorded_create_url  # type: ignore[method-assign]
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.submit(LINK, key="mine")
+        key = urls[0].rsplit("/", 1)[1]
+        assert (
+            await other.receive(key, delivery(data={"task_id": "task-1", "state": 1, "file": "https://x.example/a"}))
+            == 200
+        )
+        assert await other.receive("x" * 32, delivery(data={"task_id": "task-1"})) == 404
+        await asyncio.sleep(1)
+        record = await store.get("mine")
+        assert record is not None
+        assert record.snapshot.task_id == "task-1"
+    assert transport.submitted == 1
+
+
 async def test_resubmit_submits_again_once_and_only_if_enabled(transport: ScriptedTransport) -> None:
     transport.submissions = [connection_lost(sent=True), json_response(status=200, data={"task_id": "task-1"})]
     async with scripted_client(transport, store=aw.MemoryStore(), resubmit=True) as client:
