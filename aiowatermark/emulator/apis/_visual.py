@@ -14,7 +14,7 @@ from ..backend.limits import FailureKind, ImageRules
 from ..backend.links import is_link
 from ..backend.tasks import EmulatedTask
 from ..web.forms import Form, read_choice, read_form
-from ..web.responses import ApiResponse, ErrorReason, parameter_error
+from ..web.responses import ApiResponse, parameter_error
 from ..web.routes import Route
 from .base import EmulatedApi
 
@@ -36,15 +36,6 @@ class VisualApi(EmulatedApi):
     submit_path: ClassVar[str]
     query_path: ClassVar[str]
     limits: ClassVar[ImageRules] = ImageRules()
-    error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
-        ErrorReason.METHOD: (405, 405),
-        ErrorReason.KEY: (401, 401),
-        ErrorReason.PARAMETER: (400, 400),
-        ErrorReason.TOO_LARGE: (413, 413),
-        ErrorReason.UNKNOWN_TASK: (404, 404),
-        ErrorReason.CREDITS: (402, 402),
-        ErrorReason.INTERNAL: (500, 500),
-    }
 
     @abstractmethod
     def envelope(self, data: Mapping[str, object]) -> dict[str, object]:

@@ -18,14 +18,25 @@ from ..web.routes import Route
 
 @define
 class EmulatedApi(ABC):
-    """One API. `error_codes` maps the reason of an error to the HTTP status and the code in the body."""
+    """One API. `error_codes` maps the reason of an error to the HTTP status and the code in the body.
+
+    The default repeats the HTTP status as the code; an API overrides what its documents define differently.
+    """
 
     jobs: JobService
 
     name: ClassVar[str]
     has_secret: ClassVar[bool] = False  # the credential is an app key with a secret instead of one key
     lifetime: ClassVar[float] = 3600.0  # of the URL of a result, in seconds
-    error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]]
+    error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
+        ErrorReason.METHOD: (405, 405),
+        ErrorReason.KEY: (401, 401),
+        ErrorReason.PARAMETER: (400, 400),
+        ErrorReason.TOO_LARGE: (413, 413),
+        ErrorReason.UNKNOWN_TASK: (404, 404),
+        ErrorReason.CREDITS: (402, 402),
+        ErrorReason.INTERNAL: (500, 500),
+    }
 
     @abstractmethod
     def routes(self) -> tuple[Route, ...]:

@@ -26,13 +26,8 @@ class Dewatermark(EmulatedApi):
     name: ClassVar[str] = "dewatermark"
     lifetime: ClassVar[float] = 2 * 86_400.0
     error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
-        ErrorReason.METHOD: (405, 405),
-        ErrorReason.KEY: (401, 401),
-        ErrorReason.PARAMETER: (400, 400),
-        ErrorReason.TOO_LARGE: (413, 413),
-        ErrorReason.UNKNOWN_TASK: (404, 404),
+        **EmulatedApi.error_codes,
         ErrorReason.CREDITS: (403, 403),
-        ErrorReason.INTERNAL: (500, 500),
     }
 
     def __attrs_post_init__(self) -> None:

@@ -36,13 +36,8 @@ class PhotoEraser(EmulatedApi):
     # Input File Restriction: greater than 256 and less than 5000 pixels
     limits: ClassVar[ImageRules] = ImageRules(("jpeg", "png", "bmp"), min_side=257, max_side=4999, max_aspect=4)
     error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
-        ErrorReason.METHOD: (405, 405),
-        ErrorReason.KEY: (401, 401),
-        ErrorReason.PARAMETER: (400, 400),
-        ErrorReason.TOO_LARGE: (413, 413),
-        ErrorReason.UNKNOWN_TASK: (404, 404),
+        **EmulatedApi.error_codes,
         ErrorReason.CREDITS: (200, 490027),
-        ErrorReason.INTERNAL: (500, 500),
     }
 
     def routes(self) -> tuple[Route, ...]:
