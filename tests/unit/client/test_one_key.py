@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -60,15 +61,17 @@ def video_client(transport: Videos, store: aw.JobStore, **settings: Any) -> aw.C
     return scripted_client(transport, provider=aw.Dewatermark("canary-1"), store=store, deadline=1e5, **settings)
 
 
+async def remove_with_all(clients: list[aw.Client]) -> list[aw.Result]:
+    async with AsyncExitStack() as stack:
+        entered = [await stack.enter_async_context(client) for client in clients]
+        return await asyncio.gather(*(client.remove(VIDEO, key="order-1") for client in entered))
+
+
 @pytest.mark.parametrize("workers", [2, 10])
 async def test_a_video_that_many_workers_ask_for_under_one_key_is_uploaded_and_started_once(workers: int) -> None:
     store, transport = aw.MemoryStore(), Videos()
     clients = [video_client(transport, store) for _ in range(workers)]
-    for client in clients:
-        await client.__aenter__()
-    results = await asyncio.gather(*(client.remove(VIDEO, key="order-1") for client in clients))
-    for client in clients:
-        await client.__aexit__()
+    results = await remove_with_all(clients)
     assert len(transport.started) == transport.uploads == 1
     assert {result.snapshot.task_id for result in results} == {"v1"}
 
@@ -107,11 +110,7 @@ async def test_the_upload_of_a_dead_owner_is_taken_over_by_one_worker_only() -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dead, lambda owner: owner == "a client that crashed")
         clients = [video_client(transport, store) for _ in range(5)]
-        for client in clients:
-            await client.__aenter__()
-        results = await asyncio.gather(*(client.remove(VIDEO, key="order-1") for client in clients))
-        for client in clients:
-            await client.__aexit__()
+        results = await remove_with_all(clients)
     assert len(transport.started) == transport.uploads == 1
     assert {result.snapshot.task_id for result in results} == set(transport.started)
 
