@@ -92,7 +92,7 @@ def forget(group_store: str | None, keys: Sequence[str], store: str | None) -> N
 
 def _remaining_token(record: Record) -> str:
     """Return a note with the token if the job may still be fetched although it is forgotten, else an empty text."""
-    if record.snapshot.task_id is None or record.snapshot.status.terminal:
+    if not record.at_provider:
         return ""
     return f"; the job continues at the provider, `aiowatermark resume` fetches it by its token: {record.token}"
 

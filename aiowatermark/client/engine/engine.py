@@ -126,7 +126,7 @@ class JobEngine:
         """Take over the job of a replica that died; one in doubt cannot be queried, so only its callback counts."""
         if record.in_doubt:
             self.in_doubt.listen(record)
-        elif not record.unsent and record.key not in self.jobs:
+        elif record.at_provider and record.key not in self.jobs:
             self.watch_records([record], self.adopted_deadline)
 
     async def find_callback(self, key_hash: str, delivery: Delivery) -> bool:

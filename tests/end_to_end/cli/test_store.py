@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
+import aiowatermark as aw
 from aiowatermark.emulator import EmulatedTask, Emulator, Fault
+from aiowatermark.jobs import Record, Snapshot, Status
 from tests.support.cli import Cli
 from tests.support.files import list_names
 from tests.support.images import make_jpeg
@@ -114,6 +116,18 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         assert (await cli(*command)).code == 0
         assert emulator.charged["gptge"] == 2
     assert list_names(tmp_path / "clean", hidden=False) == ["p0-clean.jpg"]
+
+
+@pytest.mark.parametrize(("status", "continues"), [(Status.QUEUED, True), (Status.UPLOADING, False)])
+async def test_forgetting_a_video_names_its_token_only_if_the_provider_was_asked_to_start_it(
+    cli: Cli, tmp_path: Path, status: Status, continues: bool
+) -> None:
+    async with aw.SQLiteStore(tmp_path / "jobs.db") as store:
+        await store.open(Record("clip-1", "dewatermark", Snapshot("v1", status), video=True))
+    forgotten = await cli("jobs", "forget", "clip-1", "--store", "jobs.db")
+    assert forgotten.code == 0, forgotten.text
+    assert forgotten.out.startswith("forgotten  clip-1")
+    assert ("continues at the provider" in forgotten.out) is continues
 
 
 @pytest.mark.slow
