@@ -3,7 +3,7 @@
 Theory of operation of `Record.advance`. A job only moves forward. A snapshot of a lower rank is ignored:
 
     rank  status             meaning
-    0     UPLOADING          a video is being uploaded; nothing was paid
+    0     UPLOADING          nothing was paid: a video is being uploaded, or the next attempt is waited for
     1     IN_DOUBT           the paid request was sent, or may be sent now; its answer is not known
     2     QUEUED             the provider accepted the job
     3     RUNNING            the provider works on it
@@ -15,37 +15,34 @@ Theory of operation of `Record.advance`. A job only moves forward. A snapshot of
                                                  the record itself if nothing changed
     snapshot ranks higher                        a new record with the snapshot
     in each case: a snapshot without task_id     keeps the known task_id
+    another task_id than the one that was paid   noted in the history; nothing else of that snapshot is applied
 
-A record starts as UPLOADING (videos) or IN_DOUBT (images: the paid request comes first). It is persisted before any
-request is sent, so after a crash it claims no more than is known.
+A record starts as UPLOADING (videos) or IN_DOUBT (images), and is persisted before any request is sent.
 
-Invariants: the rank never decreases; a known task_id is never lost, though another may replace it (a video that gets a
-new upload URL); progress never decreases within a status; a new record has `version + 1`, and `advance` returns the
-record itself if and only if nothing changed. Applying a snapshot twice has the effect of applying it once, so polls,
-callbacks and other replicas may report in any order and any number of times.
+Invariants: `advance` never decreases the rank; a task_id that was paid for is never lost nor replaced, one from before
+the payment may be (a video that gets a new upload URL); progress never decreases within a status; a new record has
+`version + 1`, and `advance` returns the record itself if and only if nothing changed. Applying a snapshot twice has the
+effect of applying it once, so polls, callbacks and other replicas may report in any order and any number of times.
 
-Concurrency: all classes are frozen and nothing here performs I/O, reads a clock or awaits, so any task or thread may
-call it, and there is nothing to cancel. Two writers that advance the same record are ordered by the store: it refuses
-a version that is not higher than its own and returns its record, to which the writer applies its snapshot again.
-Failure: `advance` never raises. `Record.from_token` raises InvalidInput for text that is not a valid token.
+Everything here is frozen and pure, for any task or thread; `advance` never raises.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from .errors import InvalidInput, WatermarkError
+from .errors import WatermarkError
 from .introspection import documented, short_repr
+from .ledger import Attempt, add, end_attempt
 from .media.base import Media
 from .media.memory import Link
 from .redaction import redact_url, short_excerpt, short_text
+from .tokens import Token, decode_token, encode_token
 
 
 class Status(StrEnum):
@@ -72,7 +69,6 @@ _RANK = {
     Status.SUCCEEDED: 4,
     Status.FAILED: 4,
 }
-_TOKEN_PREFIX = "aw1."  # noqa: S105 - not a secret: it names the format
 
 
 @frozen
@@ -207,10 +203,20 @@ class Record:
         video: whether the job's input is a video.
         inputs: the identities of the job's inputs.
         callback: the hash of the callback key; None if no callback is expected.
-        account: a digest that tells the provider's accounts apart.
-        owner: the client that opened the record.
+        account: the account's name, or a digest of its credentials.
+        owner: the client that may act for the job; empty if none does.
         created_at: when it was opened, in seconds since 1970.
         version: the number of changes since then.
+        epoch: identifies the owner's claim: greater than that of any owner before; 0 in records of earlier versions.
+        attempts: the paid requests, the latest one last.
+        masked: whether the job has a mask, which the record does not hold.
+        route: the path of the provider's API by which the job is queried; None for the usual one.
+        accepted_at: when the provider was known to have accepted the job, in seconds since 1970.
+        charged: what the job cost, in the provider's credits; None while unknown.
+        acknowledged: whether somebody took the result.
+        labels: texts of the application, kept with the job.
+        trace: the trace context (W3C `traceparent`) of the submission.
+        history: what else an operator should know of the job: takeovers, settlements, contradictions.
     """
 
     key: str
@@ -224,23 +230,31 @@ class Record:
     owner: str = ""
     created_at: float = 0.0
     version: int = 0
+    epoch: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    masked: bool = False
+    route: str | None = None
+    accepted_at: float | None = None
+    charged: float | None = None
+    acknowledged: bool = False
+    labels: Mapping[str, str] = field(factory=dict, hash=False)
+    trace: str | None = None
+    history: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The provider, the job's key, its state, the provider's id and the version."""
-        task_id = self.snapshot.task_id
-        return short_repr(
-            self,
-            short_text(self.provider, 20),
-            short_text(self.key, 60),
-            str(self.snapshot.status),
-            f"task_id={short_text(task_id, 40)}" if task_id is not None else "",
-            f"version={self.version}",
-        )
+        task_id = f"task_id={short_text(self.snapshot.task_id, 40)}" if self.snapshot.task_id is not None else ""
+        names = (short_text(self.provider, 20), short_text(self.key, 60))
+        return short_repr(self, *names, str(self.snapshot.status), task_id, f"version={self.version}")
 
     def advance(self, snapshot: Snapshot) -> Record:
         """Return the record after an observation, or the record itself if it changes nothing; see the module's head."""
         current = self.snapshot
-        if current.status.terminal or _RANK[snapshot.status] < _RANK[current.status]:
+        if current.status.terminal:
+            return self
+        if self._contradicted_by(snapshot):
+            return self.note(f"the provider also reported the task {short_text(snapshot.task_id or '', 200)}")
+        if _RANK[snapshot.status] < _RANK[current.status]:
             return self
         if snapshot.task_id is None and current.task_id is not None:
             snapshot = evolve(snapshot, task_id=current.task_id)
@@ -261,7 +275,60 @@ class Record:
             self.owner,
             self.created_at,
             self.version + 1,
+            self.epoch,
+            self.attempts,
+            self.masked,
+            self.route,
+            self.accepted_at,
+            self.charged,
+            self.acknowledged,
+            self.labels,
+            self.trace,
+            self.history,
         )
+
+    def _contradicted_by(self, snapshot: Snapshot) -> bool:
+        """Whether the snapshot is of another task than the one that was paid for."""
+        known, task_id = self.snapshot.task_id, snapshot.task_id
+        return not self.unsent and known is not None and task_id is not None and known != task_id
+
+    def note(self, text: str) -> Record:
+        """Return the record with a note in its history; the record itself if the history has it."""
+        if text in self.history:
+            return self
+        return evolve(self, history=add(self.history, text), version=self.version + 1)
+
+    # Acts of the owner.
+
+    def commit(self, at: float, owner: str | None = None, epoch: int | None = None) -> Record:
+        """Return the record before an attempt of the paid request, made `at` seconds since 1970; perhaps a new owner's.
+
+        `owner` and `epoch` are those of a client that starts an uploaded video whose owner is gone.
+        """
+        snapshot = evolve(self.snapshot, status=Status.IN_DOUBT, progress=None, reason=None)
+        attempts = add(self.attempts, Attempt(at, self.account))
+        owner, epoch = owner or self.owner, epoch or self.epoch
+        return evolve(self, snapshot=snapshot, attempts=attempts, version=self.version + 1, owner=owner, epoch=epoch)
+
+    def withdraw(self, outcome: str) -> Record:
+        """Return the record after an attempt that provably had no effect: nothing was paid."""
+        snapshot = evolve(self.snapshot, status=Status.UPLOADING, progress=None, reason=None)
+        attempts = end_attempt(self.attempts, outcome)
+        return evolve(self, snapshot=snapshot, attempts=attempts, version=self.version + 1)
+
+    def accept(self, at: float) -> Record:
+        """Return the record of a job that the provider was known to have accepted `at`; the version stays."""
+        return evolve(self, attempts=end_attempt(self.attempts, "accepted"), accepted_at=at)
+
+    def take_over(self, owner: str, epoch: int, at: float, callback: str | None, note: str) -> Record:
+        """Return the record of a job for which nothing was paid, or whose charge is to be repeated, with a new owner.
+
+        A store puts it only if nobody changed the record since it was read.
+        """
+        snapshot, history = Snapshot(None, Status.UPLOADING), add(self.history, note)
+        epoch, version = max(epoch, self.epoch + 1), self.version + 1
+        taken = evolve(self, snapshot=snapshot, history=history, owner=owner, epoch=epoch, version=version)
+        return evolve(taken, callback=callback, created_at=at, accepted_at=None, charged=None, acknowledged=False)
 
     # State predicates. Other modules use these and do not repeat the conditions.
 
@@ -273,19 +340,18 @@ class Record:
     @property
     def answer_pending(self) -> bool:
         """Whether the paid request is about to be sent, or is waiting for its answer, in the owner of this record."""
-        return self.in_doubt and self.before_payment
+        return self.snapshot.status is Status.IN_DOUBT and self.snapshot.reason is None
 
     @property
     def unsent(self) -> bool:
-        """Whether nothing was paid yet: the paid request follows the upload, and the upload has not ended."""
+        """Whether nothing was paid yet: the upload has not ended, or the last attempt had no effect."""
         return self.snapshot.status is Status.UPLOADING
 
     @property
     def before_payment(self) -> bool:
         """Whether this version is written before the paid request is sent; if that fails, nothing may be paid."""
-        # format 1 has no field for it: before the request IN_DOUBT is written without a reason, which is recorded when
-        # the owner stops waiting for the answer; a video has a task id by then
-        return self.unsent or (self.snapshot.status is Status.IN_DOUBT and self.snapshot.reason is None)
+        # before the request IN_DOUBT is written without a reason, which is recorded when the owner stops waiting
+        return self.unsent or self.answer_pending
 
     @property
     def at_provider(self) -> bool:
@@ -293,38 +359,30 @@ class Record:
         return not (self.in_doubt or self.unsent or self.snapshot.status.terminal)
 
     def replaceable_by(self, record: Record) -> bool:
-        """Whether a store replaces this record by another version of it: only by a newer one, and not if terminal."""
-        return not self.snapshot.status.terminal and record.version > self.version
+        """Whether a store replaces this record by another version: a newer one of this epoch, if this is not terminal.
+
+        A record of a later epoch replaces it only if it was made of this very version.
+        """
+        if record.epoch == self.epoch:
+            return record.version > self.version and not self.snapshot.status.terminal
+        return record.epoch > self.epoch and record.version == self.version + 1
+
+    def same_version(self, record: Record) -> bool:
+        """Whether that is this record, unchanged: a store deletes a record only then."""
+        return (record.epoch, record.version) == (self.epoch, self.version)
 
     @property
     def token(self) -> str:
         """A text that resumes this job in any process with the same account; it contains no secret."""
-        parts = [self.provider, self.key, self.snapshot.task_id, int(self.video), list(self.inputs)]
-        text = json.dumps(parts, separators=(",", ":"))
-        return _TOKEN_PREFIX + urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        task_id = self.snapshot.task_id
+        return encode_token(Token(self.provider, self.key, task_id, self.video, self.inputs, self.account, self.route))
 
     @classmethod
     def from_token(cls, token: str) -> Record:
         """Return the record a token stands for; raises InvalidInput if the text is not a valid token."""
-        try:
-            provider, key, task_id, video, inputs = _decode_token(token)
-            if not isinstance(inputs, list) or not all(isinstance(text, str) for text in (provider, key, *inputs)):
-                raise TypeError  # noqa: TRY301 - every kind of damage ends in the one InvalidInput below
-            if not (task_id is None or isinstance(task_id, str)):
-                raise TypeError  # noqa: TRY301
-        # RecursionError: a token may decode to deeply nested JSON
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            raise InvalidInput("not a valid job token: pass handle.token or error.token unchanged") from None
+        provider, key, task_id, video, inputs, account, route = decode_token(token)
         snapshot = Snapshot(task_id, Status.QUEUED if task_id else Status.IN_DOUBT)
-        return cls(key, provider, snapshot, video=bool(video), inputs=tuple(inputs))
-
-
-def _decode_token(token: str) -> tuple[Any, Any, Any, Any, Any]:
-    if not token.startswith(_TOKEN_PREFIX):
-        raise ValueError
-    text = token.removeprefix(_TOKEN_PREFIX)
-    provider, key, task_id, video, inputs = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    return provider, key, task_id, video, inputs
+        return cls(key, provider, snapshot, video=video, inputs=inputs, account=account, route=route)
 
 
 def _keep_progress(current: Snapshot, snapshot: Snapshot) -> Snapshot:

@@ -199,6 +199,14 @@ class Provider(ABC):
         `callback_url` is a URL for the provider to call when the job ends, None if no callback is wanted.
         """
 
+    def start(self, record: Record) -> Flow:
+        """Start a job that was uploaded before the paid request, and whose paid request was lost: send that one.
+
+        `query` reports such a job as UPLOADING. Raises a WatermarkError if the record does not suffice for it.
+        """
+        raise Unsupported(f"{self.display_name} has no call to start the job {record.key!r}: submit it again")
+        yield  # makes this function a generator
+
     def query(self, record: Record) -> Flow:  # noqa: ARG002 - used by subclasses
         """Query the state of a job; raises Unsupported if the API has no such call."""
         raise Unsupported(f"{self.display_name} has no call to query a job: its answer to the submission is the result")

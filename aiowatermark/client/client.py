@@ -20,9 +20,9 @@ from ..transport import Transport
 from ..transport.http import HttpTransport
 from .engine.engine import JobEngine, build_engine, validate_key
 from .engine.flows import FlowContext, loop_time
-from .engine.owners import register_owner, unregister_owner
 from .engine.prepare import JobPreparer
 from .engine.sharing import ReplicaMember
+from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .recovery import Recovery, recover
@@ -96,7 +96,7 @@ class Client:
             await stack.enter_async_context(self._store)
             await stack.enter_async_context(self._transport)
             self._loop = asyncio.get_running_loop()
-            self._engine = self._build_engine(stack)
+            self._engine = await self._build_engine(stack)
             self._stack = stack.pop_all()
         return self
 
@@ -105,9 +105,8 @@ class Client:
         self._engine = None
         await self._stack.aclose()
 
-    def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
-        owner = register_owner()
-        stack.callback(unregister_owner, owner)
+    async def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
+        owner = new_owner()
         engine = build_engine(
             self.provider,
             self._transport,
@@ -120,12 +119,15 @@ class Client:
             resubmit=self._resubmit,
             ensure_open=lambda: self._open_engine,
         )
+        owners = engine.context.owners
+        await owners.register(owner)
+        stack.push_async_callback(owners.unregister, owner)
         stack.push_async_callback(engine.close, self._drain)
         if (coordinator := self._store.coordinator) is not None:
             replica = ReplicaMember(coordinator, self.provider.account, self._callbacks, engine.adopt)
             stack.push_async_callback(replica.stop)
             replica.start()
-        elif self._callbacks is not None:
+        if self._callbacks is not None:
             stack.callback(self._callbacks.add_forwarder(engine.find_callback))
         return engine
 
@@ -146,6 +148,7 @@ class Client:
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         size: int | None = None,
+        again: bool = False,
         **options: Any,
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
@@ -159,6 +162,8 @@ class Client:
             deadline: seconds, in place of the client's deadline.
             progress: called as `progress(sent, total)` with bytes while media are uploaded; `total` may be None.
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
+            again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
+                again. A job that did not fail is not submitted again.
             **options: the provider's own options.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
@@ -166,7 +171,8 @@ class Client:
         may be paid.
         """
         _ = self._open_engine
-        job = self._start_job(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        prepared = await self._preparer.prepare(media, mask, size, options)
+        job = self._start_job(prepared, key, deadline, progress, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -179,6 +185,7 @@ class Client:
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         size: int | None = None,
+        again: bool = False,
         **options: Any,
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
@@ -187,7 +194,8 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._open_engine
-        job = self._start_job(await self._preparer.prepare(media, mask, size, options), key, deadline, progress)
+        prepared = await self._preparer.prepare(media, mask, size, options)
+        job = self._start_job(prepared, key, deadline, progress, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
@@ -244,17 +252,31 @@ class Client:
         """Watch all unfinished jobs of this account again; jobs in doubt are listed, and nothing is submitted."""
         return await recover(self._open_engine, self._deadline_seconds(deadline))
 
+    async def forget(self, key: str) -> bool:
+        """Delete what is known of a job, so that its key is charged anew; False if nothing is known.
+
+        Raises InvalidInput, and deletes nothing, for a job that is running, at the provider, in doubt, or of another
+        account; StoreError if the store fails.
+        """
+        return await self._open_engine.forget(key)
+
     async def credits(self) -> Credits:
         """Return the account's balance; raises Unsupported if the provider documents no such call."""
         flows = self._open_engine.context.flows
         return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
     def _start_job(
-        self, job: Job, key: str | None, deadline: float | None, progress: ProgressCallback | None
+        self,
+        job: Job,
+        key: str | None,
+        deadline: float | None,
+        progress: ProgressCallback | None,
+        *,
+        again: bool = False,
     ) -> ActiveJob:
         # checked again: the client may have been closed while the job was prepared
         engine = self._open_engine
-        return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress)
+        return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress, again=again)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)

@@ -10,9 +10,10 @@ from urllib.parse import quote
 from attrs import frozen
 
 from ..codec import TextLike, parse
-from ..errors import TransferFailed
+from ..errors import TransferFailed, WatermarkError
 from ..http_errors import raise_unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
+from ..media.base import Media
 from ..provider import Exchange, Flow, Provider
 from ..wire import FieldValue, Multipart, Request, Response
 from ._parsing import parse_task_id, to_float, to_fraction, to_link
@@ -44,9 +45,20 @@ def submit_video(provider: Provider, job: Job) -> Flow:
         task_id = yield from _upload(provider, job, last=not remaining)
         if task_id is not None:
             break
-    form: dict[str, FieldValue] = {"task_id": task_id or ""}
-    if job.mask is not None:
-        form["mask_brush"] = job.mask
+    return (yield from _start(provider, task_id or "", job.mask))
+
+
+def start_video(provider: Provider, record: Record) -> Flow:
+    """Send the paid request for a video that was uploaded; raises WatermarkError if its mask is not known any more."""
+    if record.masked:
+        raise WatermarkError("the video was uploaded and not started, nothing was paid: submit it again, with its mask")
+    return (yield from _start(provider, record.snapshot.task_id or "", None))
+
+
+def _start(provider: Provider, task_id: str, mask: Media | None) -> Flow:
+    form: dict[str, FieldValue] = {"task_id": task_id}
+    if mask is not None:
+        form["mask_brush"] = mask
     reply = yield Request("POST", "/api/video/v1/tasks", Multipart(form))
     # the body of a successful answer is not documented, so only the status counts
     if (error := provider.problem(reply)) is not None:
@@ -70,7 +82,8 @@ def _upload(provider: Provider, job: Job, *, last: bool) -> Exchange[str | None]
 def query_video(provider: Provider, record: Record, price: float) -> Flow:
     """GET the task; `price` is in credits per second.
 
-    CREATED is queued, COMPLETED has the result's URL, FAILED and TIMEOUT are refunded, anything else is running.
+    CREATED is not started; where our start was accepted, a record that says so is ahead of it and stays. COMPLETED has
+    the result's URL, FAILED and TIMEOUT are refunded, anything else is running.
     """
     task_id = record.snapshot.task_id or ""
     reply = yield Request("GET", f"/api/video/v1/tasks/{quote(task_id, safe='')}", repeatable=True)
@@ -79,7 +92,8 @@ def query_video(provider: Provider, record: Record, price: float) -> Flow:
     if status in _FAILURES:
         return Snapshot(task_id, Status.FAILED, reason=_FAILURES[status])
     if status != "COMPLETED":
-        return Snapshot(task_id, Status.QUEUED if status == "CREATED" else Status.RUNNING, to_fraction(task.progress))
+        is_started = status != "CREATED"
+        return Snapshot(task_id, Status.RUNNING if is_started else Status.UPLOADING, to_fraction(task.progress))
     result = to_link(task.download_signed_url)
     if result is None:
         raise_unexpected("the video is done and has no download URL", reply)

@@ -16,7 +16,7 @@ from ..media.base import Media
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Request, Response
 from ._dewatermark_images import DewatermarkOptions, build_form, parse_result
-from ._dewatermark_video import query_video, submit_video
+from ._dewatermark_video import query_video, start_video, submit_video
 
 _IMAGE_LIMITS = ImageLimits(frozenset({"jpeg"}), max_side=6000)
 _MAX_SIDE_OF_REFINEMENT = 1920
@@ -80,6 +80,10 @@ class Dewatermark(Provider):
             return (yield from submit_video(self, job))
         reply = yield Request("POST", f"/api/object_removal/{self.version}/erase_watermark", build_form(job))
         return parse_result(job, self.check(reply), reply)
+
+    def start(self, record: Record) -> Flow:
+        """POST the task of a video that was uploaded and not started; raises Unsupported for an image."""
+        return start_video(self, record) if record.video else super().start(record)
 
     def query(self, record: Record) -> Flow:
         """GET the task of a video; raises Unsupported for an image."""

@@ -1,4 +1,15 @@
-"""Job stores: where job records are persisted, so that a paid job survives a crash."""
+"""Job stores: where job records are persisted, so that a paid job survives a crash.
+
+The fence. `owner` and `epoch` of a record say which client may act for the job. These transitions are its acts:
+
+    Record.commit       UPLOADING, IN_DOUBT -> IN_DOUBT   the paid request follows; nobody else sends for such a record
+    Record.withdraw     IN_DOUBT -> UPLOADING             the attempt provably had no effect
+    Record.take_over    UPLOADING, FAILED -> UPLOADING    the owner is gone, or a new charge is wanted: a new epoch
+
+A store writes an act, and deletes a record, only if epoch and version are those the writer knows
+(`Record.replaceable_by`, `Record.same_version`). Evidence (a task id, a terminal answer) is not fenced: a writer whose
+record is refused applies its snapshot with `Record.advance` to the one that is stored, whoever owns that, and puts it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +25,9 @@ class JobStore(Protocol):
 
     Use it inside `async with`. Every method may raise StoreError when the store cannot be read or written. A call that
     is cancelled may be carried out all the same.
+
+    A store that several processes share should also have a property `owners` (see `stores.owners.Owners`). Without it
+    a client can tell only of the clients of its own process whether they are alive.
     """
 
     @property
@@ -36,13 +50,15 @@ class JobStore(Protocol):
         """
         ...
 
-    async def put(self, record: Record) -> Record:
+    async def put(self, record: Record) -> Record | None:
         """Persist a newer version of a record and return the record that is stored now.
 
-        The result is `record` itself if it was written. If the stored record is terminal, or has the same or a later
-        version, it stays and is returned instead. A record with an unknown key is inserted. After a StoreError the
-        stored record is this version or the one before; a store may instead return a record from after the payment (see
-        `Record.before_payment`) and write it later.
+        The result is `record` itself, or an equal copy, if it was written. Else the stored record stays and is returned
+        (see `Record.replaceable_by`). A record whose key is unknown is inserted if it is from after the payment; one
+        from before it (`Record.before_payment`) is not, and the result is None: its job was deleted.
+
+        After a StoreError the stored record is this version or the one before; a store may instead return a record from
+        after the payment and write it later.
         """
         ...
 
@@ -54,13 +70,19 @@ class JobStore(Protocol):
         """Return the record whose callback key has the hash `callback`, or None."""
         ...
 
+    async def by_task(self, account: str, task_id: str) -> Record | None:
+        """Return the record of an account's task, the oldest if there are several, or None."""
+        ...
+
     def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over all records that are not terminal, oldest first."""
         ...
 
-    async def forget(self, key: str) -> None:
-        """Delete a record, so that its key can be used again; an unknown key is ignored.
+    async def forget(self, record: Record) -> bool:
+        """Delete this version of a record, so that its key can be used again; whether the key is free now.
 
-        After a StoreError the record is still stored. A store that cannot be reached may instead return and delete the
-        record later.
+        A record that was changed meanwhile stays (see `Record.same_version`); one that does not exist is ignored. After
+        a StoreError the record is still stored. A store that cannot be reached may instead return True and delete this
+        version later.
         """
+        ...

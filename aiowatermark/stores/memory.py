@@ -11,6 +11,7 @@ from ..errors import ResultExpired
 from ..introspection import documented
 from ..jobs import Output, Record
 from ..media.memory import Base64Text, Bytes
+from .owners import LocalOwners
 
 
 @documented
@@ -28,11 +29,14 @@ class MemoryStore:
 
     finished: int = 10_000
     content: int = 64 << 20
+    owners: LocalOwners = field(factory=LocalOwners, init=False, repr=False)
     _records: dict[str, Record] = field(factory=dict, init=False, repr=False)
     # bytes of results in memory by key of a finished record, the one that finished first at the front
     _finished_sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
     _content_bytes: int = field(default=0, init=False, repr=False)
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
+    # key of the first record with a task, by account and task id
+    _tasks: dict[tuple[str, str], str] = field(factory=dict, init=False, repr=False)
 
     @property
     def coordinator(self) -> None:
@@ -50,20 +54,28 @@ class MemoryStore:
         """Insert a new record; return None, or the record that has the key already."""
         if (known := self._records.get(record.key)) is not None:
             return known
-        self._records[record.key] = record
-        if record.callback is not None:
-            self._callbacks[record.callback] = record.key
+        self._add(record)
         return None
 
-    async def put(self, record: Record) -> Record:
-        """Store a newer version, unless the stored one is terminal or not older; return the stored one."""
+    async def put(self, record: Record) -> Record | None:
+        """Store a newer version, unless the stored one must stay, and return what is stored now; see `JobStore.put`."""
         known = self._records.get(record.key)
+        if known is None and record.before_payment:
+            return None
         if known is not None and not known.replaceable_by(record):
             return known
-        self._records[record.key] = record
+        self._remove_finished(record.key)
+        self._add(record)
         if record.snapshot.status.terminal:
             self._add_finished(record)
         return record
+
+    def _add(self, record: Record) -> None:
+        self._records[record.key] = record
+        if record.callback is not None:
+            self._callbacks[record.callback] = record.key
+        if record.snapshot.task_id is not None:
+            self._tasks.setdefault((record.account, record.snapshot.task_id), record.key)
 
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None."""
@@ -74,15 +86,24 @@ class MemoryStore:
         key = self._callbacks.get(callback)
         return None if key is None else self._records.get(key)
 
+    async def by_task(self, account: str, task_id: str) -> Record | None:
+        """Return the record of an account's task, the oldest if there are several, or None."""
+        key = self._tasks.get((account, task_id))
+        return None if key is None else self._records.get(key)
+
     async def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over all records that are not terminal, oldest first."""
         # a list, because records may be added while the caller iterates
         for record in [record for record in self._records.values() if not record.snapshot.status.terminal]:
             yield record
 
-    async def forget(self, key: str) -> None:
-        """Delete a record; an unknown key is ignored."""
-        self._delete(key)
+    async def forget(self, record: Record) -> bool:
+        """Delete this version of a record; whether the key is free now."""
+        known = self._records.get(record.key)
+        if known is not None and not known.same_version(record):
+            return False
+        self._delete(record.key)
+        return True
 
     def _add_finished(self, record: Record) -> None:
         """Count a finished record; drop the oldest records, and the oldest results, above the limits."""
@@ -103,11 +124,18 @@ class MemoryStore:
         outputs = tuple(_expired(output) for output in record.snapshot.outputs)
         self._records[key] = evolve(record, snapshot=evolve(record.snapshot, outputs=outputs))
 
-    def _delete(self, key: str) -> None:
+    def _remove_finished(self, key: str) -> None:
         self._content_bytes -= self._finished_sizes.pop(key, 0)
+
+    def _delete(self, key: str) -> None:
+        self._remove_finished(key)
         record = self._records.pop(key, None)
         if record is not None and record.callback is not None:
             self._callbacks.pop(record.callback, None)
+        if record is not None and record.snapshot.task_id is not None:
+            task = (record.account, record.snapshot.task_id)
+            if self._tasks.get(task) == key:
+                del self._tasks[task]
 
 
 def _content_size(record: Record) -> int:

@@ -36,4 +36,5 @@ def finish(record: Record, *media: Media, **fields: Any) -> Record:
     `fields` are those of `Snapshot`.
     """
     outputs = tuple(Output(each) for each in media or (Link("https://results.example/a.jpg?signed=1"),))
-    return record.advance(evolve(Snapshot("task-1", Status.SUCCEEDED, 1.0, outputs), **fields))
+    task_id = record.snapshot.task_id or "task-1"
+    return record.advance(evolve(Snapshot(task_id, Status.SUCCEEDED, 1.0, outputs), **fields))

@@ -10,6 +10,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
+from aiowatermark.stores import JobStore
 from tests.support.records import ACCOUNT
 from tests.support.redis_server import RedisServer
 
@@ -53,3 +54,10 @@ async def assert_open_fails(store: aw.JobStore, match: str) -> None:
     """Assert that opening the store raises StoreError with a message that matches."""
     with pytest.raises(aw.StoreError, match=match):
         await store.__aenter__()
+
+
+async def put_record(store: JobStore, record: Record) -> Record:
+    """Put a record and return the one that is stored now, which must exist."""
+    stored = await store.put(record)
+    assert stored is not None
+    return stored

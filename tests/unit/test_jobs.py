@@ -129,7 +129,7 @@ def describe(before: Record) -> list[str]:
         (Snapshot("t-1", Status.UPLOADING), ["unsent", "before_payment"]),
         (Snapshot(None, Status.IN_DOUBT), ["in_doubt", "before_payment", "answer_pending"]),
         # a video whose upload URL came with a task id
-        (Snapshot("t-1", Status.IN_DOUBT), ["before_payment", "at_provider"]),
+        (Snapshot("t-1", Status.IN_DOUBT), ["before_payment", "answer_pending", "at_provider"]),
         (Snapshot(None, Status.IN_DOUBT, reason="no answer"), ["in_doubt"]),
         (Snapshot("t-1", Status.IN_DOUBT, reason="no answer"), ["at_provider"]),
         (Snapshot("t-1", Status.QUEUED), ["at_provider"]),
@@ -171,8 +171,8 @@ def test_a_token_restores_the_job(provider: str, key: str, task_id: str | None, 
     assert before.token.isprintable()
 
 
-def encode(value: Any) -> str:
-    return "aw1." + urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+def encode(value: Any, prefix: str = "aw1.") -> str:
+    return prefix + urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
 HOSTILE = [
@@ -201,7 +201,17 @@ HOSTILE = [
     "aw1." + urlsafe_b64encode(b"[" * 100_000).decode(),
     "aw1." + urlsafe_b64encode(b"\xff\xfe\x00").decode(),
     encode(["kaze", "k", "t", 0, []])[:-4],
+    encode(["kaze", "k", "t", 0, [], 7, None], "aw2."),
+    encode(["kaze", "k", "t", 0, [], "", 7], "aw2."),
+    encode(["kaze", "k", "t", 0, [], ""], "aw2."),
+    encode(["kaze", "k", "t", 0, [], "", None], "aw1."),
 ]
+
+
+def test_a_token_of_an_earlier_version_is_read() -> None:
+    record = Record.from_token(encode(["kaze", "order-1", "task-1", 0, ["a.jpg:7"]], "aw1."))
+    assert (record.provider, record.key, record.snapshot.task_id) == ("kaze", "order-1", "task-1")
+    assert (record.inputs, record.account, record.route) == (("a.jpg:7",), "", None)
 
 
 @pytest.mark.parametrize("token", HOSTILE, ids=range(len(HOSTILE)))

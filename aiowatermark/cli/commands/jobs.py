@@ -83,7 +83,7 @@ def forget(group_store: str | None, keys: Sequence[str], store: str | None) -> N
                 if record is None:
                     click.echo(f"unknown    {printable(key)}: the store contains no job with this key", err=True)
                     continue
-                await opened.forget(key)
+                await opened.forget(record)
                 click.echo(f"forgotten  {printable(key)}{_remaining_token(record)}")
         return EXIT_SOME_FAILED if missing else EXIT_OK
 

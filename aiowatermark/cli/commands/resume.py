@@ -11,6 +11,7 @@ import click
 from attrs import frozen
 
 from ... import InvalidInput, JobHandle
+from ...tokens import PREFIXES
 from ..batch.batch import BatchContext, BatchLimits, run_batch
 from ..batch.inputs import read_inputs
 from ..batch.report import BatchRequest
@@ -24,7 +25,6 @@ from .remove import deadline_option, folder_option, jobs_option, json_option
 
 # the digest at the end of a key of `remove`: the rest is the name of the file
 _KEY_DIGEST = re.compile(r"-[0-9a-f]{16}$")
-_TOKEN_PREFIX = "aw1."  # noqa: S105 - not a secret
 
 
 @frozen
@@ -35,7 +35,7 @@ class _ResumeAction:
 
     async def name(self, item: BatchItem) -> None:
         """Set key and stem of an item that was given by its key; a token is decoded by `start`."""
-        if not item.source.startswith(_TOKEN_PREFIX):
+        if not item.source.startswith(PREFIXES):
             item.key, item.stem = item.source, _KEY_DIGEST.sub("", item.source)
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:  # noqa: ARG002 - nothing is uploaded

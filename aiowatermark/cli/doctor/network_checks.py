@@ -104,13 +104,13 @@ async def check_store(location: str) -> AsyncIterator[CheckResult]:
 
 async def _try_write(store: JobStore) -> None:
     """Write a record and delete it; its status says that nothing was sent, in case the deletion fails."""
-    key = f"doctor-{secrets.token_hex(8)}"
-    await store.open(Record(key, "doctor", Snapshot(None, Status.UPLOADING)))
+    record = Record(f"doctor-{secrets.token_hex(8)}", "doctor", Snapshot(None, Status.UPLOADING))
+    await store.open(record)
     try:
-        if await store.get(key) is None:
+        if await store.get(record.key) is None:
             raise InvalidInput("the store did not return the record that was written to it")
     finally:
-        await store.forget(key)
+        await store.forget(record)
 
 
 def _path_if_new(location: str) -> Path | None:

@@ -24,7 +24,7 @@ from attrs import define, field
 from ..handle import ActiveJob
 
 if TYPE_CHECKING:
-    from .submit import SubmitRequest
+    from .submission.submit import SubmitRequest
 
 
 @define(eq=False)

@@ -7,6 +7,7 @@ from attrs import frozen
 from ...callbacks.registry import CallbackRegistry
 from ...provider import Provider
 from ...stores import JobStore
+from ...stores.owners import Owners
 from .flows import FlowRunner
 from .snapshots import SnapshotRecorder
 
@@ -21,3 +22,4 @@ class EngineContext:
     snapshots: SnapshotRecorder
     callbacks: CallbackRegistry | None
     owner: str
+    owners: Owners

@@ -30,6 +30,7 @@ from attrs import define, evolve, field
 from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
+from ...ledger import Attempt
 from ...media.base import ProgressCallback
 from ...media.memory import Link
 from ...provider import CALLBACK_POLLING, Polling, Provider
@@ -47,16 +48,10 @@ from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
 from .sharing import CoordinatedRateLimiter, SubmitSlots
 from .snapshots import SnapshotRecorder
-from .submit import (
-    Accepted,
-    InDoubt,
-    NotAccepted,
-    SubmitOutcome,
-    SubmitRequest,
-    Submitter,
-    check_same_account,
-    check_same_job,
-)
+from .submission.claims import PROCESS_OWNERS, new_epoch
+from .submission.deletions import RecordDeletions
+from .submission.existing import ExistingRecords, check_same_account, check_same_job
+from .submission.submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter
 from .watch import JobWatcher
 
 log = logging.getLogger("aiowatermark")
@@ -79,29 +74,40 @@ class JobEngine:
 
     # starting
 
-    def start_job(self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None) -> ActiveJob:
+    def start_job(
+        self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None, *, again: bool = False
+    ) -> ActiveJob:
         """Start a new job, or return the one that runs under this key; raises InvalidInput if that is another job."""
         if (running := self.jobs.get(key)) is not None:
             check_same_job(running.record, job.fingerprint)
             return running
         to_send, served = self._serve_files(job)
         callback_url, callback = self._create_callback()
-        record = Record(
+        started = self.start(
+            self._new_record(to_send, key, callback), SubmitRequest(to_send, progress, callback_url, again), time_limit
+        )
+        if served:
+            started.call_when_done(lambda _: self._stop_serving(served))
+        return started
+
+    def _new_record(self, job: Job, key: str, callback: str | None) -> Record:
+        """The record of a new job: of an image, the paid request follows immediately; a video is uploaded first."""
+        account, now = self.context.provider.account, time.time()
+        return Record(
             key,
             self.context.provider.name,
             Snapshot(None, Status.UPLOADING) if job.video else INITIAL_SNAPSHOT,
             job.fingerprint,
             video=job.video,
-            inputs=tuple(media.identity for media in to_send.inputs),
+            inputs=tuple(media.identity for media in job.inputs),
             callback=callback,
-            account=self.context.provider.account,
+            account=account,
             owner=self.context.owner,
-            created_at=time.time(),
+            created_at=now,
+            epoch=new_epoch(),
+            masked=job.mask is not None,
+            attempts=() if job.video else (Attempt(now, account),),
         )
-        started = self.start(record, SubmitRequest(to_send, progress, callback_url), time_limit)
-        if served:
-            started.call_when_done(lambda _: self._stop_serving(served))
-        return started
 
     def start(self, record: Record, request: SubmitRequest | None, time_limit: float) -> ActiveJob:
         """Start a job, or return the one that runs under its key; without a request it is only watched."""
@@ -123,11 +129,33 @@ class JobEngine:
         return jobs
 
     async def adopt(self, record: Record) -> None:
-        """Take over the job of a replica that died; one in doubt cannot be queried, so only its callback counts."""
-        if record.in_doubt:
-            self.in_doubt.listen(record)
-        elif record.at_provider and record.key not in self.jobs:
+        """Take over the job of a replica that died; one in doubt is left to its callback, wherever that arrives."""
+        if record.key in self.jobs:
+            return
+        if record.at_provider:
             self.watch_records([record], self.adopted_deadline)
+        elif (coordinator := self.context.store.coordinator) is not None:
+            await coordinator.release(record)
+
+    async def forget(self, key: str) -> bool:
+        """Delete the record of a job that ended or was not paid; False if there is none; see `Client.forget`."""
+        if key in self.jobs:
+            raise InvalidInput(f"the job {key!r} is running in this client: wait for its end")
+        while (record := await self.context.store.get(key)) is not None:
+            check_same_account(record, self.context.provider)
+            await self._check_forgettable(record)
+            if await self.context.store.forget(record):
+                log.warning("job %s was forgotten in state %s: its key is charged anew", key, record.snapshot.status)
+                return True
+        return False
+
+    async def _check_forgettable(self, record: Record) -> None:
+        if record.in_doubt:
+            raise InvalidInput(f"the job {record.key!r} is in doubt and may be paid: it cannot be forgotten")
+        if record.at_provider:
+            raise InvalidInput(f"the job {record.key!r} is at the provider and is paid: resume it with its token")
+        if record.unsent and not await self.submitter.existing.is_gone(record):
+            raise InvalidInput(f"the job {record.key!r} is being submitted by a client that is alive")
 
     async def find_callback(self, key_hash: str, delivery: Delivery) -> bool:
         """Whether a callback that no job in this process expects belongs to a job in the store; settles it if in doubt.
@@ -208,7 +236,8 @@ class JobEngine:
         store, from_token = self.context.store, job.snapshot
         stored = await store.get(job.key)
         if stored is None:
-            stored = await store.open(evolve(job.record, account=self.context.provider.account))
+            account, owner = self.context.provider.account, self.context.owner
+            stored = await store.open(evolve(job.record, account=account, owner=owner, epoch=new_epoch()))
         if stored is not None:
             check_same_account(stored, self.context.provider)
             if stored.unsent:
@@ -263,7 +292,7 @@ class JobEngine:
 
     async def _await_upload(self, job: ActiveJob, record: Record) -> Record:
         """Wait until another client has uploaded and started this video; only that client can do it."""
-        settled = await self.submitter.await_other_owner(record, self.context.owner, job.deadline)
+        settled = await self.submitter.existing.wait_until_settled(record, job.deadline)
         if settled is None or settled.unsent:
             raise WatermarkError("the upload of this video ended before anything was paid: submit it again")
         return settled
@@ -318,23 +347,16 @@ def build_engine(
     rate = limits.requests_per_second or provider.requests_per_second
     rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
     flows = FlowRunner(provider, transport, rate_limiter)
-    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner)
+    owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
+    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
     in_doubt = InDoubtResolver(context)
     downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
-    return JobEngine(
-        context,
-        AdmissionQueue(limits.in_flight),
-        Submitter(
-            context,
-            SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator),
-            in_doubt,
-            resubmit,
-        ),
-        # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
-        JobWatcher(context, polling or provider.polling, polling or CALLBACK_POLLING, downloader),
-        in_doubt,
-        adopted_deadline,
-    )
+    slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
+    submitter = Submitter(context, slots, in_doubt, ExistingRecords(context), RecordDeletions(store), resubmit)
+    # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
+    schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
+    watcher = JobWatcher(context, *schedules, downloader, submitter.start_uploaded)
+    return JobEngine(context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, adopted_deadline)
 
 
 def validate_key(key: str | None) -> str:

@@ -60,14 +60,17 @@ class FlowContext:
         """Seconds to wait for a response; a paid request gets them all, even after an upload used up the deadline."""
         return self.answer_timeout if paid else min(self.answer_timeout, max(self.deadline - loop_time(), 1.0))
 
-    async def before_paid_request(self) -> None:
-        """Called before the first attempt of a paid request."""
+    async def before_attempt(self) -> None:
+        """Called before each attempt of a paid request, when it has its turn."""
 
     def on_paid_request_sent(self) -> None:
         """Called by the transport immediately before the first byte of a paid request is written."""
 
     def on_attempt_without_effect(self) -> None:
         """Called when an attempt of a paid request had no effect: it was not sent, or was refused unprocessed."""
+
+    async def before_pause(self, problem: WatermarkError) -> None:
+        """Called after an attempt of a paid request had no effect, before the pause until the next one."""
 
     async def on_snapshot(self, snapshot: Snapshot) -> None:
         """Called with each snapshot the flow yields."""
@@ -100,11 +103,11 @@ class FlowRunner:
     async def _send_with_retries(self, request: Request, context: FlowContext) -> Response:
         """The response to pass to the flow, after as many attempts as the table above allows."""
         paid = not request.repeatable
-        if paid:
-            await context.before_paid_request()
         for attempt in count(1):
             if not request.signed:
                 await self.rate_limiter.acquire(is_submission=paid, until=context.deadline)
+            if paid:
+                await context.before_attempt()
             timeout = context.request_timeout(paid=paid)
             on_sent = context.on_paid_request_sent if paid else None
             try:
@@ -144,6 +147,8 @@ async def _wait_for_next_attempt(problem: WatermarkError, attempt: int, context:
     delay = respect_retry_after(delay, getattr(problem, "retry_after", None))
     if loop_time() + delay >= context.deadline:
         return False
+    if paid:
+        await context.before_pause(problem)
     log.info("repeating a request in %.1f s: %s", delay, problem)
     await asyncio.sleep(delay)
     return True

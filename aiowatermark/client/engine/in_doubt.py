@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from attrs import define, field
 
@@ -87,12 +88,16 @@ class InDoubtResolver:
             claimed = provider.parse_callback(delivery, record)
             if claimed is None or claimed.task_id is None:
                 return None
+            holder = await self.context.store.by_task(record.account, claimed.task_id)
+            if holder is not None and holder.key != record.key:
+                log.error("job %s: a callback names the task %s of another job", record.key, claimed.task_id)
+                return None
             named = record.advance(Snapshot(claimed.task_id, Status.QUEUED))
             answer = await self.context.flows.run(provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
         except WatermarkError as error:
             log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)
             return None
-        confirmed = named.advance(answer)
+        confirmed = named.advance(answer).accept(time.time())
         try:
             return await self.context.store.put(confirmed)
         except WatermarkError as error:

@@ -1,9 +1,9 @@
 """Applies each new snapshot to its job, and persists those that crash recovery needs.
 
 The answers to submissions and queries pass here, and callbacks that are trusted. Exceptions: upload progress stays in
-memory (submit.py), and in_doubt.py settles records of jobs that no longer run. `Record.advance` decides
-what a snapshot changes; a snapshot that changes nothing costs nothing. What must survive a crash (a task id, a
-terminal status, a reason) is written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
+memory, and in_doubt.py settles records of jobs that no longer run. `Record.advance` decides what a snapshot changes; a
+snapshot that changes nothing costs nothing. What must survive a crash (a task id, a terminal status, a reason) is
+written to the store, other changes (QUEUED -> RUNNING, progress) stay in memory.
 
 A store that fails here never ends the job: at this point the money is spent, so the job goes on and its token is
 logged. Its record is kept in memory and written as soon as the store works again: per key only the newest, keys in
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 
 from attrs import define, field
@@ -43,7 +44,10 @@ class SnapshotRecorder:
         record = before.advance(snapshot)
         if record is before:
             return
-        if _must_persist(record.snapshot, before.snapshot):
+        if before.accepted_at is None and (record.at_provider or record.snapshot.status.terminal):
+            record = record.accept(time.time())
+        log_contradiction(before, record)
+        if record.history is not before.history or _must_persist(record.snapshot, before.snapshot):
             job.update(record, announce=False)  # first here: whatever happens to the write, the task id is in the token
             record = await self._persist(record, snapshot)
         job.update(record)
@@ -53,10 +57,11 @@ class SnapshotRecorder:
     async def _persist(self, record: Record, snapshot: Snapshot) -> Record:
         """The record as it is stored now: with the snapshot on top of what another process wrote first."""
         try:
-            while (stored := await self.store.put(record)) is not record:
+            while (stored := await self.store.put(record)) is not None and stored is not record:
                 record = stored.advance(snapshot)
                 if record is stored:
                     break
+                log_contradiction(stored, record)
         except asyncio.CancelledError:
             # cancelled between the answer and its write: without the write, a paid task id would be lost
             with suppress(Exception):
@@ -108,6 +113,12 @@ class SnapshotRecorder:
                 await self._write_unwritten()
         for record in self._unwritten.values():
             log.error("job %s: never written to the store; its token is %s", record.key, record.token)
+
+
+def log_contradiction(before: Record, after: Record) -> None:
+    """Log an observation that contradicts the record: it was noted in its history."""
+    if after.snapshot is before.snapshot and after.history != before.history:
+        log.error("job %s, task %s: %s", after.key, after.snapshot.task_id, after.history[-1])
 
 
 def _must_persist(now: Snapshot, before: Snapshot) -> bool:

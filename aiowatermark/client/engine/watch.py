@@ -14,6 +14,8 @@ A query that fails never ends the wait. Exceptions are refusals that retrying do
 rejected): two of the same kind in a row end it. After acceptance no error claims that nothing was paid; all carry
 the token.
 
+A video that was uploaded, and whose start is in doubt, is started if the provider says that it was not.
+
 `CallbackReceiver(verify=False)` lets a callback that names the job's own task replace the query.
 """
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from attrs import define
 
@@ -51,6 +54,7 @@ class JobWatcher:
     polling: Polling
     callback_polling: Polling
     fetcher: ResultFetcher
+    start_uploaded: Callable[[ActiveJob], Awaitable[None]]
 
     async def wait_until_done(self, job: ActiveJob) -> None:
         """Poll the job until it ends; completes it. Raises DeadlineExceeded, or an error that was confirmed."""
@@ -94,6 +98,8 @@ class JobWatcher:
             problem = error
         else:
             await self.context.snapshots.record(job, snapshot)
+            if snapshot.status is Status.UPLOADING and job.snapshot.status is Status.IN_DOUBT:
+                await self.start_uploaded(job)
             return None
         log.info("job %s: a query failed: %s", job.key, problem)
         return problem

@@ -13,8 +13,12 @@ from ...media.base import Media
 from ...media.files import File
 from ...media.memory import Base64Text, Bytes, Link
 
-FORMAT = 1
+FORMAT = 2
 """The format number `dump` writes; raise it when an older version could no longer read the result."""
+OLD_FORMATS = frozenset({1})
+"""Formats of earlier versions that `load` still reads: format 1 has none of the fields in `_OPTIONAL`."""
+_OPTIONAL = ("epoch", "masked", "route", "accepted_at", "charged", "acknowledged", "trace")
+"""Fields of a record that are stored only if they are set."""
 
 _AddPart: TypeAlias = Callable[[str, Media], str]
 """Called with an output's position and its media in memory; stores it as a part and returns the part's name."""
@@ -35,7 +39,7 @@ def dump(record: Record) -> tuple[dict[str, Any], dict[str, Media]]:
         parts[name] = media
         return name
 
-    data = {
+    data: dict[str, Any] = {
         "v": FORMAT,
         "key": record.key,
         "provider": record.provider,
@@ -49,6 +53,15 @@ def dump(record: Record) -> tuple[dict[str, Any], dict[str, Media]]:
         "created_at": record.created_at,
         "version": record.version,
     }
+    for name in _OPTIONAL:
+        if (value := getattr(record, name)) is not None and value is not False:
+            data[name] = value
+    if record.attempts:
+        data["attempts"] = [[attempt.at, attempt.account, attempt.outcome] for attempt in record.attempts]
+    if record.history:
+        data["history"] = list(record.history)
+    if record.labels:
+        data["labels"] = dict(record.labels)
     return data, parts
 
 

@@ -13,10 +13,11 @@ from ... import errors
 from ...codec import converter
 from ...errors import ResultExpired, StoreError, WatermarkError
 from ...jobs import Output, Record, Session, Snapshot, Status
+from ...ledger import Attempt
 from ...media.base import Media
 from ...media.files import File
 from ...media.memory import Link
-from .dump import FORMAT
+from .dump import FORMAT, OLD_FORMATS
 
 LoadPart: TypeAlias = Callable[[str], Media]
 """Returns the media of a part by its name; raises ResultExpired or KeyError if the part does not exist."""
@@ -35,7 +36,7 @@ def load(data: Any, load_part: LoadPart) -> Record:
             "use the newer version"
         )
     # True == 1, so a bool has to be refused explicitly
-    if version != FORMAT or isinstance(version, bool):
+    if isinstance(version, bool) or (version != FORMAT and version not in OLD_FORMATS):
         raise StoreError("the record is damaged: it is not an aiowatermark record")
     try:
         return converter.structure(data, StoredRecord).to_record(load_part)
@@ -172,6 +173,16 @@ class StoredRecord:
     owner: str
     created_at: float
     version: int
+    epoch: int = 0
+    attempts: tuple[tuple[float, str, str | None], ...] = ()
+    masked: bool = False
+    route: str | None = None
+    accepted_at: float | None = None
+    charged: float | None = None
+    acknowledged: bool = False
+    labels: dict[str, str] = field(factory=dict)
+    trace: str | None = None
+    history: tuple[str, ...] = ()
 
     def to_record(self, load_part: LoadPart) -> Record:
         """Return the record."""
@@ -187,4 +198,14 @@ class StoredRecord:
             owner=self.owner,
             created_at=self.created_at,
             version=self.version,
+            epoch=self.epoch,
+            attempts=tuple(Attempt(*attempt) for attempt in self.attempts),
+            masked=self.masked,
+            route=self.route,
+            accepted_at=self.accepted_at,
+            charged=self.charged,
+            acknowledged=self.acknowledged,
+            labels=self.labels,
+            trace=self.trace,
+            history=self.history,
         )

@@ -35,10 +35,10 @@ from attrs import define, field, frozen
 from ...errors import StoreError
 from ...jobs import Record
 from .connection import Connection, RedisUnavailable
-from .keys import Command, digest
+from .keys import Command
 from .leases import LeaseCommands
-from .records import update_command
-from .scripts import CREATED, DELETE
+from .records import delete_command, update_command
+from .scripts import CREATED, DELETED, MISSING
 
 T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
@@ -49,7 +49,7 @@ _WRITE_BATCH = 50
 
 @frozen
 class Deletion:
-    """A record that is to be deleted; if there is a `nonce`, only as the creation with this nonce inserted it."""
+    """A version of a record that is to be deleted; if there is a `nonce`, what the creation with it inserted."""
 
     record: Record
     nonce: str = ""
@@ -182,10 +182,10 @@ class WriteBacklog:
         async with self._deleting:
             if (deletion := self._deletions.get(key)) is None:  # carried out meanwhile
                 return
-            command = DELETE(self.leases.keys.job(digest(key)), deletion.nonce)
+            command = delete_command(self.leases.keys, deletion.record, deletion.nonce)
             (deleted,) = await self.connection.execute(command, probe=True)
-            # with a nonce and nothing deleted, the lease may be that of another record with the same key
-            if deleted or not deletion.nonce:
+            # if nothing was deleted, the lease may be that of another record with the same key
+            if deleted == DELETED or (deleted == MISSING and not deletion.nonce):
                 await self.connection.execute(*self.leases.remove(deletion.record), probe=True)
             self.confirm_deletion(deletion)
 

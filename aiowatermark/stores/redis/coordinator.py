@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeAlias
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ...errors import StoreError
 from ...jobs import Record
@@ -26,6 +26,23 @@ _MAX_CONTENT_TYPE = 200
 _ADOPT_BATCH = 100
 
 DeliveryListener: TypeAlias = Callable[[str, Delivery], object]
+
+
+@frozen
+class RedisOwners:
+    """The owners of records in Redis: one is gone when the lease of its job is free, on the clock of Redis."""
+
+    coordinator: RedisCoordinator
+
+    async def register(self, owner: str) -> None:
+        """Do nothing: the heartbeat of the store keeps its leases."""
+
+    async def unregister(self, owner: str) -> None:
+        """Do nothing: closing the store frees its leases."""
+
+    async def is_gone(self, record: Record) -> bool:
+        """Whether no living replica holds the job; then this one does from now on. Raises StoreError."""
+        return not record.owner or await self.coordinator.claim(record)
 
 
 @define(eq=False)

@@ -81,6 +81,10 @@ class RedisKeys:
         """Return the key that maps a callback hash to the digest of its job's key."""
         return f"{{{self.prefix}:callback:{digest(callback)}}}"
 
+    def task(self, account: str, task_id: str) -> str:
+        """Return the key that maps an account's task to the digest of its job's key."""
+        return f"{{{self.prefix}:task:{digest(f'{account} {task_id}')}}}"
+
     def account(self, account: str, *suffixes: str) -> tuple[str, ...]:
         """Return the keys of an account (given as a digest) that end in `suffixes`."""
         return tuple(f"{{{self.prefix}:account:{account}}}:{suffix}" for suffix in suffixes)

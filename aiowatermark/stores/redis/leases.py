@@ -62,15 +62,19 @@ class LeaseCommands:
         return END_LEASE(self.keys.account(account, *LEASE_KEYS), self.replica_id, job, mode, created)
 
     def finish(self, record: Record, keep: float) -> list[Command]:
-        """Return the commands after a finished job: end its lease, let its callback expire in `keep` seconds."""
-        callback_keys = [] if record.callback is None else [self.keys.callback(record.callback)]
-        expire = [Command("PEXPIRE", (key,), (int(keep * 1000),)) for key in callback_keys]
+        """Return the commands after a finished job: end its lease, let its other keys expire in `keep` seconds."""
+        expire = [Command("PEXPIRE", (key,), (int(keep * 1000),)) for key in self._lookup_keys(record)]
         return [self.end_lease(record, "ended"), *expire]
 
     def remove(self, record: Record) -> list[Command]:
         """Return the commands that delete everything about a job except its record."""
-        callback_keys = [] if record.callback is None else [self.keys.callback(record.callback)]
-        return [self.end_lease(record, "ended"), *(Command("DEL", (key,)) for key in callback_keys)]
+        return [self.end_lease(record, "ended"), *(Command("DEL", (key,)) for key in self._lookup_keys(record))]
+
+    def _lookup_keys(self, record: Record) -> list[str]:
+        """The keys by which a callback or a task leads to the job."""
+        task_id = record.snapshot.task_id
+        callback = [] if record.callback is None else [self.keys.callback(record.callback)]
+        return callback + ([] if task_id is None else [self.keys.task(record.account, task_id)])
 
 
 def format_created(created_at: float) -> str:

@@ -117,7 +117,7 @@ class Membership:
 
     # leases
 
-    def lease_commands(self, record: Record) -> tuple[Command, Command]:
+    def lease_commands(self, record: Record) -> tuple[Command, ...]:
         """Join the job's account, and return the commands of `LeaseCommands.lease`."""
         self.join_account(record.account)
         return self.leases.lease(record)

@@ -16,7 +16,7 @@ from ..records.dump import dump
 from ..records.load import load
 from .connection import Connection
 from .keys import Command, RedisKeys, digest
-from .scripts import CREATE, UPDATE
+from .scripts import CREATE, DELETE, UPDATE
 
 log = logging.getLogger("aiowatermark")
 
@@ -35,16 +35,32 @@ def create_command(keys: RedisKeys, record: Record, nonce: str) -> Command:
     data, parts = dump(record)
     if parts:
         raise StoreError("a new record must not hold media in memory: only results do")
-    return CREATE(keys.job(digest(record.key)), nonce, json.dumps(data), record.version)
+    return CREATE(keys.job(digest(record.key)), nonce, json.dumps(data), record.epoch, record.version)
 
 
-def update_command(keys: RedisKeys, record: Record, keep: float) -> Command:
-    """Return the command that writes a newer version; a finished record then expires after `keep` seconds."""
+def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: bool = True) -> Command:
+    """Return the command that writes a newer version; a finished record then expires after `keep` seconds.
+
+    `insert` writes a record that Redis does not have, too.
+    """
     data, parts = dump(record)
     content = [item for name, media in parts.items() for item in (name, _pack_media(media))]
-    ended = int(record.snapshot.status.terminal)
-    keep_ms = int(keep * 1000)
-    return UPDATE(keys.job(digest(record.key)), new_nonce(), json.dumps(data), record.version, ended, keep_ms, *content)
+    ended, keep_ms = int(record.snapshot.status.terminal), int(keep * 1000)
+    version = (record.epoch, record.version, ended, keep_ms, int(insert))
+    return UPDATE(keys.job(digest(record.key)), new_nonce(), json.dumps(data), *version, *content)
+
+
+def delete_command(keys: RedisKeys, record: Record, nonce: str = "") -> Command:
+    """Return the command that deletes this version of a record, or with a nonce what its creation inserted."""
+    return DELETE(keys.job(digest(record.key)), nonce, record.epoch, record.version)
+
+
+def claim_task_command(keys: RedisKeys, record: Record) -> tuple[Command, ...]:
+    """Return the command that maps a job's task to the job, unless another job has it; none without a task."""
+    if record.snapshot.task_id is None:
+        return ()
+    task = keys.task(record.account, record.snapshot.task_id)
+    return (Command("SET", (task,), (digest(record.key), "NX")),)
 
 
 async def load_many(connection: Connection, keys: RedisKeys, jobs: Sequence[str]) -> list[Record | None]:

@@ -3,7 +3,8 @@
 Redis runs one script at a time, so a script needs no lock. It touches keys of one hash tag only, which a cluster keeps
 on one node. Time is always the server's (TIME), never a replica's clock.
 
-    keys of a job      record      hash: JSON `record`, its `version`, `ended` (0 or 1), nonces `opened` and `put`
+    keys of a job      record      hash: JSON `record`, its `epoch` and `version`, `ended` (0 or 1), and the nonces
+                                   `opened` and `put`
                        parts       hash: media of the result by part name
                        off         nonce of a creation that was cancelled, for 60 seconds
     keys of an         replicas    sorted set: replica -> end of its lease in ms; `-` holds jobs that were handed over
@@ -14,7 +15,8 @@ on one node. Time is always the server's (TIME), never a replica's clock.
                        wanting     hash: replica -> `since:last`, waiting for a slot since and last asked at, in ms
                        next        start time of the account's next request, in microseconds
 
-Invariants: a terminal record never changes, and a version never decreases. `held` and `holders` list the same leases.
+Invariants: a terminal record changes only by a later epoch, and a version never decreases. `held` and `holders` list
+the same leases.
 REQUEST_SLOTS grants no slot beyond the limit it is given, counting those of all living replicas.
 
 A client runs a script again when the connection broke before the reply, which leaves the data in the same state: CREATE
@@ -26,8 +28,10 @@ from __future__ import annotations
 
 from .keys import Script
 
-CREATED = 2
-"""What UPDATE returns for a record that did not exist."""
+MISSING, REFUSED, WRITTEN, CREATED, TAKEN_OVER = -1, 0, 1, 2, 3
+"""What UPDATE returns; DELETE returns `MISSING`, too."""
+DELETED = 1
+"""What DELETE returns for a record that it deleted."""
 
 _NOW = """
 local time = redis.call('TIME')
@@ -36,47 +40,68 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 # CREATE: insert a new record, unless its key exists.
 #   KEYS     record, parts, off
-#   ARGV     1 nonce, 2 JSON, 3 version
+#   ARGV     1 nonce, 2 JSON, 3 epoch, 4 version
 #   returns  1 inserted, now or by an earlier run with this nonce; 0 the key exists, or DELETE cancelled this nonce
 CREATE = Script("""
 if redis.call('GET', KEYS[3]) == ARGV[1] then return 0 end
 local known = redis.call('HGET', KEYS[1], 'opened')
 if known then return known == ARGV[1] and 1 or 0 end
-redis.call('HSET', KEYS[1], 'opened', ARGV[1], 'put', ARGV[1], 'record', ARGV[2], 'version', ARGV[3], 'ended', 0)
+redis.call('HSET', KEYS[1], 'opened', ARGV[1], 'put', ARGV[1], 'record', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4],
+  'ended', 0)
 return 1
 """)
 
-# UPDATE: write a newer version with its media; a terminal one then expires. Inserts a record that does not exist.
+# UPDATE: write a newer version (`Record.replaceable_by`) with its media; a terminal one then expires.
 #   KEYS     record, parts, off
-#   ARGV     1 nonce, 2 JSON, 3 version, 4 terminal (0 or 1), 5 ms until a terminal one expires,
-#            6, 7 name and bytes of a part, 8, 9 of the next …
-#   returns  2 inserted; 1 written, now or by an earlier run with this nonce; 0 the stored one is terminal or not older
+#   ARGV     1 nonce, 2 JSON, 3 epoch, 4 version, 5 terminal (0 or 1), 6 ms until a terminal one expires,
+#            7 insert a record that does not exist (0 or 1), 8, 9 name and bytes of a part, 10, 11 of the next …
+#   returns  3 written, of a later epoch than the one before; 2 inserted; 1 written; 0 the stored one must stay;
+#            -1 there is none. An earlier run with this nonce counts as written.
 UPDATE = Script("""
-local known = redis.call('HMGET', KEYS[1], 'put', 'version', 'ended')
-if known[1] == ARGV[1] then return 1 end
-if known[1] and (known[3] == '1' or tonumber(known[2]) >= tonumber(ARGV[3])) then return 0 end
-redis.call('HSETNX', KEYS[1], 'opened', ARGV[1])
-redis.call('HSET', KEYS[1], 'put', ARGV[1], 'record', ARGV[2], 'version', ARGV[3], 'ended', ARGV[4])
-redis.call('DEL', KEYS[2])
-for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-if ARGV[4] == '1' then
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+local known = redis.call('HMGET', KEYS[1], 'put', 'epoch', 'version', 'ended')
+local result = 2
+if known[1] then
+  if known[1] == ARGV[1] then return 1 end
+  local epoch, version = tonumber(known[2] or 0), tonumber(known[3])
+  if tonumber(ARGV[3]) == epoch then
+    if known[4] == '1' or version >= tonumber(ARGV[4]) then return 0 end
+    result = 1
+  else
+    if tonumber(ARGV[3]) < epoch or version + 1 ~= tonumber(ARGV[4]) then return 0 end
+    result = 3
+  end
+elseif ARGV[7] == '0' then
+  return -1
 end
-return known[1] and 1 or 2
+redis.call('HSETNX', KEYS[1], 'opened', ARGV[1])
+redis.call('HSET', KEYS[1], 'put', ARGV[1], 'record', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'ended', ARGV[5])
+redis.call('DEL', KEYS[2])
+for i = 8, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+if ARGV[5] == '1' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+elseif result == 3 then
+  redis.call('PERSIST', KEYS[1])
+end
+return result
 """)
 
 # DELETE: delete a record and its media. With a nonce, only the record that this creation inserted; a CREATE of the same
-# nonce that is still on its way (its caller was cancelled) then inserts nothing.
+# nonce that is still on its way (its caller was cancelled) then inserts nothing. Without one, only this very version.
 #   KEYS     record, parts, off
-#   ARGV     1 nonce, or an empty string for any record
-#   returns  the number of deleted keys; 0 if there was nothing to delete
+#   ARGV     1 nonce, or an empty string, 2 epoch, 3 version
+#   returns  1 deleted; 0 it is another version, or was inserted by another creation; -1 there is none
 DELETE = Script("""
+if ARGV[1] ~= '' then redis.call('SET', KEYS[3], ARGV[1], 'PX', 60000) end
+local known = redis.call('HMGET', KEYS[1], 'opened', 'epoch', 'version')
+if not known[1] then return -1 end
 if ARGV[1] ~= '' then
-  redis.call('SET', KEYS[3], ARGV[1], 'PX', 60000)
-  if redis.call('HGET', KEYS[1], 'opened') ~= ARGV[1] then return 0 end
+  if known[1] ~= ARGV[1] then return 0 end
+elseif tonumber(known[2] or 0) ~= tonumber(ARGV[2]) or tonumber(known[3]) ~= tonumber(ARGV[3]) then
+  return 0
 end
-return redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1], KEYS[2])
+return 1
 """)
 
 # LEASE: lease a job to this replica, unless a living one holds it, and put it into the index. Renews the replica.

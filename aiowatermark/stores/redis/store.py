@@ -5,9 +5,9 @@ steps), membership (heartbeat, leases), backlog (what is still to be sent), coor
 
     call        commands, in this order
     open        SADD account, LEASE with the index entry, CREATE, SET callback: one round trip
-    put         UPDATE: one round trip; a second one reads the stored record if that is newer or terminal
-    the end     with the next heartbeat: END_LEASE with the index entry, PEXPIRE callback
-    forget      DELETE, END_LEASE with the index entry, DEL callback
+    put         UPDATE, SET NX task: one round trip; a second one reads the stored record if that must stay
+    the end     with the next heartbeat: END_LEASE with the index entry, PEXPIRE callback and task
+    forget      DELETE; then END_LEASE with the index entry, DEL callback and task
 
 Invariants: an index entry is written before its record and removed after the record's end. A crash in between leaves an
 entry without an unfinished record, which `unfinished` skips and removes; one without any record only after an hour,
@@ -44,11 +44,19 @@ from ...introspection import documented
 from ...jobs import Record
 from ...redaction import redact_url
 from .connection import Connection, add_consequence
-from .coordinator import RedisCoordinator
+from .coordinator import RedisCoordinator, RedisOwners
 from .keys import Command, RedisKeys, digest
 from .membership import Membership
-from .records import create_command, decode, load_many, new_nonce, update_command
-from .scripts import CREATED, DELETE, SCAN_UNFINISHED
+from .records import (
+    claim_task_command,
+    create_command,
+    decode,
+    delete_command,
+    load_many,
+    new_nonce,
+    update_command,
+)
+from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
 
 log = logging.getLogger("aiowatermark")
 
@@ -144,6 +152,11 @@ class RedisStore:
         return self._coordinator
 
     @property
+    def owners(self) -> RedisOwners:
+        """Which owners of records are alive."""
+        return RedisOwners(self._coordinator)
+
+    @property
     def round_trips(self) -> int:
         """The number of round trips to Redis so far."""
         return self._connection.round_trips
@@ -187,19 +200,19 @@ class RedisStore:
             membership.add_leased(known)
         return known
 
-    async def put(self, record: Record) -> Record:
-        """Write a newer version, in one round trip; return it, or the stored one if that is terminal or not older.
+    async def put(self, record: Record) -> Record | None:
+        """Write a newer version, in one round trip, and return what is stored now; see `JobStore.put`.
 
         Raises StoreError if Redis is unavailable and the record is one from before the payment; the stored record is
         then this version or the one before. A record from after the payment is returned and written later, also if the
         call is cancelled; only a closed store, or media that cannot be stored, raises StoreError for it.
         """
-        update = update_command(self._keys, record, self.keep)
+        update = update_command(self._keys, record, self.keep, insert=not record.before_payment)
         try:
-            (written,) = await self._connection.execute(update)
-            known = record if written else await self.get(record.key) or record
-            if written == CREATED and not record.snapshot.status.terminal:
-                await self._lease_inserted(record)
+            reply, *_ = await self._connection.execute(update, *claim_task_command(self._keys, record))
+            known = record if reply >= WRITTEN else await self.get(record.key)
+            if not record.snapshot.status.terminal:
+                await self._lease_written(record, reply)
         except StoreError as error:
             if not self._users:
                 raise
@@ -213,17 +226,27 @@ class RedisStore:
             if not record.before_payment:
                 self._membership.defer_write(record)
             raise
-        self._membership.on_written(known)
+        if known is not None:
+            self._membership.on_written(known)
         return known
 
-    async def _lease_inserted(self, record: Record) -> None:
-        """Lease and index a record that was never opened, or that Redis has lost, so that it can be found."""
+    async def _lease_written(self, record: Record, reply: int) -> None:
+        """Lease and index a record that UPDATE has inserted, or written for a new owner, so that it can be found."""
+        leases, commands = self._membership.leases, self._membership.lease_commands(record)
+        if reply == TAKEN_OVER:
+            # the lease and the index entry may be those of a job that had ended, or of the owner that is gone
+            end = leases.end_lease_by_digest(digest(record.account), digest(record.key), "ended")
+            commands = (end, *commands, *leases.map_callback(record))
+        elif reply != CREATED:
+            return
         try:
-            await self._coordinator.claim(record)
+            replies = await self._connection.execute(*commands)
         except BaseException:
             # without the index entry it would not be found after a crash
-            self._membership.backlog.defer(*self._membership.lease_commands(record))
+            self._membership.backlog.defer(*commands)
             raise
+        lease_reply = next(reply for reply in replies if isinstance(reply, list))
+        self._membership.on_leased(record, lease_reply)
 
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None; during an outage also one that this replica knows."""
@@ -235,7 +258,17 @@ class RedisStore:
 
     async def by_callback(self, callback: str) -> Record | None:
         """Return the record whose callback key has the hash `callback`, or None."""
-        (job,) = await self._connection.execute(Command("GET", (self._keys.callback(callback),)))
+        record = await self._load_by(self._keys.callback(callback))
+        return record if record is not None and record.callback == callback else None
+
+    async def by_task(self, account: str, task_id: str) -> Record | None:
+        """Return the record of an account's task, the oldest if there are several, or None."""
+        record = await self._load_by(self._keys.task(account, task_id))
+        return record if record is not None and record.snapshot.task_id == task_id else None
+
+    async def _load_by(self, name: str) -> Record | None:
+        """Return the record of the job that this key of Redis names."""
+        (job,) = await self._connection.execute(Command("GET", (name,)))
         return None if job is None else await self._load(job.decode())
 
     async def _load(self, job: str) -> Record | None:
@@ -281,25 +314,33 @@ class RedisStore:
                 self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
             )
 
-    async def forget(self, key: str) -> None:
-        """Delete a record with its lease, index entry and callback; an unknown key is ignored.
+    async def forget(self, record: Record) -> bool:
+        """Delete this version of a record with its lease, index entry and lookup keys; whether the key is free now.
 
         Raises StoreError, and deletes nothing, if Redis is unavailable and this replica does not know the record. If it
         does, a deletion that fails or is cancelled half-way is repeated by the next heartbeat; until then `get`,
         `by_callback` and `unfinished` may find what is left.
         """
-        membership = self._membership
-        try:
-            record = membership.leased_record(key) or await self.get(key)
-        except StoreError as error:
-            raise add_consequence(error, "the record was not deleted") from None
-        if record is None:
-            return
+        membership, key = self._membership, record.key
+        known = membership.backlog.unwritten_record(key) or membership.leased_record(key)
+        if known is None:
+            self._require_connected_for_deletion()
+        elif known.version > record.version:
+            return False
         membership.backlog.forget_unwritten(key)
-        membership.drop_leased(key)
+        membership.drop_leased(key)  # first: a heartbeat must not write it again
         deletion = membership.backlog.queue_deletion(record)
         try:
-            await self._connection.execute(DELETE(self._keys.job(digest(key)), ""), *membership.leases.remove(record))
+            (reply,) = await self._connection.execute(delete_command(self._keys, record))
+            if reply != REFUSED:
+                await self._connection.execute(*membership.leases.remove(record))
         except StoreError:
-            return  # the next heartbeat deletes it
+            return True  # the next heartbeat deletes it
         membership.backlog.confirm_deletion(deletion)
+        return bool(reply != REFUSED)
+
+    def _require_connected_for_deletion(self) -> None:
+        try:
+            self._connection.require_connected()
+        except StoreError as error:
+            raise add_consequence(error, "the record was not deleted") from None

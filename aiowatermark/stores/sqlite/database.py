@@ -4,26 +4,31 @@
     id        number of the row; grows with time, so it orders records by age
     key       the job's key, unique
     callback  hash of the callback key, or NULL
+    task      the account and the provider's task id, or NULL while there is none
+    epoch     the record's epoch
     version   the record's version
-    ended     time at which the record became terminal, in seconds since 1970; NULL while it is unfinished
+    ended     time at which the record became terminal, on the store's own clock; NULL while it is unfinished
     parts     names of its result files, separated by spaces; those of earlier versions too
     data      the record as JSON
 
 `apply` makes a batch of changes in one transaction, all or none. It first tries to write all rows with one statement
-(`executemany`). That is possible if no two changes have the same key and each would be an insert or a newer version:
+(`executemany`). That is possible if no two changes have the same key and each would be an insert or a newer version.
+"Newer" is `Record.replaceable_by`: a later version of this epoch, or a later epoch made of this very version.
 
     change                         row with the key                result
     OPEN                           none                            inserted
     OPEN                           any                             unchanged; its data is returned
     PUT                            none                            inserted
-    PUT                            unfinished and older            replaced
-    PUT                            terminal, or not older          unchanged; its data is returned
-    FORGET                         any                             deleted; its parts are returned
+    UPDATE                         none                            nothing; None is returned
+    PUT, UPDATE                    older                           replaced
+    PUT, UPDATE                    any other                       unchanged; its data is returned
+    FORGET                         this epoch and version          deleted; its parts are returned
+    FORGET                         none, or any other              unchanged; its data is returned
 
 For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: the transaction is
 rolled back, and `apply` starts again with a statement of its own for each change.
 
-Invariants: a terminal row never changes until it is deleted; a version never decreases; a commit is on the disk when it
+Invariants: a terminal row changes only by a later epoch; a version never decreases; a commit is on the disk when it
 returns (WAL with synchronous=FULL). A file that is not an aiowatermark store is refused and left unchanged.
 
 Concurrency: an instance is used by one thread. Other processes may use the same file: SQLite's locks order the
@@ -40,13 +45,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from attrs import define
+from attrs import define, field
 
 from ...errors import StoreError
+from .clock import StoreClock
 
-FORMAT = 1
+FORMAT = 2
 """The format number of the table; raise it when an older version could no longer use the file."""
 _APPLICATION_ID = 0x61776D31
 """SQLite's application id of our files ("awm1"), by which `file` and other programs recognise them."""
@@ -68,17 +74,32 @@ _SCHEMA = (
     "CREATE INDEX by_callback ON records (callback) WHERE callback IS NOT NULL",
     "CREATE INDEX by_end ON records (ended)",
     f"PRAGMA application_id = {_APPLICATION_ID}",
+)
+# what format 2 adds; an earlier version that still has the file open can go on, its rows get the defaults
+_MIGRATION = (
+    "ALTER TABLE records ADD COLUMN task TEXT",
+    "ALTER TABLE records ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
+    """UPDATE records SET task = json_extract(data, '$.account') || ' ' || json_extract(data, '$.snapshot.task_id')
+       WHERE json_valid(data)""",
+    "CREATE INDEX by_task ON records (task) WHERE task IS NOT NULL",
+    # one row: the time on the store's clock, and the wall clock when it was written
+    "CREATE TABLE clock (time REAL NOT NULL, wall REAL NOT NULL)",
+    "INSERT INTO clock SELECT now, now FROM (SELECT (julianday('now') - 2440587.5) * 86400.0 AS now)",
     f"PRAGMA user_version = {FORMAT}",
 )
 
-_INSERT = "INSERT INTO records (key, callback, version, ended, parts, data) "
-_VALUES = "(?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO records (key, callback, task, epoch, version, ended, parts, data) "
+_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
+# `Record.replaceable_by`
+_REPLACEABLE = """CASE WHEN excluded.epoch = epoch THEN ended IS NULL AND excluded.version > version
+    ELSE excluded.epoch > epoch AND excluded.version = version + 1 END"""
 # parts are added up: a newer record may still refer to the files of an older one
-_UPDATE = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, version = excluded.version,
-    ended = excluded.ended, parts = trim(parts || ' ' || excluded.parts), data = """
-_UPDATE_NEWER = _UPDATE + "excluded.data WHERE ended IS NULL AND excluded.version > version"
+_UPDATE = """ ON CONFLICT (key) DO UPDATE SET callback = excluded.callback, task = excluded.task,
+    epoch = excluded.epoch, version = excluded.version, ended = excluded.ended,
+    parts = trim(parts || ' ' || excluded.parts), data = """
+_UPDATE_NEWER = f"{_UPDATE}excluded.data WHERE {_REPLACEABLE}"
 # a row that must stay gets NULL as its data; the table refuses that, and with it the whole batch
-_UPDATE_ALL = _UPDATE + "CASE WHEN ended IS NULL AND excluded.version > version THEN excluded.data END"
+_UPDATE_ALL = f"{_UPDATE}CASE WHEN {_REPLACEABLE} THEN excluded.data END"
 _IGNORE = " ON CONFLICT (key) DO NOTHING"
 
 _REASONS = {
@@ -93,11 +114,12 @@ _REASONS = {
 
 
 class ChangeKind(Enum):
-    """What a change does; the value is its conflict clause in SQL."""
+    """What a change does; see the table at the head of this module."""
 
-    OPEN = _IGNORE
-    PUT = _UPDATE_NEWER
-    FORGET = ""
+    OPEN = "open"
+    PUT = "put"
+    UPDATE = "update"
+    FORGET = "forget"
 
 
 class RecordRow(NamedTuple):
@@ -105,6 +127,8 @@ class RecordRow(NamedTuple):
 
     key: str
     callback: str | None
+    task: str | None
+    epoch: int
     version: int
     ended: float | None
     parts: str
@@ -113,21 +137,26 @@ class RecordRow(NamedTuple):
 
 @define(eq=False)  # not frozen: creating a frozen instance takes a microsecond longer
 class Change:
-    """One change to a row; only OPEN and PUT have a `row` to write."""
+    """One change to the row of a key; FORGET uses only its key, epoch and version."""
 
     kind: ChangeKind
-    key: str
-    row: RecordRow | None = None
+    row: RecordRow
 
     @property
     def batchable(self) -> bool:
-        """Whether the batch statement, which updates on conflict, does the same as this change by itself."""
+        """Whether the batch statement, which inserts or updates, does the same as this change by itself."""
         # an OPEN must never update; with version 0 it cannot, because no stored version is older
-        return self.kind is ChangeKind.PUT or (self.row is not None and self.row.version == 0)
+        return self.kind is ChangeKind.PUT or (self.kind is ChangeKind.OPEN and self.row.version == 0)
 
 
-ChangeResult: TypeAlias = str | None
-"""OPEN, PUT: None if the row was written, else the stored data. FORGET: the parts of the deleted row, or None."""
+class ChangeResult(NamedTuple):
+    """Whether a change was made, or had nothing to do, and the stored data if not; for FORGET the row's parts if so."""
+
+    done: bool
+    data: str | None = None
+
+
+_DONE = ChangeResult(done=True)
 
 
 @define(eq=False)
@@ -136,6 +165,7 @@ class Database:
 
     path: Path
     connection: sqlite3.Connection
+    clock: StoreClock = field(factory=StoreClock, init=False)
 
     @classmethod
     def open(cls, path: Path, lock_timeout: float) -> Database:
@@ -149,12 +179,12 @@ class Database:
 
     def apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
         """Make all changes durably and return their results; raises StoreError and makes none."""
-        rows = [change.row for change in changes if change.row is not None and change.batchable]
+        rows = [change.row for change in changes if change.batchable]
         with store_errors(self.path):
             if len({row.key for row in rows}) == len(changes):
                 with suppress(sqlite3.IntegrityError), self._transaction():
                     self.connection.executemany(f"{_INSERT}VALUES {_VALUES}{_UPDATE_ALL}", rows)
-                    return [None] * len(changes)
+                    return [_DONE] * len(changes)
             with self._transaction():
                 return [self._apply_one(change) for change in changes]
 
@@ -171,13 +201,24 @@ class Database:
             raise
 
     def _apply_one(self, change: Change) -> ChangeResult:
-        if change.row is None:
-            parts: str | None = self._value("SELECT parts FROM records WHERE key = ?", change.key)
-            self.connection.execute("DELETE FROM records WHERE key = ?", (change.key,))
-            return parts
-        if self.connection.execute(f"{_INSERT}VALUES {_VALUES}{change.kind.value}", change.row).rowcount:
-            return None
-        return self.by_key(change.key)
+        kind, row = change.kind, change.row
+        if kind is ChangeKind.FORGET:
+            return self._delete(row)
+        if kind is ChangeKind.UPDATE and self.by_key(row.key) is None:
+            return ChangeResult(done=False)
+        conflict = _IGNORE if kind is ChangeKind.OPEN else _UPDATE_NEWER
+        written = self.connection.execute(f"{_INSERT}VALUES {_VALUES}{conflict}", row).rowcount
+        return _DONE if written else ChangeResult(done=False, data=self.by_key(row.key))
+
+    def _delete(self, row: RecordRow) -> ChangeResult:
+        version = (row.key, row.epoch, row.version)
+        where = "WHERE key = ? AND epoch = ? AND version = ?"
+        parts = self._value(f"SELECT parts FROM records {where}", *version)  # noqa: S608 - a constant
+        if parts is None:
+            stored = self.by_key(row.key)
+            return ChangeResult(done=stored is None)
+        self.connection.execute(f"DELETE FROM records {where}", version)  # noqa: S608 - a constant
+        return ChangeResult(done=True, data=parts)
 
     def _value(self, statement: str, *values: Any) -> Any:
         with store_errors(self.path):
@@ -192,6 +233,11 @@ class Database:
     def by_callback(self, callback: str) -> str | None:
         """Return the data of the record whose callback key has the hash `callback`, or None."""
         data: str | None = self._value("SELECT data FROM records WHERE callback = ?", callback)
+        return data
+
+    def by_task(self, task: str) -> str | None:
+        """Return the data of the oldest record with that task (see the head of this module), or None."""
+        data: str | None = self._value("SELECT data FROM records WHERE task = ? ORDER BY id LIMIT 1", task)
         return data
 
     def newest(self) -> int:
@@ -211,6 +257,12 @@ class Database:
         with store_errors(self.path):
             for (parts,) in self.connection.execute("SELECT parts FROM records WHERE parts <> ''"):
                 yield from parts.split()
+
+    def tick(self) -> None:
+        """Continue the store's clock."""
+        with store_errors(self.path), self._transaction():
+            stored = self.connection.execute("SELECT time, wall FROM clock").fetchone()
+            self.connection.execute("UPDATE clock SET time = ?, wall = ?", self.clock.tick(*stored))
 
     def expire(self, before: float, count: int) -> list[str]:
         """Delete at most `count` records that ended before that time; return the parts of each row."""
@@ -298,10 +350,10 @@ def _initialise(path: Path, connection: sqlite3.Connection) -> None:
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (schema_size,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    statements: tuple[str, ...] = ()
     if not (application_id or version or schema_size):
         path.chmod(0o600)  # links to paid results are confidential
-        for statement in _SCHEMA:
-            connection.execute(statement)
+        statements = _SCHEMA + _MIGRATION
     elif application_id != _APPLICATION_ID:
         raise _store_error(
             path, "is the database of another program: choose another file name; the file was left unchanged"
@@ -311,6 +363,10 @@ def _initialise(path: Path, connection: sqlite3.Connection) -> None:
             path,
             f"has format {version}, but this version of aiowatermark reads format {FORMAT}: use the newer version",
         )
+    elif version < FORMAT:
+        statements = _MIGRATION
+    for statement in statements:
+        connection.execute(statement)
 
 
 def _enable_wal(connection: sqlite3.Connection, lock_timeout: float) -> None:

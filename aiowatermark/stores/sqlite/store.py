@@ -17,7 +17,7 @@ from ...jobs import Record
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
 from .database import ChangeKind, Database, RecordRow
-from .worker import StoreThread, to_row
+from .worker import StoreThread, format_task, to_row
 
 log = logging.getLogger("aiowatermark")
 
@@ -112,18 +112,21 @@ class SQLiteStore:
         After a StoreError nothing was inserted. A cancelled call is carried out if the thread has it already.
         """
         value = await self._to_write(record)
-        known: Record | None = await self._open_thread.call(ChangeKind.OPEN, value)
+        known: Record | None
+        _, known = await self._open_thread.call(ChangeKind.OPEN, value)
         return known
 
-    async def put(self, record: Record) -> Record:
-        """Write a newer version; return it, or the stored record if that is terminal or not older.
+    async def put(self, record: Record) -> Record | None:
+        """Write a newer version, unless the stored one must stay, and return what is stored now; see `JobStore.put`.
 
         After a StoreError the stored record is unchanged; result files that were written for it are removed when the
         store is opened more than an hour later. A cancelled call is carried out if the thread has it already.
         """
         value = await self._to_write(record)
-        stored: Record | None = await self._open_thread.call(ChangeKind.PUT, value)
-        return record if stored is None else stored
+        kind = ChangeKind.UPDATE if record.before_payment else ChangeKind.PUT
+        stored: Record | None
+        written, stored = await self._open_thread.call(kind, value)
+        return record if written else stored
 
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None."""
@@ -139,6 +142,12 @@ class SQLiteStore:
         )
         return found
 
+    async def by_task(self, account: str, task_id: str) -> Record | None:
+        """Return the record of an account's task, the oldest if there are several, or None."""
+        thread, task = self._open_thread, format_task(account, task_id)
+        found: Record | None = await thread.call(None, read=lambda database: thread.decode(database.by_task(task)))
+        return found
+
     async def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over all records that are not terminal, oldest first, in pages of 500; log and skip damaged ones."""
         # rows added during the iteration are left out, so that it ends
@@ -150,13 +159,15 @@ class SQLiteStore:
             for record in page:
                 yield record
 
-    async def forget(self, key: str) -> None:
-        """Delete a record and its files; an unknown key is ignored.
+    async def forget(self, record: Record) -> bool:
+        """Delete this version of a record with its files; whether the key is free now.
 
         After a StoreError nothing was deleted. Files that cannot be removed now are removed by a later opening. A
         cancelled call is carried out if the thread has it already.
         """
-        await self._open_thread.call(ChangeKind.FORGET, key)
+        free: bool
+        free, _ = await self._open_thread.call(ChangeKind.FORGET, record)
+        return free
 
     @property
     def _open_thread(self) -> StoreThread:
@@ -170,12 +181,12 @@ class SQLiteStore:
         if not has_inline_media(record):
             return record
         # in another thread: the store thread must not be held up by large files
-        return await asyncio.to_thread(self._write_blobs, record, self._open_thread.blobs)
+        return await asyncio.to_thread(self._write_blobs, record, self._open_thread)
 
     @staticmethod
-    def _write_blobs(record: Record, blobs: BlobFolder) -> RecordRow:
-        row, parts = to_row(record)
-        blobs.write(parts)
+    def _write_blobs(record: Record, thread: StoreThread) -> RecordRow:
+        row, parts = to_row(record, thread.clock.now())
+        thread.blobs.write(parts)
         return row
 
     def _page_reader(self, after: int, until: int) -> Any:

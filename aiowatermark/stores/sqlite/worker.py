@@ -48,7 +48,8 @@ from ...jobs import Record
 from ..blobs import BlobFolder
 from ..records.dump import dump
 from ..records.load import load
-from .database import Change, ChangeKind, Database, RecordRow
+from .clock import StoreClock
+from .database import Change, ChangeKind, ChangeResult, Database, RecordRow
 
 log = logging.getLogger("aiowatermark")
 
@@ -70,37 +71,42 @@ CallResult: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 @define(eq=False)  # not frozen: creating a frozen instance takes a microsecond longer
 class StoreCall:
-    """One call and the future of its result: either `kind` and the record, row or key to write, or `read`."""
+    """One call and the future of its result: either `kind` and the record or row to write, or `read`."""
 
     future: asyncio.Future[Any]
     kind: ChangeKind | None = None
-    value: Record | RecordRow | str = ""
+    value: Record | RecordRow | None = None
     read: Read | None = None
 
-    def to_change(self, kind: ChangeKind) -> Change:
-        """Return the change to write; raises StoreError for a key or record that cannot be stored."""
-        if isinstance(self.value, str):
-            return Change(kind, _validate_key(self.value))
-        row = self.value if isinstance(self.value, RecordRow) else to_row(self.value)[0]
-        return Change(kind, row.key, row)
 
-
-def to_row(record: Record) -> tuple[RecordRow, dict[str, Any]]:
-    """Return a record as a row, and its parts, which are written to files."""
+def to_row(record: Record, now: float) -> tuple[RecordRow, dict[str, Any]]:
+    """Return a record as a row, and its parts, which are written to files; `now` is on the store's clock."""
     data, parts = dump(record)
-    ended = time.time() if record.snapshot.status.terminal else None
+    task_id = record.snapshot.task_id
     return RecordRow(
-        _validate_key(record.key), record.callback, record.version, ended, " ".join(parts), _encode_json(data)
+        _validate_text(record.key),
+        record.callback,
+        None if task_id is None else _validate_text(format_task(record.account, task_id)),
+        record.epoch,
+        record.version,
+        now if record.snapshot.status.terminal else None,
+        " ".join(parts),
+        _encode_json(data),
     ), parts
 
 
-def _validate_key(key: str) -> str:
-    """Return the key; raises StoreError for text that SQLite would refuse, failing the whole transaction."""
+def format_task(account: str, task_id: str) -> str:
+    """Return a task as it stands in the column `task`."""
+    return f"{account} {task_id}"
+
+
+def _validate_text(text: str) -> str:
+    """Return the text; raises StoreError for one that SQLite would refuse, failing the whole transaction."""
     try:
-        key.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise StoreError(f"the key {key!r} cannot be stored: it is not valid Unicode text") from None
-    return key
+        raise StoreError(f"{text!r} cannot be stored: it is not valid Unicode text") from None
+    return text
 
 
 @define(eq=False)
@@ -113,6 +119,7 @@ class StoreThread:
     loop: asyncio.AbstractEventLoop
     ready: asyncio.Future[None] = field(init=False)
     closed: asyncio.Future[None] = field(init=False)
+    clock: StoreClock = field(init=False)
     _queue: SimpleQueue[list[StoreCall] | None] = field(factory=SimpleQueue, init=False)
     _waiting: list[StoreCall] = field(factory=list, init=False)
     _busy: bool = field(default=False, init=False)
@@ -135,9 +142,12 @@ class StoreThread:
         self._queue.put(None)
 
     def call(
-        self, kind: ChangeKind | None, value: Record | RecordRow | str = "", read: Read | None = None
+        self, kind: ChangeKind | None, value: Record | RecordRow | None = None, read: Read | None = None
     ) -> asyncio.Future[Any]:
-        """Queue a write (`kind` and `value`) or a `read`, and return the future of its result."""
+        """Queue a write (`kind` and `value`) or a `read`, and return the future of its result.
+
+        The result of a write is whether it was made, and the stored record if it was not.
+        """
         future = self.loop.create_future()
         self._waiting.append(StoreCall(future, kind, value, read))
         if not self._busy:
@@ -187,6 +197,7 @@ class StoreThread:
         except BaseException as error:  # noqa: BLE001 - raised where `ready` is awaited
             self._post([(self.ready, None, error), (self.closed, None, None)])
             return
+        self.clock = database.clock
         self._post([(self.ready, None, None)])
         self._clean_up(database)
         while calls := self._queue.get():
@@ -215,15 +226,21 @@ class StoreThread:
     def _write(self, database: Database, calls: Sequence[StoreCall]) -> Iterator[CallResult]:
         changes: list[tuple[asyncio.Future[Any], Change]] = []
         for call in calls:
-            if call.kind is not None:
+            if call.kind is not None and call.value is not None:
                 # a call that cannot be converted fails here, before it would fail the transaction
-                future, change, error = _call_safely(call.future, call.to_change, call.kind)
+                future, change, error = _call_safely(call.future, self._to_change, database, call.kind, call.value)
                 if error is None:
                     changes.append((future, change))
                 else:
                     yield future, None, error
         if changes:
             yield from self._commit(database, changes)
+
+    @staticmethod
+    def _to_change(database: Database, kind: ChangeKind, value: Record | RecordRow) -> Change:
+        """Return the change to write; raises StoreError for a record that cannot be stored."""
+        row = value if isinstance(value, RecordRow) else to_row(value, database.clock.now())[0]
+        return Change(kind, row)
 
     def _commit(
         self, database: Database, changes: Sequence[tuple[asyncio.Future[Any], Change]]
@@ -236,7 +253,14 @@ class StoreThread:
                 yield future, None, StoreError(error.message if isinstance(error, StoreError) else repr(error))
             return
         for (future, change), result in zip(changes, results, strict=True):
-            yield _call_safely(future, self._remove_parts if change.kind is ChangeKind.FORGET else self.decode, result)
+            yield _call_safely(future, self._complete, change.kind, result)
+
+    def _complete(self, kind: ChangeKind, result: ChangeResult) -> tuple[bool, Record | None]:
+        """Return what the caller of a write gets, and remove the files of a deleted record."""
+        if kind is ChangeKind.FORGET:
+            self.blobs.remove((result.data or "").split())
+            return result.done, None
+        return result.done, self.decode(result.data)
 
     def decode(self, data: str | None) -> Record | None:
         """Return the record in a row's data, None for no data; raises StoreError for damaged data."""
@@ -248,16 +272,14 @@ class StoreThread:
             fields = None  # which `load` refuses as damaged
         return load(fields, self.blobs.open)
 
-    def _remove_parts(self, parts: str | None) -> None:
-        self.blobs.remove((parts or "").split())
-
     def _expire(self, database: Database) -> bool:
         """Once per _EXPIRE_INTERVAL, remove up to _EXPIRE_BATCH expired records; whether there may be more."""
         if (now := time.monotonic()) < self._expire_at:
             return False
         self._expire_at = now + _EXPIRE_INTERVAL
         try:
-            expired = database.expire(time.time() - self.keep, _EXPIRE_BATCH)
+            database.tick()
+            expired = database.expire(database.clock.now() - self.keep, _EXPIRE_BATCH)
         except StoreError as error:
             log.warning("expired jobs could not be removed: %s", error)
             return False

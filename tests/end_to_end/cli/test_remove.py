@@ -82,7 +82,7 @@ async def test_json_prints_one_line_for_each_item_and_nothing_else_on_stdout(
     done, failed = lines["one.jpg"], lines["none.jpg"]
     assert (done["status"], done["output"], done["error"]) == ("done", "clean/one-clean.jpg", None)
     assert done["key"].startswith("one-")
-    assert done["token"].startswith("aw1.")
+    assert done["token"].startswith("aw2.")
     assert (failed["status"], failed["output"], failed["token"]) == ("failed", None, None)
     assert "none.jpg" in failed["error"]
     assert "3 done, 1 failed" in finished.err
@@ -144,7 +144,7 @@ async def test_a_submission_in_doubt_shows_its_token_and_is_not_sent_again(
     emulator.inject(Fault.dropped_after(), "gptge", "submit")
     finished = await cli("remove", "one.jpg", *to_emulator, *SYNC)
     assert finished.code == 1
-    assert "check your account before you send it again; its token: aw1." in finished.out
+    assert "check your account before you send it again; its token: aw2." in finished.out
     assert emulator.charged["gptge"] == 1
 
 
@@ -156,7 +156,7 @@ async def test_a_job_that_exceeds_its_deadline_can_be_resumed(cli: Cli, photos: 
     assert finished.code == 1
     assert "0 done, 1 failed" in finished.out
     assert "aiowatermark resume --provider gptge -o clean --base-url" in finished.out
-    assert finished.out.split()[-1].startswith("aw1.")
+    assert finished.out.split()[-1].startswith("aw2.")
 
 
 async def test_control_characters_in_file_names_are_not_printed(cli: Cli, to_emulator: list[str]) -> None:

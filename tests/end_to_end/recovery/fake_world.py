@@ -177,17 +177,20 @@ class Process:
         self.step()
         return existing
 
-    async def put(self, record: Record) -> Record:
+    async def put(self, record: Record) -> Record | None:
         self.step()
         stored = await self.world.store.put(record)
-        self._log_status(stored)
+        if stored is not None:
+            self._log_status(stored)
         self.step()
         return stored
 
-    async def forget(self, key: str) -> None:
+    async def forget(self, record: Record) -> bool:
         self.step()
-        self.world.history.pop(key, None)
-        await self.world.store.forget(key)
+        free = await self.world.store.forget(record)
+        if free:
+            self.world.history.pop(record.key, None)
+        return free
 
     async def get(self, key: str) -> Record | None:
         self.step()
@@ -196,6 +199,10 @@ class Process:
     async def by_callback(self, callback: str) -> Record | None:
         self.step()
         return await self.world.store.by_callback(callback)
+
+    async def by_task(self, account: str, task_id: str) -> Record | None:
+        self.step()
+        return await self.world.store.by_task(account, task_id)
 
     async def unfinished(self) -> AsyncIterator[Record]:
         async for record in self.world.store.unfinished():

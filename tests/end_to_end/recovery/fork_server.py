@@ -68,16 +68,17 @@ class KillingStore:
         self.count_transition()
         return existing
 
-    async def put(self, record: Record) -> Record:
+    async def put(self, record: Record) -> Record | None:
         self.count_transition()
         stored = await self.inner.put(record)
         self.count_transition()
         return stored
 
-    async def forget(self, key: str) -> None:
+    async def forget(self, record: Record) -> bool:
         self.count_transition()
-        await self.inner.forget(key)
+        free = await self.inner.forget(record)
         self.count_transition()
+        return free
 
     # reads change nothing, so there is nothing to interrupt
 
@@ -86,6 +87,9 @@ class KillingStore:
 
     async def by_callback(self, callback: str) -> Record | None:
         return await self.inner.by_callback(callback)
+
+    async def by_task(self, account: str, task_id: str) -> Record | None:
+        return await self.inner.by_task(account, task_id)
 
     def unfinished(self) -> AsyncIterator[Record]:
         return self.inner.unfinished()

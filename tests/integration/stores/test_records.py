@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import aiowatermark as aw
 from aiowatermark import errors
 from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
+from aiowatermark.ledger import Attempt
 from aiowatermark.media.base import Media, safe_name
 from aiowatermark.media.files import File
 from aiowatermark.media.memory import Base64Text, Bytes, Link
@@ -72,6 +73,16 @@ records = st.builds(
     owner=texts,
     created_at=numbers,
     version=st.integers(0, 1 << 40),
+    epoch=st.integers(0, 1 << 53),
+    attempts=st.lists(st.builds(Attempt, numbers, texts, st.none() | texts), max_size=3).map(tuple),
+    masked=st.booleans(),
+    route=st.none() | texts,
+    accepted_at=st.none() | numbers,
+    charged=st.none() | numbers,
+    acknowledged=st.booleans(),
+    labels=st.dictionaries(texts, texts, max_size=3),
+    trace=st.none() | texts,
+    history=st.lists(texts, max_size=3).map(tuple),
 )
 
 
@@ -205,9 +216,40 @@ def test_damaged_data_raises_a_store_error(data: Any) -> None:
 
 def test_a_newer_format_raises_a_store_error_that_says_so() -> None:
     with pytest.raises(aw.StoreError, match="newer version"):
-        load(make_data(v=2), missing_part)
+        load(make_data(v=3), missing_part)
 
 
 def test_every_field_of_a_record_is_in_the_json() -> None:
-    data, _ = dump_snapshot(Snapshot("task-1", Status.QUEUED))
+    data, _ = dump(full_record())
     assert set(data) - {"v"} == set(asdict(Record("key", "kaze"), recurse=False))
+
+
+def full_record() -> Record:
+    """A record in which every field is set."""
+    return Record(
+        "key",
+        "kaze",
+        Snapshot("task-1", Status.QUEUED),
+        epoch=7,
+        attempts=(Attempt(1.5, "kaze-1", "accepted"), Attempt(2.5, "kaze-1")),
+        masked=True,
+        route="/v2",
+        accepted_at=2.0,
+        charged=0.0,
+        acknowledged=True,
+        labels={"order": "4711"},
+        trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        history=("settled as unpaid",),
+    )
+
+
+def test_every_field_of_a_record_is_restored() -> None:
+    data, _ = dump(full_record())
+    assert load(json.loads(json.dumps(data)), missing_part) == full_record()
+
+
+def test_a_record_of_format_1_is_read() -> None:
+    data, _ = dump(Record("key", "kaze", Snapshot("task-1", Status.QUEUED), version=3, owner="a@host:7"))
+    old = {name: value for name, value in data.items() if name != "epoch"} | {"v": 1}
+    record = load(old, missing_part)
+    assert (record.owner, record.epoch, record.version, record.attempts) == ("a@host:7", 0, 3, ())

@@ -14,7 +14,7 @@ from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.redis.keys import digest
 from tests.support.records import ACCOUNT, accept, finish, make_record
 from tests.support.redis_server import RedisServer
-from tests.support.stores import get_record, use_slot
+from tests.support.stores import get_record, put_record, use_slot
 from tests.support.waiting import wait_until
 
 LEASE = 0.3
@@ -77,7 +77,7 @@ async def test_records_of_submitted_jobs_are_written_after_the_outage(persistent
         persistent_server.kill()
         running = accept(running)
         assert await store.put(running) is running
-        queued = await store.put(accept(done))
+        queued = await put_record(store, accept(done))
         ended = finish(queued, Bytes(b"image"))
         assert await store.put(ended) is ended
         assert await store.put(queued) is ended
@@ -154,10 +154,10 @@ async def test_an_open_without_a_reply_is_undone(volatile_server: RedisServer) -
 
 async def test_a_record_forgotten_during_an_outage_is_deleted_after_it(persistent_server: RedisServer) -> None:
     async with RedisStore(persistent_server.url, lease=LEASE) as store:
-        await store.open(make_record("rejected", callback="c" * 32))
+        await store.open(record := make_record("rejected", callback="c" * 32))
         persistent_server.kill()
         await wait_disconnected(store)
-        await store.forget("rejected")
+        await store.forget(record)
         persistent_server.start()
         await wait_connected(store)
         assert await store.get("rejected") is None
@@ -169,11 +169,11 @@ async def test_an_unknown_record_is_not_deleted_during_an_outage_and_the_error_s
     persistent_server: RedisServer,
 ) -> None:
     async with RedisStore(persistent_server.url, lease=LEASE) as store, RedisStore(persistent_server.url) as other:
-        await other.open(make_record("theirs"))
+        await other.open(theirs := make_record("theirs"))
         persistent_server.kill()
         await wait_disconnected(store)
         with pytest.raises(StoreError, match=r"is unavailable .* the record was not deleted"):
-            await store.forget("theirs")
+            await store.forget(theirs)
         persistent_server.start()
         await wait_connected(store)
         assert await store.get("theirs") is not None
@@ -183,10 +183,10 @@ async def test_closing_during_an_outage_logs_the_jobs_that_could_not_be_deleted(
     persistent_server: RedisServer, sdk_log: pytest.LogCaptureFixture
 ) -> None:
     async with RedisStore(persistent_server.url, lease=LEASE) as store:
-        await store.open(make_record("rejected"))
+        await store.open(record := make_record("rejected"))
         persistent_server.kill()
         await wait_disconnected(store)
-        await store.forget("rejected")
+        await store.forget(record)
     assert "job rejected could not be deleted from the store" in sdk_log.text
     persistent_server.start()
     async with store:
@@ -253,7 +253,7 @@ async def test_closing_during_an_outage_logs_the_tokens_of_unwritten_jobs(
     async with RedisStore(volatile_server.url, lease=LEASE) as store:
         await store.open(make_record())
         volatile_server.kill()
-        record = await store.put(accept(make_record()))
+        record = await put_record(store, accept(make_record()))
     assert record.token in sdk_log.text
     volatile_server.start()
     async with store:  # the same store, opened again, still holds the unwritten record

@@ -115,14 +115,14 @@ async def test_a_pause_that_the_provider_demands_applies_to_all_replicas(
 async def wait_for_pubsub(sender: RedisStore, receiver: RedisStore) -> None:
     """Wait until messages of one replica arrive at the other."""
     callback, received = "hello" * 6, []
-    await sender.open(make_record("hello", callback=callback))
+    await sender.open(record := make_record("hello", callback=callback))
     unsubscribe = receiver.coordinator.subscribe(lambda *arguments: received.append(arguments))
     async with asyncio.timeout(30):
         while not received:
             await sender.coordinator.forward(callback, Delivery(b""))
             await asyncio.sleep(0.01)
     unsubscribe()
-    await sender.forget("hello")
+    await sender.forget(record)
 
 
 # submit slots

@@ -65,9 +65,9 @@ async def test_a_newer_store_is_refused(path: Path) -> None:
     async with aw.SQLiteStore(path):
         pass
     with sqlite3.connect(path) as newer:
-        newer.execute("PRAGMA user_version = 2")
+        newer.execute("PRAGMA user_version = 3")
     newer.close()
-    await assert_open_fails(aw.SQLiteStore(path), "format 2.*newer version")
+    await assert_open_fails(aw.SQLiteStore(path), "format 3.*newer version")
 
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_a_store_that_cannot_be_created_on_a_full_disk_leaves_no_file(
 
 
 async def test_a_full_disk_raises_and_what_was_written_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_on_open(monkeypatch, "PRAGMA max_page_count = 30")
+    run_on_open(monkeypatch, "PRAGMA max_page_count = 34")
     async with aw.SQLiteStore(path) as store:
         written: list[str] = []
 
@@ -150,7 +150,7 @@ async def test_a_full_disk_raises_and_what_was_written_stays(path: Path, monkeyp
             await fill()
         assert await store.get("job-0") == make_record("job-0")
         for number in range(50):  # frees pages of the file
-            await store.forget(f"job-{number}")
+            await store.forget(make_record(f"job-{number}"))
             written.remove(f"job-{number}")
         assert await store.open(make_record("another")) is None
     monkeypatch.undo()

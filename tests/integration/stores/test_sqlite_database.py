@@ -17,15 +17,22 @@ from aiowatermark.stores.sqlite.database import Change, ChangeKind, ChangeResult
 
 
 def make_row(key: str, version: int = 0, ended: float | None = None, data: str | None = None) -> RecordRow:
-    return RecordRow(key, None, version, ended, "", data or f"{key} {version}")
+    return RecordRow(key, None, None, 0, version, ended, "", data or f"{key} {version}")
+
+
+DONE = ChangeResult(done=True)
+
+
+def stays(data: str) -> ChangeResult:
+    return ChangeResult(done=False, data=data)
 
 
 def open_change(key: str, version: int = 0, **rest: Any) -> Change:
-    return Change(ChangeKind.OPEN, key, make_row(key, version, **rest))
+    return Change(ChangeKind.OPEN, make_row(key, version, **rest))
 
 
 def put_change(key: str, version: int, **rest: Any) -> Change:
-    return Change(ChangeKind.PUT, key, make_row(key, version, **rest))
+    return Change(ChangeKind.PUT, make_row(key, version, **rest))
 
 
 @pytest.fixture
@@ -45,8 +52,8 @@ def trace_statements(database: Database) -> list[str]:
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 100, 513, 5000])
 def test_a_batch_of_inserts_or_of_newer_versions_takes_one_transaction(database: Database, count: int) -> None:
     statements = trace_statements(database)
-    assert database.apply([open_change(f"key {number}") for number in range(count)]) == [None] * count
-    assert database.apply([put_change(f"key {number}", 1) for number in range(count)]) == [None] * count
+    assert database.apply([open_change(f"key {number}") for number in range(count)]) == [DONE] * count
+    assert database.apply([put_change(f"key {number}", 1) for number in range(count)]) == [DONE] * count
     assert statements.count("COMMIT") == 2
     assert "ROLLBACK" not in statements
     assert [database.by_key(f"key {number}") for number in range(count)] == [
@@ -59,38 +66,39 @@ def test_a_known_key_in_a_batch_is_returned_and_the_others_are_inserted(database
     results = database.apply(
         [open_change("a"), open_change("known", data="another's"), open_change("b"), put_change("c", 3)]
     )
-    assert results == [None, "known 0", None, None]
+    assert results == [DONE, stays("known 0"), DONE, DONE]
     assert [database.by_key(key) for key in ("a", "known", "b", "c")] == ["a 0", "known 0", "b 0", "c 3"]
 
 
 def test_an_old_version_and_an_update_of_a_terminal_row_return_the_stored_data(database: Database) -> None:
     database.apply([put_change("late", 5), put_change("ended", 2, ended=1.0)])
     assert database.apply([put_change("late", 4), put_change("ended", 9), put_change("new", 1)]) == [
-        "late 5",
-        "ended 2",
-        None,
+        stays("late 5"),
+        stays("ended 2"),
+        DONE,
     ]
     assert database.by_key("new") == "new 1"
 
 
 def test_an_open_of_a_later_version_never_replaces_a_row(database: Database) -> None:
     database.apply([open_change("known")])
-    assert database.apply([open_change("known", 7), open_change("other", 7)]) == ["known 0", None]
+    assert database.apply([open_change("known", 7), open_change("other", 7)]) == [stays("known 0"), DONE]
     assert database.by_key("known") == "known 0"
 
 
 def test_changes_of_one_key_are_made_in_their_order(database: Database) -> None:
     assert database.apply([open_change("a"), put_change("a", 1), open_change("a"), put_change("a", 1)]) == [
-        None,
-        None,
-        "a 1",
-        "a 1",
+        DONE,
+        DONE,
+        stays("a 1"),
+        stays("a 1"),
     ]
-    assert database.apply([Change(ChangeKind.FORGET, "a"), open_change("a")]) == ["", None]
+    forget = Change(ChangeKind.FORGET, make_row("a", 1))
+    assert database.apply([forget, open_change("a")]) == [ChangeResult(done=True, data=""), DONE]
 
 
 def test_a_batch_that_fails_writes_nothing(database: Database) -> None:
-    invalid = Change(ChangeKind.OPEN, "invalid", make_row("invalid")._replace(data=object()))  # type: ignore[arg-type]
+    invalid = Change(ChangeKind.OPEN, make_row("invalid")._replace(data=object()))  # type: ignore[arg-type]
     with pytest.raises((StoreError, sqlite3.Error)):
         database.apply([open_change("a"), invalid])
     assert database.by_key("a") is None

@@ -43,7 +43,7 @@ async def test_result_files_are_removed_with_their_record(path: Path) -> None:
             await store.open(record := make_record(key))
             await store.put(finish(record, Bytes(CANARY), Bytes(b"more")))
         assert len(list_result_files(path)) == 4
-        await store.forget("job-1")
+        assert await store.forget(await get_record(store, "job-1"))
         assert len(list_result_files(path)) == 2
         known = await get_record(store, "job-2")
         assert await read_media(known.snapshot.outputs[0].media) == CANARY
@@ -78,7 +78,7 @@ async def test_files_of_an_earlier_version_stay_until_the_record_is_deleted(path
         await store.put(finish(known, *(output.media for output in known.snapshot.outputs if output.media)))
         known = await get_record(store, "job-1")
         assert await read_media(known.snapshot.outputs[0].media) == CANARY
-        await store.forget("job-1")
+        assert await store.forget(known)
     assert list_result_files(path) == []
 
 
@@ -108,19 +108,38 @@ async def test_finished_jobs_expire_and_unfinished_ones_never_do(path: Path, mon
             await store.put(make_record(f"job-{number}").advance(Snapshot("t", Status.FAILED)))
         await store.put(finish(make_record("with-media"), Bytes(CANARY)))
         await store.open(make_record("unfinished"))
-    month = 30 * 86400
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + month - 60)
-    async with aw.SQLiteStore(path) as store:
-        assert await store.get("job-1") is not None
-        assert len(list_result_files(path)) == 1
-    monkeypatch.setattr(time, "time", lambda: now + month + 60)
+    now, day = time.time(), 86400
+    for days in range(1, 31):
+        monkeypatch.setattr(time, "time", lambda: now + days * day - 60)  # noqa: B023 - called in this iteration
+        async with aw.SQLiteStore(path) as store:
+            assert await store.get("job-1") is not None
+    assert len(list_result_files(path)) == 1
+    monkeypatch.setattr(time, "time", lambda: now + 30 * day + 60)
     async with aw.SQLiteStore(path) as store:
         assert [each.key async for each in store.unfinished()] == ["unfinished"]
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT count(*) FROM records").fetchone() == (1,)
     other.close()
     assert list_result_files(path) == []
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+async def test_a_jump_of_the_wall_clock_expires_nothing(
+    path: Path, years: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_EXPIRE_INTERVAL", 0.0)
+    jump = years * 365 * 86400
+    now = time.time
+    async with aw.SQLiteStore(path) as store:
+        await store.put(finish(make_record("job-1")))
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        await store.put(finish(make_record("job-2")))
+        assert await store.get("job-1") is not None
+    async with aw.SQLiteStore(path) as store:
+        monkeypatch.undo()
+        await store.open(make_record("job-3"))
+        assert await store.get("job-1") is not None
+        assert await store.get("job-2") is not None
 
 
 async def test_a_store_that_stays_open_removes_expired_jobs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +160,7 @@ async def test_every_call_on_a_closed_store_raises(path: Path) -> None:
         lambda: store.open(make_record()),
         lambda: store.put(make_record()),
         lambda: store.get("job-1"),
-        lambda: store.forget("job-1"),
+        lambda: store.forget(make_record()),
         lambda: anext(aiter(store.unfinished())),
     ]
     for call in calls:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -119,16 +120,94 @@ async def test_listing_unfinished_records_may_stop_in_the_middle(store: aw.JobSt
 
 
 async def test_a_forgotten_record_is_deleted_and_its_key_can_be_used_again(store: aw.JobStore) -> None:
-    await store.open(make_record(callback="c" * 64))
-    await store.forget("job-1")
+    await store.open(record := make_record(callback="c" * 64))
+    assert await store.forget(record) is True
     assert await store.get("job-1") is None
     assert await store.by_callback("c" * 64) is None
     assert await list_keys(store.unfinished()) == []
     assert await store.open(make_record(owner="second")) is None
 
 
-async def test_forgetting_an_unknown_key_raises_nothing(store: aw.JobStore) -> None:
-    await store.forget("unknown")
+async def test_forgetting_an_unknown_key_finds_it_free(store: aw.JobStore) -> None:
+    assert await store.forget(make_record("unknown")) is True
+
+
+@pytest.mark.parametrize("changes", [{"version": 1}, {"epoch": 1}, {"epoch": 1, "version": 1}])
+async def test_a_record_that_was_changed_meanwhile_is_not_forgotten(
+    store: aw.JobStore, changes: dict[str, Any]
+) -> None:
+    await store.open(record := evolve(make_record(callback="c" * 64), **changes))
+    assert await store.forget(make_record(callback="c" * 64)) is False
+    assert await store.get("job-1") == record
+    assert await store.by_callback("c" * 64) == record
+    assert await list_keys(store.unfinished()) == ["job-1"]
+
+
+@pytest.mark.parametrize("snapshot", [Snapshot(None, Status.UPLOADING), Snapshot("t-1", Status.IN_DOUBT)])
+async def test_putting_a_record_that_was_deleted_before_its_payment_inserts_nothing(
+    store: aw.JobStore, snapshot: Snapshot
+) -> None:
+    await store.open(record := make_record(snapshot=Snapshot(None, Status.UPLOADING)))
+    await store.forget(record)
+    assert await store.put(evolve(record, snapshot=snapshot, version=1)) is None
+    assert await store.get("job-1") is None
+    assert await list_keys(store.unfinished()) == []
+
+
+async def test_a_takeover_replaces_only_the_very_version_that_was_read(store: aw.JobStore) -> None:
+    await store.open(record := make_record(snapshot=Snapshot(None, Status.UPLOADING), owner="first", epoch=5))
+    newer = record.advance(Snapshot("task-1", Status.UPLOADING))
+    stale = record.take_over("second", 6, 2.0, "d" * 64, "")
+    assert await store.put(newer) is newer
+    assert await store.put(stale) == newer
+    taken_over = newer.take_over("second", 6, 2.0, "d" * 64, "")
+    assert await store.put(taken_over) is taken_over
+    assert await store.by_callback("d" * 64) == taken_over
+    assert await list_keys(store.unfinished()) == ["job-1"]
+
+
+async def test_the_owner_before_a_takeover_can_write_nothing_more(store: aw.JobStore) -> None:
+    await store.open(record := make_record(snapshot=Snapshot(None, Status.UPLOADING), owner="first", epoch=5))
+    taken_over = record.take_over("second", 6, 2.0, None, "")
+    await store.put(taken_over)
+    for late in (record.commit(3.0), evolve(accept(record), version=99)):
+        assert await store.put(late) == taken_over
+    assert await store.forget(record) is False
+    # evidence counts all the same, for whoever owns the record now
+    proven = taken_over.advance(Snapshot("task-1", Status.RUNNING))
+    assert await store.put(proven) is proven
+
+
+async def test_a_failed_job_is_replaced_by_a_later_epoch_and_is_unfinished_again(store: aw.JobStore) -> None:
+    await store.open(record := make_record(epoch=5))
+    failed = record.advance(Snapshot("task-1", Status.FAILED, reason="too dark"))
+    await store.put(failed)
+    again = failed.take_over("second", 6, 2.0, "d" * 64, "charged again")
+    assert await store.put(again) is again
+    assert await store.get("job-1") == again
+    assert await list_keys(store.unfinished()) == ["job-1"]
+    assert await store.put(ended := finish(again)) is ended
+    assert await list_keys(store.unfinished()) == []
+
+
+async def test_of_50_concurrent_takeovers_exactly_one_is_stored(store: aw.JobStore) -> None:
+    await store.open(record := make_record(snapshot=Snapshot(None, Status.UPLOADING)))
+    takeovers = [record.take_over(f"owner-{number}", number + 1, 2.0, None, "") for number in range(50)]
+    stored = await asyncio.gather(*map(store.put, takeovers))
+    assert sum(result is mine for result, mine in zip(stored, takeovers, strict=True)) == 1
+
+
+async def test_a_record_is_found_by_its_task(store: aw.JobStore) -> None:
+    await store.open(record := make_record())
+    assert await store.by_task(record.account, "task-1") is None
+    await store.put(newer := accept(record))
+    assert await store.by_task(record.account, "task-1") == newer
+    assert await store.by_task("another account", "task-1") is None
+    await store.open(second := make_record("job-2"))
+    await store.put(accept(second))
+    assert await store.by_task(record.account, "task-1") == newer
+    await store.forget(newer)
+    assert await store.get("job-1") is None
 
 
 async def test_of_200_concurrent_opens_of_one_key_exactly_one_inserts(store: aw.JobStore) -> None:
@@ -157,7 +236,7 @@ async def test_concurrent_jobs_do_not_affect_each_other(store: aw.JobStore) -> N
         if number % 2:
             assert await store.put(done := finish(record)) is done
         elif number % 5 == 0:
-            await store.forget(record.key)
+            assert await store.forget(record)
 
     await asyncio.gather(*map(run_job, range(300)))
     unfinished = set(await list_keys(store.unfinished()))
@@ -248,5 +327,5 @@ async def test_a_key_with_special_characters_is_only_a_name(store: aw.JobStore, 
     known = await get_record(store, key)
     assert known.version == done.version
     assert await read_media(known.snapshot.outputs[0].media) == b"image"
-    await store.forget(key)
+    assert await store.forget(known)
     assert await store.get(key) is None

@@ -82,7 +82,7 @@ async def test_a_submission_whose_answer_is_lost_is_charged_once_and_in_doubt(em
 async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
     emulator: Emulator, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
+    monkeypatch.setattr("aiowatermark.client.engine.submission.commits.SUBMIT_TIMEOUT", 0.2)
     emulator.inject(fault, provider="picwish", step="submit")
     async with aw.Client(emulator.provider("picwish")) as client:
         with pytest.raises(aw.SubmissionInDoubt) as caught:
@@ -96,7 +96,7 @@ async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
 async def test_a_submission_that_gets_no_connection_in_time_was_not_sent_and_is_repeated(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, by_url: bool
 ) -> None:
-    monkeypatch.setattr("aiowatermark.client.engine.submit.SUBMIT_TIMEOUT", 0.2)
+    monkeypatch.setattr("aiowatermark.client.engine.submission.commits.SUBMIT_TIMEOUT", 0.2)
     released = asyncio.Event()
 
     async def respond_late(request: web.Request) -> web.StreamResponse:

@@ -61,7 +61,7 @@ async def test_a_callback_that_arrives_while_a_doubt_is_recorded_settles_it(tran
     receiver = aw.CallbackReceiver("https://hooks.example")
 
     class CallbackDuringPut(aw.MemoryStore):
-        async def put(self, record: Record) -> Record:
+        async def put(self, record: Record) -> Record | None:
             for deliver in list(registry_of(receiver)._expected.values()):
                 data = {"task_id": "task-1", "state": 1, "file": "https://x.example/a"}
                 deliver(delivery(status=200, data=data))
@@ -119,7 +119,7 @@ async def test_a_store_that_fails_after_the_payment_does_not_lose_the_job(
     transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(aw.MemoryStore):
-        async def put(self, record: Record) -> Record:
+        async def put(self, record: Record) -> Record | None:
             raise OSError("the disk is full")
 
     store = Broken()
@@ -135,7 +135,7 @@ async def test_a_store_that_fails_after_the_payment_does_not_lose_the_job(
 class SlowUpdates(aw.MemoryStore):
     """A store whose updates take two seconds."""
 
-    async def put(self, record: Record) -> Record:
+    async def put(self, record: Record) -> Record | None:
         await asyncio.sleep(2)
         return await super().put(record)
 
@@ -216,7 +216,7 @@ class FailingUpdates(aw.MemoryStore):
 
     broken = True
 
-    async def put(self, record: Record) -> Record:
+    async def put(self, record: Record) -> Record | None:
         if self.broken:
             raise aw.StoreError("the database is locked")
         return await super().put(record)

@@ -212,23 +212,3 @@ async def test_a_repeated_stream_pays_for_nothing_twice(transport: ScriptedTrans
             outcomes = [outcome async for outcome in client.stream(items, key=str)]
         assert all(isinstance(outcome, aw.Done) for outcome in outcomes)
     assert transport.submitted == 5
-
-
-def test_an_owner_is_dead_only_if_its_process_certainly_ended() -> None:
-    import os
-    import subprocess
-    import sys
-
-    from aiowatermark.client.engine.owners import owner_is_dead, register_owner, unregister_owner
-
-    mine, closed = register_owner(), register_owner()
-    unregister_owner(closed)
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    assert not owner_is_dead(mine)
-    assert owner_is_dead(closed)
-    assert owner_is_dead(f"an-earlier-process-of-this-number@{mine.partition('@')[2]}")
-    assert owner_is_dead(mine.replace(f":{os.getpid()}", f":{process.pid}"))
-    assert not owner_is_dead("someone@another-machine:1")
-    assert not owner_is_dead("")
-    assert not owner_is_dead("a@b:c")

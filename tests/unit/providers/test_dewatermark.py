@@ -282,7 +282,7 @@ def query(**fields: Any) -> Snapshot:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        ("CREATED", Status.QUEUED),
+        ("CREATED", Status.UPLOADING),
         ("PROCESSING", Status.RUNNING),
         ("processing", Status.RUNNING),
         ("ANYTHING", Status.RUNNING),

@@ -6,9 +6,9 @@ import logging
 
 from attrs import define, evolve, field
 
-from ...jobs import Snapshot, Status
-from ...media.base import ProgressCallback
-from ..handle import ActiveJob
+from ....jobs import Snapshot, Status
+from ....media.base import ProgressCallback
+from ...handle import ActiveJob
 
 log = logging.getLogger("aiowatermark")
 

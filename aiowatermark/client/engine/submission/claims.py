@@ -1,0 +1,54 @@
+"""Claims: the names of clients and epochs, by which a store tells who may act for a job."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+
+from attrs import define, field
+
+from ....jobs import Record
+
+_PROCESS = uuid.uuid4().hex[:16]
+
+
+def new_owner() -> str:
+    """A name for one client, from its opening to its closing."""
+    return _PROCESS + uuid.uuid4().hex[:16]
+
+
+def new_epoch() -> int:
+    """A number for one claim on a key: unique, and greater than those of earlier claims as far as clocks agree.
+
+    Milliseconds since 1970 and 12 random bits; less than 2**53, because numbers of a Lua script are doubles.
+    """
+    return time.time_ns() // 1_000_000 << 12 | secrets.randbits(12)
+
+
+def time_since_boot() -> float:
+    """Seconds on a clock that also runs while the machine is suspended, where the system has one."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+@define(eq=False)
+class ProcessOwners:
+    """The clients of this process, for a store that does not tell which owners are alive."""
+
+    _alive: set[str] = field(factory=set, init=False)
+
+    async def register(self, owner: str) -> None:
+        """Count the client of that name as alive."""
+        self._alive.add(owner)
+
+    async def unregister(self, owner: str) -> None:
+        """Count the client of that name as gone."""
+        self._alive.discard(owner)
+
+    async def is_gone(self, record: Record) -> bool:
+        """Whether the owner was a client of this process and was closed, or there is none."""
+        return not record.owner or (record.owner.startswith(_PROCESS) and record.owner not in self._alive)
+
+
+PROCESS_OWNERS = ProcessOwners()

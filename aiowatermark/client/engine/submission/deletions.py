@@ -1,0 +1,79 @@
+"""Deletes the records of jobs for which nothing was paid, so that their keys can be used again.
+
+A record is deleted only as the version that was read, while it is still of the epoch that was given up and from before
+the payment: another client may have taken the job over, and a callback may have proved it accepted. If the store fails,
+the deletion is tried again in the background: what ended the submission matters more to its caller. A record that
+replaced the one of a failed job (`again=True`) is not deleted but set back to the failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from attrs import define, evolve, field
+
+from ....errors import StoreError
+from ....jobs import Record
+from ....stores import JobStore
+
+log = logging.getLogger("aiowatermark")
+
+_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.5, 30.0
+
+
+@define(eq=False)
+class RecordDeletions:
+    """Deletions of one client; `failed` are the records of failed jobs that are being submitted again, by key."""
+
+    store: JobStore
+    failed: dict[str, Record] = field(factory=dict, init=False)
+    _tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
+
+    async def delete(self, record: Record) -> None:
+        """Delete the record of a job that was not paid, now or as soon as the store works; raises nothing."""
+        failed = self.failed.get(record.key)
+        try:
+            await self._delete_now(record, failed)
+        except Exception as error:  # noqa: BLE001 - a custom store may raise anything
+            log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", record.key, error)
+            task = self._tasks[record.key] = asyncio.create_task(self._delete_later(record, failed))
+            task.add_done_callback(lambda _: self._tasks.pop(record.key, None))
+
+    async def _delete_now(self, record: Record, failed: Record | None) -> None:
+        while (stored := await self.store.get(record.key)) is not None:
+            if stored.epoch != record.epoch or stored.owner != record.owner or not stored.before_payment:
+                return
+            if await self._remove(stored, failed):
+                return
+
+    async def _remove(self, stored: Record, failed: Record | None) -> bool:
+        """Delete this version of a record, or set it back to the failure it replaced; False if it was changed."""
+        if failed is None:
+            # a store of one's own may return nothing
+            return await self.store.forget(stored) is not False
+        restored = evolve(failed, version=stored.version + 1, epoch=stored.epoch, history=stored.history)
+        written = await self.store.put(restored)
+        return written is None or written.same_version(restored)
+
+    async def _delete_later(self, record: Record, failed: Record | None) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_RETRY_SECONDS)
+            with suppress(Exception):
+                return await self._delete_now(record, failed)
+
+    async def wait(self, key: str, seconds: float) -> None:
+        """Wait until an earlier record under this key, of a job that was not paid, is deleted; raises StoreError."""
+        task = self._tasks.get(key)
+        if task is not None and not (await asyncio.wait([task], timeout=seconds))[0]:
+            raise StoreError(f"the key {key!r} was not paid, but the store cannot delete its record: try again later")
+
+    async def close(self) -> None:
+        """Stop deleting; a record that is left keeps its key in doubt, and the log says so."""
+        for key, task in list(self._tasks.items()):
+            log.warning("job %s was not paid, but its record could not be deleted: `forget` its key", key)
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)

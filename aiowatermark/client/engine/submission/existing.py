@@ -1,0 +1,93 @@
+"""A key that is known to the store: checks that it names the same job, waits for its owner, and takes it over.
+
+A client that finds a record of another owner waits, without a submit slot, until the record is settled: its answer is
+recorded, it is deleted, its owner is gone, or no answer can come any more. Whether an owner is gone is decided by the
+store (`Owners`), never by a process id or by comparing the clocks of two machines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from attrs import define
+
+from ....errors import InvalidInput
+from ....jobs import Record
+from ....provider import Provider
+from ..context import EngineContext
+from ..failures import deadline_exceeded
+from ..flows import SUBMIT_TIMEOUT, loop_time
+from .claims import new_epoch
+
+log = logging.getLogger("aiowatermark")
+
+_FIRST_RECHECK_SECONDS, _MAX_RECHECK_SECONDS = 0.05, 1.0
+"""Seconds until another client's record is read again: half as long again each time."""
+
+
+@define(eq=False)
+class ExistingRecords:
+    """Records of keys that are known, as one client sees them."""
+
+    context: EngineContext
+
+    async def wait_until_settled(self, record: Record, deadline: float) -> Record | None:
+        """Wait until the record of another owner is settled; see the head of this module. None if it was deleted.
+
+        Raises DeadlineExceeded if its upload has not ended by `deadline`, a time on the loop's clock.
+        """
+        existing: Record | None = record
+        pause, answer_until = _FIRST_RECHECK_SECONDS, None
+        while existing is not None and existing.before_payment and not await self.is_gone(existing):
+            if existing.answer_pending:
+                answer_until = answer_until or loop_time() + _answer_seconds_left(existing)
+                if loop_time() >= answer_until:
+                    break
+            elif loop_time() >= deadline:
+                raise deadline_exceeded(existing, None)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _MAX_RECHECK_SECONDS)
+            existing = await self.context.store.get(existing.key)
+        return existing
+
+    async def is_gone(self, record: Record) -> bool:
+        """Whether the owner of a record has certainly ended, so that nobody acts for the job any more."""
+        return record.owner == self.context.owner or await self.context.owners.is_gone(record)
+
+    async def take_over(self, record: Record, mine: Record) -> Record | None:
+        """Become the owner of a job that is unsent or failed; returns its record, None if another client was first."""
+        note = f"{record.snapshot.status} of owner {record.owner or 'none'} taken over"
+        taken_over = record.take_over(self.context.owner, new_epoch(), time.time(), mine.callback, note)
+        stored = await self.context.store.put(taken_over)
+        if stored is None or not stored.same_version(taken_over) or stored.owner != taken_over.owner:
+            return None
+        log.warning("job %s: %s", record.key, note)
+        return taken_over
+
+
+def check_same_account(record: Record, provider: Provider) -> None:
+    """Raise InvalidInput if the record's key belongs to a job at another provider or of another account."""
+    if record.provider != provider.name:
+        raise InvalidInput(
+            f"the key {record.key!r} belongs to a job at {record.provider}: use another key for this one"
+        )
+    if record.account not in {"", provider.account}:
+        raise InvalidInput(
+            f"the key {record.key!r} belongs to a job of another {provider.display_name} account: use another key, or "
+            "give both the same `account=` if only the API key has changed"
+        )
+
+
+def check_same_job(record: Record, fingerprint: str) -> None:
+    """Raise InvalidInput if the record's key belongs to another job."""
+    if record.fingerprint and fingerprint and record.fingerprint != fingerprint:
+        raise InvalidInput(f"the key {record.key!r} belongs to another job: use another key for this one")
+
+
+def _answer_seconds_left(record: Record) -> float:
+    """Seconds that the answer to a paid request may still take."""
+    # a record of another machine may be dated in the future: clocks differ
+    age = max(0.0, time.time() - record.attempts[-1].at) if record.attempts else 0.0
+    return max(0.0, SUBMIT_TIMEOUT - age)

@@ -1,0 +1,257 @@
+"""Submits jobs, each at most once: write the record, send the paid request, and say which of three things happened.
+
+    Accepted       the provider has the job (here, or in the client that owns the key)
+    NotAccepted    nothing was paid here; the record this client created is deleted, so the key is free
+    InDoubt        the paid request may have been accepted and no usable answer came; it is not sent again
+
+The steps, and what the store holds after each:
+
+    _create_record       record IN_DOUBT without a reason (UPLOADING for a video): "the answer is pending"
+    provider's flow      uploads first where there are any; then each attempt of the paid request is committed
+                         (commits.py), and if another client has the job by now, this one stops
+    paid request         may_be_paid is set when its headers are written (flows.py)
+    answer               recorded by SnapshotRecorder (accepted), or the record is deleted (deletions.py, nothing paid),
+                         or it stays IN_DOUBT with a reason (in doubt)
+
+Invariants: no byte of a paid request is sent before the store has confirmed, for this owner and epoch, that it follows;
+a paid request is sent again only after an answer that proves it had no effect (flows.py), or on the user's own wish
+(`resubmit=True`); a record that is deleted still belongs to this client.
+
+Several clients that ask for one key: the first creates the record, the others find it and wait, without a submit slot,
+until it is settled (existing.py):
+
+    its answer is recorded          they have the same job; if it failed, `again=True` replaces it by a new charge
+    its record is deleted           the key is free (rejected, cancelled): the next one creates the record anew
+    its owner is gone               a submission that was sent is in doubt; one that was not sent (a video during its
+                                    upload) is taken over by exactly one of them, by a conditional write
+    no answer in SUBMIT_TIMEOUT     in doubt
+
+Cancellation before the paid request removes the record; afterwards the record stays, in doubt. The engine delays a
+cancellation while the paid request is in flight (`ActiveJob.wait_accepted`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TypeAlias
+
+from attrs import define, frozen
+
+from ....errors import SubmissionInDoubt, WatermarkError
+from ....jobs import Job, Record, Snapshot, Status
+from ....media.base import ProgressCallback
+from ...handle import ActiveJob
+from ..context import EngineContext
+from ..failures import nothing_was_paid, submission_in_doubt
+from ..in_doubt import InDoubtResolver
+from ..sharing import SubmitSlots
+from .claims import new_epoch, time_since_boot
+from .commits import SubmitContext, SubmittedElsewhere
+from .deletions import RecordDeletions
+from .existing import ExistingRecords, check_same_account, check_same_job
+
+log = logging.getLogger("aiowatermark")
+
+
+@frozen(eq=False)
+class SubmitRequest:
+    """What a submission needs. It is dropped once the job is accepted, so that a waiting job holds no media."""
+
+    job: Job
+    progress: ProgressCallback | None = None
+    callback_url: str | None = None
+    again: bool = False
+
+
+@frozen
+class Accepted:
+    """The provider has the job."""
+
+
+@frozen
+class NotAccepted:
+    """Nothing was paid by this submission."""
+
+    error: Exception
+
+
+@frozen
+class InDoubt:
+    """The job may be paid and its task id is not known."""
+
+    error: SubmissionInDoubt
+
+
+SubmitOutcome: TypeAlias = Accepted | NotAccepted | InDoubt
+
+
+@define(eq=False)
+class Submitter:
+    """Submits jobs; `resubmit`: a submission in doubt is sent once more, at the risk of a second charge."""
+
+    context: EngineContext
+    slots: SubmitSlots
+    in_doubt: InDoubtResolver
+    existing: ExistingRecords
+    deletions: RecordDeletions
+    resubmit: bool = False
+
+    async def submit(self, job: ActiveJob, request: SubmitRequest, time_limit: float) -> SubmitOutcome:
+        """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
+        mine, taken_over = job.record, False
+        try:
+            await self.deletions.wait(job.key, time_limit)
+            while True:
+                async with self.slots.slot():
+                    job.start_clock(time_limit)
+                    committed_at = time_since_boot()
+                    existing = None if taken_over else await self._create_record(mine)
+                    if existing is None:
+                        try:
+                            return await self._send(job, request, None if job.record.unsent else committed_at)
+                        except SubmittedElsewhere as elsewhere:
+                            existing = elsewhere.record
+                joined = await self._join_existing(job, existing, mine, again=request.again)
+                if joined is not None and not isinstance(joined, Record):
+                    return joined
+                taken_over = joined is not None
+                job.update(joined or mine, announce=False)
+        except WatermarkError as error:  # the store failed, or the key names another job
+            return InDoubt(submission_in_doubt(job.record, error)) if job.may_be_paid else NotAccepted(error)
+        except asyncio.CancelledError:
+            if taken_over and not job.may_be_paid:
+                await self._delete_unpaid(job.record)
+            raise
+        finally:
+            self.deletions.failed.pop(job.key, None)
+
+    async def _send(self, job: ActiveJob, request: SubmitRequest, committed_at: float | None) -> SubmitOutcome:
+        self.listen_for_callbacks(job)
+        run = SubmitContext(self.context, job, request.progress, committed_at=committed_at)
+        outcome = await self._run_submit_flow(job, request, run)
+        return await self._resolve_doubt(job, request, outcome) if isinstance(outcome, InDoubt) else outcome
+
+    def listen_for_callbacks(self, job: ActiveJob) -> None:
+        """Pass callbacks for this job to it from now on."""
+        if self.context.callbacks is not None and job.record.callback is not None:
+            self.context.callbacks.expect(job.record.callback, job.on_delivery)
+
+    async def _create_record(self, record: Record) -> Record | None:
+        """Insert the record before anything is sent; returns the record that has the key already, if there is one."""
+        try:
+            return await self.context.store.open(record)
+        except asyncio.CancelledError:
+            # the insertion may have happened; nothing was sent for it, so it is taken back
+            await self._delete_unpaid(record)
+            raise
+
+    async def _join_existing(
+        self, job: ActiveJob, existing: Record, mine: Record, *, again: bool
+    ) -> SubmitOutcome | Record | None:
+        """Share the job of an existing record.
+
+        Returns a record if this client has taken it over and has to send it, None if the key is free.
+        """
+        check_same_account(existing, self.context.provider)
+        check_same_job(existing, mine.fingerprint)
+        settled = await self.existing.wait_until_settled(existing, job.deadline)
+        if settled is None:
+            return None
+        failed = again and settled.snapshot.status is Status.FAILED
+        if settled.unsent or failed:
+            taken_over = await self.existing.take_over(settled, mine)
+            if taken_over is None:  # another client was first: wait for that one
+                current = await self.context.store.get(job.key)
+                return None if current is None else await self._join_existing(job, current, mine, again=again)
+            if failed:
+                self.deletions.failed[job.key] = settled
+            return taken_over
+        job.update(settled)
+        if settled.in_doubt:
+            return InDoubt(submission_in_doubt(settled, None))
+        self.listen_for_callbacks(job)
+        job.set_may_be_paid(True)
+        return Accepted()
+
+    async def _run_submit_flow(self, job: ActiveJob, request: SubmitRequest, run: SubmitContext) -> SubmitOutcome:
+        """Run the provider's submit flow once; deletes the record if nothing was paid."""
+        context = self.context
+        flow = context.provider.submit(request.job, request.callback_url)
+        try:
+            snapshot = await context.flows.run(flow, run)
+        except SubmittedElsewhere:
+            raise
+        except asyncio.CancelledError:
+            if not job.may_be_paid:
+                await self._delete_unpaid(job.record)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, money may have been spent
+            if job.may_be_paid and not nothing_was_paid(error):
+                return InDoubt(submission_in_doubt(job.record, error))
+            if not run.may_be_paid_already:
+                await self._delete_unpaid(job.record)
+            return NotAccepted(error)
+        await context.snapshots.record(job, snapshot)
+        return Accepted()
+
+    async def _resolve_doubt(self, job: ActiveJob, request: SubmitRequest, outcome: InDoubt) -> SubmitOutcome:
+        """Try to settle a doubt by a callback that arrived; else record it, and submit again if the user asked to."""
+        if await self.in_doubt.try_resolve(job):
+            return Accepted()
+        await self._record_doubt(job, outcome)
+        if not self.resubmit:
+            return await self._leave_in_doubt(job, outcome)
+        log.warning("job %s is in doubt and is submitted again, as resubmit=True asks for", job.key)
+        run = SubmitContext(self.context, job, request.progress, committed_at=None, may_be_paid_already=True)
+        second = await self._run_submit_flow(job, request, run)
+        if isinstance(second, NotAccepted):  # the second request was refused; the first one is still in doubt
+            second = InDoubt(submission_in_doubt(job.record, second.error))
+        if isinstance(second, Accepted):
+            return second
+        await self._record_doubt(job, second)
+        return await self._leave_in_doubt(job, second)
+
+    async def _record_doubt(self, job: ActiveJob, outcome: InDoubt) -> None:
+        """Record why the answer is not known."""
+        snapshot = Snapshot(job.snapshot.task_id, Status.IN_DOUBT, reason=outcome.error.message)
+        await self.context.snapshots.record(job, snapshot)
+
+    async def _leave_in_doubt(self, job: ActiveJob, outcome: InDoubt) -> SubmitOutcome:
+        """Go on listening for a callback; one that arrived while the doubt was recorded settles it now."""
+        self.in_doubt.listen(job.record)
+        return Accepted() if await self.in_doubt.try_resolve(job) else outcome
+
+    async def start_uploaded(self, job: ActiveJob) -> None:
+        """Start a video that the provider has and nobody started, because the request to start it was lost.
+
+        Does nothing while another client may be about to start it. Raises a WatermarkError if it cannot be started;
+        nothing was paid then, and its key can be submitted again.
+        """
+        context, record = self.context, job.record
+        if record.owner != context.owner and not await self.existing.is_gone(record):
+            return
+        committed_at = time_since_boot()
+        committed = record.commit(time.time(), context.owner, new_epoch())
+        stored = await context.store.put(committed)
+        if stored is None or not stored.same_version(committed):
+            return
+        job.update(committed)
+        run = SubmitContext(context, job, committed_at=committed_at, may_be_paid_already=True)
+        try:
+            await context.snapshots.record(job, await context.flows.run(context.provider.start(committed), run))
+        except WatermarkError as error:
+            if not nothing_was_paid(error):
+                log.info("job %s: the request to start it has no usable answer: %s", job.key, error)
+                return
+            await context.store.put(job.record.withdraw(f"not started: {type(error).__name__}"))
+            raise
+
+    async def _delete_unpaid(self, record: Record) -> None:
+        self.context.snapshots.drop_unwritten(record.key)
+        await self.deletions.delete(record)
+
+    async def close(self) -> None:
+        """Stop deleting records of unpaid jobs."""
+        await self.deletions.close()

@@ -1,0 +1,35 @@
+"""Ledger: what a record keeps for an operator, its paid attempts and notes; each list keeps its first and latest."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from attrs import evolve, frozen
+
+T = TypeVar("T")
+
+_MAX_ENTRIES = 20
+
+
+@frozen
+class Attempt:
+    """One paid request: when it was about to be sent (seconds since 1970), to which account, and what became of it.
+
+    `outcome` is None while its answer is not known, else `accepted`, or in words why nothing was paid.
+    """
+
+    at: float
+    account: str
+    outcome: str | None = None
+
+
+def add(entries: tuple[T, ...], entry: T) -> tuple[T, ...]:
+    """Return the entries with one more; if there are too many, the second is dropped."""
+    return (*entries, entry) if len(entries) < _MAX_ENTRIES else (entries[0], *entries[2:], entry)
+
+
+def end_attempt(attempts: tuple[Attempt, ...], outcome: str) -> tuple[Attempt, ...]:
+    """Return the attempts with the outcome of the last one; an outcome that is known stays."""
+    if not attempts or attempts[-1].outcome is not None:
+        return attempts
+    return (*attempts[:-1], evolve(attempts[-1], outcome=outcome))
