@@ -11,6 +11,7 @@ from ..errors import ResultExpired
 from ..introspection import documented
 from ..jobs import Output, Record
 from ..media.memory import Base64Text, Bytes
+from .owners import LocalOwners
 
 
 @documented
@@ -33,11 +34,17 @@ class MemoryStore:
     _finished_sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
     _content_bytes: int = field(default=0, init=False, repr=False)
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
+    _owners: LocalOwners = field(factory=LocalOwners, init=False, repr=False)
 
     @property
     def coordinator(self) -> None:
         """Always None: nothing is shared with other processes."""
         return None
+
+    @property
+    def owners(self) -> LocalOwners:
+        """The clients of this store object that are open."""
+        return self._owners
 
     async def __aenter__(self) -> Self:
         """Return the store; there is nothing to open."""
