@@ -7,7 +7,6 @@ from typing import Protocol, Self
 
 from ..jobs import Record
 from .coordination import Coordinator
-from .owners import Owners
 
 
 class JobStore(Protocol):
@@ -20,11 +19,6 @@ class JobStore(Protocol):
     @property
     def coordinator(self) -> Coordinator | None:
         """The limits, leases and pub/sub that replicas on this store share; None if the store shares only records."""
-        ...
-
-    @property
-    def owners(self) -> Owners:
-        """The clients of this store that are alive; the store must be open."""
         ...
 
     async def __aenter__(self) -> Self:

@@ -29,22 +29,17 @@ class MemoryStore:
 
     finished: int = 10_000
     content: int = 64 << 20
+    owners: LocalOwners = field(factory=LocalOwners, init=False, repr=False)
     _records: dict[str, Record] = field(factory=dict, init=False, repr=False)
     # bytes of results in memory by key of a finished record, the one that finished first at the front
     _finished_sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
     _content_bytes: int = field(default=0, init=False, repr=False)
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
-    _owners: LocalOwners = field(factory=LocalOwners, init=False, repr=False)
 
     @property
     def coordinator(self) -> None:
         """Always None: nothing is shared with other processes."""
         return None
-
-    @property
-    def owners(self) -> LocalOwners:
-        """The clients of this store object that are open."""
-        return self._owners
 
     async def __aenter__(self) -> Self:
         """Return the store; there is nothing to open."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import subprocess
 import sys
 import threading
 import warnings
 from pathlib import Path
 
+from aiowatermark.jobs import Record
 from aiowatermark.stores.sqlite import owners as owners_module
 from aiowatermark.stores.sqlite.owners import LockedOwners
 
@@ -45,7 +47,7 @@ def fork_and_end(owners: LockedOwners, owner: str) -> None:
     if (pid := os.fork()) == 0:
         asyncio.run(owners.unregister(owner))
         os._exit(0)
-    os.waitpid(pid, 0)
+    assert os.waitpid(pid, 0)[1] == 0
     print_word("fork-and-end")
 
 
@@ -81,6 +83,17 @@ def fork_while_registering(owners: LockedOwners, owner: str) -> None:
     print_word("fork-while-registering")
 
 
+def fork_observer(owners: LockedOwners, owner: str) -> None:
+    """Fork a child that says `gone` when the owner of its parent is gone."""
+    if os.fork() == 0:
+        print_word("fork-observer")
+        while not (gone := asyncio.run(owners.is_gone(Record("job-1", "kaze", owner=owner)))):
+            if select.select([0], [], [], 0.01)[0]:
+                break
+        print_word("gone" if gone else "alive")
+        os._exit(0)
+
+
 def start_program(owners: LockedOwners, owner: str) -> None:
     """Start another program, which inherits every descriptor that can be inherited."""
     with subprocess.Popen(["cat"], close_fds=False):
@@ -103,6 +116,7 @@ COMMANDS = {
     "fork-and-end": fork_and_end,
     "fork-client": fork_client,
     "fork-while-registering": fork_while_registering,
+    "fork-observer": fork_observer,
     "start-program": start_program,
     "churn": churn,
 }

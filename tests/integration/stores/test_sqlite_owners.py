@@ -155,6 +155,13 @@ async def test_a_child_that_closes_the_client_it_inherited_does_not_end_the_owne
         assert len(list_files(folder)) == 1
 
 
+async def test_a_child_sees_that_its_parent_died(folder: Path) -> None:
+    async with running_owner(folder) as running:
+        await command(running, "fork-observer")
+        await kill(running)
+        assert await running.read_line() == "gone"
+
+
 async def test_an_owner_of_a_child_outlives_the_parent(folder: Path, owners: LockedOwners) -> None:
     async with running_owner(folder) as running:
         await command(running, "fork-client")
