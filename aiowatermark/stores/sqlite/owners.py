@@ -70,6 +70,7 @@ _descriptor_lock = threading.Lock()
 
 
 def _close_in_child() -> None:
+    """Give up a forked child's copies of the locks; closing them leaves the parent's locks as they are."""
     for descriptor in _held.values():
         with suppress(OSError):
             os.close(descriptor)
