@@ -17,6 +17,7 @@ from ...jobs import Record
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
 from .database import ChangeKind, Database, RecordRow
+from .owners import LockedOwners
 from .worker import StoreThread, format_task, to_row
 
 log = logging.getLogger("aiowatermark")
@@ -43,13 +44,15 @@ class SQLiteStore:
     A write is on the disk when the call returns; a busy store gathers writes for up to 20 ms. Several clients of one
     event loop may share one store, and several processes of one machine one file, but not on a network file system.
     Results that came as bytes instead of a link are files in the folder `<path>-outputs`, removed with their record.
+    Each open client locks a file in the folder `<path>-owners`, by which other processes know that it is alive.
 
     Args:
         path: the file, which is created if it does not exist.
         keep: seconds for which finished records are kept; the default is 30 days.
 
     Opening the store and every call raise StoreError when the file cannot be used: it is not an aiowatermark store,
-    newer than this version, damaged, read-only, or on a full disk. Raises InvalidInput for an invalid `keep`.
+    newer than this version, damaged, read-only, on a full disk, or on a network file system (as far as Linux tells).
+    Raises InvalidInput for an invalid `keep`.
     """
 
     path: Path = field(converter=_path)
@@ -60,6 +63,11 @@ class SQLiteStore:
     @property
     def coordinator(self) -> None:
         """Always None: processes on one file share only records."""
+
+    @property
+    def owners(self) -> LockedOwners:
+        """The clients on this file that are alive, in all processes; raises StoreError if the store is closed."""
+        return self._open_thread.owners
 
     async def __aenter__(self) -> Self:
         """Open the store on the running event loop; opened again, it stays open until the last user closes it."""

@@ -33,6 +33,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +51,8 @@ from ..records.dump import dump
 from ..records.load import load
 from .clock import StoreClock
 from .database import Change, ChangeKind, ChangeResult, Database, RecordRow
+from .file_system import check_local
+from .owners import LockedOwners
 
 log = logging.getLogger("aiowatermark")
 
@@ -120,6 +123,7 @@ class StoreThread:
     ready: asyncio.Future[None] = field(init=False)
     closed: asyncio.Future[None] = field(init=False)
     clock: StoreClock = field(init=False)
+    owners: LockedOwners = field(init=False)
     _queue: SimpleQueue[list[StoreCall] | None] = field(factory=SimpleQueue, init=False)
     _waiting: list[StoreCall] = field(factory=list, init=False)
     _busy: bool = field(default=False, init=False)
@@ -193,6 +197,10 @@ class StoreThread:
     def _run(self) -> None:
         """Open the store and execute batches until there is a None in the queue."""
         try:
+            # resolved, because processes may know one database by different paths
+            path = Path(os.path.realpath(self.path))
+            check_local(path)
+            self.owners = LockedOwners(Path(f"{path}-owners"))
             database = Database.open(self.path, _LOCK_TIMEOUT)
         except BaseException as error:  # noqa: BLE001 - raised where `ready` is awaited
             self._post([(self.ready, None, error), (self.closed, None, None)])
@@ -208,7 +216,8 @@ class StoreThread:
         self._post([(self.closed, None, None)])
 
     def _clean_up(self, database: Database) -> None:
-        """Remove expired records until calls arrive, then the files that a crash left behind."""
+        """Remove files of dead owners and expired records until calls arrive, then result files that a crash left."""
+        self.owners.sweep()
         while self._expire(database) and self._queue.empty():
             pass
         try:

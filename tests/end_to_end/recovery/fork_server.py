@@ -34,6 +34,7 @@ from typing import Any, Self
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record
+from aiowatermark.stores.owners import Owners
 from aiowatermark.stores.sqlite.store import SQLiteStore
 from tests.support.images import make_jpeg_of_size
 
@@ -54,6 +55,10 @@ class KillingStore:
     @property
     def coordinator(self) -> None:
         return None
+
+    @property
+    def owners(self) -> Owners:
+        return self.inner.owners
 
     async def __aenter__(self) -> Self:
         await self.inner.__aenter__()
