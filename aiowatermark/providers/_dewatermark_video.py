@@ -10,7 +10,7 @@ from urllib.parse import quote
 from attrs import frozen
 
 from ..codec import TextLike, parse
-from ..errors import TransferFailed, WatermarkError
+from ..errors import TransferFailed, Unsupported
 from ..http_errors import raise_unexpected
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
@@ -49,9 +49,9 @@ def submit_video(provider: Provider, job: Job) -> Flow:
 
 
 def start_video(provider: Provider, record: Record) -> Flow:
-    """Send the paid request for a video that was uploaded; raises WatermarkError if its mask is not known any more."""
+    """Send the paid request for a video that was uploaded; raises Unsupported if its mask is not known any more."""
     if record.masked:
-        raise WatermarkError("the video was uploaded and not started, nothing was paid: submit it again, with its mask")
+        raise Unsupported("the video was uploaded and not started, nothing was paid: submit it again, with its mask")
     return (yield from _start(provider, record.snapshot.task_id or "", None))
 
 

@@ -42,7 +42,7 @@ from tests.support.images import make_jpeg_of_size
 class KillingStore:
     """A store that kills its process at the n-th transition: before a write, or right after it."""
 
-    def __init__(self, inner: aw.JobStore, die_at: int | None) -> None:
+    def __init__(self, inner: SQLiteStore, die_at: int | None) -> None:
         self.inner = inner
         self.remaining = die_at
 
