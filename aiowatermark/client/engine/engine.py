@@ -43,7 +43,7 @@ from ..handle import ActiveJob
 from ..limits import Limits
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import client_closed
+from .failures import client_closed, within_deadline
 from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
 from .sharing import CoordinatedRateLimiter, SubmitSlots
@@ -199,7 +199,8 @@ class JobEngine:
                 request = None  # frees the media while the job waits
             else:
                 job.start_clock(time_limit)
-                await self._load_record(job)
+                async with within_deadline(job):
+                    await self._load_record(job)
             job.mark_accepted()
             await self.watcher.wait_until_done(job)
         except WatermarkError as error:

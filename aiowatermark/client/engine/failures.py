@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from ...errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -17,6 +21,7 @@ from ...errors import (
     WatermarkError,
 )
 from ...jobs import Record, Snapshot
+from ..handle import ActiveJob
 
 # a submission that ended with one of these created no job at the provider
 _NOTHING_PAID = (
@@ -62,6 +67,18 @@ def deadline_exceeded(record: Record, problem: WatermarkError | None) -> Deadlin
         key=record.key,
         token=record.token,
     )
+
+
+@asynccontextmanager
+async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
+    """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout_at(job.deadline) as timeout:
+            yield
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        raise deadline_exceeded(job.record, None) from None
 
 
 def client_closed(record: Record, *, may_be_paid: bool) -> WatermarkError:

@@ -26,6 +26,8 @@ from ..handle import ActiveJob
 
 log = logging.getLogger("aiowatermark")
 
+_WRITE_SECONDS = 30.0
+"""A store that takes longer is not waited for: the job goes on, and its record is written later."""
 _FINAL_WRITE_SECONDS = 5.0
 _FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.5, 30.0
 
@@ -41,12 +43,9 @@ class SnapshotRecorder:
     async def record(self, job: ActiveJob, snapshot: Snapshot) -> None:
         """Advance the job's record; returns once what must survive a crash is in the store, or the store failed."""
         before = job.record
-        record = before.advance(snapshot)
+        record = _apply(before, snapshot)
         if record is before:
             return
-        if before.accepted_at is None and (record.at_provider or record.snapshot.status.terminal):
-            record = record.accept(time.time())
-        log_contradiction(before, record)
         if record.history is not before.history or _must_persist(record.snapshot, before.snapshot):
             job.update(record, announce=False)  # first here: whatever happens to the write, the task id is in the token
             record = await self._persist(record, snapshot)
@@ -57,11 +56,8 @@ class SnapshotRecorder:
     async def _persist(self, record: Record, snapshot: Snapshot) -> Record:
         """The record as it is stored now: with the snapshot on top of what another process wrote first."""
         try:
-            while (stored := await self.store.put(record)) is not None and stored is not record:
-                record = stored.advance(snapshot)
-                if record is stored:
-                    break
-                log_contradiction(stored, record)
+            async with asyncio.timeout(_WRITE_SECONDS):
+                record = await self._merge(record, snapshot)
         except asyncio.CancelledError:
             # cancelled between the answer and its write: without the write, a paid task id would be lost
             with suppress(Exception):
@@ -73,6 +69,14 @@ class SnapshotRecorder:
             self.write_later(record)
         else:
             self._unwritten.pop(record.key, None)
+        return record
+
+    async def _merge(self, record: Record, snapshot: Snapshot) -> Record:
+        """Put the record until it is stored, or what is stored has nothing to learn from the snapshot."""
+        while (stored := await self.store.put(record)) is not None and stored is not record:
+            record = _apply(stored, snapshot)
+            if record is stored:
+                break
         return record
 
     def drop_unwritten(self, key: str) -> None:
@@ -96,7 +100,7 @@ class SnapshotRecorder:
 
     async def _write_unwritten(self) -> None:
         for key, record in list(self._unwritten.items()):
-            await self.store.put(record)
+            await self._merge(record, record.snapshot)
             if self._unwritten.get(key) is record:
                 del self._unwritten[key]
                 log.info("job %s: written to the store after all", key)
@@ -115,10 +119,13 @@ class SnapshotRecorder:
             log.error("job %s: never written to the store; its token is %s", record.key, record.token)
 
 
-def log_contradiction(before: Record, after: Record) -> None:
-    """Log an observation that contradicts the record: it was noted in its history."""
-    if after.snapshot is before.snapshot and after.history != before.history:
+def _apply(before: Record, snapshot: Snapshot) -> Record:
+    """The record after a snapshot, with the time of its acceptance; logs a snapshot that contradicts it."""
+    after = before.advance(snapshot)
+    if after is not before and after.snapshot is before.snapshot:  # only a note in its history
         log.error("job %s, task %s: %s", after.key, after.snapshot.task_id, after.history[-1])
+    is_accepted = after.at_provider or after.snapshot.status.terminal
+    return after.accept(time.time()) if is_accepted and before.accepted_at is None and after is not before else after
 
 
 def _must_persist(now: Snapshot, before: Snapshot) -> bool:

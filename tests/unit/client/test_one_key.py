@@ -185,6 +185,57 @@ async def test_a_store_that_hangs_before_the_paid_request_ends_at_the_deadline_a
     assert transport.started == []
 
 
+class Hangs(aw.MemoryStore):
+    """A store of which one call never returns."""
+
+    def __init__(self, call: str, after: int = 0) -> None:
+        super().__init__()
+        self.call, self.after = call, after
+
+    async def _hang(self, call: str) -> None:
+        if call == self.call:
+            self.after -= 1
+            if self.after < 0:
+                await asyncio.Event().wait()
+
+    async def open(self, record: Record) -> Record | None:
+        await self._hang("open")
+        return await super().open(record)
+
+    async def put(self, record: Record) -> Record | None:
+        await self._hang("put")
+        return await super().put(record)
+
+    async def get(self, key: str) -> Record | None:
+        await self._hang("get")
+        return await super().get(key)
+
+
+async def test_a_store_whose_open_hangs_ends_a_job_at_its_deadline_and_nothing_is_sent(
+    transport: ScriptedTransport,
+) -> None:
+    async with scripted_client(transport, store=Hangs("open"), deadline=100.0) as client:
+        with pytest.raises(aw.DeadlineExceeded):
+            await client.submit(LINK, key="order-1")
+    assert transport.submitted == 0
+
+
+async def test_a_store_whose_put_hangs_after_acceptance_neither_stops_nor_repeats_a_job(
+    transport: ScriptedTransport,
+) -> None:
+    async with scripted_client(transport, store=Hangs("put"), deadline=600.0) as client:
+        assert (await client.remove(LINK, key="order-1")).url
+    assert transport.submitted == 1
+
+
+async def test_a_store_whose_get_hangs_ends_a_resumed_job_at_its_deadline(transport: ScriptedTransport) -> None:
+    token = Record("order-1", "picwish", Snapshot("task-1", Status.QUEUED)).token
+    async with scripted_client(transport, store=Hangs("get")) as client:
+        with pytest.raises(aw.DeadlineExceeded) as caught:
+            await client.resume(token, deadline=100.0)
+    assert caught.value.token
+
+
 async def test_a_used_key_at_another_provider_or_account_is_invalid_input(transport: ScriptedTransport) -> None:
     store = aw.MemoryStore()
     async with scripted_client(transport, store=store) as client:

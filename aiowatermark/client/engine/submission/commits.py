@@ -14,17 +14,14 @@ several times in a row.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from ....errors import ProviderUnavailable, WatermarkError
 from ....jobs import Record, Snapshot
 from ....media.base import ProgressCallback
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import deadline_exceeded
+from ..failures import within_deadline
 from ..flows import SUBMIT_TIMEOUT, FlowContext
 from .claims import time_since_boot
 from .upload_progress import follow_upload
@@ -107,7 +104,7 @@ class SubmitContext(FlowContext):
             await self._put_own(record)
 
     async def _put_own(self, record: Record) -> None:
-        async with self._until_deadline():
+        async with within_deadline(self._job):
             stored = await self._context.store.put(record)
         if stored is None:
             raise WatermarkError("another process deleted the record of this job before anything was sent")
@@ -116,12 +113,3 @@ class SubmitContext(FlowContext):
         self._job.update(record)
         if record.snapshot.task_id is not None and record.unsent:
             self._job.mark_accepted()
-
-    @asynccontextmanager
-    async def _until_deadline(self) -> AsyncIterator[None]:
-        """Bound a wait for the store before anything is paid; raises DeadlineExceeded: then nothing is sent."""
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                yield
-        except TimeoutError:
-            raise deadline_exceeded(self._job.record, None) from None

@@ -20,6 +20,7 @@ from ....stores import JobStore
 
 log = logging.getLogger("aiowatermark")
 
+_FIRST_TRY_SECONDS = 5.0
 _FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.5, 30.0
 
 
@@ -35,7 +36,8 @@ class RecordDeletions:
         """Delete the record of a job that was not paid, now or as soon as the store works; raises nothing."""
         failed = self.failed.get(record.key)
         try:
-            await self._delete_now(record, failed)
+            async with asyncio.timeout(_FIRST_TRY_SECONDS):
+                await self._delete_now(record, failed)
         except Exception as error:  # noqa: BLE001 - a custom store may raise anything
             log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", record.key, error)
             task = self._tasks[record.key] = asyncio.create_task(self._delete_later(record, failed))

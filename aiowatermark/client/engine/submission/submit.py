@@ -39,12 +39,12 @@ from typing import TypeAlias
 
 from attrs import define, frozen
 
-from ....errors import SubmissionInDoubt, WatermarkError
+from ....errors import DeadlineExceeded, SubmissionInDoubt, WatermarkError
 from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import nothing_was_paid, submission_in_doubt
+from ..failures import nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
 from .claims import new_epoch, time_since_boot
@@ -107,13 +107,14 @@ class Submitter:
                 async with self.slots.slot():
                     job.start_clock(time_limit)
                     committed_at = time_since_boot()
-                    existing = None if taken_over else await self._create_record(mine)
+                    existing = None if taken_over else await self._create_record(job, mine)
                     if existing is None:
                         try:
                             return await self._send(job, request, None if job.record.unsent else committed_at)
                         except SubmittedElsewhere as elsewhere:
                             existing = elsewhere.record
-                joined = await self._join_existing(job, existing, mine, again=request.again)
+                async with within_deadline(job):
+                    joined = await self._join_existing(job, existing, mine, again=request.again)
                 if joined is not None and not isinstance(joined, Record):
                     return joined
                 taken_over = joined is not None
@@ -138,11 +139,12 @@ class Submitter:
         if self.context.callbacks is not None and job.record.callback is not None:
             self.context.callbacks.expect(job.record.callback, job.on_delivery)
 
-    async def _create_record(self, record: Record) -> Record | None:
+    async def _create_record(self, job: ActiveJob, record: Record) -> Record | None:
         """Insert the record before anything is sent; returns the record that has the key already, if there is one."""
         try:
-            return await self.context.store.open(record)
-        except asyncio.CancelledError:
+            async with within_deadline(job):
+                return await self.context.store.open(record)
+        except (asyncio.CancelledError, DeadlineExceeded):
             # the insertion may have happened; nothing was sent for it, so it is taken back
             await self._delete_unpaid(record)
             raise
@@ -234,7 +236,8 @@ class Submitter:
             return
         committed_at = time_since_boot()
         committed = record.commit(time.time(), context.owner, new_epoch())
-        stored = await context.store.put(committed)
+        async with within_deadline(job):
+            stored = await context.store.put(committed)
         if stored is None or not stored.same_version(committed):
             return
         job.update(committed)
