@@ -12,6 +12,7 @@
     ├── SubmissionInDoubt                it may have been paid: check the account before submitting again; see `.token`
     ├── JobFailed                        the provider accepted the job and could not do it; see `.snapshot`
     ├── DeadlineExceeded (TimeoutError)  the job continues at the provider: `client.resume(error.token)`
+    ├── JobNotFound                      the provider does not know a job that it had accepted; see `.token`
     ├── ProviderUnavailable              retry later; nothing was lost
     ├── UnexpectedAnswer                 the answer does not match the provider's documents; see `.answer`
     ├── TransferFailed                   an upload or download failed; retry the transfer
@@ -38,6 +39,8 @@ class WatermarkError(Exception):
         key: the job's key.
         token: the text that resumes the job.
 
+    `status` is the status of the answer, HTTP's or that in its body; None if there was no answer.
+
     Each argument is an attribute of the error, None if unknown.
     """
 
@@ -57,6 +60,7 @@ class WatermarkError(Exception):
         self.provider = provider
         self.key = key
         self.token = token
+        self.status: int | None = None
 
     def about(self, *, provider: str | None, key: str | None, token: str | None) -> Self:
         """Set the provider and job this error is about, where not set yet, and return the error."""
@@ -145,6 +149,13 @@ class JobFailed(WatermarkError):
 
 class DeadlineExceeded(WatermarkError, TimeoutError):
     """The job did not end before its deadline. It continues at the provider, and `token` resumes it."""
+
+
+class JobNotFound(WatermarkError):
+    """The provider does not know a job that it had accepted, and that may have been paid.
+
+    Its key stays used, and `token` names the job: ask the provider's support for the task.
+    """
 
 
 class ProviderUnavailable(WatermarkError):

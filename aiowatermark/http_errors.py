@@ -73,8 +73,11 @@ def error_class_for(reply: Response) -> type[WatermarkError]:
 def error_from_response(error_class: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
     """Return an error with the redacted answer and, where the class has one, the provider's `retry_after`."""
     if issubclass(error_class, RateLimited | ProviderUnavailable):
-        return error_class(message, answer=reply.excerpt, retry_after=reply.retry_after)
-    return error_class(message, answer=reply.excerpt)
+        error: WatermarkError = error_class(message, answer=reply.excerpt, retry_after=reply.retry_after)
+    else:
+        error = error_class(message, answer=reply.excerpt)
+    error.status = reply.status
+    return error
 
 
 def raise_unexpected(message: str, reply: Response) -> NoReturn:

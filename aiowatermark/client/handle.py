@@ -60,6 +60,7 @@ class ActiveJob:
         "deadline",
         "may_be_paid",
         "record",
+        "resumed",
         "stop_if_unpaid",
         "task",
         "wakeup",
@@ -71,6 +72,7 @@ class ActiveJob:
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
+        self.resumed = resumed
         self.stop_if_unpaid = False
         self._answered = resumed
         self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()

@@ -93,7 +93,9 @@ class VisualProvider(Provider):
             error_class = self._kind(Response(to_int(status) or 0, reply.headers, reply.body))
         elif mentions_billing(reply.excerpt):
             error_class = InsufficientCredits
-        return error_from_response(error_class, f"{self.display_name} refused", reply)
+        error = error_from_response(error_class, f"{self.display_name} refused", reply)
+        error.status = to_int(status) or reply.status
+        return error
 
     def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:
         """Return the task in a callback if it is this job's task, or if this job's task id is not known yet."""

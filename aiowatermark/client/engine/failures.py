@@ -12,11 +12,13 @@ from ...errors import (
     InsufficientCredits,
     InvalidInput,
     JobFailed,
+    JobNotFound,
     ProviderUnavailable,
     RateLimited,
     Rejected,
     SubmissionInDoubt,
     TransferFailed,
+    UnexpectedAnswer,
     Unsupported,
     WatermarkError,
 )
@@ -69,6 +71,17 @@ def deadline_exceeded(record: Record, problem: WatermarkError | None) -> Deadlin
     )
 
 
+def query_refused(record: Record, cause: WatermarkError) -> UnexpectedAnswer:
+    """The provider refuses, for good, to tell the state of a job that it accepted; the job may have been paid."""
+    return UnexpectedAnswer(
+        f"the provider refuses to tell the state of a job that it accepted ({cause.message}): resume it with its token",
+        answer=cause.answer,
+        provider=record.provider,
+        key=record.key,
+        token=record.token,
+    )
+
+
 @asynccontextmanager
 async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
     """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""
@@ -90,9 +103,20 @@ def client_closed(record: Record, *, may_be_paid: bool) -> WatermarkError:
     return WatermarkError(message, provider=record.provider, key=record.key, token=token)
 
 
-def job_failed(record: Record) -> JobFailed:
-    """The provider reported that the job failed."""
+TASK_NOT_FOUND = "the provider does not know the task"
+"""Reason of the last snapshot of a job that the provider accepted and does not know any more."""
+
+
+def job_failed(record: Record) -> JobFailed | JobNotFound:
+    """The provider reported that the job failed, or that it does not know it."""
     snapshot = record.snapshot
+    if snapshot.reason == TASK_NOT_FOUND:
+        return JobNotFound(
+            f"{TASK_NOT_FOUND} {snapshot.task_id} any more: it was accepted and may have been paid",
+            provider=record.provider,
+            key=record.key,
+            token=record.token,
+        )
     return JobFailed(
         f"the job failed: {snapshot.reason or 'the provider gave no reason'}",
         snapshot=snapshot,

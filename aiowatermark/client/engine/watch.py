@@ -10,9 +10,9 @@ sets:
 While a callback is expected the schedule is `callback_polling`, longer intervals: a lost callback costs one of them.
 However many callbacks arrive, there is at most one query per second for them. A `Retry-After` moves the next poll.
 
-A query that fails never ends the wait. Exceptions are refusals that retrying does not mend (wrong key, no credits,
-rejected): two of the same kind in a row end it. After acceptance no error claims that nothing was paid; all carry
-the token.
+A query that fails never ends the wait. Exceptions are refusals that retrying does not mend (wrong key, rejected), two
+of the same kind in a row, and a task that the provider certainly does not know any more (unknown_task.py). After
+acceptance no error claims that nothing was paid; all carry the token.
 
 A video that was uploaded, and whose start is in doubt, is started if the provider says that it was not.
 
@@ -28,13 +28,21 @@ from collections.abc import Awaitable, Callable
 from attrs import define
 
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
-from ...jobs import Status
+from ...jobs import Snapshot, Status
 from ...provider import Polling
 from ...results import Result, ResultFetcher
 from ..handle import ActiveJob
 from .context import EngineContext
-from .failures import deadline_exceeded, job_failed, retry_hint, submission_in_doubt
+from .failures import (
+    TASK_NOT_FOUND,
+    deadline_exceeded,
+    job_failed,
+    query_refused,
+    retry_hint,
+    submission_in_doubt,
+)
 from .flows import FlowContext, loop_time
+from .unknown_task import UnknownTask
 
 log = logging.getLogger("aiowatermark")
 
@@ -65,6 +73,7 @@ class JobWatcher:
         flow_context = FlowContext(job.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
         delay, problem, polled_at = polling.first, None, 0.0
         time = loop_time()
+        unknown = UnknownTask(time + (polling.first if job.resumed else 0.0))
         due = time + delay
         while not job.snapshot.status.terminal:
             if time >= job.deadline:
@@ -74,6 +83,8 @@ class JobWatcher:
             polled_at = loop_time()
             problem = await self._poll(job, flow_context, problem)
             time = loop_time()
+            if unknown.is_proven(problem, time):
+                await self.context.snapshots.record(job, Snapshot(None, Status.FAILED, reason=TASK_NOT_FOUND))
             if time >= due:
                 delay = polling.after(delay)
                 due = time + delay
@@ -91,8 +102,8 @@ class JobWatcher:
         try:
             snapshot = await self.context.flows.run(self.context.provider.query(job.record), flow_context)
         except _CONFIRMED_ERRORS as error:
-            if before is not None and type(before) is type(error):
-                raise error.about(provider=None, key=None, token=job.record.token) from None
+            if before is not None and type(before) is type(error) and error.status != 404:
+                raise self._confirmed(job, error) from None
             problem: WatermarkError = error
         except WatermarkError as error:
             problem = error
@@ -103,6 +114,13 @@ class JobWatcher:
             return None
         log.info("job %s: a query failed: %s", job.key, problem)
         return problem
+
+    @staticmethod
+    def _confirmed(job: ActiveJob, error: WatermarkError) -> WatermarkError:
+        """The error of a job whose queries are refused for good."""
+        if isinstance(error, AuthenticationError):
+            return error.about(provider=None, key=None, token=job.record.token)
+        return query_refused(job.record, error)
 
     async def _apply_trusted_callback(self, job: ActiveJob) -> bool:
         """Whether a callback ended the job, where the user chose to trust callbacks (`verify=False`)."""

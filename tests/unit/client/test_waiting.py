@@ -11,7 +11,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
-from tests.support.picwish import LINK, PENDING, scripted_client
+from tests.support.picwish import FINISHED, LINK, PENDING, scripted_client
 
 VIRTUAL_CLOCK = True
 DAY = 86_400.0
@@ -57,7 +57,14 @@ async def test_a_deadline_error_names_the_last_failed_query(transport: ScriptedT
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, aw.AuthenticationError), (403, aw.AuthenticationError), (404, aw.Rejected)]
+    ("status", "kind"),
+    [
+        (401, aw.AuthenticationError),
+        (403, aw.AuthenticationError),
+        (400, aw.UnexpectedAnswer),
+        (402, aw.UnexpectedAnswer),
+        (404, aw.JobNotFound),
+    ],
 )
 async def test_a_refused_query_ends_a_wait_only_when_it_is_refused_twice(
     transport: ScriptedTransport, status: int, kind: type[Exception]
@@ -70,6 +77,58 @@ async def test_a_refused_query_ends_a_wait_only_when_it_is_refused_twice(
         with pytest.raises(kind) as caught:
             await client.remove(LINK)
     assert getattr(caught.value, "token", None)
+    assert not isinstance(caught.value, aw.Rejected | aw.InsufficientCredits)  # which say that nothing was paid
+
+
+async def wait_for_unknown_task(transport: ScriptedTransport, **answer: Any) -> tuple[float, aw.JobNotFound]:
+    """Remove with a provider that answers 404 to every query; returns how long it took, and the error."""
+    transport.queries = [json_response(404, **answer)]
+    started = asyncio.get_running_loop().time()
+    async with scripted_client(transport, polling=aw.Polling(1, 1, 1)) as client:
+        with pytest.raises(aw.JobNotFound) as caught:
+            await client.remove(LINK, key="order-1")
+        # its key stays used, and gives the same error again
+        with pytest.raises(aw.JobNotFound):
+            await client.remove(LINK, key="order-1")
+    assert transport.submitted == 1
+    return transport.times[-1] - started, caught.value
+
+
+async def test_a_task_that_the_provider_does_not_know_is_not_found_after_half_a_minute_of_grace(
+    transport: ScriptedTransport,
+) -> None:
+    seconds, error = await wait_for_unknown_task(transport, message="There is no such task.")
+    assert 35 <= seconds <= 37
+    assert error.token
+
+
+async def test_a_404_in_the_first_half_minute_means_not_yet(transport: ScriptedTransport) -> None:
+    transport.queries = [*[json_response(404)] * 25, FINISHED]
+    async with scripted_client(transport, polling=aw.Polling(1, 1, 1)) as client:
+        assert (await client.remove(LINK)).url
+
+
+async def test_two_404s_with_another_answer_in_between_prove_nothing(transport: ScriptedTransport) -> None:
+    transport.queries = [*[PENDING] * 40, json_response(404), PENDING, *[json_response(404)] * 4, FINISHED]
+    async with scripted_client(transport, polling=aw.Polling(1, 1, 1)) as client:
+        assert (await client.remove(LINK)).url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "techsz.aoscdn.com not found",
+        "Cannot GET /api/tasks/visual/x",
+        "no Route matched with those values",
+        "Unknown path",
+    ],
+)
+async def test_a_404_that_names_a_route_or_a_host_says_nothing_about_the_task(
+    transport: ScriptedTransport, text: str
+) -> None:
+    transport.queries = [*[json_response(404, message=text)] * 60, FINISHED]
+    async with scripted_client(transport, polling=aw.Polling(1, 1, 1)) as client:
+        assert (await client.remove(LINK)).url
 
 
 async def test_queries_follow_the_polling_schedule(transport: ScriptedTransport) -> None:
