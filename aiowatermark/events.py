@@ -1,8 +1,9 @@
-"""Auto-reset event: wakes the task that waits for a job's next poll."""
+"""Awaitables: an event that wakes the task that waits for a job's next poll, and one that is done."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 
 
 class AutoResetEvent:
@@ -48,3 +49,11 @@ class AutoResetEvent:
 def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
+
+
+class Completed:
+    """An awaitable that is done; unlike a coroutine it need not be awaited."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        """Return at once."""
+        yield from ()

@@ -330,6 +330,10 @@ class Record:
         taken = evolve(self, snapshot=snapshot, history=history, owner=owner, epoch=epoch, version=version)
         return evolve(taken, callback=callback, created_at=at, accepted_at=None, charged=None, acknowledged=False)
 
+    def adopt(self, owner: str, epoch: int) -> Record:
+        """Return the record of a job that was paid, or may be, with a new owner, who waits for it."""
+        return evolve(self, owner=owner, epoch=max(epoch, self.epoch + 1), version=self.version + 1)
+
     # State predicates. Other modules use these and do not repeat the conditions.
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 from .errors import JobFailed
+from .events import Completed
 from .introspection import documented, short_repr
 from .jobs import Output, Record, Snapshot
 from .media.base import Media, ProgressCallback
@@ -30,6 +32,16 @@ class ResultFetcher(Protocol):
         ...
 
 
+class Acknowledger(Protocol):
+    """Notes that results were taken; `automatic`: also when all outputs were saved or read."""
+
+    automatic: bool
+
+    def add(self, record: Record) -> Awaitable[None]:
+        """Acknowledge the result of an ended job; awaiting the returned object waits until it was written."""
+        ...
+
+
 @documented
 @frozen(eq=False)
 class Result:
@@ -40,10 +52,13 @@ class Result:
     Args:
         record: the job's record, with the last snapshot.
         fetcher: what downloads the outputs: the client.
+        acknowledger: what notes that the result was taken; None for a result that no store keeps.
     """
 
     record: Record
     _fetcher: ResultFetcher = field(repr=False)
+    _acknowledger: Acknowledger | None = field(default=None, repr=False)
+    _taken: set[int] = field(factory=set, init=False, repr=False)
 
     def __repr__(self) -> str:
         """The provider, the job's key, its state and the number of outputs."""
@@ -106,11 +121,33 @@ class Result:
         Raises InvalidInput if the path cannot be written, TransferFailed, ResultExpired, and the output's own error
         (JobFailed) if it did not succeed.
         """
-        return await self._fetcher.save(self, self._media(index), Path(path), max_bytes, progress)
+        media = self._media(index)
+        saved = await self._fetcher.save(self, media, Path(path), max_bytes, progress)
+        self._note_taken(media)
+        return saved
 
     async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
         """Return an output's bytes; arguments and errors are those of `save`."""
-        return await self._fetcher.read(self, self._media(index), max_bytes)
+        media = self._media(index)
+        data = await self._fetcher.read(self, media, max_bytes)
+        self._note_taken(media)
+        return data
+
+    def acknowledge(self) -> Awaitable[None]:
+        """Note that you took the result, so that no client is given it again after a crash.
+
+        Saving or reading all outputs does this, and so does an `on_result` handler that returns, unless the client was
+        made with `acknowledge="manual"`. It need not be awaited: awaiting it waits until the store has noted it.
+        """
+        return Completed() if self._acknowledger is None else self._acknowledger.add(self.record)
+
+    def _note_taken(self, media: Media) -> None:
+        """Acknowledge the result once every output that succeeded was saved or read."""
+        if self._acknowledger is None or not self._acknowledger.automatic:
+            return
+        self._taken.update(index for index, output in enumerate(self.outputs) if output.media is media)
+        if len(self._taken) == sum(output.media is not None for output in self.outputs):
+            self.acknowledge()
 
     def _media(self, index: int | None) -> Media:
         """Return the media of the first successful output, or of output `index`."""

@@ -33,6 +33,11 @@ class ResultObservers:
         self._handlers.append(handler)
         return handler
 
+    @property
+    def has_handlers(self) -> bool:
+        """Whether anybody handles results."""
+        return bool(self._handlers)
+
     def notify(self, result: Result) -> None:
         """Start every handler with a result, and queue its snapshot for every subscriber."""
         for handler in self._handlers:
@@ -83,5 +88,6 @@ def _put(queue: asyncio.Queue[Snapshot | None], item: Snapshot | None) -> None:
 async def _run(handler: ResultHandler, result: Result) -> None:
     try:
         await handler(result)
+        result.acknowledge()
     except Exception:
         log.exception("job %s: a result handler raised an exception", result.key)

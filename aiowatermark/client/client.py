@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
@@ -18,7 +18,8 @@ from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
-from .engine.engine import JobEngine, build_engine, validate_key
+from .engine.build import build_engine, validate_key
+from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
 from .engine.sharing import ReplicaMember
@@ -51,6 +52,9 @@ class Client:
         session: your aiohttp session, used for requests to the API; it is never closed here.
         drain: seconds that closing waits for the answers to paid requests in flight.
         resubmit: True submits a job in doubt once more, at the risk of a second charge.
+        acknowledge: when a result counts as taken. "auto": when its outputs were saved or read, when a failure was
+            raised, or when an `on_result` handler returned; "manual": only when you call `result.acknowledge()`. What
+            was not taken is given again by `recover()` after a crash.
         transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
 
     Raises InvalidInput for a parameter out of range.
@@ -68,6 +72,7 @@ class Client:
         session: aiohttp.ClientSession | None = None,
         drain: float = 5.0,
         resubmit: bool = False,
+        acknowledge: Literal["auto", "manual"] = "auto",
         transport: Transport | None = None,
     ) -> None:
         self.provider = provider
@@ -78,6 +83,9 @@ class Client:
         self._polling = polling
         self._callbacks = None if callbacks is None else registry_of(callbacks)
         self._resubmit = resubmit
+        if acknowledge not in {"auto", "manual"}:
+            raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
+        self._acknowledge = acknowledge
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: JobEngine | None = None
@@ -117,6 +125,7 @@ class Client:
             adopted_deadline=self._deadline,
             polling=self._polling,
             resubmit=self._resubmit,
+            automatic_acknowledgement=self._acknowledge == "auto",
             ensure_open=lambda: self._open_engine,
         )
         owners = engine.context.owners

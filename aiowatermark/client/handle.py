@@ -11,6 +11,8 @@ ActiveJob is the only code that changes the state of a running job. The engine a
     fail(error)               the job ended without a result in this client
     on_delivery(delivery)     a callback arrived: poll now
 
+`failure_taken` acknowledges the failure of the job, once somebody got it.
+
 `stop_if_unpaid` is set when nobody wants the job any more, while its paid request is in flight: it ends if the answer
 proves that nothing was paid.
 
@@ -58,6 +60,7 @@ class ActiveJob:
         "_result",
         "_waiter_count",
         "deadline",
+        "failure_taken",
         "may_be_paid",
         "record",
         "resumed",
@@ -73,6 +76,7 @@ class ActiveJob:
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
         self.resumed = resumed
+        self.failure_taken: Callable[[], object] | None = None
         self.stop_if_unpaid = False
         self._answered = resumed
         self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -189,6 +193,7 @@ class ActiveJob:
             await self._cancel_if_unsent(drain)
             raise
         except WatermarkError as error:
+            self.note_failure_taken()
             raise error.with_traceback(None) from None
         finally:
             self._waiter_count -= 1
@@ -198,7 +203,14 @@ class ActiveJob:
         try:
             return await asyncio.shield(self._result)
         except WatermarkError as error:
+            self.note_failure_taken()
             raise error.with_traceback(None) from None
+
+    def note_failure_taken(self) -> None:
+        """Note that somebody got the failure of the job, so that nobody is given it again."""
+        if self.failure_taken is not None:
+            self.failure_taken()
+            self.failure_taken = None
 
     async def wait_answered(self, seconds: float) -> None:
         """Wait for the answer to the paid request, at most `seconds`; raises nothing of the job's."""

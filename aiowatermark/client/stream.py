@@ -55,7 +55,7 @@ class JobStream:
     def __init__(self, start: Callable[[Any], Awaitable[ActiveJob]], capacity: int) -> None:
         self._start = start
         self._capacity = asyncio.Semaphore(capacity)
-        self._queue: asyncio.Queue[Outcome | BaseException | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Outcome | BaseException | None, ActiveJob | None]] = asyncio.Queue()
         self._pending = 1  # the end of the source is one more entry in the queue
 
     async def run(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Outcome]:
@@ -63,13 +63,15 @@ class JobStream:
         puller = asyncio.create_task(self._pull(items))
         try:
             while self._pending:
-                outcome = await self._queue.get()
+                outcome, job = await self._queue.get()
                 if isinstance(outcome, BaseException):
                     raise outcome
                 self._pending -= 1
                 if outcome is not None:
                     self._capacity.release()
                     yield outcome
+                    if job is not None:
+                        job.note_failure_taken()
         finally:
             puller.cancel()
             await asyncio.gather(puller, return_exceptions=True)
@@ -81,17 +83,17 @@ class JobStream:
                 self._pending += 1
                 await self._start_item(item)
                 await self._capacity.acquire()
-            self._queue.put_nowait(None)
+            self._queue.put_nowait((None, None))
         except Exception as error:  # noqa: BLE001 - an error of the source ends the stream: run() raises it
-            self._queue.put_nowait(error)
+            self._queue.put_nowait((error, None))
 
     async def _start_item(self, item: Any) -> None:
         try:
             job = await self._start(item)
         except WatermarkError as error:
-            self._queue.put_nowait(Failed(item, error))
+            self._queue.put_nowait((Failed(item, error), None))
             return
-        job.call_when_done(lambda outcome: self._queue.put_nowait(_to_outcome(item, outcome)))
+        job.call_when_done(lambda outcome: self._queue.put_nowait((_to_outcome(item, outcome), job)))
 
 
 def _to_outcome(item: Any, outcome: Result | BaseException) -> Outcome | BaseException:

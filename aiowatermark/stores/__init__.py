@@ -13,7 +13,7 @@ record is refused applies its snapshot with `Record.advance` to the one that is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, Self
 
 from ..jobs import Record
@@ -77,6 +77,13 @@ class JobStore(Protocol):
     def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over all records that are not terminal, oldest first."""
         ...
+
+    def unacknowledged(self) -> AsyncIterator[Record]:
+        """Iterate over all records that are terminal and were not acknowledged, oldest first."""
+        ...
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        """Note that somebody took the results of these ended jobs; those of another epoch, or unknown, are ignored."""
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record, so that its key can be used again; whether the key is free now.

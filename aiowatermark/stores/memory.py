@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
 from attrs import define, evolve, field
@@ -96,6 +96,20 @@ class MemoryStore:
         # a list, because records may be added while the caller iterates
         for record in [record for record in self._records.values() if not record.snapshot.status.terminal]:
             yield record
+
+    async def unacknowledged(self) -> AsyncIterator[Record]:
+        """Iterate over all records that are terminal and were not acknowledged, oldest first."""
+        for key in list(self._finished_sizes):
+            record = self._records.get(key)
+            if record is not None and not record.acknowledged:
+                yield record
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        """Note that somebody took the results of these ended jobs."""
+        for record in records:
+            known = self._records.get(record.key)
+            if known is not None and known.epoch == record.epoch and known.snapshot.status.terminal:
+                self._records[record.key] = evolve(known, acknowledged=True)
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record; whether the key is free now."""

@@ -19,38 +19,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import assert_never
 
 from attrs import define, evolve, field
 
-from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
 from ...ledger import Attempt
 from ...media.base import ProgressCallback
 from ...media.memory import Link
-from ...provider import CALLBACK_POLLING, Polling, Provider
-from ...stores import JobStore
-from ...transport import Transport
-from ...transport.rate_limiter import LocalRateLimiter
+from ...results import Result
 from ...wire import Delivery
-from ..downloads import ResultDownloader
 from ..handle import ActiveJob
-from ..limits import Limits
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
 from .failures import client_closed, within_deadline
-from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
-from .sharing import CoordinatedRateLimiter, SubmitSlots
-from .snapshots import SnapshotRecorder
-from .submission.claims import PROCESS_OWNERS, new_epoch
-from .submission.deletions import RecordDeletions
-from .submission.existing import ExistingRecords, check_same_account, check_same_job
+from .submission.claims import new_epoch
+from .submission.existing import check_same_account, check_same_job
 from .submission.submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter
 from .watch import JobWatcher
 
@@ -134,8 +123,40 @@ class JobEngine:
             return
         if record.at_provider:
             self.watch_records([record], self.adopted_deadline)
-        elif (coordinator := self.context.store.coordinator) is not None:
+        elif record.snapshot.status.terminal:
+            await self.deliver_again([record])
+        else:
+            await self.leave(record)
+
+    async def leave(self, record: Record) -> None:
+        """Leave a job that nobody can wait for to its callback, and to whoever asks for its key."""
+        if record.in_doubt:
+            self.in_doubt.listen(record)
+        if (coordinator := self.context.store.coordinator) is not None:
             await coordinator.release(record)
+
+    def is_own(self, record: Record) -> bool:
+        """Whether a record belongs to this provider account."""
+        provider = self.context.provider
+        return record.provider == provider.name and record.account in {"", provider.account}
+
+    async def unacknowledged(self) -> AsyncIterator[Record]:
+        """Iterate over the records of jobs that ended and whose results nobody took."""
+        # a store of one's own may have no such method
+        if (unacknowledged := getattr(self.context.store, "unacknowledged", None)) is not None:
+            async for record in unacknowledged():
+                yield record
+
+    async def deliver_again(self, records: list[Record]) -> list[Result]:
+        """Give the results of jobs whose owner is gone to the result handlers; returns them if there are none."""
+        gone = await self.submitter.existing.are_gone(records)
+        results = [self.watcher.result_of(record) for record, is_gone in zip(records, gone, strict=True) if is_gone]
+        callbacks = self.context.callbacks
+        if callbacks is None or not callbacks.observers.has_handlers:
+            return results
+        for result in results:
+            callbacks.observers.notify(result)
+        return []
 
     async def forget(self, key: str) -> bool:
         """Delete the record of a job that ended or was not paid; False if there is none; see `Client.forget`."""
@@ -284,6 +305,7 @@ class JobEngine:
         for job in jobs:
             job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))  # those whose task never ran
         await self.context.snapshots.close()
+        await self.watcher.acknowledgements.close()
 
     async def _hand_over(self, job: ActiveJob) -> None:
         """Let another replica take over the job now."""
@@ -328,43 +350,3 @@ def _cancel_tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:
         if job.task is not None:
             job.task.cancel()
     return tasks
-
-
-def build_engine(
-    provider: Provider,
-    transport: Transport,
-    store: JobStore,
-    callbacks: CallbackRegistry | None,
-    *,
-    owner: str,
-    limits: Limits,
-    adopted_deadline: float,
-    polling: Polling | None,
-    resubmit: bool,
-    ensure_open: Callable[[], object],
-) -> JobEngine:
-    """Build an engine on the running loop; limits are shared between replicas if the store has a coordinator."""
-    account, coordinator = provider.account, store.coordinator
-    rate = limits.requests_per_second or provider.requests_per_second
-    rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
-    flows = FlowRunner(provider, transport, rate_limiter)
-    owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
-    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
-    in_doubt = InDoubtResolver(context)
-    downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
-    slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
-    submitter = Submitter(context, slots, in_doubt, ExistingRecords(context), RecordDeletions(store), resubmit)
-    # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
-    schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
-    watcher = JobWatcher(context, *schedules, downloader, submitter.start_uploaded)
-    return JobEngine(context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, adopted_deadline)
-
-
-def validate_key(key: str | None) -> str:
-    """The caller's key, or a new one; raises InvalidInput for a key that cannot name a job."""
-    if key is None:
-        # ordered by time (milliseconds): rows are appended at the end of an index of keys
-        return f"{time.time_ns() >> 20:011x}{secrets.token_hex(11)[1:]}"
-    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
-        raise InvalidInput(f"key must be a printable text of 1 to 200 characters, your name for this job, not {key!r}")
-    return key

@@ -28,10 +28,11 @@ from collections.abc import Awaitable, Callable
 from attrs import define
 
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
-from ...jobs import Snapshot, Status
+from ...jobs import Record, Snapshot, Status
 from ...provider import Polling
 from ...results import Result, ResultFetcher
 from ..handle import ActiveJob
+from .acknowledgements import Acknowledgements
 from .context import EngineContext
 from .failures import (
     TASK_NOT_FOUND,
@@ -62,6 +63,7 @@ class JobWatcher:
     polling: Polling
     callback_polling: Polling
     fetcher: ResultFetcher
+    acknowledgements: Acknowledgements
     start_uploaded: Callable[[ActiveJob], Awaitable[None]]
 
     async def wait_until_done(self, job: ActiveJob) -> None:
@@ -138,10 +140,15 @@ class JobWatcher:
 
     def _finish(self, job: ActiveJob) -> None:
         """Complete the job as its terminal snapshot says."""
-        result = Result(job.record, self.fetcher)
+        result = self.result_of(job.record)
         if self.context.callbacks is not None:
             self.context.callbacks.observers.notify(result)
         if job.snapshot.status is Status.SUCCEEDED:
             job.finish(result)
         else:
+            job.failure_taken = result.acknowledge if self.acknowledgements.automatic else None
             job.fail(job_failed(job.record))
+
+    def result_of(self, record: Record) -> Result:
+        """The result of an ended job, as its callers and handlers get it."""
+        return Result(record, self.fetcher, self.acknowledgements)

@@ -97,7 +97,7 @@ class WriteBacklog:
         unwritten = self._unwritten.get(record.key)
         if unwritten is not None and unwritten.version <= record.version:
             del self._unwritten[record.key]
-        if record.snapshot.status.terminal:
+        if record.snapshot.status.terminal and record.acknowledged:
             self.defer(*self.leases.finish(record, self.keep))
 
     def queue_deletion(self, record: Record, nonce: str = "") -> Deletion:

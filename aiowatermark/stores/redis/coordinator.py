@@ -140,7 +140,7 @@ class RedisCoordinator:
         try:
             records = await load_many(membership.connection, membership.keys, jobs)
             for job, record in zip(jobs, records, strict=True):
-                if record is None or record.snapshot.status.terminal:
+                if record is None or (record.snapshot.status.terminal and record.acknowledged):
                     not_taken[job] = "released" if record is None else "ended"
                     continue
                 del not_taken[job]

@@ -152,7 +152,7 @@ class Membership:
 
     def on_written(self, record: Record) -> None:
         """Note that Redis stores this version of a record, or a later one."""
-        if record.snapshot.status.terminal:
+        if record.snapshot.status.terminal and record.acknowledged:
             self.drop_leased(record.key)
         elif record.key in self._leased:
             self.add_leased(record)

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from ...errors import StoreError
 from ...jobs import Record
 from ...media.base import Media
@@ -15,8 +17,8 @@ from ...media.memory import Base64Text, Bytes
 from ..records.dump import dump
 from ..records.load import load
 from .connection import Connection
-from .keys import Command, RedisKeys, digest
-from .scripts import CREATE, DELETE, UPDATE
+from .keys import Command, JobKeys, RedisKeys, digest
+from .scripts import ACKNOWLEDGE, CREATE, DELETE, UPDATE
 
 log = logging.getLogger("aiowatermark")
 
@@ -39,13 +41,13 @@ def create_command(keys: RedisKeys, record: Record, nonce: str) -> Command:
 
 
 def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: bool = True) -> Command:
-    """Return the command that writes a newer version; a finished record then expires after `keep` seconds.
+    """Return the command that writes a newer version; `insert` writes a record that Redis does not have, too.
 
-    `insert` writes a record that Redis does not have, too.
+    A finished record then expires after twice `keep` seconds: until `keep`, somebody should take its result.
     """
     data, parts = dump(record)
     content = [item for name, media in parts.items() for item in (name, _pack_media(media))]
-    ended, keep_ms = int(record.snapshot.status.terminal), int(keep * 1000)
+    ended, keep_ms = int(record.snapshot.status.terminal), int(keep * 2000)
     version = (record.epoch, record.version, ended, keep_ms, int(insert))
     return UPDATE(keys.job(digest(record.key)), new_nonce(), json.dumps(data), *version, *content)
 
@@ -53,6 +55,11 @@ def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: bool
 def delete_command(keys: RedisKeys, record: Record, nonce: str = "") -> Command:
     """Return the command that deletes this version of a record, or with a nonce what its creation inserted."""
     return DELETE(keys.job(digest(record.key)), nonce, record.epoch, record.version)
+
+
+def acknowledge_command(keys: RedisKeys, record: Record, keep: float) -> Command:
+    """Return the command that notes that the result of an ended job was taken; it then expires after `keep` seconds."""
+    return ACKNOWLEDGE(keys.job(digest(record.key)), record.epoch, int(keep * 1000))
 
 
 def claim_task_command(keys: RedisKeys, record: Record) -> tuple[Command, ...]:
@@ -69,30 +76,40 @@ async def load_many(connection: Connection, keys: RedisKeys, jobs: Sequence[str]
     One round trip fetches the records; a second one the media of those that hold any.
     """
     job_keys = [keys.job(name) for name in jobs]
-    found = await connection.execute(*(Command("HGET", (job.record,), ("record",)) for job in job_keys))
-    with_media = [job.parts for job, data in zip(job_keys, found, strict=True) if data and b'"part"' in data]
+    found = await connection.execute(*(read_command(job) for job in job_keys))
+    with_media = [job.parts for job, (data, _) in zip(job_keys, found, strict=True) if data and b'"part"' in data]
     contents = await connection.execute(*(Command("HGETALL", (parts,)) for parts in with_media))
     media = dict(zip(with_media, contents, strict=True))
-    return [_decode_or_log(data, media.get(job.parts, {})) for job, data in zip(job_keys, found, strict=True)]
+    return [_decode_or_log(fields, media.get(job.parts, {})) for job, fields in zip(job_keys, found, strict=True)]
 
 
-def _decode_or_log(data: bytes | None, parts: Mapping[bytes, bytes]) -> Record | None:
+def read_command(job: JobKeys) -> Command:
+    """Return the command that reads a record; its reply is for `decode`."""
+    return Command("HMGET", (job.record,), ("record", "taken"))
+
+
+def _decode_or_log(reply: Sequence[bytes | None], parts: Mapping[bytes, bytes]) -> Record | None:
     try:
-        return decode(data, parts)
+        return decode(reply, parts)
     except StoreError as error:
         log.warning("a record in the store is skipped: %s", error)
         return None
 
 
-def decode(data: bytes | None, parts: Mapping[bytes, bytes]) -> Record | None:
-    """Return the record in JSON `data` and media `parts`, None for no data; raises StoreError for damaged data."""
+def decode(reply: Sequence[bytes | None], parts: Mapping[bytes, bytes]) -> Record | None:
+    """Return the record in the reply to `read_command` and media `parts`, None if there is none.
+
+    Raises StoreError for damaged data.
+    """
+    data, taken = reply
     if data is None:
         return None
     try:
         fields = json.loads(data)
     except ValueError:
         raise StoreError("the record is damaged: it is not valid JSON") from None
-    return load(fields, lambda name: _unpack_media(parts[name.encode()]))
+    record = load(fields, lambda name: _unpack_media(parts[name.encode()]))
+    return evolve(record, acknowledged=True) if taken == b"1" else record
 
 
 def _pack_media(media: Media) -> bytes:

@@ -3,8 +3,8 @@
 Redis runs one script at a time, so a script needs no lock. It touches keys of one hash tag only, which a cluster keeps
 on one node. Time is always the server's (TIME), never a replica's clock.
 
-    keys of a job      record      hash: JSON `record`, its `epoch` and `version`, `ended` (0 or 1), and the nonces
-                                   `opened` and `put`
+    keys of a job      record      hash: JSON `record`, its `epoch` and `version`, `ended` and `taken` (0 or 1), and the
+                                   nonces `opened` and `put`
                        parts       hash: media of the result by part name
                        off         nonce of a creation that was cancelled, for 60 seconds
     keys of an         replicas    sorted set: replica -> end of its lease in ms; `-` holds jobs that were handed over
@@ -74,7 +74,8 @@ elseif ARGV[7] == '0' then
   return -1
 end
 redis.call('HSETNX', KEYS[1], 'opened', ARGV[1])
-redis.call('HSET', KEYS[1], 'put', ARGV[1], 'record', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'ended', ARGV[5])
+redis.call('HSET', KEYS[1], 'put', ARGV[1], 'record', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'ended', ARGV[5],
+  'taken', 0)
 redis.call('DEL', KEYS[2])
 for i = 8, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 if ARGV[5] == '1' then
@@ -84,6 +85,19 @@ elseif result == 3 then
   redis.call('PERSIST', KEYS[1])
 end
 return result
+""")
+
+# ACKNOWLEDGE: note that the result of an ended job was taken; from now on it expires.
+#   KEYS     record, parts, off
+#   ARGV     1 epoch, 2 ms until it expires
+#   returns  1; 0 if the record is unknown, has not ended, or is of another epoch
+ACKNOWLEDGE = Script("""
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'ended')
+if known[2] ~= '1' or tonumber(known[1] or 0) ~= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'taken', 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1
 """)
 
 # DELETE: delete a record and its media. With a nonce, only the record that this creation inserted; a CREATE of the same
@@ -315,6 +329,7 @@ SCAN_UNFINISHED = Script("return redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', 
 ALL = (
     CREATE,
     UPDATE,
+    ACKNOWLEDGE,
     DELETE,
     LEASE,
     END_LEASE,

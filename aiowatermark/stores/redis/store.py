@@ -6,11 +6,11 @@ steps), membership (heartbeat, leases), backlog (what is still to be sent), coor
     call        commands, in this order
     open        SADD account, LEASE with the index entry, CREATE, SET callback: one round trip
     put         UPDATE, SET NX task: one round trip; a second one reads the stored record if that must stay
-    the end     with the next heartbeat: END_LEASE with the index entry, PEXPIRE callback and task
+    acknowledge ACKNOWLEDGE; with the next heartbeat END_LEASE with the index entry, PEXPIRE callback and task
     forget      DELETE; then END_LEASE with the index entry, DEL callback and task
 
-Invariants: an index entry is written before its record and removed after the record's end. A crash in between leaves an
-entry without an unfinished record, which `unfinished` skips and removes; one without any record only after an hour,
+Invariants: an index entry is written before its record and removed after its result was taken. A crash in between
+leaves an entry without such a record, which `unfinished` skips and removes; one without any record only after an hour,
 because the record may be about to be written. A record has one creation (its nonce), so of many `open` one wins.
 
 What an outage means depends on whether money has been spent. Before, the store stops the job; afterwards it must not:
@@ -48,12 +48,14 @@ from .coordinator import RedisCoordinator, RedisOwners
 from .keys import Command, RedisKeys, digest
 from .membership import Membership
 from .records import (
+    acknowledge_command,
     claim_task_command,
     create_command,
     decode,
     delete_command,
     load_many,
     new_nonce,
+    read_command,
     update_command,
 )
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
@@ -195,7 +197,10 @@ class RedisStore:
             return await self.open(mine)
         if known.snapshot.status.terminal:
             membership.drop_leased(mine.key)
-            membership.backlog.defer(membership.leases.end_lease(mine, "ended"))
+            if known.acknowledged:
+                membership.backlog.defer(membership.leases.end_lease(mine, "ended"))
+            elif leased:
+                membership.backlog.defer(membership.leases.end_lease(mine, "left"))
         elif leased:
             membership.add_leased(known)
         return known
@@ -273,20 +278,48 @@ class RedisStore:
 
     async def _load(self, job: str) -> Record | None:
         keys = self._keys.job(job)
-        data, content = await self._connection.execute(
-            Command("HGET", (keys.record,), ("record",)), Command("HGETALL", (keys.parts,))
-        )
-        return decode(data, content)
+        fields, content = await self._connection.execute(read_command(keys), Command("HGETALL", (keys.parts,)))
+        return decode(fields, content)
 
     async def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over the records of all accounts that are not terminal, oldest first; log and skip damaged ones."""
+        async for record in self._indexed():
+            if not record.snapshot.status.terminal:
+                yield record
+
+    async def unacknowledged(self) -> AsyncIterator[Record]:
+        """Iterate over the records that are terminal and were not acknowledged, like `unfinished`.
+
+        Those that nobody acknowledged in `keep` seconds are logged once and left out; their keys stay known.
+        """
+        async for record in self._indexed():
+            if not record.snapshot.status.terminal:
+                continue
+            (remaining,) = await self._connection.execute(Command("PTTL", (self._keys.job(digest(record.key)).record,)))
+            if 0 <= remaining < self.keep * 1000:
+                log.warning("job %s: nobody took its result in %.0f s; its key stays used", record.key, self.keep)
+                await self.acknowledge([record])
+            else:
+                yield record
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        """Note that somebody took the results of these ended jobs, and end their leases; raises StoreError."""
+        leases = self._membership.leases
+        for record in records:
+            self._membership.drop_leased(record.key)
+        commands = [acknowledge_command(self._keys, record, self.keep) for record in records]
+        await self._connection.execute(*commands)
+        self._membership.backlog.defer(*(each for record in records for each in leases.finish(record, self.keep)))
+
+    async def _indexed(self) -> AsyncIterator[Record]:
+        """Iterate over the records in the index: those of unfinished jobs, and of results that nobody took yet."""
         index = iter(sorted(await self._load_index()))
         while entries := list(islice(index, _LOAD_BATCH)):
             records = await load_many(self._connection, self._keys, [job for _, _, job in entries])
             for (created, account, job), record in zip(entries, records, strict=True):
                 # a version that is not written yet is newer
                 latest = None if record is None else self._membership.backlog.unwritten_record(record.key) or record
-                if latest is None or latest.snapshot.status.terminal:
+                if latest is None or (latest.snapshot.status.terminal and latest.acknowledged):
                     self._remove_index_entry(created, account, job, missing=latest is None)
                 else:
                     yield latest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -156,16 +156,28 @@ class SQLiteStore:
         found: Record | None = await thread.call(None, read=lambda database: thread.decode(database.by_task(task)))
         return found
 
-    async def unfinished(self) -> AsyncIterator[Record]:
+    def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over all records that are not terminal, oldest first, in pages of 500; log and skip damaged ones."""
+        return self._iterate(ended=False)
+
+    def unacknowledged(self) -> AsyncIterator[Record]:
+        """Iterate over all records that are terminal and were not acknowledged, like `unfinished`."""
+        return self._iterate(ended=True)
+
+    async def _iterate(self, *, ended: bool) -> AsyncIterator[Record]:
         # rows added during the iteration are left out, so that it ends
         until: int = await self._open_thread.call(None, read=Database.newest)
         after = 0
         while after < until:
             page: list[Record]
-            page, after = await self._open_thread.call(None, read=self._page_reader(after, until))
+            page, after = await self._open_thread.call(None, read=self._page_reader(after, until, ended=ended))
             for record in page:
                 yield record
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        """Note that somebody took the results of these ended jobs; raises StoreError."""
+        thread = self._open_thread
+        await asyncio.gather(*(thread.call(ChangeKind.ACKNOWLEDGE, record) for record in records))
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record with its files; whether the key is free now.
@@ -197,12 +209,12 @@ class SQLiteStore:
         thread.blobs.write(parts)
         return row
 
-    def _page_reader(self, after: int, until: int) -> Any:
+    def _page_reader(self, after: int, until: int, *, ended: bool) -> Any:
         """Return a function that reads a page of records, and the id after which the next page begins."""
         thread = self._open_thread
 
         def read_page(database: Database) -> tuple[list[Record], int]:
-            rows = database.unfinished(after, until, _PAGE)
+            rows = database.page(after, until, _PAGE, ended=ended)
             records = [record for _, key, data in rows if (record := _decode_or_log(thread, key, data)) is not None]
             return records, rows[-1][0] if len(rows) == _PAGE else until
 

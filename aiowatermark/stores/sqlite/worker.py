@@ -93,6 +93,7 @@ def to_row(record: Record, now: float) -> tuple[RecordRow, dict[str, Any]]:
         record.epoch,
         record.version,
         now if record.snapshot.status.terminal else None,
+        record.acknowledged,
         " ".join(parts),
         _encode_json(data),
     ), parts
@@ -288,11 +289,15 @@ class StoreThread:
         self._expire_at = now + _EXPIRE_INTERVAL
         try:
             database.tick()
-            expired = database.expire(database.clock.now() - self.keep, _EXPIRE_BATCH)
+            expired, not_taken = database.expire(self.keep, _EXPIRE_BATCH)
         except StoreError as error:
             log.warning("expired jobs could not be removed: %s", error)
             return False
         self.blobs.remove(name for parts in expired for name in parts.split())
+        for key in not_taken:
+            log.warning(
+                "job %s: nobody took its result in %.0f s; it is dropped, and the key stays used", key, self.keep
+            )
         if len(expired) < _EXPIRE_BATCH:
             return False
         self._expire_at = 0.0  # go on after the next batch, so that calls do not wait for all of it

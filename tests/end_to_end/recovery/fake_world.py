@@ -26,7 +26,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -208,6 +208,15 @@ class Process:
         async for record in self.world.store.unfinished():
             self.step()
             yield record
+
+    async def unacknowledged(self) -> AsyncIterator[Record]:
+        async for record in self.world.store.unacknowledged():
+            self.step()
+            yield record
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        self.step()
+        await self.world.store.acknowledge(records)
 
     def _log_status(self, record: Record) -> None:
         self.world.history.setdefault(record.key, []).append(record.snapshot.status)

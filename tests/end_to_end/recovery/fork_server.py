@@ -29,7 +29,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
 import aiowatermark as aw
@@ -95,6 +95,12 @@ class KillingStore:
 
     async def by_task(self, account: str, task_id: str) -> Record | None:
         return await self.inner.by_task(account, task_id)
+
+    def unacknowledged(self) -> AsyncIterator[Record]:
+        return self.inner.unacknowledged()
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        await self.inner.acknowledge(records)
 
     def unfinished(self) -> AsyncIterator[Record]:
         return self.inner.unfinished()

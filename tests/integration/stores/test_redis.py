@@ -88,7 +88,8 @@ async def test_a_finished_record_expires_and_an_unfinished_one_does_not(
     store = await open_store(keep=3600.0, lease=0.1)
     for key in ("finished", "unfinished"):
         await store.open(make_record(key, callback=key * 8))
-    await store.put(finish(make_record("finished", callback="finished" * 8), Bytes(b"x")))
+    await store.put(done := finish(make_record("finished", callback="finished" * 8), Bytes(b"x")))
+    await store.acknowledge([done])
     await wait_until(lambda: len(expiring_keys(redis_server, store)) == 4)
     expiring = expiring_keys(redis_server, store)
     assert sum(":job:" in key for key in expiring) == 2
@@ -108,6 +109,21 @@ def expiring_keys(server: RedisServer, store: RedisStore) -> list[str]:
 def remaining_ms(server: RedisServer, key: str) -> int:
     """Milliseconds until a key expires; negative if it does not."""
     return int(server.execute(f'PTTL "{key}"').decode().strip().lstrip(":"))
+
+
+async def test_a_result_that_nobody_took_in_time_is_logged_once_and_its_key_stays_known(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await open_store(keep=0.2)
+    await store.open(record := make_record())
+    await store.put(finish(record, Bytes(b"x")))
+    assert [each.key async for each in store.unacknowledged()] == ["job-1"]
+    async with asyncio.timeout(30):
+        while "nobody took its result" not in caplog.text:
+            assert [each.key async for each in store.unacknowledged()] in ([], ["job-1"])
+            await asyncio.sleep(0.01)
+    assert await store.get("job-1") is not None
+    assert [each.key async for each in store.unacknowledged()] == []
 
 
 async def test_key_names_contain_no_text_of_the_caller(open_store: OpenStore, redis_server: RedisServer) -> None:

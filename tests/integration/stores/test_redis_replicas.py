@@ -263,16 +263,25 @@ async def test_orphans_that_are_not_fetched_are_left_to_other_replicas(open_stor
     assert sorted([fetched, *rest]) == [f"job-{number}" for number in range(5)]
 
 
-async def test_finished_and_released_jobs_are_not_orphans(open_store: OpenStore) -> None:
+async def test_released_jobs_and_results_that_were_taken_are_not_orphans(open_store: OpenStore) -> None:
     second = await open_store()
     async with RedisStore(second.url, prefix=second.prefix) as leaving:
         for key in ("finished", "released", "unfinished"):
             await leaving.open(make_record(key))
-        await leaving.put(finish(accept(make_record("finished"))))
+        await leaving.put(done := finish(accept(make_record("finished"))))
+        await leaving.acknowledge([done])
         await leaving.coordinator.release(make_record("released"))
     assert await list_orphans(second.coordinator) == ["unfinished"]
     assert sorted([each.key async for each in second.unfinished()]) == ["released", "unfinished"]
     assert await second.coordinator.claim(make_record("released"))
+
+
+async def test_a_result_that_nobody_took_is_an_orphan(open_store: OpenStore) -> None:
+    second = await open_store()
+    async with RedisStore(second.url, prefix=second.prefix) as leaving:
+        await leaving.open(make_record("finished"))
+        await leaving.put(finish(accept(make_record("finished"))))
+    assert await list_orphans(second.coordinator) == ["finished"]
 
 
 async def test_a_job_that_is_handed_over_is_an_orphan_immediately(open_store: OpenStore) -> None:

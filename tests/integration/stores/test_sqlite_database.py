@@ -17,7 +17,7 @@ from aiowatermark.stores.sqlite.database import Change, ChangeKind, ChangeResult
 
 
 def make_row(key: str, version: int = 0, ended: float | None = None, data: str | None = None) -> RecordRow:
-    return RecordRow(key, None, None, 0, version, ended, "", data or f"{key} {version}")
+    return RecordRow(key, None, None, 0, version, ended, True, "", data or f"{key} {version}")
 
 
 DONE = ChangeResult(done=True)

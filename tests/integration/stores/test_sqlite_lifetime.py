@@ -104,9 +104,11 @@ async def test_files_without_a_record_are_removed_when_they_are_an_hour_old(path
 
 async def test_finished_jobs_expire_and_unfinished_ones_never_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with aw.SQLiteStore(path) as store:
-        for number in range(2500):
-            await store.put(make_record(f"job-{number}").advance(Snapshot("t", Status.FAILED)))
-        await store.put(finish(make_record("with-media"), Bytes(CANARY)))
+        ended = [make_record(f"job-{number}").advance(Snapshot("t", Status.FAILED)) for number in range(2500)]
+        ended.append(finish(make_record("with-media"), Bytes(CANARY)))
+        for record in ended:
+            await store.put(record)
+        await store.acknowledge(ended)
         await store.open(make_record("unfinished"))
     now, day = time.time(), 86400
     for days in range(1, 31):
@@ -121,6 +123,24 @@ async def test_finished_jobs_expire_and_unfinished_ones_never_do(path: Path, mon
         assert other.execute("SELECT count(*) FROM records").fetchone() == (1,)
     other.close()
     assert list_result_files(path) == []
+
+
+async def test_a_result_that_nobody_took_is_dropped_with_one_warning_and_its_key_stays_known_as_long_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, keep = time.time(), 3600.0
+    async with aw.SQLiteStore(path, keep=keep) as store:
+        await store.put(finish(make_record(), Bytes(CANARY)))
+    monkeypatch.setattr(time, "time", lambda: now + keep + 60)
+    async with aw.SQLiteStore(path, keep=keep) as store:
+        known = await get_record(store, "job-1")
+        assert isinstance(known.snapshot.outputs[0].error, aw.ResultExpired)
+        assert list_result_files(path) == []
+    monkeypatch.setattr(time, "time", lambda: now + 2 * keep + 180)
+    async with aw.SQLiteStore(path, keep=keep) as store:
+        await store.open(make_record("another"))
+        assert await store.get("job-1") is None
+    assert caplog.text.count("nobody took its result") == 1
 
 
 @pytest.mark.parametrize("years", [-10, 10])

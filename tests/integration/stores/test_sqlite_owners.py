@@ -239,13 +239,23 @@ async def test_a_name_that_is_in_use_is_refused(owners: LockedOwners, monkeypatc
     assert not await owners.is_gone(record_of("mine"))
 
 
-async def test_a_cancelled_registration_leaves_no_owner(folder: Path, owners: LockedOwners) -> None:
+async def test_a_cancelled_registration_leaves_no_owner(
+    folder: Path, owners: LockedOwners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    unlink = os.unlink
+
+    def unlink_and_note(path: Any, **rest: Any) -> None:
+        unlink(path, **rest)
+        removed.append(path)
+
+    monkeypatch.setattr(os, "unlink", unlink_and_note)
     registration = asyncio.create_task(owners.register("mine"))
     await asyncio.sleep(0)
     registration.cancel()
     with pytest.raises(asyncio.CancelledError):
         await registration
-    await wait_until(lambda: not owners_module._held and folder.exists() and not list_files(folder))
+    await wait_until(lambda: bool(removed) and not owners_module._held and not list_files(folder))
     assert await owners.is_gone(record_of("mine"))
 
 

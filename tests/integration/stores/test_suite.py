@@ -190,6 +190,36 @@ async def test_a_failed_job_is_replaced_by_a_later_epoch_and_is_unfinished_again
     assert await list_keys(store.unfinished()) == []
 
 
+async def test_results_that_nobody_took_are_listed_until_they_are_acknowledged(store: aw.JobStore) -> None:
+    records = [make_record(f"job-{number}", created_at=float(number)) for number in range(5)]
+    for record in records:
+        await store.open(record)
+    ended = [finish(accept(record, f"task-{record.key}"), Bytes(CONTENT[:9])) for record in records[:4]]
+    for record in ended:
+        await store.put(record)
+    assert await list_keys(store.unacknowledged()) == ["job-0", "job-1", "job-2", "job-3"]
+    await store.acknowledge(ended[1:3])
+    assert await list_keys(store.unacknowledged()) == ["job-0", "job-3"]
+    assert await list_keys(store.unfinished()) == ["job-4"]
+    taken, waiting = await get_record(store, "job-1"), await get_record(store, "job-3")
+    assert (taken.acknowledged, waiting.acknowledged) == (True, False)
+    assert taken.snapshot.outputs[0].media is not None
+    assert await store.open(make_record("job-1")) is not None
+
+
+async def test_an_acknowledgement_of_another_epoch_or_of_an_unfinished_job_is_ignored(store: aw.JobStore) -> None:
+    await store.open(record := make_record(epoch=5))
+    await store.acknowledge([record, make_record("unknown")])
+    failed = record.advance(Snapshot("task-1", Status.FAILED))
+    await store.put(failed)
+    await store.put(again := failed.take_over("second", 6, 2.0, None, ""))
+    await store.put(done := finish(again))
+    await store.acknowledge([failed])
+    assert await list_keys(store.unacknowledged()) == ["job-1"]
+    await store.acknowledge([done])
+    assert await list_keys(store.unacknowledged()) == []
+
+
 async def test_of_50_concurrent_takeovers_exactly_one_is_stored(store: aw.JobStore) -> None:
     await store.open(record := make_record(snapshot=Snapshot(None, Status.UPLOADING)))
     takeovers = [record.take_over(f"owner-{number}", number + 1, 2.0, None, "") for number in range(50)]

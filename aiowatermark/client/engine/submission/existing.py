@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from attrs import define
 
@@ -55,6 +56,31 @@ class ExistingRecords:
     async def is_gone(self, record: Record) -> bool:
         """Whether the owner of a record has certainly ended, so that nobody acts for the job any more."""
         return record.owner == self.context.owner or await self.context.owners.is_gone(record)
+
+    async def are_gone(self, records: Sequence[Record]) -> list[bool]:
+        """Whether the owner of each record has certainly ended; its lease, where there are leases, is ours then."""
+        if self.context.store.coordinator is not None:
+            return await asyncio.gather(*map(self.is_gone, records))
+        owners = {record.owner: record for record in records}
+        gone = dict(zip(owners, await asyncio.gather(*map(self.is_gone, owners.values())), strict=True))
+        return [gone[record.owner] for record in records]
+
+    async def adopt(self, records: Sequence[Record]) -> list[Record]:
+        """Become the owner of jobs at the provider; returns the records of those that nobody else took first."""
+        if self.context.store.coordinator is not None:
+            return list(records)  # their leases say who waits for them
+        mine = [
+            record if record.owner == self.context.owner else record.adopt(self.context.owner, new_epoch())
+            for record in records
+        ]
+        changed = [record for record, before in zip(mine, records, strict=True) if record is not before]
+        stored = await asyncio.gather(*map(self.context.store.put, changed))
+        lost = {
+            record.key
+            for record, known in zip(changed, stored, strict=True)
+            if known is None or known.epoch != record.epoch
+        }
+        return [record for record in mine if record.key not in lost]
 
     async def take_over(self, record: Record, mine: Record) -> Record | None:
         """Become the owner of a job that is unsent or failed; returns its record, None if another client was first."""

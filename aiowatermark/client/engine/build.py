@@ -1,0 +1,72 @@
+"""Builds the engine of a client from its settings, and checks the keys that callers give to jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+
+from ...callbacks.registry import CallbackRegistry
+from ...errors import InvalidInput
+from ...provider import CALLBACK_POLLING, Polling, Provider
+from ...stores import JobStore
+from ...transport import Transport
+from ...transport.rate_limiter import LocalRateLimiter
+from ..downloads import ResultDownloader
+from ..limits import Limits
+from .acknowledgements import Acknowledgements
+from .admission import AdmissionQueue
+from .context import EngineContext
+from .engine import JobEngine
+from .flows import FlowRunner
+from .in_doubt import InDoubtResolver
+from .sharing import CoordinatedRateLimiter, SubmitSlots
+from .snapshots import SnapshotRecorder
+from .submission.claims import PROCESS_OWNERS
+from .submission.deletions import RecordDeletions
+from .submission.existing import ExistingRecords
+from .submission.submit import Submitter
+from .watch import JobWatcher
+
+
+def build_engine(
+    provider: Provider,
+    transport: Transport,
+    store: JobStore,
+    callbacks: CallbackRegistry | None,
+    *,
+    owner: str,
+    limits: Limits,
+    adopted_deadline: float,
+    polling: Polling | None,
+    resubmit: bool,
+    automatic_acknowledgement: bool,
+    ensure_open: Callable[[], object],
+) -> JobEngine:
+    """Build an engine on the running loop; limits are shared between replicas if the store has a coordinator."""
+    account, coordinator = provider.account, store.coordinator
+    rate = limits.requests_per_second or provider.requests_per_second
+    rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
+    flows = FlowRunner(provider, transport, rate_limiter)
+    owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
+    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
+    in_doubt = InDoubtResolver(context)
+    downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
+    slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
+    submitter = Submitter(context, slots, in_doubt, ExistingRecords(context), RecordDeletions(store), resubmit)
+    # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
+    schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
+    acknowledgements = Acknowledgements(store, automatic_acknowledgement)
+    watcher = JobWatcher(context, *schedules, downloader, acknowledgements, submitter.start_uploaded)
+    return JobEngine(context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, adopted_deadline)
+
+
+def validate_key(key: str | None) -> str:
+    """The caller's key, or a new one; raises InvalidInput for a key that cannot name a job."""
+    if key is None:
+        # ordered by time (milliseconds): rows are appended at the end of an index of keys
+        return f"{time.time_ns() >> 20:011x}{secrets.token_hex(11)[1:]}"
+    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
+        raise InvalidInput(f"key must be a printable text of 1 to 200 characters, your name for this job, not {key!r}")
+    return key
