@@ -23,8 +23,6 @@ Invariants: `advance` never decreases the rank; a task_id that was paid for is n
 the payment may be (a video that gets a new upload URL); progress never decreases within a status; a new record has
 `version + 1`, and `advance` returns the record itself if and only if nothing changed. Applying a snapshot twice has the
 effect of applying it once, so polls, callbacks and other replicas may report in any order and any number of times.
-
-Everything here is frozen and pure, for any task or thread; `advance` never raises.
 """
 
 from __future__ import annotations
@@ -331,7 +329,7 @@ class Record:
         return evolve(taken, callback=callback, created_at=at, accepted_at=None, charged=None, acknowledged=False)
 
     def adopt(self, owner: str, epoch: int) -> Record:
-        """Return the record of a job that was paid, or may be, with a new owner, who waits for it."""
+        """Return the record of a paid job with a new owner, who waits for it."""
         return evolve(self, owner=owner, epoch=max(epoch, self.epoch + 1), version=self.version + 1)
 
     # State predicates. Other modules use these and do not repeat the conditions.
@@ -350,6 +348,11 @@ class Record:
     def unsent(self) -> bool:
         """Whether nothing was paid yet: the upload has not ended, or the last attempt had no effect."""
         return self.snapshot.status is Status.UPLOADING
+
+    @property
+    def settled_unpaid(self) -> bool:
+        """Whether somebody settled a doubt: nothing was paid, and nobody has submitted the job again."""
+        return self.unsent and not self.owner and bool(self.attempts)
 
     @property
     def before_payment(self) -> bool:

@@ -212,6 +212,10 @@ class Provider(ABC):
         raise Unsupported(f"{self.display_name} has no call to query a job: its answer to the submission is the result")
         yield  # makes this function a generator
 
+    def answer_is_result(self, record: Record) -> bool:  # noqa: ARG002
+        """Whether the answer to the submission is the result itself, which no query gives again."""
+        return False
+
     def credits(self) -> Exchange[Credits]:
         """Query the account's balance; raises Unsupported if the API has no such call."""
         raise Unsupported(f"{self.display_name} documents no call for its credits")

@@ -261,6 +261,21 @@ class Client:
         """Watch all unfinished jobs of this account again; jobs in doubt are listed, and nothing is submitted."""
         return await recover(self._open_engine, self._deadline_seconds(deadline))
 
+    async def settle(self, key: str, *, task_id: str | None = None, paid: bool | None = None) -> JobHandle | None:
+        """Settle a job in doubt when you know from the provider's console, or its support, what became of it.
+
+        Args:
+            key: the job's key.
+            task_id: the provider's id of the job; one query confirms it, and the handle of the job is returned.
+            paid: True if it was paid and its result is lost: its key stays used. False if it was not: its key is free.
+
+        Raises InvalidInput, and changes nothing, for a job that is not in doubt, whose answer may still come, or of
+        another account, and for a task of another job; what a query raises if the task cannot be confirmed.
+        """
+        engine = self._open_engine
+        job = await engine.settle(key, task_id, paid=paid, time_limit=self._deadline)
+        return None if job is None else job.handle
+
     async def forget(self, key: str) -> bool:
         """Delete what is known of a job, so that its key is charged anew; False if nothing is known.
 

@@ -60,8 +60,8 @@ async def _recover_unfinished(engine: JobEngine, recovery: Recovery, records: li
         elif record.at_provider:
             to_watch.append(record)
         else:
-            (recovery.in_doubt if record.in_doubt else recovery.unsent).append(record)
-            await engine.leave(record)
+            left = await engine.leave(record)
+            (recovery.in_doubt if left.in_doubt else recovery.unsent).append(left)
     watched = engine.watch_records(await existing.adopt(to_watch), deadline)
     recovery.resumed.extend(job.handle for job in watched)
 

@@ -91,6 +91,10 @@ class Dewatermark(Provider):
             return (yield from super().query(record))
         return (yield from query_video(self, record, self.credits_per_second))
 
+    def answer_is_result(self, record: Record) -> bool:
+        """Whether the record is of an image."""
+        return not record.video
+
     def credits(self) -> Exchange[Credits]:
         """GET the balance."""
         reply = yield Request("GET", "/api/creditInfo", repeatable=True)

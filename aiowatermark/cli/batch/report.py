@@ -167,7 +167,7 @@ def _print_in_doubt(request: BatchRequest, items: Sequence[BatchItem]) -> None:
             _print(request, f"  {item.source}  key {item.key}")
         _print(request, f"Check your account at {request.title}. For jobs that it does not show, run")
         _print(request, f"  {request.forget_command(items)}")
-        _print(request, "and then repeat the same command.")
+        _print(request, "and then repeat the same command. For those that it shows: aiowatermark jobs settle --help")
 
 
 def _print_retry(request: BatchRequest, items: Sequence[BatchItem]) -> None:

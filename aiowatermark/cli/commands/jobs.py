@@ -1,45 +1,36 @@
-"""Command `jobs`: lists the unfinished jobs of a store; `jobs forget` deletes jobs from it."""
+"""Command `jobs`: lists the jobs of a store that somebody should know of; shows, settles and deletes single ones."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shlex
-import time
 from collections.abc import Sequence
 
 import click
 
+from ... import Client, JobStore
+from ...client.engine.settle import load_unsettled, write_settlement
+from ...client.engine.submission.claims import PROCESS_OWNERS
+from ...errors import InvalidInput
 from ...jobs import Record
+from ...stores.owners import Owners
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, printable, run
+from ..options.providers import base_url_option, optional_provider_option, provider_from_env
 from ..options.store import existing_store_from, existing_store_option, store_from
-
-_IN_DOUBT, _UNSENT, _RUNNING = "in doubt", "unsent", "running"
-_ADVICE = {
-    _RUNNING: (
-        "running at the provider. To fetch the results:\n"
-        "  aiowatermark resume --all --store {store} --provider NAME -o DIR"
-    ),
-    _UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
-    _IN_DOUBT: (
-        "in doubt: sent, but no answer was received; may have been paid. Check your account at the provider.\n"
-        "For a job that it does not show, run this and repeat the `aiowatermark remove` command:\n"
-        "  aiowatermark jobs forget --store {store} KEY"
-    ),
-}
-_ROW = "{:<40}  {:<12}  {:<9}  {:>7}  {}"
-_HEADER = _ROW.format("key", "provider", "status", "age", "task id, token")
+from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
 
 
 @click.group(invoke_without_command=True)
 @existing_store_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per job.")
+@click.option("--json", "json_lines", is_flag=True, help="Print one JSON object per job.")
 @click.pass_context
-def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's way
-    """List the unfinished jobs of a store: key, provider, status, age, the provider's task id, and the token.
+def jobs(context: click.Context, store: str | None, json_lines: bool) -> None:  # noqa: FBT001 - click's way
+    """List the jobs of a store that are unfinished, or whose results nobody took.
 
-    `aiowatermark resume KEY --store STORE --provider NAME -o DIR` fetches a running one. A job in doubt may have been
-    paid: check your account at the provider before you forget it.
+    Key, provider, status, age, the provider's task id, and the token. `aiowatermark resume KEY --store STORE --provider
+    NAME -o DIR` fetches a running one, or a result that nobody took. A job in doubt may have been paid: look for it in
+    your account at the provider, then settle it.
     """
     if context.invoked_subcommand is not None:
         context.obj = store
@@ -47,16 +38,18 @@ def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # n
     location = existing_store_from(store)
 
     async def work(stop: asyncio.Event) -> int:
-        counts = dict.fromkeys(_ADVICE, 0)
+        counts = dict.fromkeys(State, 0)
         async with store_from(location) as opened:
-            async for record in opened.unfinished():
-                if stop.is_set():
-                    return EXIT_SOME_FAILED
-                if not as_json and not any(counts.values()):
-                    click.echo(click.style(_HEADER, dim=True))
-                counts[_status(record)] += 1
-                click.echo(_json_line(record) if as_json else _lines(record))
-        if not as_json:
+            for records in (opened.unfinished(), opened.unacknowledged()):
+                async for record in records:
+                    if stop.is_set():
+                        return EXIT_SOME_FAILED
+                    if not json_lines and not any(counts.values()):
+                        click.echo(click.style(HEADER, dim=True))
+                    state = state_of(record, is_gone=await _is_gone(opened, record))
+                    counts[state] += 1
+                    click.echo(as_json(record, state) if json_lines else as_text(record, state))
+        if not json_lines:
             _print_advice(counts, location)
         return EXIT_OK
 
@@ -64,30 +57,106 @@ def jobs(context: click.Context, store: str | None, as_json: bool) -> None:  # n
 
 
 @jobs.command()
-@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.argument("key")
 @existing_store_option
 @click.pass_obj
-def forget(group_store: str | None, keys: Sequence[str], store: str | None) -> None:
+def show(group_store: str | None, key: str, store: str | None) -> None:
+    """Show what the store knows of the job KEY, as JSON."""
+    location = existing_store_from(store or group_store)
+
+    async def work(_: asyncio.Event) -> int:
+        async with store_from(location) as opened:
+            if (record := await opened.get(key)) is None:
+                raise InvalidInput(f"the store contains no job {key!r}")
+            state = state_of(record, is_gone=await _is_gone(opened, record))
+        click.echo(json.dumps(details(record, state), indent=2))
+        return EXIT_OK
+
+    run(work)
+
+
+@jobs.command()
+@click.argument("key")
+@click.option("--task-id", metavar="ID", help="It was accepted as this task of the provider; one query confirms that.")
+@click.option("--paid", is_flag=True, help="It was paid and its result is lost: its key stays used.")
+@click.option("--unpaid", is_flag=True, help="It was not paid: its key is free.")
+@optional_provider_option
+@base_url_option
+@existing_store_option
+@click.pass_obj
+def settle(  # noqa: PLR0917 - click passes each option as an argument
+    group_store: str | None,
+    key: str,
+    task_id: str | None,
+    paid: bool,  # noqa: FBT001
+    unpaid: bool,  # noqa: FBT001
+    name: str | None,
+    base_url: str | None,
+    store: str | None,
+) -> None:
+    """Settle the job KEY, which is in doubt, when you know from your account at the provider what became of it.
+
+    --task-id needs --provider and its key in the environment, as `aiowatermark remove` does.
+    """
+    location = existing_store_from(store or group_store)
+    if [task_id is not None, paid, unpaid].count(True) != 1:
+        raise click.UsageError("give one of --task-id ID, --paid and --unpaid")
+    if task_id is not None and name is None:
+        raise click.UsageError("--task-id needs --provider: one query confirms the task")
+
+    async def work(_: asyncio.Event) -> int:
+        if task_id is not None and name is not None:
+            async with Client(provider_from_env(name, base_url), store=store_from(location)) as client:
+                await client.settle(key, task_id=task_id)
+        else:
+            async with store_from(location) as opened:
+                record = await load_unsettled(opened, _owners(opened), key)
+                await write_settlement(opened, record, paid=paid)
+        outcome = (
+            f"accepted as task {task_id}" if task_id is not None else "paid" if paid else "unpaid, its key is free"
+        )
+        click.echo(f"settled    {printable(key)}: {printable(outcome)}")
+        return EXIT_OK
+
+    run(work)
+
+
+@jobs.command()
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.option("--force", is_flag=True, help="Also jobs of living clients, which may have been sent.")
+@existing_store_option
+@click.pass_obj
+def forget(group_store: str | None, keys: Sequence[str], force: bool, store: str | None) -> None:  # noqa: FBT001
     """Delete jobs from the store by their KEYs.
 
-    The next `aiowatermark remove` of the same file submits it again and is paid for again.
+    The next `aiowatermark remove` of the same file submits it again and is paid for again. A job in doubt should be
+    settled instead, because that keeps what happened. Jobs of living clients are kept.
     """
     location = existing_store_from(store or group_store)
 
     async def work(_: asyncio.Event) -> int:
-        missing = 0
         async with store_from(location) as opened:
-            for key in dict.fromkeys(keys):
-                record = await opened.get(key)
-                missing += record is None
-                if record is None:
-                    click.echo(f"unknown    {printable(key)}: the store contains no job with this key", err=True)
-                    continue
-                await opened.forget(record)
-                click.echo(f"forgotten  {printable(key)}{_remaining_token(record)}")
-        return EXIT_SOME_FAILED if missing else EXIT_OK
+            kept = [key for key in dict.fromkeys(keys) if not await _forget(opened, key, force=force)]
+        return EXIT_SOME_FAILED if kept else EXIT_OK
 
     run(work)
+
+
+async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
+    """Delete a job if that costs nothing, or by force; prints what happened and returns whether it was deleted."""
+    record = await store.get(key)
+    if record is None:
+        click.echo(f"unknown    {printable(key)}: the store contains no job with this key", err=True)
+        return False
+    state = state_of(record, is_gone=await _is_gone(store, record))
+    if state is State.HELD and not force:
+        click.echo(f"kept       {printable(key)}: a client that is alive works on it (see --force)", err=True)
+        return False
+    if not await store.forget(record):
+        click.echo(f"kept       {printable(key)}: it was changed meanwhile, look at it again", err=True)
+        return False
+    click.echo(f"forgotten  {printable(key)}{_remaining_token(record)}")
+    return True
 
 
 def _remaining_token(record: Record) -> str:
@@ -97,46 +166,18 @@ def _remaining_token(record: Record) -> str:
     return f"; the job continues at the provider, `aiowatermark resume` fetches it by its token: {record.token}"
 
 
-def _status(record: Record) -> str:
-    """Return the status by what the user can do: wait, submit again, or check the account."""
-    if record.in_doubt:
-        return _IN_DOUBT
-    return _UNSENT if record.unsent else _RUNNING
+async def _is_gone(store: JobStore, record: Record) -> bool:
+    return await _owners(store).is_gone(record)
 
 
-def _lines(record: Record) -> str:
-    row = (record.key, record.provider, _status(record), _age(record), record.snapshot.task_id or "-")
-    return printable(_ROW.format(*row)) + "\n" + click.style(f"    {record.token}", dim=True)
+def _owners(store: JobStore) -> Owners:
+    owners: Owners = getattr(store, "owners", PROCESS_OWNERS)
+    return owners
 
 
-def _json_line(record: Record) -> str:
-    snapshot = record.snapshot
-    return json.dumps(
-        {
-            "key": record.key,
-            "provider": record.provider,
-            "status": snapshot.status.value,
-            "age": round(time.time() - record.created_at, 1) if record.created_at else None,
-            "task_id": snapshot.task_id,
-            "token": record.token,
-        }
-    )
-
-
-def _age(record: Record) -> str:
-    """Return the age in the largest unit of which it has at least two."""
-    if not record.created_at:
-        return "-"
-    seconds = max(0.0, time.time() - record.created_at)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _print_advice(counts: dict[str, int], location: str) -> None:
+def _print_advice(counts: dict[State, int], location: str) -> None:
     if not any(counts.values()):
         click.echo("The store contains no unfinished jobs.")
-    for status, count in counts.items():
+    for state, count in counts.items():
         if count:
-            click.echo(f"{count} {_ADVICE[status].format(store=shlex.quote(location))}")
+            click.echo(f"{count} {ADVICE[state].format(store=shlex.quote(location))}")

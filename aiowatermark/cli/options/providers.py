@@ -25,6 +25,7 @@ provider_option = click.option(
     type=click.Choice(provider_names()),
     help="Provider to use. Its API key is read from the environment: `aiowatermark doctor` lists the variables.",
 )
+optional_provider_option = click.option("--provider", "name", type=click.Choice(provider_names()))
 base_url_option = click.option(
     "--base-url",
     metavar="URL",

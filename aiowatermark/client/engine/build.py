@@ -21,6 +21,7 @@ from .context import EngineContext
 from .engine import JobEngine
 from .flows import FlowRunner
 from .in_doubt import InDoubtResolver
+from .settle import Settlement
 from .sharing import CoordinatedRateLimiter, SubmitSlots
 from .snapshots import SnapshotRecorder
 from .submission.claims import PROCESS_OWNERS
@@ -54,12 +55,16 @@ def build_engine(
     in_doubt = InDoubtResolver(context)
     downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
     slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
-    submitter = Submitter(context, slots, in_doubt, ExistingRecords(context), RecordDeletions(store), resubmit)
+    existing = ExistingRecords(context)
+    submitter = Submitter(context, slots, in_doubt, existing, RecordDeletions(store), resubmit)
+    settlement = Settlement(context)
     # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
     schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
     acknowledgements = Acknowledgements(store, automatic_acknowledgement)
     watcher = JobWatcher(context, *schedules, downloader, acknowledgements, submitter.start_uploaded)
-    return JobEngine(context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, adopted_deadline)
+    return JobEngine(
+        context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, settlement, adopted_deadline
+    )
 
 
 def validate_key(key: str | None) -> str:

@@ -36,8 +36,10 @@ from ...wire import Delivery
 from ..handle import ActiveJob
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import client_closed, within_deadline
+from .failures import OWNER_GONE, client_closed, doubt_warning, within_deadline
+from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
+from .settle import Settlement
 from .submission.claims import new_epoch
 from .submission.existing import check_same_account, check_same_job
 from .submission.submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter
@@ -58,6 +60,7 @@ class JobEngine:
     submitter: Submitter
     watcher: JobWatcher
     in_doubt: InDoubtResolver
+    settlement: Settlement
     adopted_deadline: float
     jobs: dict[str, ActiveJob] = field(factory=dict, init=False)
 
@@ -128,12 +131,27 @@ class JobEngine:
         else:
             await self.leave(record)
 
-    async def leave(self, record: Record) -> None:
-        """Leave a job that nobody can wait for to its callback, and to whoever asks for its key."""
+    async def leave(self, record: Record) -> Record:
+        """Leave a job that nobody can wait for to its callback, and to whoever asks for its key; returns its record."""
         if record.in_doubt:
+            record = await self._note_doubt(record) if record.answer_pending else record
             self.in_doubt.listen(record)
         if (coordinator := self.context.store.coordinator) is not None:
             await coordinator.release(record)
+        return record
+
+    async def _note_doubt(self, record: Record) -> Record:
+        """Record that the answer cannot come any more, so that this doubt is logged once."""
+        doubted = record.advance(Snapshot(None, Status.IN_DOUBT, reason=OWNER_GONE))
+        try:
+            stored = await self.context.store.put(doubted)
+        except WatermarkError as error:
+            log.warning("job %s: %s", record.key, error)
+            return record
+        if stored is None or not stored.same_version(doubted):
+            return stored or record
+        log.warning("%s", doubt_warning(doubted))
+        return doubted
 
     def is_own(self, record: Record) -> bool:
         """Whether a record belongs to this provider account."""
@@ -170,9 +188,20 @@ class JobEngine:
                 return True
         return False
 
+    async def settle(self, key: str, task_id: str | None, *, paid: bool | None, time_limit: float) -> ActiveJob | None:
+        """Settle a job in doubt; see `Client.settle`."""
+        if key in self.jobs:
+            raise InvalidInput(f"the job {key!r} is running in this client: wait for its end")
+        record = await self.settlement.settle(key, task_id, paid=paid)
+        if task_id is None:
+            await self.leave(record)
+            return None
+        (record,) = await self.submitter.existing.adopt([record]) or [record]
+        return self.start(record, None, time_limit)
+
     async def _check_forgettable(self, record: Record) -> None:
         if record.in_doubt:
-            raise InvalidInput(f"the job {record.key!r} is in doubt and may be paid: it cannot be forgotten")
+            raise InvalidInput(f"the job {record.key!r} is in doubt and may be paid: settle it instead")
         if record.at_provider:
             raise InvalidInput(f"the job {record.key!r} is at the provider and is paid: resume it with its token")
         if record.unsent and not await self.submitter.existing.is_gone(record):
@@ -288,7 +317,7 @@ class JobEngine:
         for job in jobs:
             job.stop_if_unpaid = True  # an attempt that had no effect is not repeated
         _cancel_tasks(unpaid)
-        await asyncio.gather(*(job.wait_answered(drain) for job in jobs if job.may_be_paid))
+        await asyncio.gather(*(job.wait_answered(self._drain_seconds(job, drain)) for job in jobs if job.may_be_paid))
         for job in jobs:
             if job.may_be_paid and not job.done():
                 log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
@@ -306,6 +335,10 @@ class JobEngine:
             job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))  # those whose task never ran
         await self.context.snapshots.close()
         await self.watcher.acknowledgements.close()
+
+    def _drain_seconds(self, job: ActiveJob, drain: float) -> float:
+        """How long closing waits for the answer to a paid request: as it takes, where the answer is the paid result."""
+        return SUBMIT_TIMEOUT if self.context.provider.answer_is_result(job.record) else drain
 
     async def _hand_over(self, job: ActiveJob) -> None:
         """Let another replica take over the job now."""

@@ -124,6 +124,8 @@ def _apply(before: Record, snapshot: Snapshot) -> Record:
     after = before.advance(snapshot)
     if after is not before and after.snapshot is before.snapshot:  # only a note in its history
         log.error("job %s, task %s: %s", after.key, after.snapshot.task_id, after.history[-1])
+    if before.settled_unpaid and not after.unsent:
+        log.error("job %s was settled as unpaid, but the provider accepted it as task %s", after.key, snapshot.task_id)
     is_accepted = after.at_provider or after.snapshot.status.terminal
     return after.accept(time.time()) if is_accepted and before.accepted_at is None and after is not before else after
 

@@ -278,3 +278,88 @@ async def test_json_contains_the_same_key_in_every_run(cli: Cli, to_emulator: li
     assert first["key"] == second["key"]
     assert second["output"] == "clean/p0-clean.jpg"
     assert second["status"] == "done"
+
+
+# jobs show, jobs settle, and their guards
+
+
+@pytest.fixture
+async def doubtful_store(tmp_path: Path) -> Path:
+    """A store with a job in doubt whose client is gone."""
+    path = tmp_path / "jobs.db"
+    async with aw.SQLiteStore(path) as store:
+        snapshot = Snapshot(None, Status.IN_DOUBT, reason="no answer")
+        await store.open(
+            Record("order-1", "picwish", snapshot, inputs=("a.jpg:7",), account="shop", owner="gone", epoch=1)
+        )
+    return path
+
+
+async def test_a_job_is_shown_with_its_reason_owner_inputs_and_attempts(cli: Cli, doubtful_store: Path) -> None:
+    shown = _json_object(await cli("jobs", "--store", str(doubtful_store), "show", "order-1"))
+    assert (shown["state"], shown["reason"], shown["owner"]) == ("in doubt", "no answer", "gone")
+    assert (shown["inputs"], shown["account"], shown["attempts"]) == (["a.jpg:7"], "shop", [])
+    unknown = await cli("jobs", "--store", str(doubtful_store), "show", "order-2")
+    assert unknown.code == 2
+    assert "no job 'order-2'" in unknown.err
+
+
+@pytest.mark.parametrize(("choice", "state"), [("--unpaid", "unsent"), ("--paid", "ended")])
+async def test_a_job_in_doubt_is_settled_without_an_api_key(
+    cli: Cli, doubtful_store: Path, choice: str, state: str
+) -> None:
+    store = ("--store", str(doubtful_store))
+    settled = await cli("jobs", "settle", "order-1", choice, *store)
+    assert settled.code == 0, settled.text
+    assert settled.out.startswith("settled    order-1")
+    assert _json_object(await cli("jobs", *store, "show", "order-1"))["state"] == state
+    again = await cli("jobs", "settle", "order-1", choice, *store)
+    assert again.code == 2
+    assert "is not in doubt" in again.err
+
+
+async def test_a_job_in_doubt_is_settled_by_its_task_after_one_query(
+    cli: Cli, to_emulator: list[str], images: list[str], emulator: Emulator
+) -> None:
+    emulator.inject(Fault.dropped_after(), "gptge")
+    command = ("remove", "p0.jpg", *WITH_STORE, *to_emulator[:2])
+    assert (await cli(*command)).code == 1
+    (job,) = await list_jobs(cli)
+    key, settle = str(job["key"]), ("jobs", "settle", "--store", "jobs.db", "--provider", "gptge", *to_emulator[:2])
+    wrong = await cli(*settle, key, "--task-id", "nobody-knows-it")
+    assert wrong.code == 2, wrong.text
+    (task,) = emulator.tasks
+    settled = await cli(*settle, key, "--task-id", task.task_id)
+    assert settled.code == 0, settled.text
+    assert (await cli(*command)).code == 0
+    assert emulator.charged["gptge"] == 1
+
+
+@pytest.mark.parametrize("choices", [(), ("--paid", "--unpaid"), ("--task-id", "t")])
+async def test_settle_needs_one_choice_and_a_provider_for_a_task(
+    cli: Cli, doubtful_store: Path, choices: tuple[str, ...]
+) -> None:
+    finished = await cli("jobs", "settle", "order-1", *choices, "--store", str(doubtful_store))
+    assert finished.code == 2
+    assert "Traceback" not in finished.text
+
+
+async def test_the_job_of_a_living_client_is_neither_settled_nor_forgotten(cli: Cli, doubtful_store: Path) -> None:
+    where = ("--store", str(doubtful_store))
+    async with aw.SQLiteStore(doubtful_store) as store:
+        await store.owners.register("alive")
+        await store.open(Record("order-2", "picwish", owner="alive", epoch=1))
+        listed = {job["key"]: job["state"] for job in (await cli("jobs", *where, "--json")).lines}
+        assert listed == {"order-1": "in doubt", "order-2": "held"}
+        for command in (("settle", "order-2", "--unpaid"), ("forget", "order-2")):
+            refused = await cli("jobs", *command, *where)
+            assert refused.code != 0
+            assert "alive" in refused.err
+        assert (await cli("jobs", "forget", "order-2", "--force", *where)).code == 0
+        await store.owners.unregister("alive")
+
+
+def _json_object(finished: Finished) -> dict[str, object]:
+    assert finished.code == 0, finished.text
+    shown: dict[str, object] = json.loads(finished.out)
+    return shown

@@ -44,7 +44,7 @@ from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import nothing_was_paid, submission_in_doubt, within_deadline
+from ..failures import doubt_warning, nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
 from .claims import new_epoch, time_since_boot
@@ -223,7 +223,10 @@ class Submitter:
     async def _leave_in_doubt(self, job: ActiveJob, outcome: InDoubt) -> SubmitOutcome:
         """Go on listening for a callback; one that arrived while the doubt was recorded settles it now."""
         self.in_doubt.listen(job.record)
-        return Accepted() if await self.in_doubt.try_resolve(job) else outcome
+        if await self.in_doubt.try_resolve(job):
+            return Accepted()
+        log.warning("%s", doubt_warning(job.record))
+        return outcome
 
     async def start_uploaded(self, job: ActiveJob) -> None:
         """Start a video that the provider has and nobody started, because the request to start it was lost.

@@ -1,0 +1,93 @@
+"""Settles jobs in doubt on the word of an operator, who looked into the account at the provider.
+
+    settle(key, task_id=…)   it was accepted as this task: one query confirms that, then it is a job like any other
+    settle(key, paid=True)   it was paid and its result is lost (a provider without queries): its key stays used
+    settle(key, paid=False)  it was not paid: its key is free, and its record keeps what happened
+
+Each is refused while the answer may still come: the owner is alive and waits for it, or the job runs in this client. A
+settlement is conditional on the version of the record that was looked at. A later proof that contradicts it is an error
+in the log (snapshots.py), and never touches another job.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from attrs import define, evolve
+
+from ...errors import InvalidInput
+from ...jobs import Record, Snapshot, Status
+from ...stores import JobStore
+from ...stores.owners import Owners
+from .context import EngineContext
+from .flows import FlowContext, loop_time
+from .submission.claims import new_epoch
+from .submission.existing import check_same_account
+
+log = logging.getLogger("aiowatermark")
+
+_QUERY_SECONDS = 60.0
+SETTLED_PAID = "settled as paid: its result is lost"
+SETTLED_UNPAID = "settled as unpaid"
+
+
+@define(eq=False)
+class Settlement:
+    """Settles the jobs of one client's account."""
+
+    context: EngineContext
+
+    async def settle(self, key: str, task_id: str | None, *, paid: bool | None) -> Record:
+        """Settle a job in doubt; returns its record. Raises InvalidInput if it cannot be settled so."""
+        if (task_id is None) == (paid is None):
+            raise InvalidInput("settle needs either task_id=…, or paid=True, or paid=False")
+        store, owners = self.context.store, self.context.owners
+        record = await load_unsettled(store, owners, key, own=self.context.owner)
+        check_same_account(record, self.context.provider)
+        if task_id is None:
+            return await write_settlement(store, record, paid=bool(paid))
+        return await write(store, await self._confirm(record, task_id), f"it was accepted as task {task_id}")
+
+    async def _confirm(self, record: Record, task_id: str) -> Record:
+        """The record with its task, if the provider knows that and no other job has it."""
+        holder = await self.context.store.by_task(record.account, task_id)
+        if holder is not None and holder.key != record.key:
+            raise InvalidInput(f"the task {task_id!r} belongs to the job {holder.key!r}")
+        named = record.advance(Snapshot(task_id, Status.QUEUED))
+        query = self.context.provider.query(named)
+        answer = await self.context.flows.run(query, FlowContext(loop_time() + _QUERY_SECONDS))
+        return named.advance(answer).accept(time.time())
+
+
+async def load_unsettled(store: JobStore, owners: Owners, key: str, *, own: str = "") -> Record:
+    """Return the record of a job in doubt whose answer nobody waits for, other than perhaps the client `own`.
+
+    Raises InvalidInput if there is no such record.
+    """
+    record = await store.get(key)
+    if record is None:
+        raise InvalidInput(f"the store knows no job {key!r}")
+    if not record.in_doubt:
+        raise InvalidInput(f"the job {key!r} is not in doubt: its status is {record.snapshot.status}")
+    if record.answer_pending and record.owner != own and not await owners.is_gone(record):
+        raise InvalidInput(f"the job {key!r} belongs to a client that is alive: its answer may still come")
+    return record
+
+
+async def write_settlement(store: JobStore, record: Record, *, paid: bool) -> Record:
+    """Settle a job in doubt as paid or unpaid; returns its record. Raises InvalidInput if it was changed meanwhile."""
+    if paid:
+        settled = evolve(record.advance(Snapshot(None, Status.FAILED, reason=SETTLED_PAID)), acknowledged=True)
+        return await write(store, settled, "it was paid and its result is lost")
+    settled = record.take_over("", new_epoch(), time.time(), record.callback, SETTLED_UNPAID)
+    return await write(store, settled, "it was not paid, and its key is free")
+
+
+async def write(store: JobStore, settled: Record, outcome: str) -> Record:
+    """Put the record of a settled job and log the outcome; raises InvalidInput if the stored one was changed."""
+    stored = await store.put(settled)
+    if stored is None or not stored.same_version(settled):
+        raise InvalidInput(f"the job {settled.key!r} was changed meanwhile: look at it again")
+    log.warning("job %s, which was in doubt, is settled: %s", settled.key, outcome)
+    return settled
