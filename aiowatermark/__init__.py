@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .callbacks.receiver import CallbackReceiver
     from .callbacks.server import CallbackServer
     from .client.client import Client
+    from .client.content_key import CONTENT_KEY
     from .client.handle import JobHandle
     from .client.limits import Limits
     from .client.recovery import Recovery
@@ -72,8 +73,9 @@ if TYPE_CHECKING:
     from .stores.sqlite.store import SQLiteStore
     from .wire import Delivery
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - sorted by code points
     "AuthenticationError",
+    "CONTENT_KEY",
     "CallbackReceiver",
     "CallbackServer",
     "Client",
@@ -129,6 +131,7 @@ _PUBLIC_NAMES = {
     "callbacks.receiver": ("CallbackReceiver",),
     "callbacks.server": ("CallbackServer",),
     "client.client": ("Client",),
+    "client.content_key": ("CONTENT_KEY",),
     "client.handle": ("JobHandle",),
     "client.limits": ("Limits",),
     "client.stream": ("Done", "Failed", "Outcome"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from attrs import frozen
@@ -31,24 +31,30 @@ class ImageLimits:
     def check(self, media: Media, info: MediaInfo, display_name: str) -> None:
         """Raise InvalidInput if an image is outside the limits; what `info` does not tell is left to the provider."""
         if info.format is None:
-            raise InvalidInput(f"{media.name} is not an image in a known format")
+            raise InvalidInput(f"{media.name} is not an image in a known format{self._accepted}")
         if problem := self._problem(media, info):
             raise InvalidInput(f"{media.name} {problem}: {display_name} would refuse it")
 
+    @property
+    def _accepted(self) -> str:
+        return "" if self.formats is None else f", such as {' or '.join(sorted(self.formats))}"
+
     def _problem(self, media: Media, info: MediaInfo) -> str | None:
-        width, height = info.width, info.height
+        width, height = info.size
         if self.formats is not None and info.format not in self.formats:
             return f"is {info.format}, not {' or '.join(sorted(self.formats))}"
+        if not info.image:
+            return f"is {info.format}, not an image"
         if self.max_bytes is not None and media.size is not None and media.size > self.max_bytes:
             return f"has {media.size / 1e6:.1f} MB, more than {self.max_bytes / 1e6:.0f} MB"
         if not (width and height):
             return None
         if min(width, height) < self.min_side:
-            return f"has {width}x{height} pixels, fewer than {self.min_side} on one side"
+            return f"has {info.pixels}, fewer than {self.min_side} on one side"
         if self.max_side is not None and max(width, height) > self.max_side:
-            return f"has {width}x{height} pixels, more than {self.max_side} on one side"
+            return f"has {info.pixels}, more than {self.max_side} on one side"
         if self.max_aspect is not None and max(width, height) > self.max_aspect * min(width, height):
-            return f"has {width}x{height} pixels, an aspect ratio above {self.max_aspect:g}:1"
+            return f"has {info.pixels}, an aspect ratio above {self.max_aspect:g}:1"
         return None
 
 
@@ -79,8 +85,8 @@ class Capabilities:
     """What a provider accepts.
 
     `links`, `files`: images by URL, by content. `batch`: images per job. `needs_media`: False where a session id may
-    replace the image. `mask_links`: masks by URL. `callbacks`: it calls a URL when a job ends. `refines`: results can
-    be refined.
+    replace the image. `mask_links`: masks by URL. `stroke_option`: the option that is a mask of coloured strokes.
+    `callbacks`: it calls a URL when a job ends. `refines`: results can be refined.
     """
 
     images: ImageLimits = ImageLimits()
@@ -90,6 +96,7 @@ class Capabilities:
     needs_media: bool = True
     mask: Literal["none", "optional", "required"] = "none"
     mask_links: bool = False
+    stroke_option: str | None = None
     callbacks: bool = False
     videos: bool = False
     video_limits: VideoLimits | None = None
@@ -110,6 +117,9 @@ def check_job(capabilities: Capabilities, display_name: str, job: Job, infos: di
     for media in job.inputs:
         if job.video and not capabilities.videos:
             raise Unsupported(f"{display_name} does not accept videos: {media.name} is a video")
+        info = infos.get(id(media))
+        if job.video and info is not None and not info.video:
+            raise InvalidInput(f"{media.name} is not a video in a known format")
         if isinstance(media, Link) or job.video:
             continue
         if not capabilities.files:
@@ -117,8 +127,8 @@ def check_job(capabilities: Capabilities, display_name: str, job: Job, infos: di
                 f"{display_name} accepts URLs only: pass a URL, or give the client `callbacks=` so that it can serve "
                 f"{media.name}"
             )
-        if id(media) in infos:
-            capabilities.images.check(media, infos[id(media)], display_name)
+        if info is not None:
+            capabilities.images.check(media, info, display_name)
 
 
 def _check_counts(capabilities: Capabilities, display_name: str, job: Job) -> None:
@@ -142,22 +152,41 @@ def _check_mask(capabilities: Capabilities, display_name: str, job: Job, infos: 
 
 def _check_mask_format(job: Job, infos: dict[int, MediaInfo]) -> None:
     """Raise InvalidInput if a mask, also one given as an option, is not an image of its input's size."""
-    if job.video:
-        return
     for media in (job.mask, *job.options.values()):
         info = infos.get(id(media)) if isinstance(media, Media) else None
         if info is not None and isinstance(media, Media):
-            if info.format is None or info.video:
+            if not info.image:
                 raise InvalidInput(f"the mask {media.name} is not an image in a known format")
-            _check_mask_size(info, job, infos)
+            for image in job.inputs:
+                if not job.video and id(image) in infos:
+                    _check_mask_size(info, image.name, infos[id(image)])
 
 
-def _check_mask_size(mask: MediaInfo, job: Job, infos: dict[int, MediaInfo]) -> None:
+def _check_mask_size(mask: MediaInfo, name: str, image: MediaInfo) -> None:
+    # 0 pixels: the size is unknown
+    if not (image.width and mask.width) or mask.size == image.size:
+        return
+    if mask.size == image.displayed:
+        raise InvalidInput(
+            f"the mask has {mask.pixels}, the size in which {name} is shown: it is stored as {image.width}x"
+            f"{image.height}, and its EXIF orientation {image.orientation} turns it. Save the image upright, for "
+            "example with PIL.ImageOps.exif_transpose, and pass that with this mask"
+        )
+    rotated = ", it is rotated" if mask.size == image.size[::-1] else ""
+    raise InvalidInput(
+        f"the mask has {mask.pixels}, but {name} has {image.pixels.replace(' pixels', '', 1)}{rotated}: "
+        "both must have the same size"
+    )
+
+
+def input_warnings(job: Job, infos: Mapping[int, MediaInfo]) -> Iterator[str]:
+    """Yield what is worth knowing of a job's images that are accepted, as sentences that begin with their names."""
     for media in job.inputs:
-        image = infos.get(id(media))
-        # 0 pixels: the size is unknown
-        if image and image.width and mask.width and (image.width, image.height) != (mask.width, mask.height):
-            raise InvalidInput(
-                f"the mask has {mask.width}x{mask.height} pixels, but {media.name} has {image.width}x{image.height}: "
-                "both must have the same size"
+        info = infos.get(id(media), MediaInfo(None))
+        if info.image and info.animated:
+            yield f"{media.name} is animated: one frame comes back"
+        if info.image and info.orientation > 1 and job.mask is not None:
+            yield (
+                f"{media.name} has the EXIF orientation {info.orientation}: the mask must mark the pixels as they are "
+                "stored, not as they are shown"
             )

@@ -18,6 +18,7 @@ from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
+from .content_key import ContentKey, Key, content_key
 from .engine.build import build_engine, validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
@@ -153,7 +154,7 @@ class Client:
         media: MediaArgument,
         *,
         mask: Source | None = None,
-        key: str | None = None,
+        key: Key | None = None,
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         size: int | None = None,
@@ -163,11 +164,12 @@ class Client:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
 
         Args:
-            media: a path, bytes, a URL, an open binary file or an async iterable of bytes; or a list of them, for
-                providers that accept batches.
+            media: a path, bytes, a URL, an open file or upload (anything with `read`), or an async iterable of bytes;
+                or a list of them, for providers that accept batches.
             mask: any media of one image: white is removed, black is kept.
             key: your idempotency key, 1 to 200 printable characters. A key that is known returns its job, and nothing
-                is submitted again.
+                is submitted again; with other content than that job's it is InvalidInput. `CONTENT_KEY` makes the key
+                from the bytes, the mask and the options (a link counts by its text).
             deadline: seconds, in place of the client's deadline.
             progress: called as `progress(sent, total)` with bytes while media are uploaded; `total` may be None.
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
@@ -180,8 +182,8 @@ class Client:
         may be paid.
         """
         _ = self._open_engine
-        prepared = await self._preparer.prepare(media, mask, size, options)
-        job = self._start_job(prepared, key, deadline, progress, again=again)
+        prepare = self._preparer.prepare(media, mask, size, options, key)
+        job = self._start_job(await prepare, key, deadline, progress, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -190,7 +192,7 @@ class Client:
         media: MediaArgument,
         *,
         mask: Source | None = None,
-        key: str | None = None,
+        key: Key | None = None,
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         size: int | None = None,
@@ -203,19 +205,19 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._open_engine
-        prepared = await self._preparer.prepare(media, mask, size, options)
-        job = self._start_job(prepared, key, deadline, progress, again=again)
+        prepare = self._preparer.prepare(media, mask, size, options, key)
+        job = self._start_job(await prepare, key, deadline, progress, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
-        self, result: Result, *, brush: Source, key: str | None = None, deadline: float | None = None, **options: Any
+        self, result: Result, *, brush: Source, key: Key | None = None, deadline: float | None = None, **options: Any
     ) -> Result:
         """Remove more from a result: what is white in `brush`. The provider's session is part of the result.
 
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
         _ = self._open_engine
-        job = await self._preparer.prepare_refinement(result, as_media(brush), options)
+        job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
         return await self._start_job(job, key, deadline, None).wait_done(self._drain)
 
     async def stream(
@@ -223,7 +225,7 @@ class Client:
         items: Iterable[Source] | AsyncIterable[Source],
         *,
         mask: Source | None = None,
-        key: Callable[[Source], str] | None = None,
+        key: Callable[[Source], Key] | ContentKey | None = None,
         deadline: float | None = None,
         **options: Any,
     ) -> AsyncIterator[Outcome]:
@@ -231,13 +233,14 @@ class Client:
 
         Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
         one failure never ends the stream. `key(item)` names the job of an item: with a store, a stream that is repeated
-        pays for nothing twice. Other parameters as for `submit`.
+        pays for nothing twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
         """
         _ = self._open_engine
 
         async def start(item: Source) -> ActiveJob:
-            job = await self._preparer.prepare(item, mask, None, options)
-            return self._start_job(job, None if key is None else key(item), deadline, None)
+            own_key = key(item) if callable(key) else key
+            job = await self._preparer.prepare(item, mask, None, options, own_key)
+            return self._start_job(job, own_key, deadline, None)
 
         outcomes = JobStream(start, self.limits.in_flight).run(items)
         try:
@@ -292,7 +295,7 @@ class Client:
     def _start_job(
         self,
         job: Job,
-        key: str | None,
+        key: Key | None,
         deadline: float | None,
         progress: ProgressCallback | None,
         *,
@@ -300,7 +303,8 @@ class Client:
     ) -> ActiveJob:
         # checked again: the client may have been closed while the job was prepared
         engine = self._open_engine
-        return engine.start_job(job, validate_key(key), self._deadline_seconds(deadline), progress, again=again)
+        name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
+        return engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)

@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ..errors import InvalidInput
 from .base import Media
-from .files import File, OpenFile
-from .memory import Bytes, Link
+from .files import File
+from .memory import Bytes, Link, parse_data_url
+from .open_file import OpenFile
 from .stream import Stream
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes] | Media
-"""Everything that `as_media` accepts; a `str` is a URL if it starts with http:// or https://, else a path."""
+
+class Readable(Protocol):
+    """An open object: a file, an upload of a web framework, the body of an answer; it need not have another method."""
+
+    @property
+    def read(self) -> Callable[..., Any]:
+        """`read(size)` or `read()`, a coroutine function or not: gives bytes, none at the end, None for "not yet"."""
+        ...
+
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | AsyncIterable[bytes] | Media
+"""Everything that `as_media` accepts; a `str` is a URL if it starts with http://, https:// or data:, else a path."""
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[^,/]*(/[^,]*)?,", re.IGNORECASE)
+# types of other packages that hold pixels, and the line that encodes them; `module.name` of the type
+_PIXELS = {
+    "numpy.ndarray": "an array holds pixels, not a file: pass cv2.imencode('.png', array)[1].tobytes()",
+    "PIL.Image.Image": (
+        "a PIL image holds pixels, not a file: `file = io.BytesIO(); image.save(file, 'PNG')`, and pass file.getvalue()"
+    ),
+}
 
 
 def as_media(source: Source, *, size: int | None = None, name: str | None = None) -> Media:
-    """Return media for a path, URL, bytes, open binary file or async iterable of bytes; media is returned as it is.
+    """Return media for a path, URL, bytes, open object or async iterable of bytes; media is returned as it is.
 
-    `size`, in bytes, is for sources that do not know theirs: streams and files that cannot seek. `name` replaces the
-    file name sent to the provider. Nothing is opened or read yet. Raises InvalidInput for any other type and for an
-    invalid URL.
+    An open object has a method `read`, synchronous or asynchronous; nothing else is required of it. `size`, in bytes,
+    is for sources that do not know theirs: streams and objects that cannot seek. `name` replaces the file name sent to
+    the provider. Nothing is opened or read yet. Raises InvalidInput for any other type and for an invalid URL.
     """
     media = _coerce(source, size)
     if name is not None:
@@ -38,15 +57,24 @@ def _coerce(source: object, size: int | None) -> Media:
         return source
     if isinstance(source, str) and _URL.match(source):
         return Link(source, size=size)
+    if isinstance(source, str) and _DATA_URL.match(source):
+        return parse_data_url(source)
     if isinstance(source, str | os.PathLike):
         return File(Path(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return Bytes(bytes(source))
+    if callable(getattr(source, "read", None)):
+        return OpenFile(source, size=size)
     if isinstance(source, AsyncIterable):
         return Stream(source, size=size)
-    if callable(getattr(source, "read", None)):
-        return OpenFile(source, size=size)  # type: ignore[arg-type]
-    raise InvalidInput(
+    raise InvalidInput(_refusal(source))
+
+
+def _refusal(source: object) -> str:
+    for kind in type(source).__mro__:
+        if advice := _PIXELS.get(f"{kind.__module__}.{kind.__qualname__}"):
+            return advice
+    return (
         "media must be a path, bytes, a URL, an open binary file or an async iterable of bytes, "
         f"not {type(source).__name__}"
     )

@@ -20,19 +20,23 @@ ProgressCallback: TypeAlias = Callable[[int, int | None], object]
 """Called as `progress(done, total)` with bytes; `total` is None while it is unknown."""
 
 _UNSAFE = re.compile(r"[^\w.() +-]+")
+_MAX_SHOWN_CHARACTERS = 200
 
 
 class Media(ABC):
     """Bytes to send or receive.
 
     `name` is a safe file name, `size` the number of bytes, None while unknown. `reopenable` media can be read any
-    number of times; other media is `consumed` by its first reading.
+    number of times; other media is `consumed` by its first reading. `content_type` is that of its format once the
+    client has looked at its first bytes. `digest` is that of its content once it was asked for and is known.
     """
 
     name: str
     size: int | None
     reopenable: bool = True
     consumed: bool = False
+    content_type: str | None = None
+    digest: str | None = None
 
     @abstractmethod
     def blocks(self) -> AsyncGenerator[bytes, None]:
@@ -51,6 +55,9 @@ class Media(ABC):
     async def measure(self) -> None:  # noqa: B027 - media in memory has nothing to check
         """Check that the media is readable and not empty, and set `size`; raises InvalidInput if it is not."""
 
+    async def hash_content(self) -> None:  # noqa: B027 - a link has no content here
+        """Set `digest` anew. Media that can be read only once is not read: it sets its digest once it was sent."""
+
     def rename(self, name: str) -> None:
         """Replace the name; unsafe characters are replaced."""
         self.name = safe_name(name)
@@ -58,7 +65,12 @@ class Media(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """A text that tells this media from other media. It is persisted, so it contains no secret and no content."""
+        """A text by which an answer's media is recognised. It is persisted, so it has no secret and no content."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What is known of the content, for the fingerprint of a job: the digest and the size, empty if unknown."""
+        return f"{self.digest or ''}/{'' if self.size is None else self.size}"
 
 
 def safe_name(name: str) -> str:
@@ -66,3 +78,19 @@ def safe_name(name: str) -> str:
     base = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
     stem, dot, suffix = base.rpartition(".")
     return f"{stem[: 99 - len(suffix)]}.{suffix}" if dot and len(suffix) < 16 else base[:100] or "media"
+
+
+def shown_path(path: object) -> str:
+    """Return a path as error messages show it: printable in every encoding of Unicode, and at most 200 characters.
+
+    Bytes of a name that is not UTF-8, control characters and the like are escaped.
+    """
+    text = str(path)
+    if len(text) > _MAX_SHOWN_CHARACTERS:
+        text = f"{text[:50]}…{text[49 - _MAX_SHOWN_CHARACTERS :]}"
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    # surrogates stand for bytes that are not valid UTF-8: U+DCE9 for the byte E9
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else repr(char)[1:-1]

@@ -1,4 +1,4 @@
-"""Media on disk: `File`, opened anew for each reading, and `OpenFile`, a file that the caller has open.
+"""Media on disk: `File`, opened anew for each reading.
 
 Theory of operation of `FileReader`. A read from disk may block, so it belongs in a worker thread. Files to upload are
 often in the page cache, though, because they were just written, and for those the hop to a thread costs more than
@@ -31,18 +31,17 @@ Figure: with a hop to a thread for each block an upload from the page cache cost
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from attrs import define, field
 
 from ..errors import InvalidInput
-from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name
-from .stream import ensure_unread
+from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name, shown_path
+from .digests import FILE_DIGESTS
 
 T = TypeVar("T")
 
@@ -66,7 +65,11 @@ class File(Media):
     @property
     def identity(self) -> str:
         """The file's name and size; not its folder, which may differ on another machine."""
-        return f"{self.path.name}:{self.size}"
+        return f"{self.name}:{self.size}"
+
+    async def hash_content(self) -> None:
+        """Set `digest`, read in a worker thread unless it is cached; raises InvalidInput for an unreadable file."""
+        self.digest = await asyncio.to_thread(_file_digest, self.path)
 
     async def measure(self) -> None:
         """Set the size; raises InvalidInput for a folder and for a missing, unreadable or empty file."""
@@ -98,12 +101,12 @@ class File(Media):
 def _file_size(path: Path) -> int:
     try:
         if path.is_dir():
-            raise InvalidInput(f"{path} is a folder: pass the files in it")
+            raise InvalidInput(f"{shown_path(path)} is a folder: pass the files in it")
         size = path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise _unreadable(path, error) from None
     if not size:
-        raise InvalidInput(f"{path} is an empty file")
+        raise InvalidInput(f"{shown_path(path)} is an empty file")
     return size
 
 
@@ -112,63 +115,18 @@ def _file_head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(SNIFF_BYTES)
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from None
+        raise _unreadable(path, error) from None
 
 
-@define(eq=False)
-class OpenFile(Media):
-    """A binary file the caller has open, read from its current position; reopenable if it can seek."""
+def _file_digest(path: Path) -> str:
+    try:
+        return FILE_DIGESTS.digest(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
-    file: BinaryIO = field(repr=False)
-    size: int | None = None
-    start: int = 0
-    reopenable: bool = False
-    name: str = field(init=False)
-    consumed: bool = field(default=False, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        """Derive the name from the file's path, if it has one."""
-        # a file opened by descriptor has an int as its name
-        name = getattr(self.file, "name", None)
-        self.name = safe_name(name) if isinstance(name, str) else "media"
-
-    @property
-    def identity(self) -> str:
-        """The file's name and size."""
-        return f"{self.name}:{self.size}"
-
-    async def measure(self) -> None:
-        """Set the start and the size; raises InvalidInput for a closed, unreadable, text or empty file."""
-        if self.size is None and not self.consumed:
-            await asyncio.to_thread(self._measure)
-
-    def _measure(self) -> None:
-        closed = getattr(self.file, "closed", False)
-        if closed or not self.file.readable() or isinstance(self.file, io.TextIOBase):
-            raise InvalidInput("the open file is not open for reading bytes: use open(path, 'rb')")
-        self.reopenable = self.file.seekable()
-        if self.reopenable:
-            self.start = self.file.tell()
-            self.size = self.file.seek(0, os.SEEK_END) - self.start
-            self.file.seek(self.start)
-            if not self.size:
-                raise InvalidInput(f"{self.name} has no bytes after the current position of the open file")
-
-    async def head(self) -> bytes:
-        """Return the first bytes if the file can seek, else none: they could not be read again."""
-        if not self.reopenable:
-            return b""
-        await asyncio.to_thread(self.file.seek, self.start)
-        return await asyncio.to_thread(self.file.read, SNIFF_BYTES)
-
-    async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Yield blocks of 1 MiB, read in a worker thread; raises TransferFailed if they cannot be read again."""
-        ensure_unread(self.name, consumed=self.consumed and not self.reopenable)
-        self.consumed = True
-        if self.reopenable:
-            await asyncio.to_thread(self.file.seek, self.start)
-        while block := await asyncio.to_thread(self.file.read, BLOCK_SIZE):
-            yield block
+def _unreadable(path: Path, error: Exception) -> InvalidInput:
+    return InvalidInput(f"{shown_path(path)} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 class FileReader:

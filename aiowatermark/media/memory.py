@@ -1,18 +1,26 @@
-"""Media in memory (bytes, base64 text) and media by URL."""
+"""Media in memory (bytes, base64 text, `data:` URLs) and media by URL."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed
 from ..redaction import redact_url
 from .base import BLOCK_SIZE, CHUNK, Media, safe_name
+from .digests import ContentHash, digest_bytes
+from .signatures import LinkIdentity, link_digest, unsigned_url
+
+URL_DIGEST = "url-"
+"""Begins the part of a fingerprint that stands for a link."""
+_SPACES = re.compile(r"\s+")
+# the alphabet of URLs, which some encoders use
+_TO_STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
 @define(eq=False)
@@ -30,8 +38,12 @@ class Bytes(Media):
 
     @property
     def identity(self) -> str:
-        """A digest of the content."""
-        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+        """The name and size; the content is hashed for jobs with a key only."""
+        return f"{self.name}:{self.size}"
+
+    async def hash_content(self) -> None:
+        """Set `digest`."""
+        self.digest = await digest_bytes(self.data)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes in chunks."""
@@ -63,8 +75,20 @@ class Base64Text(Media):
 
     @property
     def identity(self) -> str:
-        """A digest of the text."""
-        return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+        """The name and size."""
+        return f"{self.name}:{self.size}"
+
+    async def hash_content(self) -> None:
+        """Set `digest`; raises TransferFailed if the text is not valid base64."""
+        content = ContentHash()
+        async for block in self.blocks():
+            await content.update(block)
+        self.digest = content.hexdigest
+
+    async def measure(self) -> None:
+        """Raise InvalidInput if the text is not valid base64, or has no bytes; checked in a worker thread."""
+        if not self.size or not await asyncio.to_thread(_is_base64, self.text):
+            raise InvalidInput(f"{self.name} is not valid base64 text")
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield the decoded bytes; raises TransferFailed if the text is not valid base64."""
@@ -75,6 +99,14 @@ class Base64Text(Media):
                 raise TransferFailed("the provider's image is not valid base64") from None
             # decoding is CPU work: let other tasks run between blocks
             await asyncio.sleep(0)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 @define(eq=False)
@@ -98,9 +130,30 @@ class Link(Media):
 
     @property
     def identity(self) -> str:
-        """A digest of the URL without its query: the query of a signed URL changes each time it is signed."""
-        return hashlib.blake2b(self.url.partition("?")[0].encode(), digest_size=16).hexdigest()
+        """Digests of the URL: whole, without signatures, and without its query; see `LinkIdentity`."""
+        return str(LinkIdentity.of(self.url))
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the URL without signatures, which change each time it is signed."""
+        return f"{URL_DIGEST}{link_digest(unsigned_url(self.url))}/"
 
     def blocks(self) -> AsyncGenerator[bytes, None]:
         """Raise TransferFailed: only the transport downloads URLs."""
         raise TransferFailed(f"{redact_url(self.url)} is a URL: only the client's transport can read it")
+
+
+def parse_data_url(url: str) -> Base64Text | Bytes:
+    """Return the content of a `data:` URL (RFC 2397), a small file as text; base64 is decoded when it is read.
+
+    Raises InvalidInput if the base64 text cannot be valid.
+    """
+    header, _, data = url.partition(",")
+    if not header.lower().rstrip().endswith(";base64"):
+        return Bytes(unquote_to_bytes(data))
+    if "%" in data:
+        data = unquote_to_bytes(data).decode("latin-1")
+    text = _SPACES.sub("", data).translate(_TO_STANDARD_ALPHABET).rstrip("=")
+    if not text.isascii() or len(text) % 4 == 1:
+        raise InvalidInput("the data: URL has no valid base64 text after its comma")
+    return Base64Text(text + "=" * (-len(text) % 4))

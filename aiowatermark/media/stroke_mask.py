@@ -7,10 +7,10 @@ import io
 from collections.abc import AsyncGenerator
 
 from attrs import define, field
-from PIL import Image
 
 from ..errors import InvalidInput
 from .base import Media
+from .mask import binary_levels, open_mask
 from .memory import Bytes
 
 _STROKE_COLOUR = (255, 0, 0)
@@ -49,31 +49,21 @@ class StrokeMask(Media):
 
 
 def draw_strokes(mask: bytes) -> bytes:
-    """Return a PNG that is red where the mask is light and black elsewhere.
+    """Return a PNG that is red where the mask is white and black elsewhere.
 
-    Raises InvalidInput if the mask is not a readable image.
+    Raises InvalidInput if the mask is not a readable image, or can do nothing; see `mask.py`.
     """
-    try:
-        with Image.open(io.BytesIO(mask)) as image:
-            grey = _flatten(image)
-    # SyntaxError: what Pillow raises for some damaged PNG files
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidInput(f"the mask is not a readable image: {error}") from None
-    # A palette image, so that the file stays small: levels 0 to 127 are black, 128 to 255 red. The levels are made 0 or
-    # 255 first, because the strokes must have exactly two colours.
-    strokes = grey.point([255 * (level > 127) for level in range(256)]).convert("P")
+    levels = binary_levels(open_mask(mask))
+    # a palette image, so that the file stays small: level 0 is black, level 255 red
+    strokes = levels.convert("P")
     strokes.putpalette([*(0, 0, 0) * 128, *_STROKE_COLOUR * 128])
     out = io.BytesIO()
     strokes.save(out, "PNG")
     return out.getvalue()
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return grey levels over black: transparent areas are kept, as black ones are."""
-    if image.mode in {"I", "I;16", "I;16B"}:
-        # convert("L") would clip 16-bit levels to 255
-        return image.point(lambda level: level / 256).convert("L")
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("L")
-    background = Image.new("RGBA", image.size, (0, 0, 0, 255))
-    return Image.alpha_composite(background, image.convert("RGBA")).convert("L")
+def check_strokes(smear: bytes) -> None:
+    """Raise InvalidInput if an image in Kaze's own colours marks nothing: all of it is pure black or pure white."""
+    colours = open_mask(smear).convert("RGB").getcolors(2)  # None: more than two
+    if colours is not None and all(colour in {(0, 0, 0), (255, 255, 255)} for _, colour in colours):
+        raise InvalidInput("the smear marks nothing: paint it in any colour except pure black and pure white")

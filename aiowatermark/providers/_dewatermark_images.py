@@ -15,7 +15,7 @@ from ..media import optional_media
 from ..media.base import Media
 from ..media.memory import Base64Text
 from ..wire import FieldValue, Multipart, Response
-from ._parsing import first_text, to_bool
+from ._parsing import content_types, first_text, to_bool
 
 _MODES = ("3.0", "2.0", "old")
 # the API accepts only JPEG, and a file name may have another suffix
@@ -75,7 +75,7 @@ def build_form(job: Job) -> Multipart:
     fields: dict[str, FieldValue] = {"original_preview_image": job.media} if job.inputs else {"session_id": session_id}
     fields |= {name: mask for name, mask in (("mask_base", mask_base), ("mask_brush", job.mask)) if mask is not None}
     fields |= {"remove_text": str(job.options["remove_text"]).lower(), "predict_mode": job.options["predict_mode"]}
-    return Multipart(fields, _TYPES)
+    return Multipart(fields, {**content_types(fields), **_TYPES})
 
 
 def parse_result(job: Job, payload: Any, reply: Response) -> Snapshot:

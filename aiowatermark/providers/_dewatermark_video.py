@@ -16,7 +16,7 @@ from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
 from ..provider import Exchange, Flow, Provider
 from ..wire import FieldValue, Multipart, Request, Response
-from ._parsing import parse_task_id, to_float, to_fraction, to_link
+from ._parsing import content_types, parse_task_id, to_float, to_fraction, to_link
 
 _MAX_UPLOAD_URLS = 3
 _RESULT_URL_SECONDS = 2 * 86_400
@@ -59,7 +59,7 @@ def _start(provider: Provider, task_id: str, mask: Media | None) -> Flow:
     form: dict[str, FieldValue] = {"task_id": task_id}
     if mask is not None:
         form["mask_brush"] = mask
-    reply = yield Request("POST", "/api/video/v1/tasks", Multipart(form))
+    reply = yield Request("POST", "/api/video/v1/tasks", Multipart(form, content_types(form)))
     # the body of a successful answer is not documented, so only the status counts
     if (error := provider.problem(reply)) is not None:
         raise error

@@ -12,8 +12,9 @@ from attrs import frozen
 from ..codec import TextLike, parse
 from ..errors import InvalidInput, UnexpectedAnswer
 from ..http_errors import raise_unexpected
+from ..media.base import Media
 from ..media.memory import Link
-from ..wire import Response
+from ..wire import FieldValue, Response
 
 
 @frozen
@@ -44,6 +45,12 @@ def json_or_empty(reply: Response) -> Mapping[str, Any]:
         if reply.status in range(200, 300):
             raise
         return {}
+
+
+def content_types(form: Mapping[str, FieldValue]) -> Mapping[str, str]:
+    """Return the Content-Type of each file in a form whose format is known."""
+    media = {name: value for name, value in form.items() if isinstance(value, Media)}
+    return {name: value.content_type for name, value in media.items() if value.content_type is not None}
 
 
 def to_float(value: Any) -> float | None:

@@ -17,7 +17,7 @@ from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Flow, Provider
 from ..wire import Delivery, FieldValue, Multipart, Request, Response, parse_json
-from ._parsing import parse_task_id, require_task_id, to_bool, to_fraction, to_int, to_link
+from ._parsing import content_types, parse_task_id, require_task_id, to_bool, to_fraction, to_int, to_link
 
 # `state` below 0, from the vendor's status code page; other negative states are failures too
 FAILURE_REASONS: Mapping[int, str] = {
@@ -62,7 +62,7 @@ class VisualProvider(Provider):
             form["sync"] = "1"
         if callback_url is not None:
             form["callback_url"] = callback_url
-        reply = yield Request("POST", self.submit_path, Multipart(form))
+        reply = yield Request("POST", self.submit_path, Multipart(form, content_types(form)))
         data = self.check(reply).get("data")
         try:
             snapshot = parse_task(data, reply)

@@ -71,7 +71,7 @@ class Kaze(Provider):
     display_name = "Kaze"
     default_base_url = "https://backend.kaze.ai"
     env = {"api_key": "KAZE_API_KEY"}
-    capabilities = Capabilities(mask="optional")
+    capabilities = Capabilities(mask="optional", stroke_option="smear")
     Options = KazeOptions
 
     api_key: str = api_key_field()

@@ -29,6 +29,7 @@ from ..media.memory import Link
 from ..provider import Flow, Polling, Provider, api_key_field
 from ..redaction import redact_url
 from ..wire import Base64, Json, Request, Response
+from ._link_matching import match_by_link
 from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
 
 _RUNNING, _DONE = 2, 3
@@ -141,7 +142,7 @@ class _Item:
 
     @property
     def source_identity(self) -> str | None:
-        """The identity of the input whose URL the item repeats; None if it repeats none."""
+        """The identity of the URL the item repeats; None if it repeats none."""
         source = to_link(self.image_url)
         return source.identity if source else None
 
@@ -190,29 +191,14 @@ def _match_outputs(items: Sequence[_Item], inputs: Sequence[str]) -> tuple[Outpu
     if not inputs:
         # a record without the inputs' identities: there is nothing to match with
         return tuple(item.output() for item in items)
-    matched, unmatched = _match_by_link(items, inputs)
+    match = match_by_link([item.source_identity for item in items], inputs)
+    matched: Sequence[_Item | None] = [None if index is None else items[index] for index in match.items]
+    unmatched = [items[index] for index in match.unmatched]
     # by position only if every item that was matched by URL is at its input's position
-    same_count = len(items) == len(inputs)
-    if unmatched and same_count and all(match in (None, item) for match, item in zip(matched, items, strict=True)):
-        matched, unmatched = list(items), []
+    in_order = all(item in (None, position) for position, item in enumerate(match.items))
+    if unmatched and in_order and not match.ambiguous and len(items) == len(inputs):
+        matched, unmatched = items, []
     return tuple(item.output() if item else _missing_output(unmatched, len(items), len(inputs)) for item in matched)
-
-
-def _match_by_link(items: Sequence[_Item], inputs: Sequence[str]) -> tuple[list[_Item | None], list[_Item]]:
-    """Return the item of each input, None where no item repeats its URL, and the items that were not matched.
-
-    Inputs with the same URL share an item if there are fewer items than inputs.
-    """
-    unmatched = list(items)
-    item_by_input: dict[str, _Item] = {}
-    matched: list[_Item | None] = []
-    for identity in inputs:
-        item = next((item for item in unmatched if item.source_identity == identity), None)
-        if item is not None:
-            unmatched.remove(item)
-            item_by_input[identity] = item
-        matched.append(item_by_input.get(identity))
-    return matched, unmatched
 
 
 def _missing_output(unmatched: Sequence[_Item], results: int, images: int) -> Output:

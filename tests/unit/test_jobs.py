@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import urlsafe_b64encode
 from itertools import permutations, product
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowatermark.errors import InvalidInput, JobFailed
-from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
+from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status, complete_fingerprint, same_job
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.results import Result
 
@@ -247,8 +248,15 @@ def test_a_token_contains_no_secret_of_its_inputs() -> None:
 # fingerprints
 
 
+def hashed(data: bytes, name: str = "photo.jpg") -> Bytes:
+    """Media as it is in a job with a key."""
+    media = Bytes(data, name=name)
+    media.digest = f"digest-of-{data.decode()}"
+    return media
+
+
 def test_fingerprints_are_equal_for_equal_jobs_only() -> None:
-    a, b = Bytes(b"a"), Bytes(b"b")
+    a, b = hashed(b"a"), hashed(b"b")
     jobs = [
         Job((a,)),
         Job((b,)),
@@ -265,12 +273,56 @@ def test_fingerprints_are_equal_for_equal_jobs_only() -> None:
         Job((), a),
     ]
     assert len({job.fingerprint for job in jobs}) == len(jobs)
-    assert Job((Bytes(b"a"),), None, {"x": 1, "y": 2}).fingerprint == Job((a,), None, {"y": 2, "x": 1}).fingerprint
+    for one, other in permutations(jobs, 2):
+        assert not same_job(one.fingerprint, other.fingerprint)
+    same = Job((hashed(b"a", "of another name.png"),), None, {"x": 1, "y": 2}).fingerprint
+    assert same == Job((a,), None, {"y": 2, "x": 1}).fingerprint
 
 
-def test_a_url_signed_again_is_the_same_job() -> None:
-    old, new = (Job((Link(f"https://example.com/a.png?sig={sig}"),)).fingerprint for sig in ("old", "new"))
+def test_only_what_both_fingerprints_know_is_compared() -> None:
+    known, other, unknown = (Job((media,), hashed(b"m")) for media in (hashed(b"a"), hashed(b"b"), Bytes(b"x")))
+    assert same_job(known.fingerprint, unknown.fingerprint)
+    assert not same_job(known.fingerprint, other.fingerprint)
+    longer, masked = Job((Bytes(b"xy"),), hashed(b"m")), Job((Bytes(b"x"),), hashed(b"n"))
+    assert not same_job(known.fingerprint, longer.fingerprint)
+    assert not same_job(unknown.fingerprint, masked.fingerprint)
+    assert not same_job(known.fingerprint, Job((Link("https://example.com/a"),), hashed(b"m")).fingerprint)
+
+
+def test_a_fingerprint_of_an_earlier_version_is_not_compared_with_one_of_this() -> None:
+    now = Job((hashed(b"a"),)).fingerprint
+    assert same_job("f" * 32, now)
+    assert same_job(now, "")
+    assert same_job("f" * 32, "f" * 32)
+    assert not same_job("f" * 32, "e" * 32)
+
+
+def test_a_fingerprint_is_completed_by_what_became_known_while_the_job_was_sent() -> None:
+    before, after = Job((Bytes(b"a"),)).fingerprint, Job((hashed(b"a"),)).fingerprint
+    assert complete_fingerprint(before, after) == after
+    assert complete_fingerprint(after, before) == before or same_job(after, before)
+    for unrelated in (Job((Link("https://example.com/lent"),)).fingerprint, Job((hashed(b"ab"),)).fingerprint):
+        assert complete_fingerprint(before, unrelated) == before
+    assert complete_fingerprint("", after) == ""
+
+
+def test_a_url_signed_again_is_the_same_job_and_one_with_another_query_is_not() -> None:
+    family = "X-Amz-Algorithm=A&X-Amz-Credential=C&X-Amz-Date=D&X-Amz-Signature="
+    old, new, other = (
+        Job((Link(f"https://example.com/a.png?{query}"),)).fingerprint
+        for query in (f"id=1&{family}old", f"id=1&{family}new", f"id=2&{family}old")
+    )
     assert old == new
+    assert not same_job(old, other)
+
+
+@given(st.lists(st.binary(max_size=4), min_size=2, max_size=2, unique=True))
+def test_two_contents_never_share_a_fingerprint(contents: list[bytes]) -> None:
+    one, other = (Bytes(content) for content in contents)
+    for media in (one, other):
+        asyncio.run(media.hash_content())
+    assert not same_job(Job((one,)).fingerprint, Job((other,)).fingerprint)
+    assert not same_job(Job((), one).fingerprint, Job((), other).fingerprint)
 
 
 def test_a_fingerprint_contains_no_secret() -> None:

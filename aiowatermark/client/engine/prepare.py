@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
-from ...capabilities import VideoLimits, check_job
-from ...errors import InvalidInput, TransferFailed, Unsupported
+from ...capabilities import check_job, input_warnings
+from ...errors import InvalidInput, TransferFailed, Unsupported, WatermarkError
 from ...jobs import Job
 from ...media import Source, as_media
 from ...media.base import Media
+from ...media.mask import MAX_MASK_BYTES, convert_mask
 from ...media.memory import Bytes, Link
 from ...media.mp4 import read_mp4_info
-from ...media.sniff import MediaInfo, sniff
+from ...media.open_file import spool_stream
+from ...media.sniff import MediaInfo, name_by_format, sniff
+from ...media.stream import reason_of
+from ...media.stroke_mask import check_strokes
 from ...provider import Provider
 from ...redaction import is_loopback, redact_url
 from ...results import Result
 from ...transport import Transport
+from ..content_key import ContentKey, Key
 
 log = logging.getLogger("aiowatermark")
 
-_MASK_LIMIT = 64 << 20
-"""Bytes that a mask behind a link may have."""
+_DECODED_MASKS = 2
+"""Masks that are decoded at once: each may take some 300 MB for a moment."""
 
 
 @define(eq=False)
@@ -38,6 +45,7 @@ class JobPreparer:
     provider: Provider
     transport: Transport
     can_serve_files: bool = False
+    _decoding: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_DECODED_MASKS), init=False, repr=False)
 
     async def prepare(
         self,
@@ -45,53 +53,84 @@ class JobPreparer:
         mask: Source | None,
         size: int | None,
         options: Mapping[str, Any],
+        key: Key | None = None,
     ) -> Job:
         """The job for these arguments of `client.submit`."""
         sources = [] if media is None else list(media) if isinstance(media, list | tuple) else [media]
         resolved = self.provider.resolve_options(options)
         inputs = tuple(as_media(source, size=size) for source in sources)
-        return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved))
+        return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved), key)
 
-    async def prepare_refinement(self, result: Result, brush: Media, options: Mapping[str, Any]) -> Job:
+    async def prepare_refinement(
+        self, result: Result, brush: Media, options: Mapping[str, Any], key: Key | None = None
+    ) -> Job:
         """The job that refines a result: removes what is white in `brush`, too."""
         session, media = result.snapshot.session, result.outputs[0].media if result.outputs else None
         if session is None or media is None or not self.provider.capabilities.refines:
             raise Unsupported(
                 f"{self.provider.display_name} keeps no session for this result: submit the image again with a mask"
             )
-        return await self._validate(self.provider.refinement(media, session, brush, options))
+        return await self._validate(self.provider.refinement(media, session, brush, options), key)
 
-    async def _validate(self, job: Job) -> Job:
+    async def _validate(self, job: Job, key: Key | None) -> Job:
         """The job once its media were inspected and the provider is known to accept it."""
-        if isinstance(job.mask, Link) and not self.provider.capabilities.mask_links:
-            self._check_link(job.mask)
-            job = evolve(job, mask=await self._download_mask(job.mask))
+        mask = job.mask
+        if isinstance(mask, Link) and not self.provider.capabilities.mask_links:
+            self._check_link(mask)
+            mask = await self._download_mask(mask)
+        elif mask is not None and not isinstance(mask, Link):
+            mask = await _load_mask(mask)
+        job = evolve(job, mask=mask)
         info: dict[int, MediaInfo] = {}  # by identity of the media object: media need not be hashable
-        for media in (*job.inputs, job.mask, *job.options.values()):
+        for media in _all_media(job):
             if isinstance(media, Link):
                 self._check_link(media)
-            elif isinstance(media, Media):
-                await self._inspect(media, info)
+            else:
+                await _inspect(media, info)
+        job = self._check(job, info)
+        await self._warn(job, info)
+        if key is not None:
+            job = await _hash_contents(job, spool=isinstance(key, ContentKey))
+        return await self._convert_masks(job)
+
+    def _check(self, job: Job, info: dict[int, MediaInfo]) -> Job:
+        """The job, marked as a video if it is one; raises what `check_job` raises."""
         capabilities = self.provider.capabilities_for(job)
         if self.can_serve_files and not capabilities.files:
             capabilities = evolve(capabilities, files=True)
-        video = any(capabilities.is_video(media, info.get(id(media))) for media in job.inputs)
-        job = evolve(job, video=video) if video else job
+        if any(capabilities.is_video(media, info.get(id(media))) for media in job.inputs):
+            job = evolve(job, video=True)
         check_job(capabilities, self.provider.display_name, job, info)
-        if video and capabilities.video_limits is not None:
-            await self._warn(capabilities.video_limits, job, info)
         return job
 
-    async def _warn(self, limits: VideoLimits, job: Job, info: Mapping[int, MediaInfo]) -> None:
-        """Log what the provider's documents do not allow; the provider may accept it nevertheless."""
+    async def _warn(self, job: Job, info: Mapping[int, MediaInfo]) -> None:
+        """Log what the provider's documents do not allow, and what may surprise; the job is submitted nevertheless."""
+        for warning in input_warnings(job, info):
+            log.warning("%s", warning)
+        limits = self.provider.capabilities.video_limits
+        if not job.video or limits is None:
+            return
         for media in job.inputs:
             for warning in limits.warnings(info.get(id(media)), await read_mp4_info(media)):
                 log.warning("%s %s: %s may refuse it", media.name, warning, self.provider.display_name)
 
-    async def _inspect(self, media: Media, info: dict[int, MediaInfo]) -> None:
-        await media.measure()
-        if head := await media.head():
-            info[id(media)] = sniff(head)
+    async def _convert_masks(self, job: Job) -> Job:
+        """The job with its mask in black and white; raises InvalidInput for a mask that can do nothing."""
+        smear = job.options.get(self.provider.capabilities.stroke_option or "")
+        if isinstance(smear, Media) and smear.reopenable and not isinstance(smear, Link):
+            data = await _read_mask(smear)
+            async with self._decoding:
+                await asyncio.to_thread(check_strokes, data)
+        if not isinstance(job.mask, Bytes):
+            return job
+        async with self._decoding:
+            data = await asyncio.to_thread(convert_mask, job.mask.data)
+        if data is job.mask.data:
+            return job
+        mask = Bytes(data, name=job.mask.name)
+        name_by_format(mask, MediaInfo("png"))
+        mask.digest = job.mask.digest  # a repeated submission is recognised by what the caller passed
+        return evolve(job, mask=mask)
 
     def _check_link(self, link: Link) -> None:
         parts = urlsplit(link.url)
@@ -106,6 +145,60 @@ class JobPreparer:
     async def _download_mask(self, link: Link) -> Bytes:
         """Download a mask for a provider that does not fetch masks by URL; masks are small."""
         try:
-            return Bytes(await self.transport.read(link.url, _MASK_LIMIT), name=link.name)
+            return Bytes(await self.transport.read(link.url, MAX_MASK_BYTES), name=link.name)
         except TransferFailed as error:
             raise InvalidInput(f"the mask cannot be downloaded: {error.message}") from None
+
+
+def _all_media(job: Job) -> Iterator[Media]:
+    """Yield the inputs, the mask, and the options that are media."""
+    yield from (media for media in (*job.inputs, job.mask, *job.options.values()) if isinstance(media, Media))
+
+
+async def _inspect(media: Media, info: dict[int, MediaInfo]) -> None:
+    """Measure and sniff media, and name it by its format."""
+    with _as_invalid_input(media):
+        await media.measure()
+        if head := await media.head():
+            info[id(media)] = found = sniff(head)
+            name_by_format(media, found)
+
+
+async def _load_mask(mask: Media) -> Bytes:
+    """Return a mask that is not a link in memory."""
+    with _as_invalid_input(mask):
+        await mask.measure()
+        return Bytes(await _read_mask(mask), name=mask.name)
+
+
+async def _read_mask(mask: Media) -> bytes:
+    data = bytearray()
+    async with aclosing(mask.blocks()) as blocks:
+        async for block in blocks:
+            data += block
+            if len(data) > MAX_MASK_BYTES:
+                raise InvalidInput(f"the mask {mask.name} has more than {MAX_MASK_BYTES >> 20} MiB")
+    return bytes(data)
+
+
+async def _hash_contents(job: Job, *, spool: bool) -> Job:
+    """The job with the digests of its media; those that can be read once are spooled, or hashed while they are sent."""
+    copies: dict[int, Media] = {}
+    for media in _all_media(job):
+        with _as_invalid_input(media):
+            copies[id(media)] = copy = media if media.reopenable or not spool else await spool_stream(media)
+            await copy.hash_content()
+    options = {name: copies.get(id(value), value) for name, value in job.options.items()}
+    mask = None if job.mask is None else copies[id(job.mask)]
+    return evolve(job, inputs=tuple(copies[id(media)] for media in job.inputs), mask=mask, options=options)
+
+
+@contextmanager
+def _as_invalid_input(media: Media) -> Iterator[None]:
+    """Turn whatever an object of the caller's raises into InvalidInput, so that it ends its job and not a batch."""
+    try:
+        yield
+    except WatermarkError:
+        raise
+    except Exception as error:
+        raise InvalidInput(f"{media.name} cannot be read: {reason_of(error)}") from error

@@ -22,6 +22,7 @@ from aiowatermark.errors import (
 )
 from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
+from aiowatermark.media.signatures import LinkIdentity
 from aiowatermark.providers.photoeraser import PhotoEraser
 from tests.support.flows import drive_flow, drive_to_snapshot, first_request, response
 
@@ -194,6 +195,48 @@ def test_a_rewritten_source_url_among_results_out_of_order_is_not_matched() -> N
         finished(2, "https://cdn.example.net/b"),
     ]
     assert matched(items, *SOURCES) == [None, "1", None]
+
+
+SIGNED = "X-Amz-Algorithm=A&X-Amz-Credential=C&X-Amz-Date=D&X-Amz-Signature="
+PHOTOS = tuple(f"https://example.com/photo?id={number}" for number in range(3))
+
+
+def test_links_that_differ_in_their_queries_alone_are_told_apart() -> None:
+    items = [finished(index, PHOTOS[index]) for index in (2, 0, 1)]
+    assert matched(items, *PHOTOS) == ["0", "1", "2"]
+    signed = [f"{url}&{SIGNED}old" for url in PHOTOS]
+    items = [finished(index, f"{PHOTOS[index]}&{SIGNED}new") for index in (2, 0, 1)]
+    assert matched(items, *signed) == ["0", "1", "2"]
+
+
+def test_a_whole_link_counts_before_one_without_its_signature() -> None:
+    first, second = (f"{PHOTOS[0]}&{SIGNED}{number}" for number in (1, 2))
+    assert matched([finished(2, second), finished(1, first)], first, second) == ["1", "2"]
+
+
+@pytest.mark.parametrize("repeated", ["https://example.com/photo", "https://example.com/photo?width=9"])
+def test_a_result_that_may_belong_to_several_inputs_is_an_error_and_never_swapped(repeated: str) -> None:
+    items = [finished(1, repeated), finished(0, repeated), finished(2, PHOTOS[2])]
+    assert matched(items, *PHOTOS) == [None, None, "2"]
+    assert matched([finished(0, repeated), finished(1, repeated)], *PHOTOS[:2]) == [None, None]
+
+
+def test_a_second_result_for_one_input_is_not_given_to_another() -> None:
+    assert matched([finished(0, SOURCES[0]), finished(1, SOURCES[0])], *SOURCES[:2]) == ["0", None]
+
+
+def test_a_record_of_an_earlier_version_is_matched_where_that_is_certain() -> None:
+    def matched_as_before(items: Any, *urls: str) -> list[str | None]:
+        inputs = tuple(LinkIdentity.of(url).bare for url in urls)
+        before = Record("key", "photoeraser", Snapshot("t-1", Status.QUEUED), inputs=inputs)
+        answer = response({"code": 0, "data": {"status": 3, "list": items}})
+        media = [output.media for output in drive_to_snapshot(ERASER.query(before), answer).outputs]
+        return [each.url.partition("?")[0][-5:-4] if isinstance(each, Link) else None for each in media]
+
+    items = [finished(1, SOURCES[1]), finished(0, SOURCES[0])]
+    assert matched_as_before(items, *SOURCES[:2]) == ["0", "1"]
+    assert matched_as_before([finished(1, PHOTOS[1]), finished(0, PHOTOS[0])], *PHOTOS[:2]) == [None, None]
+    assert matched_as_before([finished(0, PHOTOS[0]), finished(1, PHOTOS[0])], PHOTOS[0], PHOTOS[0]) == ["0", "1"]
 
 
 def test_without_known_inputs_the_results_keep_their_order() -> None:

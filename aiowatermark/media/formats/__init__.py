@@ -1,0 +1,1 @@
+"""Formats of files, read from their first bytes."""
