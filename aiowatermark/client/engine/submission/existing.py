@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from attrs import define
 
 from ....errors import InvalidInput
-from ....jobs import Record
+from ....jobs import Record, same_job
 from ....provider import Provider
 from ..context import EngineContext
 from ..failures import deadline_exceeded
@@ -108,7 +108,7 @@ def check_same_account(record: Record, provider: Provider) -> None:
 
 def check_same_job(record: Record, fingerprint: str) -> None:
     """Raise InvalidInput if the record's key belongs to another job."""
-    if record.fingerprint and fingerprint and record.fingerprint != fingerprint:
+    if not same_job(record.fingerprint, fingerprint):
         raise InvalidInput(f"the key {record.key!r} belongs to another job: use another key for this one")
 
 

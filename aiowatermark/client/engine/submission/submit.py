@@ -40,7 +40,7 @@ from typing import TypeAlias
 from attrs import define, frozen
 
 from ....errors import DeadlineExceeded, SubmissionInDoubt, WatermarkError
-from ....jobs import Job, Record, Snapshot, Status
+from ....jobs import Job, Record, Snapshot, Status, complete_fingerprint
 from ....media.base import ProgressCallback
 from ...handle import ActiveJob
 from ..context import EngineContext
@@ -195,6 +195,8 @@ class Submitter:
             if not run.may_be_paid_already:
                 await self._delete_unpaid(job.record)
             return NotAccepted(error)
+        complete = complete_fingerprint(job.record.fingerprint, request.job.fingerprint)
+        job.update(evolve(job.record, fingerprint=complete), announce=False)
         await context.snapshots.record(job, snapshot)
         return Accepted()
 
