@@ -47,7 +47,7 @@ def convert_mask(data: bytes) -> bytes:
 def _convert(data: bytes) -> bytes:
     image = open_mask(data)
     levels = binary_levels(image)
-    if image.format == "PNG" and image.mode in {"L", "RGB"} and _is_binary(image):
+    if image.format == "PNG" and image.mode in {"L", "RGB"} and _equal(image.convert("L"), levels):
         return data
     out = io.BytesIO()
     levels.save(out, "PNG")
@@ -148,6 +148,5 @@ def _share(counts: Sequence[int], image: Image.Image) -> float:
     return sum(counts) / (image.width * image.height)
 
 
-def _is_binary(image: Image.Image) -> bool:
-    counts = image.histogram()
-    return not any(count for level, count in enumerate(counts) if level % 256 not in {0, 255})
+def _equal(image: Image.Image, other: Image.Image) -> bool:
+    return ImageChops.difference(image, other).getbbox() is None

@@ -33,6 +33,7 @@ from .stream import Stream, as_bytes, reason_of
 _FIRST_PAUSE, _MAX_PAUSE, _MAX_SILENCE = 0.01, 0.25, 60.0
 """Seconds until an object that gave None is read again, at first and at most, and how long it may give nothing."""
 
+_WRAPPERS = frozenset({"anyio", "fastapi", "litestar", "starlette"})
 T = TypeVar("T")
 
 
@@ -194,8 +195,12 @@ def _seekable_file(file: Any) -> _SeekableFile:
 
 
 def _synchronous(file: Any) -> Any:
-    """Return the synchronous file that an upload of Starlette (`file`) or a file of anyio (`wrapped`) is made of."""
-    if inspect.iscoroutinefunction(file.read):
+    """Return the synchronous file that an upload of a web framework (`file`) or a file of anyio (`wrapped`) wraps.
+
+    Only where `read` is that of these packages: any other may give other bytes than the file it wraps.
+    """
+    module = getattr(getattr(type(file), "read", None), "__module__", None) or ""
+    if module.partition(".")[0] in _WRAPPERS and inspect.iscoroutinefunction(file.read):
         for inner in (getattr(file, "file", None), getattr(file, "wrapped", None)):
             methods = [getattr(inner, name, None) for name in ("read", "seek", "tell")]
             if all(callable(method) and not inspect.iscoroutinefunction(method) for method in methods):
