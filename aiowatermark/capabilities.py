@@ -71,8 +71,8 @@ class VideoLimits:
 
     def warnings(self, info: MediaInfo | None, video: Mp4Info) -> Iterator[str]:
         """Yield how a video differs, as the rest of a sentence that begins with its name; skip what is unknown."""
-        if info is not None and info.format not in {None, self.format}:
-            yield f"is {info.format}, not {self.format}"
+        if info is not None and info.format != self.format:
+            yield f"is {info.format or 'in an unknown format'}, not {self.format}"
         # half a frame of tolerance: 23.976 frames per second count as 24
         if video.fps and abs(video.fps - self.fps) > 0.5:
             yield f"has {video.fps:.4g} frames per second, not {self.fps:g}"
@@ -118,8 +118,6 @@ def check_job(capabilities: Capabilities, display_name: str, job: Job, infos: di
         if job.video and not capabilities.videos:
             raise Unsupported(f"{display_name} does not accept videos: {media.name} is a video")
         info = infos.get(id(media))
-        if job.video and info is not None and not info.video:
-            raise InvalidInput(f"{media.name} is not a video in a known format")
         if isinstance(media, Link) or job.video:
             continue
         if not capabilities.files:

@@ -1,4 +1,4 @@
-"""Makes encoded images: a JPEG that is only a header, and images of one shade."""
+"""Makes encoded images: a JPEG that is only a header, images of one shade, and masks."""
 
 from __future__ import annotations
 
@@ -25,4 +25,13 @@ def make_image(width: int = 300, height: int = 300, kind: str = "png", shade: in
     """Return a complete image of one shade of grey (0 to 255); `kind` is a format of Pillow: png, jpeg, bmp ..."""
     data = BytesIO()
     Image.new("RGB", (width, height), (shade, shade, shade)).save(data, kind)
+    return data.getvalue()
+
+
+def make_mask(width: int = 32, height: int = 24, kind: str = "png") -> bytes:
+    """Return a mask whose left half is white."""
+    data = BytesIO()
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (0, 0, width // 2, height))
+    mask.save(data, kind)
     return data.getvalue()

@@ -13,7 +13,7 @@ import aiowatermark as aw
 from aiowatermark.callbacks.registry import hash_key, registry_of
 from aiowatermark.emulator import CallbackScript, Emulator, Fault
 from tests.support.callback_server import serve_callbacks
-from tests.support.images import make_jpeg
+from tests.support.images import make_jpeg, make_mask
 from tests.support.waiting import wait_until
 
 
@@ -205,7 +205,7 @@ async def test_a_file_is_served_to_a_provider_that_accepts_links_only(
     for path, data in zip(paths, photos, strict=True):
         path.write_bytes(data)
     async with create_client(emulator, server, "photoeraser") as client:
-        result = await client.remove(paths, mask=make_jpeg(300, 300), deadline=20)
+        result = await client.remove(paths, mask=make_mask(300, 300), deadline=20)
         assert [await result.read(index=n) for n in range(2)] == photos
         assert registry_of(server.receiver)._served == {}
 

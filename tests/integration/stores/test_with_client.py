@@ -12,7 +12,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
-from tests.support.images import make_jpeg
+from tests.support.images import make_jpeg, make_mask
 from tests.support.processes import Running, start_python
 from tests.support.stores import list_result_files
 
@@ -67,8 +67,8 @@ async def test_a_result_from_the_store_can_be_refined(emulator: Emulator, tmp_pa
         await client.remove(make_jpeg(), key="order-4711")
     async with aw.Client(emulator.provider("dewatermark"), store=aw.SQLiteStore(path)) as client:
         result = await client.remove(make_jpeg(), key="order-4711")
-        better = await client.refine(result, brush=make_jpeg(), key="order-4711, better")
-        again = await client.refine(result, brush=make_jpeg(), key="order-4711, better")
+        better = await client.refine(result, brush=make_mask(), key="order-4711, better")
+        again = await client.refine(result, brush=make_mask(), key="order-4711, better")
         assert await better.read() == await again.read()
         session = again.snapshot.session
         assert session is not None

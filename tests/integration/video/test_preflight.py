@@ -46,7 +46,7 @@ async def test_a_video_that_is_too_long_is_warned_about(
     data[at + 4 : at + 8] = (600 * scale).to_bytes(4, "big")
     async with host.client() as client:
         await client.remove(bytes(data))
-    assert warnings(caplog) == ["picture.jpg lasts 10.0 minutes, more than 9: Dewatermark may refuse it"]
+    assert warnings(caplog) == ["picture.mp4 lasts 10.0 minutes, more than 9: Dewatermark may refuse it"]
 
 
 async def test_another_container_is_warned_about(host: MediaHost, caplog: pytest.LogCaptureFixture) -> None:
