@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from .console.extras import install_hint
@@ -14,4 +15,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         print(install_hint(error), file=sys.stderr)
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a file name that the terminal cannot show must not end a batch
+            stream.reconfigure(errors="backslashreplace")
     aiowatermark(prog_name="aiowatermark")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -288,3 +289,17 @@ async def test_a_folder_that_cannot_be_written_starts_nothing(
     assert finished.code == 2
     assert "cannot write to the folder two.JPEG/clean" in finished.err
     assert not emulator.tasks
+
+
+async def test_a_name_that_the_terminal_cannot_show_does_not_end_the_batch(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path
+) -> None:
+    hostile = (b"caf\xe9.jpg", "照片.jpg".encode(), b"tab\tand\nline.jpg", b"a" * 251 + b".jpg")
+    names = [os.fsdecode(name) for name in hostile]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(make_jpeg(padding=100 + number))
+    cli.env["PYTHONIOENCODING"] = "ascii:strict"
+    finished = await cli("remove", *names, os.fsdecode(b"no\xe9.jpg"), *photos, *to_emulator, *SYNC)
+    assert "Traceback" not in finished.text
+    assert "7 done, 1 failed" in finished.out
+    assert emulator.charged["gptge"] == len(list_names(tmp_path / "clean")) == 7
