@@ -27,7 +27,6 @@ effect of applying it once, so polls, callbacks and other replicas may report in
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -38,7 +37,8 @@ from .errors import WatermarkError
 from .introspection import documented, short_repr
 from .ledger import Attempt, add, end_attempt
 from .media.base import Media
-from .media.memory import URL_DIGEST, Link
+from .media.fingerprints import fingerprint
+from .media.memory import Link
 from .redaction import redact_url, short_excerpt, short_text
 from .tokens import Token, decode_token, encode_token
 
@@ -107,49 +107,12 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """A text that two jobs have in common if they may be the same one; it contains no content and no secret.
-
-        Its parts, separated by commas: the kind of fingerprint with a digest of everything but the content, then what
-        is known of the content of each media; see `same_job`.
-        """
+        """What `same_job` recognises a repeated submission by; it contains no content and no secret."""
         media = {"mask": self.mask, **dict(sorted(self.options.items()))}
         known = {name: value for name, value in media.items() if isinstance(value, Media)}
         plain = [item for item in sorted(self.options.items()) if item[0] not in known and item[1] is not None]
-        shape = repr((len(self.inputs), list(known), plain, self.session.id if self.session else ""))
-        digest = hashlib.blake2b(shape.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        return ",".join([_KIND + digest, *(each.fingerprint for each in (*self.inputs, *known.values()))])
-
-
-_KIND = "2."
-
-
-def same_job(fingerprint: str, other: str) -> bool:
-    """Whether two fingerprints may be of one job: what one of them does not know is not compared.
-
-    Fingerprints of different kinds, such as those that earlier versions wrote, are not compared at all.
-    """
-    if not (fingerprint and other) or fingerprint.startswith(_KIND) != other.startswith(_KIND):
-        return True
-    if not fingerprint.startswith(_KIND):
-        return fingerprint == other
-    parts, other_parts = fingerprint.split(","), other.split(",")
-    return len(parts) == len(other_parts) and all(map(_compatible, parts, other_parts))
-
-
-def complete_fingerprint(fingerprint: str, sent: str) -> str:
-    """Return the fingerprint of a job after it was sent: streams are hashed meanwhile, so more of it is known.
-
-    `sent` is the fingerprint of what was sent, which counts only if it is that of the same job: files may have been
-    replaced by links to them.
-    """
-    same_links = fingerprint.count(URL_DIGEST) == sent.count(URL_DIGEST)
-    return sent if same_links and fingerprint.startswith(_KIND) and same_job(fingerprint, sent) else fingerprint
-
-
-def _compatible(part: str, other: str) -> bool:
-    """Whether two parts agree in what both know: a digest, and a size in bytes after the slash."""
-    values = zip(part.split("/"), other.split("/"), strict=False)
-    return all(not one or not two or one == two for one, two in values)
+        shape = (len(self.inputs), list(known), plain, self.session.id if self.session else "")
+        return fingerprint(repr(shape), (*self.inputs, *known.values()))
 
 
 @documented

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowatermark.errors import InvalidInput, JobFailed
-from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status, complete_fingerprint, same_job
+from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
+from aiowatermark.media.fingerprints import complete_fingerprint, same_job
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.results import Result
 

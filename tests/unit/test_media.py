@@ -115,8 +115,8 @@ async def test_a_file_that_may_not_be_read_is_refused(path: Path) -> None:
 
 async def test_a_file_open_for_text_is_refused_with_what_to_do(path: Path) -> None:
     with path.open(encoding="latin-1") as opened:
-        await assert_refused(opened, "not open for reading bytes: use open")  # type: ignore[arg-type]
-    await assert_refused(io.StringIO("text"), "not open for reading bytes")  # type: ignore[arg-type]
+        await assert_refused(opened, "not open for reading bytes: use open")
+    await assert_refused(io.StringIO("text"), "not open for reading bytes")
 
 
 async def test_a_file_open_for_writing_or_closed_is_refused(path: Path) -> None:

@@ -190,7 +190,7 @@ async def test_a_file_is_hashed_once_until_it_changes(folder: Path, monkeypatch:
 
     def record(file: Any) -> str:
         hashed.append(file)
-        return file.read().hex()
+        return str(file.read().hex())
 
     monkeypatch.setattr("aiowatermark.media.digests.digest_stream", record)
     assert FILE_DIGESTS.digest(path) == FILE_DIGESTS.digest(path) == ONE.hex()

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from attrs import define
 
 from ....errors import InvalidInput
-from ....jobs import Record, same_job
+from ....jobs import Record
+from ....media.fingerprints import same_job
 from ....provider import Provider
 from ..context import EngineContext
 from ..failures import deadline_exceeded

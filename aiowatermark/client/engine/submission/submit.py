@@ -37,11 +37,12 @@ import logging
 import time
 from typing import TypeAlias
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from ....errors import DeadlineExceeded, SubmissionInDoubt, WatermarkError
-from ....jobs import Job, Record, Snapshot, Status, complete_fingerprint
+from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
+from ....media.fingerprints import complete_fingerprint
 from ...handle import ActiveJob
 from ..context import EngineContext
 from ..failures import doubt_warning, nothing_was_paid, submission_in_doubt, within_deadline
