@@ -24,7 +24,6 @@ from PIL import Image, ImageChops
 from ..errors import InvalidInput
 from .sniff import sniff
 
-MAX_MASK_BYTES = 64 << 20
 MAX_MASK_PIXELS = 40_000_000
 """More than any provider accepts: 6000 x 6000."""
 _MAX_CACHED_BYTES = 1 << 20

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,13 +17,11 @@ from ...errors import InvalidInput, TransferFailed, Unsupported, WatermarkError
 from ...jobs import Job
 from ...media import Source, as_media
 from ...media.base import Media
-from ...media.mask import MAX_MASK_BYTES, convert_mask
 from ...media.memory import Bytes, Link
 from ...media.mp4 import read_mp4_info
 from ...media.open_file import spool_stream
 from ...media.sniff import MediaInfo, name_by_format, sniff
 from ...media.stream import reason_of
-from ...media.stroke_mask import check_strokes
 from ...provider import Provider
 from ...redaction import is_loopback, redact_url
 from ...results import Result
@@ -31,6 +30,7 @@ from ..content_key import ContentKey, Key
 
 log = logging.getLogger("aiowatermark")
 
+_MAX_MASK_BYTES = 64 << 20
 _DECODED_MASKS = 2
 """Masks that are decoded at once: each may take some 300 MB for a moment."""
 
@@ -120,11 +120,11 @@ class JobPreparer:
         if isinstance(smear, Media) and smear.reopenable and not isinstance(smear, Link):
             data = await _read_mask(smear)
             async with self._decoding:
-                await asyncio.to_thread(check_strokes, data)
+                await asyncio.to_thread(_check_strokes, data)
         if not isinstance(job.mask, Bytes):
             return job
         async with self._decoding:
-            data = await asyncio.to_thread(convert_mask, job.mask.data)
+            data = await asyncio.to_thread(_convert_mask, job.mask.data)
         if data is job.mask.data:
             return job
         mask = Bytes(data, name=job.mask.name)
@@ -145,7 +145,7 @@ class JobPreparer:
     async def _download_mask(self, link: Link) -> Bytes:
         """Download a mask for a provider that does not fetch masks by URL; masks are small."""
         try:
-            return Bytes(await self.transport.read(link.url, MAX_MASK_BYTES), name=link.name)
+            return Bytes(await self.transport.read(link.url, _MAX_MASK_BYTES), name=link.name)
         except TransferFailed as error:
             raise InvalidInput(f"the mask cannot be downloaded: {error.message}") from None
 
@@ -176,9 +176,21 @@ async def _read_mask(mask: Media) -> bytes:
     async with aclosing(mask.blocks()) as blocks:
         async for block in blocks:
             data += block
-            if len(data) > MAX_MASK_BYTES:
-                raise InvalidInput(f"the mask {mask.name} has more than {MAX_MASK_BYTES >> 20} MiB")
+            if len(data) > _MAX_MASK_BYTES:
+                raise InvalidInput(f"the mask {mask.name} has more than {_MAX_MASK_BYTES >> 20} MiB")
     return bytes(data)
+
+
+# Pillow is imported with the first mask, in a worker thread: most jobs have none
+
+
+def _convert_mask(data: bytes) -> bytes:
+    converted: bytes = import_module("aiowatermark.media.mask").convert_mask(data)
+    return converted
+
+
+def _check_strokes(smear: bytes) -> None:
+    import_module("aiowatermark.media.stroke_mask").check_strokes(smear)
 
 
 async def _hash_contents(job: Job, *, spool: bool) -> Job:
