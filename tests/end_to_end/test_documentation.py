@@ -80,7 +80,18 @@ async def test_the_code_about_recovery_runs(emulator: Emulator, folder: Path) ->
     names = {"aw": aw, "provider": emulator.provider("gptge"), "paths": paths}
     await run_blocks("docs/recovery.md", names, {})
     assert emulator.charged["gptge"] == 4
-    assert all((folder / f"clean-{path.name}").exists() for path in paths)
+    assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
+
+
+async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
+    async with aw.Client(emulator.provider("gptge")) as client:
+        await run_blocks("docs/inputs.md", {"client": client}, {})
+    assert emulator.charged["gptge"] == 3
+
+
+def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
+    for document in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.py")):
+        assert not re.search(r"key=.*\bpath\.name\b", document.read_text()), document
 
 
 async def test_the_code_about_webhooks_runs(emulator: Emulator) -> None:
