@@ -6,6 +6,7 @@ import hashlib
 from enum import Enum
 from typing import Final, TypeAlias
 
+from ..errors import InvalidInput
 from ..jobs import Job
 from ..provider import Provider
 
@@ -28,6 +29,11 @@ Key: TypeAlias = str | ContentKey
 
 
 def content_key(provider: Provider, job: Job) -> str:
-    """Return the key of a job whose content was hashed: equal for equal content at the same account."""
+    """Return the key of a job whose content was hashed: equal for equal content at the same account.
+
+    Raises InvalidInput if the content of a media is not known, so that two contents never share a key.
+    """
+    if ",/" in job.fingerprint:
+        raise InvalidInput("CONTENT_KEY needs media that can be read again: pass a path, bytes or a key of yours")
     parts = "\0".join((provider.name, provider.account, job.fingerprint))
     return f"content-{hashlib.blake2b(parts.encode(), digest_size=20).hexdigest()}"

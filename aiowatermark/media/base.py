@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias
 
+from .digests import ContentHash
+
 ALIGNMENT = 3 << 12
 """Blocks of files are multiples of this: three memory pages, and whole groups of three bytes for base64."""
 BLOCK_SIZE = (1 << 20) // ALIGNMENT * ALIGNMENT
@@ -55,8 +57,13 @@ class Media(ABC):
     async def measure(self) -> None:  # noqa: B027 - media in memory has nothing to check
         """Check that the media is readable and not empty, and set `size`; raises InvalidInput if it is not."""
 
-    async def hash_content(self) -> None:  # noqa: B027 - a link has no content here
-        """Set `digest` anew. Media that can be read only once is not read: it sets its digest once it was sent."""
+    async def hash_content(self) -> None:
+        """Set `digest` anew. Media that can be read only once is not read: it may set its digest once it was sent."""
+        if self.reopenable:
+            content = ContentHash()
+            async for block in self.blocks():
+                await content.update(block)
+            self.digest = content.hexdigest
 
     def rename(self, name: str) -> None:
         """Replace the name; unsafe characters are replaced."""

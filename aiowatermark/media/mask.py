@@ -17,15 +17,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
+from threading import Semaphore
 
 from PIL import Image, ImageChops
 
 from ..errors import InvalidInput
+from .base import SNIFF_BYTES
 from .sniff import sniff
 
 MAX_MASK_PIXELS = 40_000_000
 """More than any provider accepts: 6000 x 6000."""
+_MANY_PIXELS, _LARGE_MASKS = 4_000_000, Semaphore(2)
+"""How many masks with more pixels are converted at once in this process: each may take some 300 MB for a moment."""
 _MAX_CACHED_BYTES = 1 << 20
 _MAX_DARK, _MIN_LIGHT = 16, 239
 """Levels up to here are black, and from here on white, but for compression and smooth edges."""
@@ -44,6 +49,16 @@ def convert_mask(data: bytes) -> bytes:
 
 
 def _convert(data: bytes) -> bytes:
+    with _LARGE_MASKS if _pixel_count(data) > _MANY_PIXELS else nullcontext():
+        return _convert_now(data)
+
+
+def _pixel_count(data: bytes) -> int:
+    width, height = sniff(data[:SNIFF_BYTES]).size
+    return width * height
+
+
+def _convert_now(data: bytes) -> bytes:
     image = open_mask(data)
     levels = binary_levels(image)
     if image.format == "PNG" and image.mode in {"L", "RGB"} and _equal(image.convert("L"), levels):
@@ -59,8 +74,7 @@ _convert_cached = lru_cache(maxsize=8)(_convert)
 
 def open_mask(data: bytes) -> Image.Image:
     """Return a decoded image; raises InvalidInput if it is none, or has too many pixels."""
-    info = sniff(data[: 1 << 16])
-    _check_pixels(info.width, info.height)
+    _check_pixels(*sniff(data[:SNIFF_BYTES]).size)
     try:
         with Image.open(io.BytesIO(data), formats=_DECODERS) as image:
             _check_pixels(*image.size)

@@ -27,7 +27,6 @@ from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed, WatermarkError
 from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name
-from .digests import ContentHash
 from .stream import Stream, as_bytes, reason_of
 
 _FIRST_PAUSE, _MAX_PAUSE, _MAX_SILENCE = 0.01, 0.25, 60.0
@@ -106,11 +105,7 @@ class OpenFile(Media):
         await self._ensure_measured()
         if self._stream is not None:
             return await self._stream.hash_content()
-        content = ContentHash()
-        async for block in self.blocks():
-            await content.update(block)
-        self.digest = content.hexdigest
-        return None
+        return await super().hash_content()
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield blocks of at most 1 MiB; raises TransferFailed if they cannot be read, or not again."""

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from ...capabilities import check_job, input_warnings
 from ...errors import InvalidInput, TransferFailed, Unsupported, WatermarkError
@@ -31,8 +31,6 @@ from ..content_key import ContentKey, Key
 log = logging.getLogger("aiowatermark")
 
 _MAX_MASK_BYTES = 64 << 20
-_DECODED_MASKS = 2
-"""Masks that are decoded at once: each may take some 300 MB for a moment."""
 
 
 @define(eq=False)
@@ -45,7 +43,6 @@ class JobPreparer:
     provider: Provider
     transport: Transport
     can_serve_files: bool = False
-    _decoding: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_DECODED_MASKS), init=False, repr=False)
 
     async def prepare(
         self,
@@ -119,12 +116,10 @@ class JobPreparer:
         smear = job.options.get(self.provider.capabilities.stroke_option or "")
         if isinstance(smear, Media) and smear.reopenable and not isinstance(smear, Link):
             data = await _read_mask(smear)
-            async with self._decoding:
-                await asyncio.to_thread(_check_strokes, data)
+            await asyncio.to_thread(_check_strokes, data)
         if not isinstance(job.mask, Bytes):
             return job
-        async with self._decoding:
-            data = await asyncio.to_thread(_convert_mask, job.mask.data)
+        data = await asyncio.to_thread(_convert_mask, job.mask.data)
         if data is job.mask.data:
             return job
         mask = Bytes(data, name=job.mask.name)

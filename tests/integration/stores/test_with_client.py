@@ -13,6 +13,7 @@ import pytest
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
 from tests.support.images import make_jpeg, make_mask
+from tests.support.media_sources import stream_of
 from tests.support.processes import Running, start_python
 from tests.support.stores import list_result_files
 
@@ -83,6 +84,16 @@ async def test_a_used_key_with_another_image_raises_after_reopening(emulator: Em
     async with aw.Client(emulator.provider("kaze"), store=aw.SQLiteStore(path)) as client:
         with pytest.raises(aw.InvalidInput, match="belongs to another job"):
             await client.remove(make_jpeg(padding=1), key="order-4711")
+    assert emulator.charged["kaze"] == 1
+
+
+async def test_the_digest_of_a_stream_is_stored_once_it_was_sent(emulator: Emulator, store: aw.JobStore) -> None:
+    photo, other = make_jpeg(padding=1000), make_jpeg(width=33, padding=1000)
+    async with aw.Client(emulator.provider("kaze"), store=store) as client:
+        await client.remove(stream_of(photo), key="order-4711, streamed")
+        await client.remove(photo, key="order-4711, streamed")
+        with pytest.raises(aw.InvalidInput, match="belongs to another job"):
+            await client.remove(other, key="order-4711, streamed")
     assert emulator.charged["kaze"] == 1
 
 

@@ -270,3 +270,33 @@ async def test_an_image_is_not_confused_with_its_mask() -> None:
             (await client.submit(masked_half(True), key=aw.CONTENT_KEY)).key,
         }
     assert len(keys) == 3
+
+
+class OwnMedia(aw.Media):
+    """Media of the user's own."""
+
+    reopenable = True
+
+    def __init__(self, data: bytes) -> None:
+        self.name, self.size, self.data = "own.jpg", len(data), data
+
+    @property
+    def identity(self) -> str:
+        return self.name
+
+    async def blocks(self) -> AsyncIterator[bytes]:  # type: ignore[override]
+        yield self.data
+
+
+class Unhashable(OwnMedia):
+    async def hash_content(self) -> None:
+        pass
+
+
+async def test_media_of_the_users_own_are_told_apart_or_refused(transport: Reading) -> None:
+    await assert_other_job(transport, OwnMedia(ONE), OwnMedia(OTHER))
+    async with client_of(transport) as client:
+        keys = {(await client.submit(OwnMedia(data), key=aw.CONTENT_KEY)).key for data in (ONE, OTHER, ONE)}
+        with pytest.raises(aw.InvalidInput, match="CONTENT_KEY needs media that can be read again"):
+            await client.submit(Unhashable(ONE), key=aw.CONTENT_KEY)
+    assert len(keys) == 2
