@@ -152,15 +152,6 @@ async def test_a_stream_is_hashed_while_it_is_sent_and_what_comes_later_is_compa
     assert transport.submitted == 1
 
 
-async def test_a_digest_of_a_stream_survives_in_a_store(transport: Reading, tmp_path: Path) -> None:
-    for _ in range(2):
-        async with client_of(transport, store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
-            await client.remove(in_blocks(ONE), key="order-1")
-    async with client_of(transport, store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
-        with pytest.raises(aw.InvalidInput, match="belongs to another job"):
-            await client.remove(OTHER, key="order-1")
-
-
 async def test_a_record_of_an_earlier_version_does_not_refuse_its_job(transport: Reading) -> None:
     store = aw.MemoryStore()
     async with client_of(transport, store=store) as client:
