@@ -66,7 +66,7 @@ def unsigned_url(url: str) -> str:
     """
     address, question_mark, rest = url.partition("?")
     query, hash_mark, fragment = rest.partition("#")
-    if not question_mark or "#" in address:
+    if not question_mark or "#" in address or "sig" not in query.lower():  # the one thing all families have
         return url
     pairs = query.split("&")
     signing = _signing_names(pairs)
