@@ -61,7 +61,10 @@ async def _recover_unfinished(engine: JobEngine, recovery: Recovery, records: li
             to_watch.append(record)
         else:
             left = await engine.leave(record)
-            (recovery.in_doubt if left.in_doubt else recovery.unsent).append(left)
+            if left.at_provider:  # its owner wrote once more before it ended
+                to_watch.append(left)
+            elif not left.snapshot.status.terminal:
+                (recovery.in_doubt if left.in_doubt else recovery.unsent).append(left)
     watched = engine.watch_records(await existing.adopt(to_watch), deadline)
     recovery.resumed.extend(job.handle for job in watched)
 

@@ -101,8 +101,9 @@ def query_refused(record: Record, cause: WatermarkError) -> UnexpectedAnswer:
 @asynccontextmanager
 async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
     """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""
+    timeout = asyncio.timeout_at(job.deadline)
     try:
-        async with asyncio.timeout_at(job.deadline) as timeout:
+        async with timeout:
             yield
     except TimeoutError:
         if not timeout.expired():

@@ -366,3 +366,21 @@ async def test_a_masked_video_whose_start_was_lost_is_unsent_again_because_its_m
         assert (await get_record(store, "order-1")).unsent
         assert (await client.remove(VIDEO, key="order-1")).url
     assert transport.started == ["v1"]
+
+
+async def test_an_answer_that_an_owner_records_just_before_it_ends_is_seen(transport: ScriptedTransport) -> None:
+    class Owners:
+        async def register(self, owner: str) -> None: ...
+
+        async def unregister(self, owner: str) -> None: ...
+
+        async def is_gone(self, record: Record) -> bool:
+            await store.put(record.advance(Snapshot("task-1", Status.QUEUED)))
+            return True
+
+    store = aw.MemoryStore()
+    store.owners = Owners()  # type: ignore[assignment]
+    await store.open(Record("order-1", "picwish", owner="ends now", account=aw.PicWish("canary-1").account, epoch=1))
+    async with scripted_client(transport, store=store) as client:
+        assert (await client.remove(LINK, key="order-1")).url
+    assert transport.submitted == 0

@@ -42,7 +42,13 @@ class ExistingRecords:
         """
         existing: Record | None = record
         pause, answer_until = _FIRST_RECHECK_SECONDS, None
-        while existing is not None and existing.before_payment and not await self.is_gone(existing):
+        while existing is not None and existing.before_payment:
+            if await self.is_gone(existing):
+                latest = await self.context.store.get(existing.key)
+                if latest is None or latest.same_version(existing):
+                    return latest
+                existing = latest  # its owner wrote once more before it ended
+                continue
             if existing.answer_pending:
                 answer_until = answer_until or loop_time() + _answer_seconds_left(existing)
                 if loop_time() >= answer_until:
