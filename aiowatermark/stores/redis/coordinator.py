@@ -80,15 +80,22 @@ class RedisCoordinator:
     # leases
 
     async def claim(self, record: Record) -> bool:
-        """Take the lease of a job; False if another living replica holds it.
+        """Take the lease of a job; False if another living replica holds it, or may: in the quiet time after a rewind.
 
         Raises StoreError if Redis is unavailable. If the reply is lost, or the call is cancelled, Redis may have given
         this replica the lease: no other one adopts the job until `release`, `hand_over` or the closing of the store.
         """
+        self.membership.connection.require_connected()
+        if self.membership.quiet.seconds_left and self.membership.leased_record(record.key) is None:
+            return False  # its owner may be about to write its lease back
+        return await self.take_lease(record)
+
+    async def take_lease(self, record: Record) -> bool:
+        """Do the same for a job that has no other owner, also in a quiet time."""
         connection = self.membership.connection
         connection.require_connected()
         try:
-            _registered, lease_reply = await connection.execute(*self.membership.lease_commands(record))
+            _registered, lease_reply = await connection.execute(*self.membership.lease_commands(record), hold=False)
         except StoreError as error:
             raise add_consequence(error, "this replica may hold the lease of the job all the same") from None
         return self.membership.on_leased(record, lease_reply)
@@ -106,7 +113,7 @@ class RedisCoordinator:
         await self._end_lease(record, "left")
 
     async def _end_lease(self, record: Record, mode: str) -> None:
-        self.membership.drop_leased(record.key)
+        self.membership.end_leased(record, mode)
         command = self.membership.leases.end_lease(record, mode)
         try:
             await self.membership.connection.execute(command)
@@ -125,7 +132,7 @@ class RedisCoordinator:
             while membership.may_adopt:
                 keys = membership.keys.account(name, *LEASE_KEYS)
                 ((unknown, jobs),) = await membership.connection.execute(
-                    ADOPT(keys, membership.replica_id, membership.lease_ms, _ADOPT_BATCH)
+                    ADOPT(keys, membership.replica_id, membership.lease_ms, _ADOPT_BATCH), hold=False
                 )
                 membership.on_seen(name, unknown)
                 async for record in self._adopt(name, [job.decode() for job in jobs]):

@@ -98,3 +98,8 @@ class RedisKeys:
     def channel(self) -> str:
         """The pub/sub channel of all replicas."""
         return f"{{{self.prefix}}}:news"
+
+    @property
+    def server(self) -> tuple[str, str]:
+        """The run id of the server on which these data were last used, and the key that exists during a quiet time."""
+        return f"{{{self.prefix}}}:server", f"{{{self.prefix}}}:quiet"

@@ -11,6 +11,9 @@ its leases and slots alive, so a heartbeat costs one script per account, however
     Redis does not know this     it lost its data, or this lease expired and ADOPT removed the replica: lease all jobs
     replica any more             again, write their records again, report the slots again; a job that another replica
                                  holds by now is no longer leased here
+    Redis may have forgotten     a rewind (rewind/identity.py; also a heartbeat that finds the key `server` missing): begin
+    its latest writes            a quiet time of one lease, lease all jobs again and write their records again, and
+                                 those that ended here recently, before anything else is sent
     close                        last heartbeat, then LEAVE: slots are free, jobs are orphans immediately
 
 Invariants: `leased_record` returns the latest known record of every unfinished job that is leased to this replica.
@@ -30,6 +33,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import uuid
 from collections.abc import Sequence
@@ -40,17 +44,17 @@ from attrs import define, field
 
 from ...errors import StoreError
 from ...jobs import Record
-from .backlog import WriteBacklog, chunks
+from .backlog import WriteBacklog
 from .connection import Connection
 from .keys import SLOT_KEYS, Command, RedisKeys, digest
 from .leases import LeaseCommands, LeaseReply
 from .pubsub import PubSub
-from .records import update_command
-from .scripts import HEARTBEAT, LEAVE
+from .rewind.quiet_time import QuietTime
+from .rewind.recent_records import RecentRecords
+from .rewind.write_back import write_back_leased, write_back_recent
+from .scripts import HEARTBEAT, LEAVE, NOTE_SERVER
 
 log = logging.getLogger("aiowatermark")
-
-_RESYNC_BATCH = 50
 
 
 class HeartbeatObserver(Protocol):
@@ -78,6 +82,8 @@ class Membership:
     leases: LeaseCommands = field(init=False)
     backlog: WriteBacklog = field(init=False)
     pubsub: PubSub = field(init=False)
+    quiet: QuietTime = field(factory=QuietTime, init=False)
+    _recent: RecentRecords = field(factory=RecentRecords, init=False)
     _leased: dict[str, Record] = field(factory=dict, init=False)
     _observers: list[HeartbeatObserver] = field(factory=list, init=False)
     # loop time
@@ -102,8 +108,8 @@ class Membership:
 
     @property
     def may_adopt(self) -> bool:
-        """Whether this replica may adopt orphans: not within one lease after an outage."""
-        return asyncio.get_running_loop().time() >= self._no_adoption_until
+        """Whether this replica may adopt orphans: not within one lease after an outage, nor in a quiet time."""
+        return asyncio.get_running_loop().time() >= self._no_adoption_until and not self.quiet.seconds_left
 
     def join_account(self, account: str) -> str:
         """Send heartbeats for an account from now on; return its digest."""
@@ -133,10 +139,24 @@ class Membership:
     def add_leased(self, record: Record) -> None:
         """Note that a job is leased to this replica, and its latest record."""
         self._leased[record.key] = record
+        self._recent.drop(record.key)
 
     def drop_leased(self, key: str) -> None:
-        """Note that a job is no longer leased to this replica."""
+        """Note that a job is no longer leased to this replica, which need not write its record again after a rewind."""
         self._leased.pop(key, None)
+        self._recent.drop(key)
+
+    def end_leased(self, record: Record, mode: str) -> None:
+        """Note that a job is no longer leased to this replica; its record is written again after a rewind soon after.
+
+        `mode` says how the lease ended, as in `LeaseCommands`. A job that was not leased here is ignored: its record
+        may never have been inserted.
+        """
+        if (known := self._leased.pop(record.key, None)) is not None:
+            self._keep_recent(known if record.version < known.version else record, mode)
+
+    def _keep_recent(self, record: Record, mode: str) -> None:
+        self._recent.add(record, mode, asyncio.get_running_loop().time())
 
     def leased_record(self, key: str) -> Record | None:
         """Return the latest record of a job that is leased to this replica; None for any other job."""
@@ -153,9 +173,12 @@ class Membership:
     def on_written(self, record: Record) -> None:
         """Note that Redis stores this version of a record, or a later one."""
         if record.snapshot.status.terminal and record.acknowledged:
-            self.drop_leased(record.key)
+            self._leased.pop(record.key, None)
+            self._keep_recent(record, "ended")
         elif record.key in self._leased:
             self.add_leased(record)
+        else:
+            self._keep_recent(record, "released")
         self.backlog.on_written(record)
 
     def defer_write(self, record: Record) -> Record:
@@ -171,9 +194,26 @@ class Membership:
 
     # heartbeat
 
-    def start(self) -> None:
-        """Start the heartbeat task."""
+    async def start(self) -> None:
+        """Note on which server the data are used, and start the heartbeat task; raises StoreError."""
+        await self._note_server(rewound=False)
         self._heartbeat_task = asyncio.create_task(self._run())
+
+    async def wait_until_open_allowed(self) -> None:
+        """Wait until the quiet time is over; raises StoreError if the store is closed or Redis is unavailable."""
+        await self.connection.wait_connected()
+        while self.quiet.seconds_left:
+            await self.quiet.wait()
+            await self.connection.wait_connected()
+
+    async def _note_server(self, *, rewound: bool) -> None:
+        """Note on which server the data are used, and obey its quiet time; `rewound`: begin one of a lease."""
+        identity, keys = self.connection.identity, self.keys
+        # a server without data may have lost them when it started: nobody can tell
+        quiet_ms = math.ceil(max(0.0, self.lease - identity.age) * 1000)
+        note = NOTE_SERVER((*keys.server, keys.accounts), identity.run_id, self.lease_ms, quiet_ms, int(rewound))
+        (left_ms,) = await self.connection.execute(note, probe=True)
+        self.quiet.extend(left_ms / 1000)
 
     async def _run(self) -> None:
         failures = 0
@@ -191,23 +231,23 @@ class Membership:
 
     async def heartbeat(self) -> None:
         """Renew this replica in all its accounts and write the backlog; raises StoreError if Redis is unavailable."""
+        if self.connection.rewound:
+            await self._recover_from_rewind()
         accounts = list(self._accounts.values())
         commands = [
             HEARTBEAT(self.keys.account(account, *SLOT_KEYS), self.replica_id, self.lease_ms) for account in accounts
         ]
-        # without an account, still find out whether Redis answers
-        commands = commands or [Command("PING", ())]
-        was_disconnected = self.connection.disconnected
-        replies = await self.backlog.run_with_deferred(commands)
-        # not strict: without an account there is the one reply to PING
-        for account, (unknown, demand) in zip(accounts, replies, strict=False):
+        was_disconnected, (server, _) = self.connection.disconnected, self.keys.server
+        *replies, run_id = await self.backlog.run_with_deferred([*commands, Command("GET", (server,))])
+        await self._check_run_id(run_id)
+        for account, (unknown, demand) in zip(accounts, replies, strict=True):
             self.on_seen(account, unknown)
             for observer in self._observers:
                 observer.on_demand_elsewhere(account, bool(demand))
         resync_observers = was_disconnected or self._needs_resync
         if self._needs_resync:
             await self._resync()
-        await self.backlog.flush()
+        await self._flush()
         self.connection.mark_connected()
         if was_disconnected:
             # every lease may have expired during the outage: let living replicas renew theirs before adopting any job
@@ -215,17 +255,39 @@ class Membership:
         for observer in self._observers if resync_observers else ():
             observer.resync()
 
+    async def _check_run_id(self, run_id: bytes | None) -> None:
+        """Begin a rewind if the data are not those that this replica has noted the server in."""
+        identity = self.connection.identity
+        if run_id != identity.run_id.encode():
+            await self.connection.begin_rewind("its data were deleted or replaced", identity)
+            raise self.connection.unavailable()
+
+    async def _flush(self) -> None:
+        """Write the backlog; the records of finished jobs in it are then no longer leased."""
+        ended = [record for record in self.backlog.unwritten_records() if record.snapshot.status.terminal]
+        await self.backlog.flush()
+        for record in ended:
+            if self.backlog.unwritten_record(record.key) is None:
+                self.end_leased(record, "ended")
+        if not self.connection.rewound:
+            self._recent.expire(asyncio.get_running_loop().time())
+
+    async def _recover_from_rewind(self) -> None:
+        """Begin the quiet time, and write back what Redis may have forgotten: before anything else is sent."""
+        epoch = self.connection.epoch
+        await self._note_server(rewound=True)
+        await self._resync()
+        await write_back_recent(self.connection, self.leases, self.keep, self._recent.entries())
+        self.connection.confirm_write_back(epoch)
+
     async def _resync(self) -> None:
         """Lease all jobs again and write their records again: Redis lost its data, or counted this replica as dead."""
         self._needs_resync = False
         try:
-            for records in chunks(list(self._leased.values()), _RESYNC_BATCH):
-                leases = [(*self.lease_commands(record), *self.leases.map_callback(record)) for record in records]
-                updates = [update_command(self.keys, record, self.keep) for record in records]
-                *replies, _written = await self.connection.execute_groups(*leases, updates, probe=True)
-                for record, (_registered, lease_reply, *_mapped) in zip(records, replies, strict=True):
-                    if not LeaseReply(*lease_reply).granted and self._leased.get(record.key) is record:
-                        self.drop_leased(record.key)
+            records = list(self._leased.values())
+            for record in await write_back_leased(self.connection, self.leases, self.keep, records):
+                if self._leased.get(record.key) is record:
+                    self.drop_leased(record.key)
         except BaseException:
             self._needs_resync = True
             raise

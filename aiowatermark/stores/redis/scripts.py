@@ -14,6 +14,9 @@ on one node. Time is always the server's (TIME), never a replica's clock.
                        permits     hash: replica -> submit slots it holds
                        wanting     hash: replica -> `since:last`, waiting for a slot since and last asked at, in ms
                        next        start time of the account's next request, in microseconds
+    keys of all        accounts    set of the digests of all accounts
+                       server      run id of the server on which the data were last used
+                       quiet       exists while nothing new is opened
 
 Invariants: a terminal record changes only by a later epoch, and a version never decreases. `held` and `holders` list
 the same leases.
@@ -326,6 +329,24 @@ return 1
 #   returns  {cursor of the next page, 0 after the last one, {job, creation time, …}}
 SCAN_UNFINISHED = Script("return redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
+# NOTE_SERVER: note on which server the data are used, and begin a quiet time unless they were last used on this one.
+#   KEYS     server, quiet, accounts
+#   ARGV     1 run id of this server, 2 lease in ms, 3 ms that a server without data stays quiet,
+#            4 1 if the caller has noticed a rewind itself, else 0
+#   returns  ms until the quiet time ends
+NOTE_SERVER = Script("""
+local known = redis.call('GET', KEYS[1])
+local quiet = 0
+if ARGV[4] == '1' or (known and known ~= ARGV[1]) then
+  quiet = tonumber(ARGV[2])
+elseif not known then
+  quiet = tonumber(redis.call('EXISTS', KEYS[3]) == 1 and ARGV[2] or ARGV[3])
+end
+redis.call('SET', KEYS[1], ARGV[1])
+if quiet > math.max(0, redis.call('PTTL', KEYS[2])) then redis.call('SET', KEYS[2], '1', 'PX', quiet) end
+return math.max(0, redis.call('PTTL', KEYS[2]))
+""")
+
 ALL = (
     CREATE,
     UPDATE,
@@ -342,4 +363,5 @@ ALL = (
     PAUSE,
     FORWARD,
     SCAN_UNFINISHED,
+    NOTE_SERVER,
 )

@@ -43,7 +43,7 @@ from ...errors import InvalidInput, StoreError
 from ...introspection import documented
 from ...jobs import Record
 from ...redaction import redact_url
-from .connection import Connection, add_consequence
+from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
 from .keys import Command, RedisKeys, digest
 from .membership import Membership
@@ -127,7 +127,11 @@ class RedisStore:
         async with self._opening:
             if not self._users:
                 await self._connection.open()
-                self._membership.start()
+                try:
+                    await self._membership.start()
+                except BaseException:
+                    await self._connection.close()
+                    raise
             self._users += 1
         return self
 
@@ -173,15 +177,17 @@ class RedisStore:
         key exists already and its record cannot be read, that record is unchanged, and this replica may hold its lease.
         """
         membership, nonce = self._membership, new_nonce()
-        self._connection.require_connected()
+        await membership.wait_until_open_allowed()
         await membership.backlog.delete_queued(record.key)
         create = create_command(self._keys, record, nonce)
         try:
             (_registered, lease_reply), (created,), _mapped = await self._connection.execute_groups(
-                membership.lease_commands(record), (create,), membership.leases.map_callback(record)
+                membership.lease_commands(record), (create,), membership.leases.map_callback(record), hold=False
             )
         except BaseException as error:
             membership.backlog.queue_deletion(record, nonce)
+            if isinstance(error, RedisUnavailable) and self._connection.holding:
+                return await self.open(record)  # a rewind was noticed: wait for the end of its quiet time
             if isinstance(error, StoreError):
                 raise add_consequence(error, "if the record was inserted all the same, it is deleted later") from None
             raise
