@@ -93,6 +93,25 @@ class RedisServer:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
+    def copy_files(self) -> Path:
+        """Copy what is on the disk now, for `restart`."""
+        copy = Path(tempfile.mkdtemp(prefix="copy-", dir=self.folder))
+        for path in self._data_files():
+            shutil.copytree(path, copy / path.name) if path.is_dir() else shutil.copy(path, copy)
+        return copy
+
+    def restart(self, copy: Path | None = None) -> None:
+        """Kill and start the server, if there is a `copy` with these files in place of its own: the rest is lost."""
+        self.kill()
+        if copy is not None:
+            for path in self._data_files():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(copy, self.folder, dirs_exist_ok=True)
+        self.start()
+
+    def _data_files(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path.name in {"appendonlydir", "dump.rdb"}]
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Suspend the process: it accepts connections and never replies."""

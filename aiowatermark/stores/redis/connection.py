@@ -37,7 +37,6 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +45,10 @@ from attrs import define, field, frozen
 from ...errors import StoreError
 from ...events import AutoResetEvent
 from .keys import Command
-from .rewind.identity import ServerIdentity, rewind_reason
+from .rewind.epochs import EpochClients
+from .rewind.identity import ServerIdentity
 from .scripts import ALL
-from .server.clients import ClientFactory, address_of, check_url, read_identity
+from .server.clients import ClientFactory, address_of, check_url
 from .server.errors import (
     ConnectionRefused,
     describe_error,
@@ -65,6 +65,7 @@ log = logging.getLogger("aiowatermark")
 
 SENDERS = 4
 BATCH = 200
+
 
 class RedisUnavailable(StoreError):
     """Redis cannot be reached, or cannot write at the moment."""
@@ -90,8 +91,8 @@ def _set_event() -> asyncio.Event:
 class Connection:
     """Runs commands on the Redis at `url`; `timeout` is in seconds, for connecting and for each reply.
 
-    `round_trips` counts pipelines. `wakeup` is set when an outage begins; the heartbeat waits for it. `epoch` counts the
-    rewinds; while `rewound`, the records of this replica have not been written back.
+    `round_trips` counts pipelines. `wakeup` is set when an outage begins; the heartbeat waits for it. `epoch` counts
+    the rewinds; while `rewound`, the records of this replica have not been written back.
     """
 
     url: str = field(repr=False)
@@ -100,14 +101,9 @@ class Connection:
     disconnected: bool = field(default=False, init=False)
     wakeup: AutoResetEvent = field(factory=AutoResetEvent, init=False, repr=False)
     rewound: bool = field(default=False, init=False)
-    epoch: int = field(default=0, init=False)
-    _identity: ServerIdentity | None = field(default=None, init=False, repr=False)
     _reason: str = field(default="", init=False)
     _after_rewind: bool = field(default=False, init=False)
-    _clients: ClientFactory = field(init=False, repr=False)
-    _redis: Redis | None = field(default=None, init=False, repr=False)
-    # those of earlier epochs whose connections may still be open
-    _old_clients: list[Redis] = field(factory=list, init=False, repr=False)
+    _epochs: EpochClients = field(init=False, repr=False)
     _must_reconnect: bool = field(default=False, init=False)
     _rewind_over: asyncio.Event = field(factory=_set_event, init=False, repr=False)
     _queue: deque[_PendingBatch] = field(factory=deque, init=False, repr=False)
@@ -117,25 +113,18 @@ class Connection:
         """Raise InvalidInput for an invalid URL, without repeating it: it may hold a password."""
         check_url(self.url)
         # one for pub/sub, one spare
-        self._clients = ClientFactory(self.url, self.timeout, SENDERS + 2)
+        self._epochs = EpochClients(ClientFactory(self.url, self.timeout, SENDERS + 2), self._on_rewind)
 
     @property
     def address(self) -> str:
         """The URL without user, password and options, for texts."""
         return address_of(self.url)
 
-    @property
-    def identity(self) -> ServerIdentity:
-        """The server of the latest connection; raises RedisUnavailable if none was reached yet."""
-        if self._identity is None:
-            raise self.unavailable()
-        return self._identity
-
     async def open(self) -> None:
         """Connect and load the scripts; raises StoreError if the server cannot be reached or is not a Redis."""
-        self._identity, self.rewound, self._after_rewind = None, False, False
+        self.rewound = self._after_rewind = False
         self._rewind_over = _set_event()  # of this event loop
-        self._begin_epoch()
+        self._epochs.open()
         self.disconnected = True  # a failure is raised here, so it must not be logged as an outage
         try:
             await self.execute(*(Command("SCRIPT LOAD", (script.text,)) for script in ALL), probe=True)
@@ -148,18 +137,26 @@ class Connection:
         """Wait for the replies to all commands that were queued, then disconnect."""
         if self._senders:
             await asyncio.wait(self._senders)
-        redis, self._redis = self._redis, None
-        if redis is not None:
-            self._old_clients.append(redis)
-        await self._close_old_clients()
-        await self._clients.close()
+        await self._epochs.close()
+
+    @property
+    def epoch(self) -> int:
+        """The number of times that the server may have forgotten writes, or the store was opened."""
+        return self._epochs.number
+
+    @property
+    def identity(self) -> ServerIdentity:
+        """The server of this epoch; raises RedisUnavailable if none was reached yet."""
+        if self._epochs.identity is None:
+            raise self.unavailable()
+        return self._epochs.identity
 
     @property
     def redis(self) -> Redis:
         """The client of redis-py; raises StoreError while the store is closed."""
-        if self._redis is None:
+        if self._epochs.redis is None:
             raise StoreError(f"the store at {self.address} is closed: use it inside `async with`")
-        return self._redis
+        return self._epochs.redis
 
     async def execute(self, *commands: Command, probe: bool = False, hold: bool = True) -> list[Any]:
         """Run commands in this order and return their replies.
@@ -239,52 +236,16 @@ class Connection:
         """Note that the records of this replica were written back in that epoch; a later rewind needs it again."""
         self.rewound = self.rewound and epoch != self.epoch
 
-    async def begin_rewind(self, reason: str, identity: ServerIdentity) -> None:
-        """Note that the server may have forgotten writes: nothing but probes is sent until records are written back."""
-        self._identity = identity
-        self.rewound = self._after_rewind = True
-        self._begin_epoch()
+    async def begin_rewind(self, reason: str) -> None:
+        """Note that this server has lost data: nothing but probes is sent until the records are written back."""
+        await self._epochs.begin(reason, self.identity)
+
+    def _on_rewind(self, reason: str) -> None:
         only_reason = not self.disconnected or self.holding
+        self.rewound = self._after_rewind = True
         self._mark_disconnected(ConnectionRefused(reason))
         if only_reason:
             self._rewind_over.clear()
-        await self._close_old_clients()
-
-    def _begin_epoch(self) -> None:
-        self.epoch += 1
-        if self._redis is not None:
-            self._old_clients.append(self._redis)
-        self._redis = self._clients.create(partial(self._initialise, self.epoch))
-
-    async def _close_old_clients(self) -> None:
-        for client in list(self._old_clients):
-            # a connection that cannot be closed properly is no use either
-            with suppress(Exception):
-                await client.aclose()
-                await client.connection_pool.disconnect()
-            if client in self._old_clients:
-                self._old_clients.remove(client)
-
-    async def _initialise(self, epoch: int, connection: Any) -> None:
-        """Log in on a new connection and check which server it leads to, before its first command."""
-        try:
-            await connection.on_connect()
-            # another connection may learn of a higher offset before this reply arrives
-            highest = 0 if self._identity is None else self._identity.offset
-            identity = await read_identity(connection)
-            if epoch != self.epoch:
-                raise ConnectionRefused("another connection has noticed that it was restarted or replaced")
-            if not identity.primary:
-                self._must_reconnect = True
-                raise ConnectionRefused("it is a replica of another server and cannot write")
-            if (reason := rewind_reason(self._identity, identity, highest)) is not None:
-                await self.begin_rewind(reason, identity)
-                raise ConnectionRefused(reason)
-            self._identity = identity if self._identity is None else self._identity.advance(identity)
-        except BaseException:
-            # redis-py would put it into its pool as an initialised one, also if this task was cancelled
-            await connection.disconnect(nowait=True)
-            raise
 
     def _mark_disconnected(self, error: Exception) -> None:
         self._reason = describe_error(error)
@@ -313,13 +274,7 @@ class Connection:
                 self._resolve(batch, iter(replies)) if epoch == self.epoch else self._fail(batch)
             if self._must_reconnect:
                 self._must_reconnect = False
-                await self._drop_connections()
-
-    async def _drop_connections(self) -> None:
-        """Close all connections, so that the address is resolved anew: its server is no primary at the moment."""
-        if self._redis is not None:
-            with suppress(Exception):
-                await self._redis.connection_pool.disconnect()
+                await self._epochs.disconnect()
 
     def _next_batch(self) -> Iterator[_PendingBatch]:
         """Take whole calls from the queue until they hold BATCH commands; skip the cancelled ones."""

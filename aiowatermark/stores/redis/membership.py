@@ -11,9 +11,9 @@ its leases and slots alive, so a heartbeat costs one script per account, however
     Redis does not know this     it lost its data, or this lease expired and ADOPT removed the replica: lease all jobs
     replica any more             again, write their records again, report the slots again; a job that another replica
                                  holds by now is no longer leased here
-    Redis may have forgotten     a rewind (rewind/identity.py; also a heartbeat that finds the key `server` missing): begin
-    its latest writes            a quiet time of one lease, lease all jobs again and write their records again, and
-                                 those that ended here recently, before anything else is sent
+    Redis may have forgotten     a rewind (rewind/identity.py; also if a heartbeat finds another run id in the data):
+    its latest writes            begin a quiet time of one lease, lease all jobs again, write their records again and
+                                 those of jobs that ended here recently; all that before anything else is sent
     close                        last heartbeat, then LEAVE: slots are free, jobs are orphans immediately
 
 Invariants: `leased_record` returns the latest known record of every unfinished job that is leased to this replica.
@@ -53,6 +53,7 @@ from .rewind.quiet_time import QuietTime
 from .rewind.recent_records import RecentRecords
 from .rewind.write_back import write_back_leased, write_back_recent
 from .scripts import HEARTBEAT, LEAVE, NOTE_SERVER
+from .server.settings import warn_if_evicting
 
 log = logging.getLogger("aiowatermark")
 
@@ -197,6 +198,7 @@ class Membership:
     async def start(self) -> None:
         """Note on which server the data are used, and start the heartbeat task; raises StoreError."""
         await self._note_server(rewound=False)
+        await warn_if_evicting(self.connection)
         self._heartbeat_task = asyncio.create_task(self._run())
 
     async def wait_until_open_allowed(self) -> None:
@@ -257,9 +259,8 @@ class Membership:
 
     async def _check_run_id(self, run_id: bytes | None) -> None:
         """Begin a rewind if the data are not those that this replica has noted the server in."""
-        identity = self.connection.identity
-        if run_id != identity.run_id.encode():
-            await self.connection.begin_rewind("its data were deleted or replaced", identity)
+        if run_id != self.connection.identity.run_id.encode():
+            await self.connection.begin_rewind("its data were deleted or replaced")
             raise self.connection.unavailable()
 
     async def _flush(self) -> None:

@@ -59,6 +59,7 @@ from .records import (
     update_command,
 )
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
+from .server.settings import ServerSettings, read_settings
 
 log = logging.getLogger("aiowatermark")
 
@@ -166,6 +167,10 @@ class RedisStore:
     def round_trips(self) -> int:
         """The number of round trips to Redis so far."""
         return self._connection.round_trips
+
+    async def server_settings(self) -> ServerSettings:
+        """Return the settings of the server that decide what it may forget; raises StoreError."""
+        return await read_settings(self._connection)
 
     async def open(self, record: Record) -> Record | None:
         """Insert a new record and lease its job to this replica, in one round trip.

@@ -1,8 +1,8 @@
-"""Quiet time: for one lease after a rewind no new key is opened, so that every living owner can write its records back.
+"""Quiet time: for one lease after a rewind nothing new is opened, so that living owners can write their records back.
 
-The server holds the quiet time in a key that expires on its own clock (NOTE_SERVER), so that it binds all replicas; each
-replica learns what is left of it when it opens its store and when it notices a rewind itself, which is before it sends
-its first command to the server that was rewound.
+The server holds the quiet time in a key that expires on its own clock (NOTE_SERVER), so that it binds all replicas.
+Each learns what is left of it when it opens its store and when it notices a rewind itself, which is before it sends its
+first command to the server that was rewound.
 
     what the server's data name as its last run id       quiet time
     this run                                              what is left of the one that runs already
@@ -35,5 +35,5 @@ class QuietTime:
 
     async def wait(self) -> None:
         """Wait until the quiet time is over, also if it is extended meanwhile."""
-        while (seconds := self.seconds_left) > 0:
+        while (seconds := self.seconds_left) > 0:  # noqa: ASYNC110 - it ends at a time, not with an event
             await asyncio.sleep(seconds)

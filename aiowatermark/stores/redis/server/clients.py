@@ -5,8 +5,8 @@
     unix://[[user]:password@]/path/to/socket[?db=0]                  the same over a Unix socket
     sentinel://[[user]:password@]host[:port],…/service_name[/db]     Sentinels, and the name of the primary they watch
 
-Options of redis-py may follow in the query. For Sentinel, user and password are those of the Redis servers; those of the
-Sentinels themselves are the options `sentinel_username` and `sentinel_password`.
+Options of redis-py may follow in the query. For Sentinel, user and password are those of the Redis servers; those of
+the Sentinels themselves are the options `sentinel_username` and `sentinel_password`.
 """
 
 from __future__ import annotations
@@ -137,9 +137,11 @@ class ClientFactory:
         user_info = parts.netloc.rpartition("@")[0]
         known = dict(parse_url(f"redis://{user_info}@host/{address.database}?{rest}"))
         if self._sentinel is None:
-            self._sentinel = Sentinel(list(address.hosts), sentinel_kwargs={**self._options(), **login})
+            create: Any = Sentinel  # without types in redis-py
+            self._sentinel = create(list(address.hosts), sentinel_kwargs={**self._options(), **login})
         del known["host"]
-        return SentinelConnectionPool(address.service, self._sentinel, **{**options, **known})
+        create = SentinelConnectionPool
+        return create(address.service, self._sentinel, **{**options, **known})
 
     async def close(self) -> None:
         """Disconnect from the Sentinels."""
