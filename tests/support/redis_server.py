@@ -16,6 +16,10 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.support.http_server import free_port
 
 # seconds: for the start of the server, and for its reply to a command
 TIMEOUT = 10.0
@@ -121,3 +125,41 @@ class RedisServer:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+
+class SentinelServer:
+    """A Redis Sentinel on `port` that watches one primary, and alone decides on a failover after 0.3 seconds."""
+
+    def __init__(self, service: str, primary_port: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="aw-sentinel-"))
+        self.port = free_port()
+        lines = [
+            f"port {self.port}",
+            f"dir {self.folder}",
+            f"sentinel monitor {service} 127.0.0.1 {primary_port} 1",
+            f"sentinel down-after-milliseconds {service} 300",
+            f"sentinel failover-timeout {service} 3000",
+        ]
+        (self.folder / "sentinel.conf").write_text("\n".join(lines))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            ["redis-server", str(self.folder / "sentinel.conf"), "--sentinel", "--logfile", str(self.folder / "log")],
+            stdin=subprocess.DEVNULL,
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def replicas(self, service: str) -> list[int]:
+        """Return the ports of the replicas that it has found; none while it does not answer."""
+        with Redis(port=self.port) as client:
+            try:
+                return [int(replica["port"]) for replica in client.sentinel_slaves(service)]
+            except RedisError:
+                return []

@@ -7,23 +7,24 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from tests.support.http_server import free_port
-
 
 class TcpForwarder:
     """Forwards connections to `target`, a port on 127.0.0.1; a change affects new connections only."""
 
     def __init__(self, target: int) -> None:
         self.target = target
-        self.port = free_port()
+        self.port = 0
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1")
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         assert self._server is not None
         self._server.close()
         await self.cut()

@@ -29,7 +29,7 @@ def check_redis_settings(settings: ServerSettings) -> Iterator[CheckResult]:
     if settings.replicas:
         yield passed(
             f"{settings.replicas} connected replicas: a failover can forget what they had not received; running "
-            "processes write their jobs again, and `min-replicas-to-write 1` keeps a cut-off primary from accepting writes"
+            "processes write their jobs again, and `min-replicas-to-write 1` makes a cut-off primary refuse writes"
         )
     else:
         yield missing(

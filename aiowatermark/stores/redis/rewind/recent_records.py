@@ -28,7 +28,7 @@ class RecentRecord(NamedTuple):
 
 @define(eq=False)
 class RecentRecords:
-    """Bounded in number and in bytes of media: the oldest are dropped first."""
+    """Bounded in number and in bytes of media: the oldest, or the oldest with media, are dropped first."""
 
     _entries: dict[str, RecentRecord] = field(factory=dict, init=False)
     _media_bytes: int = field(default=0, init=False)
@@ -41,8 +41,10 @@ class RecentRecords:
         self.drop(record.key)
         self._entries[record.key] = RecentRecord(record, mode, now)
         self._media_bytes += _media_bytes(record)
-        while len(self._entries) > _MAX_RECORDS or self._media_bytes > _MAX_MEDIA_BYTES:
+        if len(self._entries) > _MAX_RECORDS:
             self.drop(next(iter(self._entries)))
+        while self._media_bytes > _MAX_MEDIA_BYTES:
+            self.drop(next(key for key, entry in self._entries.items() if _media_bytes(entry.record)))
 
     def drop(self, key: str) -> None:
         """Keep a record no longer: it is leased again, or was forgotten."""
