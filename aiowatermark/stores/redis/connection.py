@@ -246,6 +246,8 @@ class Connection:
         self._mark_disconnected(ConnectionRefused(reason))
         if only_reason:
             self._rewind_over.clear()
+        # also in the middle of an outage: the records must be written back within one lease
+        self.wakeup.set()
 
     def _mark_disconnected(self, error: Exception) -> None:
         self._reason = describe_error(error)

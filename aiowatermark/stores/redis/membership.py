@@ -5,7 +5,8 @@ its leases and slots alive, so a heartbeat costs one script per account, however
 
     event                        action
     every third of a lease       HEARTBEAT for each account, together with the deferred commands; write the backlog
-    the connection is lost       `wakeup` starts a heartbeat; retry after 0.05 to 1 s until one gets through
+    the connection is lost       `wakeup` starts a heartbeat; retry after 0.05 to 1 s, and in less than a third of a
+                                 lease, until one gets through
     a heartbeat ends the outage  write the backlog, mark the connection connected, report the slots again, and adopt no
                                  orphans for one lease, while the other replicas renew theirs
     Redis does not know this     it lost its data, or this lease expired and ADOPT removed the replica: lease all jobs
@@ -220,7 +221,9 @@ class Membership:
     async def _run(self) -> None:
         failures = 0
         while True:
-            delay = min(0.05 * 2 ** min(failures, 5), 1.0) if self.connection.disconnected else self.lease / 3
+            delay = self.lease / 3
+            if self.connection.disconnected:
+                delay = min(0.05 * 2 ** min(failures, 5), 1.0, delay)
             # jitter, so that replicas do not send their heartbeats together
             await self.connection.wakeup.wait(delay * random.uniform(0.7, 1.0))  # noqa: S311
             try:

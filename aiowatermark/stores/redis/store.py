@@ -112,7 +112,8 @@ class RedisStore:
 
     def __attrs_post_init__(self) -> None:
         """Check the URL; nothing is connected yet."""
-        self._connection = Connection(self.url)
+        # a replica that waits for a reply of a server that is gone must still be in time to write back within one lease
+        self._connection = Connection(self.url, timeout=min(5.0, max(1.0, self.lease / 2)))
         self._keys = RedisKeys(self.prefix)
         self._build(())
 
