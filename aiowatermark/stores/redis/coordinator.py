@@ -85,15 +85,10 @@ class RedisCoordinator:
         Raises StoreError if Redis is unavailable. If the reply is lost, or the call is cancelled, Redis may have given
         this replica the lease: no other one adopts the job until `release`, `hand_over` or the closing of the store.
         """
-        self.membership.connection.require_connected()
-        if self.membership.quiet.seconds_left and self.membership.leased_record(record.key) is None:
-            return False  # its owner may be about to write its lease back
-        return await self.take_lease(record)
-
-    async def take_lease(self, record: Record) -> bool:
-        """Do the same for a job that has no other owner, also in a quiet time."""
         connection = self.membership.connection
         connection.require_connected()
+        if self.membership.quiet.seconds_left and self.membership.leased_record(record.key) is None:
+            return False  # its owner may be about to write its lease back
         try:
             _registered, lease_reply = await connection.execute(*self.membership.lease_commands(record), hold=False)
         except StoreError as error:

@@ -51,7 +51,7 @@ from .keys import SLOT_KEYS, Command, RedisKeys, digest
 from .leases import LeaseCommands, LeaseReply
 from .pubsub import PubSub
 from .rewind.quiet_time import QuietTime
-from .rewind.recent_records import RecentRecords
+from .rewind.recent_records import RecentRecords, newer
 from .rewind.write_back import write_back_leased, write_back_recent
 from .scripts import HEARTBEAT, LEAVE, NOTE_SERVER
 from .server.settings import warn_if_evicting
@@ -155,7 +155,7 @@ class Membership:
         may never have been inserted.
         """
         if (known := self._leased.pop(record.key, None)) is not None:
-            self._keep_recent(known if record.version < known.version else record, mode)
+            self._keep_recent(known if newer(known, record) else record, mode)
 
     def _keep_recent(self, record: Record, mode: str) -> None:
         self._recent.add(record, mode, asyncio.get_running_loop().time())

@@ -57,7 +57,9 @@ return 1
 # UPDATE: write a newer version (`Record.replaceable_by`) with its media; a terminal one then expires.
 #   KEYS     record, parts, off
 #   ARGV     1 nonce, 2 JSON, 3 epoch, 4 version, 5 terminal (0 or 1), 6 ms until a terminal one expires,
-#            7 insert a record that does not exist (0 or 1), 8, 9 name and bytes of a part, 10, 11 of the next …
+#            7 insert a record that does not exist (0 or 1); 2 also writes any later epoch, not only one that was made
+#            of the stored version, for a server that has forgotten the versions between,
+#            8, 9 name and bytes of a part, 10, 11 of the next …
 #   returns  3 written, of a later epoch than the one before; 2 inserted; 1 written; 0 the stored one must stay;
 #            -1 there is none. An earlier run with this nonce counts as written.
 UPDATE = Script("""
@@ -70,7 +72,7 @@ if known[1] then
     if known[4] == '1' or version >= tonumber(ARGV[4]) then return 0 end
     result = 1
   else
-    if tonumber(ARGV[3]) < epoch or version + 1 ~= tonumber(ARGV[4]) then return 0 end
+    if tonumber(ARGV[3]) < epoch or (ARGV[7] ~= '2' and version + 1 ~= tonumber(ARGV[4])) then return 0 end
     result = 3
   end
 elseif ARGV[7] == '0' then

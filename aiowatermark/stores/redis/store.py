@@ -226,7 +226,12 @@ class RedisStore:
         """
         update = update_command(self._keys, record, self.keep, insert=not record.before_payment)
         try:
-            reply, *_ = await self._connection.execute(update, *claim_task_command(self._keys, record))
+            # in a quiet time the owner of a key may be about to write back that it has begun another attempt
+            begins = record.before_payment and self._membership.leased_record(record.key) is None
+            if begins:
+                await self._membership.wait_until_open_allowed()
+            commands = (update, *claim_task_command(self._keys, record))
+            reply, *_ = await self._connection.execute(*commands, hold=not begins)
             known = record if reply >= WRITTEN else await self.get(record.key)
             if not record.snapshot.status.terminal:
                 await self._lease_written(record, reply)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from redis import Redis
 
 from aiowatermark import Delivery, RedisStore, StoreError
@@ -253,11 +253,36 @@ async def test_a_record_from_before_the_payment_is_written_back_before_its_next_
         assert await store.get("job-1") == paying
 
 
+async def test_a_second_attempt_is_written_back_though_the_versions_before_it_are_forgotten() -> None:
+    with RedisServer(persistent=True) as server:
+        server.skip_quiet_time()
+        async with RedisStore(server.url, lease=0.3) as store:
+            await store.open(RUNNING)
+            copy = server.copy_files()
+            failed = await get_stored(store, finish(accept(RUNNING), status=Status.FAILED))
+            again = evolve(RUNNING, epoch=1, version=failed.version + 1, created_at=2.5)
+            again = await get_stored(store, again)
+            again = await get_stored(store, accept(again, "task-2"))
+            epoch = store._connection.epoch
+            server.restart(copy)
+            await wait_for_rewind(store, epoch)
+            assert await store.get("running") == again
+            assert await list_keys(store.unfinished()) == ["running"]
+            assert b"2" in server.execute("KEYS *:task:*")[:3]
+
+
+async def get_stored(store: RedisStore, record: Record) -> Record:
+    """Write a record, which must be accepted."""
+    assert await store.put(record) is record
+    return record
+
+
 async def test_a_forgotten_record_that_was_deleted_here_is_not_written_back(volatile_server: RedisServer) -> None:
     async with RedisStore(volatile_server.url, lease=0.3) as store:
         await store.open(RUNNING)
-        await store.put(finish(accept(RUNNING)))
-        await store.forget("running")
+        ended = finish(accept(RUNNING))
+        await store.put(ended)
+        await store.forget(ended)
         await store.coordinator.release(make_record("never opened"))
         epoch = store._connection.epoch
         volatile_server.restart()
@@ -346,6 +371,17 @@ async def test_a_server_without_data_is_quiet_until_it_is_one_lease_old() -> Non
         await wait_until(lambda: int(server.info("uptime_in_seconds")) >= 2)
         async with RedisStore(server.url, prefix="other", lease=0.5) as store:
             assert store._membership.quiet.seconds_left == 0
+
+
+async def test_in_the_quiet_time_no_second_attempt_of_a_key_is_begun(volatile_server: RedisServer) -> None:
+    async with RedisStore(volatile_server.url, lease=0.5) as store:
+        await store.open(RUNNING)
+        failed = await get_stored(store, finish(accept(RUNNING), status=Status.FAILED))
+    volatile_server.execute('SET "{aiowatermark}:server" 0123456789')
+    before = time.monotonic()
+    async with RedisStore(volatile_server.url, lease=0.5) as store:
+        await get_stored(store, evolve(RUNNING, epoch=1, version=failed.version + 1))
+        assert time.monotonic() - before >= 0.5
 
 
 async def test_in_the_quiet_time_no_job_of_another_replica_is_claimed_or_adopted(volatile_server: RedisServer) -> None:

@@ -36,7 +36,7 @@ class RecentRecords:
     def add(self, record: Record, mode: str, now: float) -> None:
         """Keep the latest version of a record whose lease was ended."""
         known = self._entries.get(record.key)
-        if known is not None and not known.record.replaceable_by(record):
+        if known is not None and not newer(record, known.record):
             return
         self.drop(record.key)
         self._entries[record.key] = RecentRecord(record, mode, now)
@@ -61,6 +61,11 @@ class RecentRecords:
     def entries(self) -> list[RecentRecord]:
         """Return all records that are kept, the oldest first."""
         return list(self._entries.values())
+
+
+def newer(record: Record, known: Record) -> bool:
+    """Whether a record is a later version than another one, however many versions are between them."""
+    return (record.epoch, record.version) > (known.epoch, known.version)
 
 
 def _media_bytes(record: Record) -> int:

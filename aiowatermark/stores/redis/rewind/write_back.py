@@ -1,7 +1,7 @@
 """Write-back: repeats what this replica has told a server that may have forgotten it.
 
-It never goes back: UPDATE keeps a stored record that is terminal or not older, and LEASE a lease of a living replica. A
-record that Redis refuses for another reason is logged and passed over, so that it blocks no other.
+It never goes back: UPDATE keeps a stored record that is terminal, not older, or of a later epoch, and LEASE the lease
+of a living replica. A record that Redis refuses for another reason is logged and passed over; it blocks no other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ....errors import StoreError
 from ....jobs import Record
 from ..backlog import chunks
 from ..connection import Connection, RedisUnavailable
-from ..keys import Command
-from ..leases import LeaseCommands, LeaseReply
-from ..records import update_command
+from ..keys import Command, digest
+from ..leases import LeaseCommands, LeaseReply, format_created
+from ..records import write_back_commands
 from .recent_records import RecentRecord
 
 T = TypeVar("T")
@@ -35,15 +35,24 @@ async def write_back_leased(
     held_elsewhere: list[Record] = []
 
     async def write(batch: Sequence[Record]) -> None:
-        groups = [(*leases.lease(record), *leases.map_callback(record)) for record in batch]
-        updates = [update_command(leases.keys, record, keep) for record in batch]
+        groups = [(_index(leases, record), *leases.lease(record), *leases.map_callback(record)) for record in batch]
+        updates = [command for record in batch for command in write_back_commands(leases.keys, record, keep)]
         *replies, _written = await connection.execute_groups(*groups, updates, probe=True)
-        for record, (_registered, lease_reply, *_mapped) in zip(batch, replies, strict=True):
+        for record, (_indexed, _registered, lease_reply, *_mapped) in zip(batch, replies, strict=True):
             if not LeaseReply(*lease_reply).granted:
                 held_elsewhere.append(record)
 
     await _in_batches(records, write, lambda record: record.key)
     return held_elsewhere
+
+
+def _index(leases: LeaseCommands, record: Record) -> Command:
+    """Return the command that writes an index entry over that of an earlier job with this key.
+
+    The end of the earlier job may be deferred still; it must not remove the entry of this one.
+    """
+    (unfinished,) = leases.keys.account(digest(record.account), "unfinished")
+    return Command("ZADD", (unfinished,), (format_created(record.created_at), digest(record.key)))
 
 
 async def write_back_recent(
@@ -55,12 +64,12 @@ async def write_back_recent(
     """
 
     def commands(entry: RecentRecord) -> tuple[Command, ...]:
-        update = update_command(leases.keys, entry.record, keep)
-        if entry.record.snapshot.status.terminal:
-            return (update,)
+        record = entry.record
+        written = (*leases.map_callback(record), *write_back_commands(leases.keys, record, keep))
+        if record.snapshot.status.terminal:
+            return (*written, *leases.finish(record, keep))
         # the index entry is written by a lease, which then ends as it did before
-        lease = (*leases.lease(entry.record), leases.end_lease(entry.record, entry.mode))
-        return (*lease, *leases.map_callback(entry.record), update)
+        return (*leases.lease(record), leases.end_lease(record, entry.mode), *written)
 
     async def write(batch: Sequence[RecentRecord]) -> None:
         await connection.execute(*(command for entry in batch for command in commands(entry)), probe=True)
