@@ -197,9 +197,11 @@ class Membership:
     # heartbeat
 
     async def start(self) -> None:
-        """Note on which server the data are used, and start the heartbeat task; raises StoreError."""
+        """Note on which server the data are used, write the backlog, start the heartbeat task; raises StoreError."""
         await self._note_server(rewound=False)
         await warn_if_evicting(self.connection)
+        # records that an earlier opening could not write come before anything new
+        await self._flush()
         self._heartbeat_task = asyncio.create_task(self._run())
 
     async def wait_until_open_allowed(self) -> None:

@@ -13,6 +13,10 @@ Invariants: an index entry is written before its record and removed after its re
 leaves an entry without such a record, which `unfinished` skips and removes; one without any record only after an hour,
 because the record may be about to be written. A record has one creation (its nonce), so of many `open` one wins.
 
+A Redis that may have forgotten writes (a rewind) is a short outage, until this replica has written its records back;
+then a quiet time of one lease follows, in which only `open`, and a `put` that begins another attempt of a key, wait.
+Calls that notice a rewind are held until the records are written back. See rewind/.
+
 What an outage means depends on whether money has been spent. Before, the store stops the job; afterwards it must not:
 
     call during an outage         result
@@ -85,18 +89,24 @@ def _validate_prefix(_: Any, attribute: Any, value: str) -> None:
 class RedisStore:
     """Keeps records in Redis 7 or Valkey, for any number of replicas.
 
-    Unfinished records are kept until they are finished or forgotten. Let Redis keep an append-only file: records that
-    it loses are lost, except those of jobs that a replica watches, which it writes again.
+    Unfinished records are kept until they are finished or forgotten. Let Redis keep an append-only file. A Redis that
+    was restarted, replaced by a replica or emptied may have forgotten its latest writes: then each open store writes
+    the records of its running jobs and of those that ended in the last ten seconds again, and `open` of any key waits
+    for one `lease`, also on a server that has just started. docs/recovery.md says what that covers. A single server and
+    Redis Sentinel are supported; Redis Cluster and proxies are not: through them a forgotten write is not noticed.
 
     Args:
-        url: the server, as redis://, rediss:// or unix://.
+        url: the server, as redis://, rediss:// or unix://; or sentinel://host:26379,host2:26379/service_name/0, which
+            follows a failover. A password belongs to the Redis servers; the options sentinel_username and
+            sentinel_password to the Sentinels.
         prefix: the beginning of every key, so that several services can use one Redis.
         keep: seconds for which finished records are kept; the default is 30 days.
         lease: seconds without a heartbeat after which a replica counts as dead and others adopt its jobs.
 
     While Redis is unavailable, `open` and every `put` before a paid request raise StoreError; later snapshots are kept
     in memory and written when it answers again. Raises InvalidInput for an invalid URL or setting. Entering raises
-    StoreError if no Redis answers or redis-py is missing (`pip install 'aiowatermark[redis]'`).
+    StoreError if no Redis answers or redis-py is missing (`pip install 'aiowatermark[redis]'`), and logs a warning if
+    the server deletes keys when its memory is full (`maxmemory-policy`).
     """
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])

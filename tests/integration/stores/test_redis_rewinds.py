@@ -268,7 +268,7 @@ async def test_a_second_attempt_is_written_back_though_the_versions_before_it_ar
             await wait_for_rewind(store, epoch)
             assert await store.get("running") == again
             assert await list_keys(store.unfinished()) == ["running"]
-            assert b"2" in server.execute("KEYS *:task:*")[:3]
+            assert server.execute("KEYS *:task:*").startswith(b"*1")
 
 
 async def get_stored(store: RedisStore, record: Record) -> Record:
