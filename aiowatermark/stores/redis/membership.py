@@ -211,6 +211,16 @@ class Membership:
             await self.quiet.wait()
             await self.connection.wait_connected()
 
+    async def wait_to_begin(self, record: Record) -> bool:
+        """Wait as `wait_until_open_allowed` if a record begins an attempt of a key that is not leased here.
+
+        The owner of the key may be about to write back that it has begun one. Returns whether that is so.
+        """
+        begins = record.before_payment and record.key not in self._leased
+        if begins:
+            await self.wait_until_open_allowed()
+        return begins
+
     async def _note_server(self, *, rewound: bool) -> None:
         """Note on which server the data are used, and obey its quiet time; `rewound`: begin one of a lease."""
         identity, keys = self.connection.identity, self.keys
@@ -269,12 +279,8 @@ class Membership:
             raise self.connection.unavailable()
 
     async def _flush(self) -> None:
-        """Write the backlog; the records of finished jobs in it are then no longer leased."""
-        ended = [record for record in self.backlog.unwritten_records() if record.snapshot.status.terminal]
+        """Write the backlog; then old records need not be written back any more."""
         await self.backlog.flush()
-        for record in ended:
-            if self.backlog.unwritten_record(record.key) is None:
-                self.end_leased(record, "ended")
         if not self.connection.rewound:
             self._recent.expire(asyncio.get_running_loop().time())
 

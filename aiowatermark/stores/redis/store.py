@@ -49,7 +49,7 @@ from ...jobs import Record
 from ...redaction import redact_url
 from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
-from .keys import Command, RedisKeys, digest
+from .keys import Command, RedisKeys, digest, validate_prefix
 from .membership import Membership
 from .records import (
     acknowledge_command,
@@ -78,12 +78,6 @@ def _validate_positive(_: Any, attribute: Any, value: float) -> None:
         raise InvalidInput(f"{attribute.name} must be a number of seconds above 0, not {value!r}")
 
 
-def _validate_prefix(_: Any, attribute: Any, value: str) -> None:
-    # braces would change the hash tags of the keys
-    if not value or not value.isprintable() or set(value) & set("{} "):
-        raise InvalidInput(f"{attribute.name} must be printable text without spaces and braces, not {value!r}")
-
-
 @documented
 @define(eq=False)
 class RedisStore:
@@ -92,8 +86,8 @@ class RedisStore:
     Unfinished records are kept until they are finished or forgotten. Let Redis keep an append-only file. A Redis that
     was restarted, replaced by a replica or emptied may have forgotten its latest writes: then each open store writes
     the records of its running jobs and of those that ended in the last ten seconds again, and `open` of any key waits
-    for one `lease`, also on a server that has just started. docs/recovery.md says what that covers. A single server and
-    Redis Sentinel are supported; Redis Cluster and proxies are not: through them a forgotten write is not noticed.
+    for one `lease`, also on a server that has just started; see docs/recovery.md. A single server and Redis Sentinel
+    are supported; Redis Cluster and proxies are not: through them a forgotten write is not noticed.
 
     Args:
         url: the server, as redis://, rediss:// or unix://; or sentinel://host:26379,host2:26379/service_name/0, which
@@ -110,7 +104,7 @@ class RedisStore:
     """
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])
-    prefix: str = field(default="aiowatermark", kw_only=True, validator=_validate_prefix)
+    prefix: str = field(default="aiowatermark", kw_only=True, validator=validate_prefix)
     keep: float = field(default=30 * 86400.0, kw_only=True, validator=_validate_positive)
     lease: float = field(default=5.0, kw_only=True, validator=_validate_positive)
     _connection: Connection = field(init=False, repr=False)
@@ -236,10 +230,7 @@ class RedisStore:
         """
         update = update_command(self._keys, record, self.keep, insert=not record.before_payment)
         try:
-            # in a quiet time the owner of a key may be about to write back that it has begun another attempt
-            begins = record.before_payment and self._membership.leased_record(record.key) is None
-            if begins:
-                await self._membership.wait_until_open_allowed()
+            begins = await self._membership.wait_to_begin(record)
             commands = (update, *claim_task_command(self._keys, record))
             reply, *_ = await self._connection.execute(*commands, hold=not begins)
             known = record if reply >= WRITTEN else await self.get(record.key)
@@ -333,7 +324,7 @@ class RedisStore:
         """Note that somebody took the results of these ended jobs, and end their leases; raises StoreError."""
         leases = self._membership.leases
         for record in records:
-            self._membership.drop_leased(record.key)
+            self._membership.end_leased(record, "ended")
         commands = [acknowledge_command(self._keys, record, self.keep) for record in records]
         await self._connection.execute(*commands)
         self._membership.backlog.defer(*(each for record in records for each in leases.finish(record, self.keep)))

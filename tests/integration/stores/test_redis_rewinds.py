@@ -162,20 +162,23 @@ async def test_a_forgotten_key_of_a_running_job_is_opened_once(case: RewindCase)
 
 
 async def test_a_forgotten_key_of_a_job_that_has_just_ended_is_opened_once(case: RewindCase) -> None:
-    in_doubt = make_record("in doubt")
+    in_doubt, taken = make_record("in doubt"), make_record("taken")
     async with RedisStore(case.url, lease=LEASE) as owner:
         await case.keep()
-        for record in (RUNNING, in_doubt):
+        for record in (RUNNING, in_doubt, taken):
             await owner.open(record)
-        await owner.put(finish(accept(RUNNING)))
+        await get_stored(owner, finish(accept(RUNNING)))
+        await owner.acknowledge([await get_stored(owner, finish(accept(taken, "task-3")))])
         in_doubt = in_doubt.advance(Snapshot(None, Status.IN_DOUBT, reason="no answer"))
         await owner.put(in_doubt)
         await owner.coordinator.release(in_doubt)
         await case.rewind()
         async with RedisStore(case.url, lease=LEASE) as late:
-            found = [await open_when_available(late, record) for record in (RUNNING, make_record("in doubt"))]
-            assert [each.snapshot.status for each in found if each] == [Status.SUCCEEDED, Status.IN_DOUBT]
+            found = [await open_when_available(late, record) for record in (RUNNING, taken, make_record("in doubt"))]
+            statuses = [Status.SUCCEEDED, Status.SUCCEEDED, Status.IN_DOUBT]
+            assert [each.snapshot.status for each in found if each] == statuses
             assert await list_keys(late.unfinished()) == ["in doubt"]
+            assert await list_keys(late.unacknowledged()) == ["running"]
 
 
 async def test_two_new_replicas_on_a_server_that_has_forgotten_open_a_key_once(case: RewindCase) -> None:

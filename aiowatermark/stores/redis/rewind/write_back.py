@@ -16,7 +16,7 @@ from ..backlog import chunks
 from ..connection import Connection, RedisUnavailable
 from ..keys import Command, digest
 from ..leases import LeaseCommands, LeaseReply, format_created
-from ..records import write_back_commands
+from ..records import acknowledge_command, write_back_commands
 from .recent_records import RecentRecord
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def _index(leases: LeaseCommands, record: Record) -> Command:
 async def write_back_recent(
     connection: Connection, leases: LeaseCommands, keep: float, entries: Sequence[RecentRecord]
 ) -> None:
-    """Write records that are not leased here any more; unfinished ones with index entry and callback.
+    """Write records that are not leased here any more; with index entries, except those whose results were taken.
 
     Raises RedisUnavailable.
     """
@@ -66,8 +66,8 @@ async def write_back_recent(
     def commands(entry: RecentRecord) -> tuple[Command, ...]:
         record = entry.record
         written = (*leases.map_callback(record), *write_back_commands(leases.keys, record, keep))
-        if record.snapshot.status.terminal:
-            return (*written, *leases.finish(record, keep))
+        if entry.mode == "ended":  # its result was taken
+            return (*written, acknowledge_command(leases.keys, record, keep), *leases.finish(record, keep))
         # the index entry is written by a lease, which then ends as it did before
         return (*leases.lease(record), leases.end_lease(record, entry.mode), *written)
 
