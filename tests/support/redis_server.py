@@ -16,6 +16,10 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.support.http_server import free_port
 
 # seconds: for the start of the server, and for its reply to a command
 TIMEOUT = 10.0
@@ -74,12 +78,43 @@ class RedisServer:
             except OSError:
                 return b""
 
+    def info(self, field: str) -> str:
+        """Return one field of INFO."""
+        lines = self.execute("INFO everything").decode(errors="replace").splitlines()
+        return next(line.partition(":")[2] for line in lines if line.startswith(f"{field}:"))
+
+    def skip_quiet_time(self, prefix: str = "aiowatermark") -> None:
+        """Let stores with this prefix open keys at once, as if they had been used on this server for long.
+
+        Otherwise the first one would wait until a server without data is older than its lease.
+        """
+        self.execute(f'SET "{{{prefix}}}:server" {self.info("run_id")}')
+
     def kill(self) -> None:
         """Stop the process without a chance to save, as a power failure does."""
         process, self.process = self.process, None
         if process is not None:
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+    def copy_files(self) -> Path:
+        """Copy what is on the disk now, for `restart`."""
+        copy = Path(tempfile.mkdtemp(prefix="copy-", dir=self.folder))
+        for path in self._data_files():
+            shutil.copytree(path, copy / path.name) if path.is_dir() else shutil.copy(path, copy)
+        return copy
+
+    def restart(self, copy: Path | None = None) -> None:
+        """Kill and start the server, if there is a `copy` with these files in place of its own: the rest is lost."""
+        self.kill()
+        if copy is not None:
+            for path in self._data_files():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(copy, self.folder, dirs_exist_ok=True)
+        self.start()
+
+    def _data_files(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path.name in {"appendonlydir", "dump.rdb"}]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -90,3 +125,41 @@ class RedisServer:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+
+class SentinelServer:
+    """A Redis Sentinel on `port` that watches one primary, and alone decides on a failover after 0.3 seconds."""
+
+    def __init__(self, service: str, primary_port: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="aw-sentinel-"))
+        self.port = free_port()
+        lines = [
+            f"port {self.port}",
+            f"dir {self.folder}",
+            f"sentinel monitor {service} 127.0.0.1 {primary_port} 1",
+            f"sentinel down-after-milliseconds {service} 300",
+            f"sentinel failover-timeout {service} 3000",
+        ]
+        (self.folder / "sentinel.conf").write_text("\n".join(lines))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            ["redis-server", str(self.folder / "sentinel.conf"), "--sentinel", "--logfile", str(self.folder / "log")],
+            stdin=subprocess.DEVNULL,
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def replicas(self, service: str) -> list[int]:
+        """Return the ports of the replicas that it has found; none while it does not answer."""
+        with Redis(port=self.port) as client:
+            try:
+                return [int(replica["port"]) for replica in client.sentinel_slaves(service)]
+            except RedisError:
+                return []

@@ -37,7 +37,11 @@ from ..options.providers import base_url_option, provider_from_env
     type=click.IntRange(0, 65535),
     help=f"Port on which it listens.  [default: {DEFAULT_PORT}]",
 )
-@click.option("--store", metavar="PATH|redis://...", help="Also check that this store can be opened and written.")
+@click.option(
+    "--store",
+    metavar="PATH|redis://...",
+    help="Also check that this store can be opened and written, and say what the settings of a Redis mean.",
+)
 def doctor(  # noqa: PLR0917 - click calls it by name
     name: str | None,
     base_url: str | None,

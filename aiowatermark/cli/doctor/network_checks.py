@@ -17,6 +17,7 @@ from ... import (
     InvalidInput,
     JobStore,
     Provider,
+    RedisStore,
     Snapshot,
     Status,
     Unsupported,
@@ -29,6 +30,7 @@ from ..console.runner import error_text
 from ..options.callbacks import CallbackOptions
 from ..options.store import is_network_url, store_from
 from .local_checks import CheckResult, failed, passed
+from .redis_checks import check_redis_settings
 
 _CHECK_NETWORK = "check the network between this machine and that host"
 _ADVICE = {
@@ -93,8 +95,11 @@ async def check_store(location: str) -> AsyncIterator[CheckResult]:
     try:
         async with store_from(tried) as store:
             await _try_write(store)
+            settings = await store.server_settings() if isinstance(store, RedisStore) else None
         note = "; it does not exist yet and will be created" if new_path else ""
         yield passed(f"the store {_without_password(location)} can be opened and written{note}")
+        for result in () if settings is None else check_redis_settings(settings):
+            yield result
     except WatermarkError as error:
         yield failed(error_text(error), "use another --store, or repair this one")
     finally:

@@ -80,15 +80,17 @@ class RedisCoordinator:
     # leases
 
     async def claim(self, record: Record) -> bool:
-        """Take the lease of a job; False if another living replica holds it.
+        """Take the lease of a job; False if another living replica holds it, or may: in the quiet time after a rewind.
 
         Raises StoreError if Redis is unavailable. If the reply is lost, or the call is cancelled, Redis may have given
         this replica the lease: no other one adopts the job until `release`, `hand_over` or the closing of the store.
         """
         connection = self.membership.connection
         connection.require_connected()
+        if self.membership.quiet.seconds_left and self.membership.leased_record(record.key) is None:
+            return False  # its owner may be about to write its lease back
         try:
-            _registered, lease_reply = await connection.execute(*self.membership.lease_commands(record))
+            _registered, lease_reply = await connection.execute(*self.membership.lease_commands(record), hold=False)
         except StoreError as error:
             raise add_consequence(error, "this replica may hold the lease of the job all the same") from None
         return self.membership.on_leased(record, lease_reply)
@@ -106,7 +108,7 @@ class RedisCoordinator:
         await self._end_lease(record, "left")
 
     async def _end_lease(self, record: Record, mode: str) -> None:
-        self.membership.drop_leased(record.key)
+        self.membership.end_leased(record, mode)
         command = self.membership.leases.end_lease(record, mode)
         try:
             await self.membership.connection.execute(command)
@@ -125,7 +127,7 @@ class RedisCoordinator:
             while membership.may_adopt:
                 keys = membership.keys.account(name, *LEASE_KEYS)
                 ((unknown, jobs),) = await membership.connection.execute(
-                    ADOPT(keys, membership.replica_id, membership.lease_ms, _ADOPT_BATCH)
+                    ADOPT(keys, membership.replica_id, membership.lease_ms, _ADOPT_BATCH), hold=False
                 )
                 membership.on_seen(name, unknown)
                 async for record in self._adopt(name, [job.decode() for job in jobs]):

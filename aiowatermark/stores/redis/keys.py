@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
+from ...errors import InvalidInput
+
 LEASE_KEYS = ("replicas", "held", "holders", "unfinished")
 """The account keys of the lease scripts, in the order of their KEYS."""
 SLOT_KEYS = ("replicas", "permits", "wanting")
@@ -49,6 +51,12 @@ class Command:
 def digest(text: str) -> str:
     """Return a caller's text as a part of a key name: of fixed length, without braces, revealing nothing."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def validate_prefix(_: Any, attribute: Any, value: str) -> None:
+    """Raise InvalidInput for a prefix that cannot begin every key: braces would change the hash tags of the keys."""
+    if not value or not value.isprintable() or set(value) & set("{} "):
+        raise InvalidInput(f"{attribute.name} must be printable text without spaces and braces, not {value!r}")
 
 
 class JobKeys(NamedTuple):
@@ -98,3 +106,8 @@ class RedisKeys:
     def channel(self) -> str:
         """The pub/sub channel of all replicas."""
         return f"{{{self.prefix}}}:news"
+
+    @property
+    def server(self) -> tuple[str, str]:
+        """The run id of the server on which these data were last used, and the key that exists during a quiet time."""
+        return f"{{{self.prefix}}}:server", f"{{{self.prefix}}}:quiet"

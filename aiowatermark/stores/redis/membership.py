@@ -5,12 +5,16 @@ its leases and slots alive, so a heartbeat costs one script per account, however
 
     event                        action
     every third of a lease       HEARTBEAT for each account, together with the deferred commands; write the backlog
-    the connection is lost       `wakeup` starts a heartbeat; retry after 0.05 to 1 s until one gets through
+    the connection is lost       `wakeup` starts a heartbeat; retry after 0.05 to 1 s, and in less than a third of a
+                                 lease, until one gets through
     a heartbeat ends the outage  write the backlog, mark the connection connected, report the slots again, and adopt no
                                  orphans for one lease, while the other replicas renew theirs
     Redis does not know this     it lost its data, or this lease expired and ADOPT removed the replica: lease all jobs
     replica any more             again, write their records again, report the slots again; a job that another replica
                                  holds by now is no longer leased here
+    Redis may have forgotten     a rewind (rewind/identity.py; also if a heartbeat finds another run id in the data):
+    its latest writes            begin a quiet time of one lease, lease all jobs again, write their records again and
+                                 those of jobs that ended here recently; all that before anything else is sent
     close                        last heartbeat, then LEAVE: slots are free, jobs are orphans immediately
 
 Invariants: `leased_record` returns the latest known record of every unfinished job that is leased to this replica.
@@ -30,6 +34,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import uuid
 from collections.abc import Sequence
@@ -40,17 +45,18 @@ from attrs import define, field
 
 from ...errors import StoreError
 from ...jobs import Record
-from .backlog import WriteBacklog, chunks
+from .backlog import WriteBacklog
 from .connection import Connection
 from .keys import SLOT_KEYS, Command, RedisKeys, digest
 from .leases import LeaseCommands, LeaseReply
 from .pubsub import PubSub
-from .records import update_command
-from .scripts import HEARTBEAT, LEAVE
+from .rewind.quiet_time import QuietTime
+from .rewind.recent_records import RecentRecords, newer
+from .rewind.write_back import write_back_leased, write_back_recent
+from .scripts import HEARTBEAT, LEAVE, NOTE_SERVER
+from .server.settings import warn_if_evicting
 
 log = logging.getLogger("aiowatermark")
-
-_RESYNC_BATCH = 50
 
 
 class HeartbeatObserver(Protocol):
@@ -78,6 +84,8 @@ class Membership:
     leases: LeaseCommands = field(init=False)
     backlog: WriteBacklog = field(init=False)
     pubsub: PubSub = field(init=False)
+    quiet: QuietTime = field(factory=QuietTime, init=False)
+    _recent: RecentRecords = field(factory=RecentRecords, init=False)
     _leased: dict[str, Record] = field(factory=dict, init=False)
     _observers: list[HeartbeatObserver] = field(factory=list, init=False)
     # loop time
@@ -102,8 +110,8 @@ class Membership:
 
     @property
     def may_adopt(self) -> bool:
-        """Whether this replica may adopt orphans: not within one lease after an outage."""
-        return asyncio.get_running_loop().time() >= self._no_adoption_until
+        """Whether this replica may adopt orphans: not within one lease after an outage, nor in a quiet time."""
+        return asyncio.get_running_loop().time() >= self._no_adoption_until and not self.quiet.seconds_left
 
     def join_account(self, account: str) -> str:
         """Send heartbeats for an account from now on; return its digest."""
@@ -133,10 +141,24 @@ class Membership:
     def add_leased(self, record: Record) -> None:
         """Note that a job is leased to this replica, and its latest record."""
         self._leased[record.key] = record
+        self._recent.drop(record.key)
 
     def drop_leased(self, key: str) -> None:
-        """Note that a job is no longer leased to this replica."""
+        """Note that a job is no longer leased to this replica, which need not write its record again after a rewind."""
         self._leased.pop(key, None)
+        self._recent.drop(key)
+
+    def end_leased(self, record: Record, mode: str) -> None:
+        """Note that a job is no longer leased to this replica; its record is written again after a rewind soon after.
+
+        `mode` says how the lease ended, as in `LeaseCommands`. A job that was not leased here is ignored: its record
+        may never have been inserted.
+        """
+        if (known := self._leased.pop(record.key, None)) is not None:
+            self._keep_recent(known if newer(known, record) else record, mode)
+
+    def _keep_recent(self, record: Record, mode: str) -> None:
+        self._recent.add(record, mode, asyncio.get_running_loop().time())
 
     def leased_record(self, key: str) -> Record | None:
         """Return the latest record of a job that is leased to this replica; None for any other job."""
@@ -153,9 +175,12 @@ class Membership:
     def on_written(self, record: Record) -> None:
         """Note that Redis stores this version of a record, or a later one."""
         if record.snapshot.status.terminal and record.acknowledged:
-            self.drop_leased(record.key)
+            self._leased.pop(record.key, None)
+            self._keep_recent(record, "ended")
         elif record.key in self._leased:
             self.add_leased(record)
+        else:
+            self._keep_recent(record, "released")
         self.backlog.on_written(record)
 
     def defer_write(self, record: Record) -> Record:
@@ -171,14 +196,46 @@ class Membership:
 
     # heartbeat
 
-    def start(self) -> None:
-        """Start the heartbeat task."""
+    async def start(self) -> None:
+        """Note on which server the data are used, write the backlog, start the heartbeat task; raises StoreError."""
+        await self._note_server(rewound=False)
+        await warn_if_evicting(self.connection)
+        # records that an earlier opening could not write come before anything new
+        await self._flush()
         self._heartbeat_task = asyncio.create_task(self._run())
+
+    async def wait_until_open_allowed(self) -> None:
+        """Wait until the quiet time is over; raises StoreError if the store is closed or Redis is unavailable."""
+        await self.connection.wait_connected()
+        while self.quiet.seconds_left:
+            await self.quiet.wait()
+            await self.connection.wait_connected()
+
+    async def wait_to_begin(self, record: Record) -> bool:
+        """Wait as `wait_until_open_allowed` if a record begins an attempt of a key that is not leased here.
+
+        The owner of the key may be about to write back that it has begun one. Returns whether that is so.
+        """
+        begins = record.before_payment and record.key not in self._leased
+        if begins:
+            await self.wait_until_open_allowed()
+        return begins
+
+    async def _note_server(self, *, rewound: bool) -> None:
+        """Note on which server the data are used, and obey its quiet time; `rewound`: begin one of a lease."""
+        identity, keys = self.connection.identity, self.keys
+        # a server without data may have lost them when it started: nobody can tell
+        quiet_ms = math.ceil(max(0.0, self.lease - identity.age) * 1000)
+        note = NOTE_SERVER((*keys.server, keys.accounts), identity.run_id, self.lease_ms, quiet_ms, int(rewound))
+        (left_ms,) = await self.connection.execute(note, probe=True)
+        self.quiet.extend(left_ms / 1000)
 
     async def _run(self) -> None:
         failures = 0
         while True:
-            delay = min(0.05 * 2 ** min(failures, 5), 1.0) if self.connection.disconnected else self.lease / 3
+            delay = self.lease / 3
+            if self.connection.disconnected:
+                delay = min(0.05 * 2 ** min(failures, 5), 1.0, delay)
             # jitter, so that replicas do not send their heartbeats together
             await self.connection.wakeup.wait(delay * random.uniform(0.7, 1.0))  # noqa: S311
             try:
@@ -191,23 +248,23 @@ class Membership:
 
     async def heartbeat(self) -> None:
         """Renew this replica in all its accounts and write the backlog; raises StoreError if Redis is unavailable."""
+        if self.connection.rewound:
+            await self._recover_from_rewind()
         accounts = list(self._accounts.values())
         commands = [
             HEARTBEAT(self.keys.account(account, *SLOT_KEYS), self.replica_id, self.lease_ms) for account in accounts
         ]
-        # without an account, still find out whether Redis answers
-        commands = commands or [Command("PING", ())]
-        was_disconnected = self.connection.disconnected
-        replies = await self.backlog.run_with_deferred(commands)
-        # not strict: without an account there is the one reply to PING
-        for account, (unknown, demand) in zip(accounts, replies, strict=False):
+        was_disconnected, (server, _) = self.connection.disconnected, self.keys.server
+        *replies, run_id = await self.backlog.run_with_deferred([*commands, Command("GET", (server,))])
+        await self._check_run_id(run_id)
+        for account, (unknown, demand) in zip(accounts, replies, strict=True):
             self.on_seen(account, unknown)
             for observer in self._observers:
                 observer.on_demand_elsewhere(account, bool(demand))
         resync_observers = was_disconnected or self._needs_resync
         if self._needs_resync:
             await self._resync()
-        await self.backlog.flush()
+        await self._flush()
         self.connection.mark_connected()
         if was_disconnected:
             # every lease may have expired during the outage: let living replicas renew theirs before adopting any job
@@ -215,17 +272,34 @@ class Membership:
         for observer in self._observers if resync_observers else ():
             observer.resync()
 
+    async def _check_run_id(self, run_id: bytes | None) -> None:
+        """Begin a rewind if the data are not those that this replica has noted the server in."""
+        if run_id != self.connection.identity.run_id.encode():
+            await self.connection.begin_rewind("its data were deleted or replaced")
+            raise self.connection.unavailable()
+
+    async def _flush(self) -> None:
+        """Write the backlog; then old records need not be written back any more."""
+        await self.backlog.flush()
+        if not self.connection.rewound:
+            self._recent.expire(asyncio.get_running_loop().time())
+
+    async def _recover_from_rewind(self) -> None:
+        """Begin the quiet time, and write back what Redis may have forgotten: before anything else is sent."""
+        epoch = self.connection.epoch
+        await self._note_server(rewound=True)
+        await self._resync()
+        await write_back_recent(self.connection, self.leases, self.keep, self._recent.entries())
+        self.connection.confirm_write_back(epoch)
+
     async def _resync(self) -> None:
         """Lease all jobs again and write their records again: Redis lost its data, or counted this replica as dead."""
         self._needs_resync = False
         try:
-            for records in chunks(list(self._leased.values()), _RESYNC_BATCH):
-                leases = [(*self.lease_commands(record), *self.leases.map_callback(record)) for record in records]
-                updates = [update_command(self.keys, record, self.keep) for record in records]
-                *replies, _written = await self.connection.execute_groups(*leases, updates, probe=True)
-                for record, (_registered, lease_reply, *_mapped) in zip(records, replies, strict=True):
-                    if not LeaseReply(*lease_reply).granted and self._leased.get(record.key) is record:
-                        self.drop_leased(record.key)
+            records = list(self._leased.values())
+            for record in await write_back_leased(self.connection, self.leases, self.keep, records):
+                if self._leased.get(record.key) is record:
+                    self.drop_leased(record.key)
         except BaseException:
             self._needs_resync = True
             raise

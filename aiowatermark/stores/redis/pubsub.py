@@ -81,6 +81,8 @@ class PubSub:
             await asyncio.sleep(min(0.05 * 2 ** min(failures, 6), 1.0) * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _messages(self) -> AsyncIterator[bytes]:
+        # after a rewind nothing is sent before the records of this replica are written back
+        self.connection.require_connected()
         pubsub = self.connection.redis.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(self.channel)

@@ -25,6 +25,8 @@ log = logging.getLogger("aiowatermark")
 # the first byte of stored media
 _BASE64_TAG = b"e"
 _BYTES_TAG = b"b"
+# the value of `insert` by which UPDATE writes any later epoch
+_WRITE_BACK = 2
 
 
 def new_nonce() -> str:
@@ -40,7 +42,7 @@ def create_command(keys: RedisKeys, record: Record, nonce: str) -> Command:
     return CREATE(keys.job(digest(record.key)), nonce, json.dumps(data), record.epoch, record.version)
 
 
-def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: bool = True) -> Command:
+def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: int = True) -> Command:
     """Return the command that writes a newer version; `insert` writes a record that Redis does not have, too.
 
     A finished record then expires after twice `keep` seconds: until `keep`, somebody should take its result.
@@ -50,6 +52,15 @@ def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: bool
     ended, keep_ms = int(record.snapshot.status.terminal), int(keep * 2000)
     version = (record.epoch, record.version, ended, keep_ms, int(insert))
     return UPDATE(keys.job(digest(record.key)), new_nonce(), json.dumps(data), *version, *content)
+
+
+def write_back_commands(keys: RedisKeys, record: Record, keep: float) -> tuple[Command, ...]:
+    """Return the commands that write a record again to a server that may have forgotten any number of its versions.
+
+    One that is terminal or not older in the same epoch, and one of a later epoch, is kept. The first command is UPDATE.
+    """
+    update = update_command(keys, record, keep, insert=_WRITE_BACK)
+    return (update, *claim_task_command(keys, record))
 
 
 def delete_command(keys: RedisKeys, record: Record, nonce: str = "") -> Command:

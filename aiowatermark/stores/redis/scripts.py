@@ -14,6 +14,9 @@ on one node. Time is always the server's (TIME), never a replica's clock.
                        permits     hash: replica -> submit slots it holds
                        wanting     hash: replica -> `since:last`, waiting for a slot since and last asked at, in ms
                        next        start time of the account's next request, in microseconds
+    keys of all        accounts    set of the digests of all accounts
+                       server      run id of the server on which the data were last used
+                       quiet       exists while nothing new is opened
 
 Invariants: a terminal record changes only by a later epoch, and a version never decreases. `held` and `holders` list
 the same leases.
@@ -54,7 +57,9 @@ return 1
 # UPDATE: write a newer version (`Record.replaceable_by`) with its media; a terminal one then expires.
 #   KEYS     record, parts, off
 #   ARGV     1 nonce, 2 JSON, 3 epoch, 4 version, 5 terminal (0 or 1), 6 ms until a terminal one expires,
-#            7 insert a record that does not exist (0 or 1), 8, 9 name and bytes of a part, 10, 11 of the next …
+#            7 insert a record that does not exist (0 or 1); 2 also writes any later epoch, not only one that was made
+#            of the stored version, for a server that has forgotten the versions between,
+#            8, 9 name and bytes of a part, 10, 11 of the next …
 #   returns  3 written, of a later epoch than the one before; 2 inserted; 1 written; 0 the stored one must stay;
 #            -1 there is none. An earlier run with this nonce counts as written.
 UPDATE = Script("""
@@ -67,7 +72,7 @@ if known[1] then
     if known[4] == '1' or version >= tonumber(ARGV[4]) then return 0 end
     result = 1
   else
-    if tonumber(ARGV[3]) < epoch or version + 1 ~= tonumber(ARGV[4]) then return 0 end
+    if tonumber(ARGV[3]) < epoch or (ARGV[7] ~= '2' and version + 1 ~= tonumber(ARGV[4])) then return 0 end
     result = 3
   end
 elseif ARGV[7] == '0' then
@@ -326,6 +331,24 @@ return 1
 #   returns  {cursor of the next page, 0 after the last one, {job, creation time, …}}
 SCAN_UNFINISHED = Script("return redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
+# NOTE_SERVER: note on which server the data are used, and begin a quiet time unless they were last used on this one.
+#   KEYS     server, quiet, accounts
+#   ARGV     1 run id of this server, 2 lease in ms, 3 ms that a server without data stays quiet,
+#            4 1 if the caller has noticed a rewind itself, else 0
+#   returns  ms until the quiet time ends
+NOTE_SERVER = Script("""
+local known = redis.call('GET', KEYS[1])
+local quiet = 0
+if ARGV[4] == '1' or (known and known ~= ARGV[1]) then
+  quiet = tonumber(ARGV[2])
+elseif not known then
+  quiet = tonumber(redis.call('EXISTS', KEYS[3]) == 1 and ARGV[2] or ARGV[3])
+end
+redis.call('SET', KEYS[1], ARGV[1])
+if quiet > math.max(0, redis.call('PTTL', KEYS[2])) then redis.call('SET', KEYS[2], '1', 'PX', quiet) end
+return math.max(0, redis.call('PTTL', KEYS[2]))
+""")
+
 ALL = (
     CREATE,
     UPDATE,
@@ -342,4 +365,5 @@ ALL = (
     PAUSE,
     FORWARD,
     SCAN_UNFINISHED,
+    NOTE_SERVER,
 )

@@ -13,6 +13,10 @@ Invariants: an index entry is written before its record and removed after its re
 leaves an entry without such a record, which `unfinished` skips and removes; one without any record only after an hour,
 because the record may be about to be written. A record has one creation (its nonce), so of many `open` one wins.
 
+A Redis that may have forgotten writes (a rewind) is a short outage, until this replica has written its records back;
+then a quiet time of one lease follows, in which only `open`, and a `put` that begins another attempt of a key, wait.
+Calls that notice a rewind are held until the records are written back. See rewind/.
+
 What an outage means depends on whether money has been spent. Before, the store stops the job; afterwards it must not:
 
     call during an outage         result
@@ -43,9 +47,9 @@ from ...errors import InvalidInput, StoreError
 from ...introspection import documented
 from ...jobs import Record
 from ...redaction import redact_url
-from .connection import Connection, add_consequence
+from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
-from .keys import Command, RedisKeys, digest
+from .keys import Command, RedisKeys, digest, validate_prefix
 from .membership import Membership
 from .records import (
     acknowledge_command,
@@ -59,6 +63,7 @@ from .records import (
     update_command,
 )
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
+from .server.settings import ServerSettings, read_settings
 
 log = logging.getLogger("aiowatermark")
 
@@ -73,33 +78,33 @@ def _validate_positive(_: Any, attribute: Any, value: float) -> None:
         raise InvalidInput(f"{attribute.name} must be a number of seconds above 0, not {value!r}")
 
 
-def _validate_prefix(_: Any, attribute: Any, value: str) -> None:
-    # braces would change the hash tags of the keys
-    if not value or not value.isprintable() or set(value) & set("{} "):
-        raise InvalidInput(f"{attribute.name} must be printable text without spaces and braces, not {value!r}")
-
-
 @documented
 @define(eq=False)
 class RedisStore:
     """Keeps records in Redis 7 or Valkey, for any number of replicas.
 
-    Unfinished records are kept until they are finished or forgotten. Let Redis keep an append-only file: records that
-    it loses are lost, except those of jobs that a replica watches, which it writes again.
+    Unfinished records are kept until they are finished or forgotten. Let Redis keep an append-only file. A Redis that
+    was restarted, replaced by a replica or emptied may have forgotten its latest writes: then each open store writes
+    the records of its running jobs and of those that ended in the last ten seconds again, and `open` of any key waits
+    for one `lease`, also on a server that has just started; see docs/recovery.md. A single server and Redis Sentinel
+    are supported; Redis Cluster and proxies are not: through them a forgotten write is not noticed.
 
     Args:
-        url: the server, as redis://, rediss:// or unix://.
+        url: the server, as redis://, rediss:// or unix://; or sentinel://host:26379,host2:26379/service_name/0, which
+            follows a failover. A password belongs to the Redis servers; the options sentinel_username and
+            sentinel_password to the Sentinels.
         prefix: the beginning of every key, so that several services can use one Redis.
         keep: seconds for which finished records are kept; the default is 30 days.
         lease: seconds without a heartbeat after which a replica counts as dead and others adopt its jobs.
 
     While Redis is unavailable, `open` and every `put` before a paid request raise StoreError; later snapshots are kept
     in memory and written when it answers again. Raises InvalidInput for an invalid URL or setting. Entering raises
-    StoreError if no Redis answers or redis-py is missing (`pip install 'aiowatermark[redis]'`).
+    StoreError if no Redis answers or redis-py is missing (`pip install 'aiowatermark[redis]'`), and logs a warning if
+    the server deletes keys when its memory is full (`maxmemory-policy`).
     """
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])
-    prefix: str = field(default="aiowatermark", kw_only=True, validator=_validate_prefix)
+    prefix: str = field(default="aiowatermark", kw_only=True, validator=validate_prefix)
     keep: float = field(default=30 * 86400.0, kw_only=True, validator=_validate_positive)
     lease: float = field(default=5.0, kw_only=True, validator=_validate_positive)
     _connection: Connection = field(init=False, repr=False)
@@ -111,7 +116,8 @@ class RedisStore:
 
     def __attrs_post_init__(self) -> None:
         """Check the URL; nothing is connected yet."""
-        self._connection = Connection(self.url)
+        # a replica that waits for a reply of a server that is gone must still be in time to write back within one lease
+        self._connection = Connection(self.url, timeout=min(5.0, max(1.0, self.lease / 2)))
         self._keys = RedisKeys(self.prefix)
         self._build(())
 
@@ -127,7 +133,11 @@ class RedisStore:
         async with self._opening:
             if not self._users:
                 await self._connection.open()
-                self._membership.start()
+                try:
+                    await self._membership.start()
+                except BaseException:
+                    await self._connection.close()
+                    raise
             self._users += 1
         return self
 
@@ -163,6 +173,10 @@ class RedisStore:
         """The number of round trips to Redis so far."""
         return self._connection.round_trips
 
+    async def server_settings(self) -> ServerSettings:
+        """Return the settings of the server that decide what it may forget; raises StoreError."""
+        return await read_settings(self._connection)
+
     async def open(self, record: Record) -> Record | None:
         """Insert a new record and lease its job to this replica, in one round trip.
 
@@ -173,15 +187,17 @@ class RedisStore:
         key exists already and its record cannot be read, that record is unchanged, and this replica may hold its lease.
         """
         membership, nonce = self._membership, new_nonce()
-        self._connection.require_connected()
+        await membership.wait_until_open_allowed()
         await membership.backlog.delete_queued(record.key)
         create = create_command(self._keys, record, nonce)
         try:
             (_registered, lease_reply), (created,), _mapped = await self._connection.execute_groups(
-                membership.lease_commands(record), (create,), membership.leases.map_callback(record)
+                membership.lease_commands(record), (create,), membership.leases.map_callback(record), hold=False
             )
         except BaseException as error:
             membership.backlog.queue_deletion(record, nonce)
+            if isinstance(error, RedisUnavailable) and self._connection.holding:
+                return await self.open(record)  # a rewind was noticed: wait for the end of its quiet time
             if isinstance(error, StoreError):
                 raise add_consequence(error, "if the record was inserted all the same, it is deleted later") from None
             raise
@@ -214,7 +230,9 @@ class RedisStore:
         """
         update = update_command(self._keys, record, self.keep, insert=not record.before_payment)
         try:
-            reply, *_ = await self._connection.execute(update, *claim_task_command(self._keys, record))
+            begins = await self._membership.wait_to_begin(record)
+            commands = (update, *claim_task_command(self._keys, record))
+            reply, *_ = await self._connection.execute(*commands, hold=not begins)
             known = record if reply >= WRITTEN else await self.get(record.key)
             if not record.snapshot.status.terminal:
                 await self._lease_written(record, reply)
@@ -306,7 +324,7 @@ class RedisStore:
         """Note that somebody took the results of these ended jobs, and end their leases; raises StoreError."""
         leases = self._membership.leases
         for record in records:
-            self._membership.drop_leased(record.key)
+            self._membership.end_leased(record, "ended")
         commands = [acknowledge_command(self._keys, record, self.keep) for record in records]
         await self._connection.execute(*commands)
         self._membership.backlog.defer(*(each for record in records for each in leases.finish(record, self.keep)))

@@ -16,6 +16,7 @@ from aiowatermark.callbacks.probe import ProbeVerdict, probe_callbacks
 from aiowatermark.emulator import Emulator, pictures
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
+from tests.support.redis_server import RedisServer
 
 
 def callbacks(port: int) -> tuple[str, ...]:
@@ -109,6 +110,17 @@ async def test_doctor_reports_that_all_checks_passed_and_shows_no_key(
     assert "All checks passed." in finished.out
     assert "canary" not in finished.text
     assert not os.listdir(tmp_path)  # noqa: PTH208 - the folder must be empty
+
+
+async def test_doctor_says_what_the_settings_of_a_redis_mean(cli: Cli) -> None:
+    with RedisServer("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru") as server:
+        server.skip_quiet_time()
+        finished = await cli("doctor", "--store", server.url)
+    assert finished.code == 1
+    assert "-       appendonly no and save off: a restart forgets every record" in finished.out
+    assert "failed  maxmemory-policy allkeys-lru: when memory is full, records are deleted silently" in finished.out
+    assert "-       no connected replica" in finished.out
+    assert "1 failed" in finished.out
 
 
 async def test_doctor_says_what_to_do_about_each_failure(cli: Cli, tmp_path: Path) -> None:

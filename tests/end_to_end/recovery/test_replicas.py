@@ -30,6 +30,7 @@ FAST_POLLING = aw.Polling(0.05, 1.0, 0.1)
 def redis() -> Iterator[RedisServer]:
     """A Redis that has its data again after a kill and a restart."""
     with RedisServer(persistent=True) as server:
+        server.skip_quiet_time()
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -25,6 +26,7 @@ def redis_server() -> Iterator[RedisServer]:
 def volatile_server() -> Iterator[RedisServer]:
     """A Redis for one test that loses everything when it is killed."""
     with RedisServer() as server:
+        server.skip_quiet_time()
         yield server
 
 
@@ -32,6 +34,7 @@ def volatile_server() -> Iterator[RedisServer]:
 def persistent_server() -> Iterator[RedisServer]:
     """A Redis for one test with an append-only file."""
     with RedisServer(persistent=True) as server:
+        server.skip_quiet_time()
         yield server
 
 
@@ -48,6 +51,7 @@ def make_store(request: pytest.FixtureRequest, path: Path) -> MakeStore:
         # asked for here, because the other kinds need no Redis
         server: RedisServer = request.getfixturevalue("redis_server")
         prefix = uuid.uuid4().hex
+        server.skip_quiet_time(prefix)
         return lambda: aw.RedisStore(server.url, prefix=prefix)
     if request.param == "sqlite":
         return lambda: aw.SQLiteStore(path)
@@ -71,7 +75,8 @@ async def open_store(redis_server: RedisServer) -> AsyncIterator[OpenStore]:
         async def open_one(
             server: RedisServer | None = None, *, keep: float = 30 * 86_400.0, lease: float = 5.0
         ) -> aw.RedisStore:
-            url = (server or redis_server).url
-            return await stack.enter_async_context(aw.RedisStore(url, prefix=prefix, keep=keep, lease=lease))
+            used = server or redis_server
+            await asyncio.to_thread(used.skip_quiet_time, prefix)
+            return await stack.enter_async_context(aw.RedisStore(used.url, prefix=prefix, keep=keep, lease=lease))
 
         yield open_one

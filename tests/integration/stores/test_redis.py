@@ -209,10 +209,12 @@ async def test_a_paid_record_that_was_inserted_but_not_leased_is_indexed_by_the_
     store, other = await open_store(lease=0.2), await open_store()
     execute = Connection.execute
 
-    async def lose_the_first_lease(self: Connection, *commands: Command, probe: bool = False) -> list[Any]:
+    async def lose_the_first_lease(
+        self: Connection, *commands: Command, probe: bool = False, **options: Any
+    ) -> list[Any]:
         if self is store._connection and not probe and any(command.name is LEASE for command in commands):
             raise StoreError("no reply")
-        return await execute(self, *commands, probe=probe)
+        return await execute(self, *commands, probe=probe, **options)
 
     monkeypatch.setattr(Connection, "execute", lose_the_first_lease)
     paid = accept(make_record("paid"))

@@ -1,0 +1,1 @@
+"""What RedisStore does about a server that has forgotten its latest writes."""
