@@ -7,11 +7,11 @@ from typing import Self
 
 from attrs import define, evolve, field
 
-from ..errors import ResultExpired
 from ..introspection import documented
-from ..jobs import Output, Record
+from ..jobs import Record
 from ..media.memory import Base64Text, Bytes
 from .owners import LocalOwners
+from .records.dump import without_inline_media
 
 
 @documented
@@ -135,8 +135,7 @@ class MemoryStore:
         record = self._records[key]
         self._content_bytes -= self._finished_sizes[key]
         self._finished_sizes[key] = 0
-        outputs = tuple(_expired(output) for output in record.snapshot.outputs)
-        self._records[key] = evolve(record, snapshot=evolve(record.snapshot, outputs=outputs))
+        self._records[key] = without_inline_media(record)
 
     def _remove_finished(self, key: str) -> None:
         self._content_bytes -= self._finished_sizes.pop(key, 0)
@@ -156,9 +155,3 @@ def _content_size(record: Record) -> int:
     """Return the bytes of results that a record holds in memory."""
     media = (output.media for output in record.snapshot.outputs)
     return sum(each.size or 0 for each in media if isinstance(each, Bytes | Base64Text))
-
-
-def _expired(output: Output) -> Output:
-    if not isinstance(output.media, Bytes | Base64Text):
-        return output
-    return Output(error=ResultExpired("the result is no longer in memory: use a SQLiteStore, or a larger `content`"))

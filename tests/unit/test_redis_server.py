@@ -215,3 +215,15 @@ def test_recent_records_are_bounded_in_number_and_in_bytes() -> None:
     recent.drop("large-2")
     recent.add(finish(make_record("large-3"), large), "ended", 3.0)
     assert [entry.record.key for entry in recent.entries()][-2:] == ["job-10000", "large-3"]
+
+
+def test_results_of_ended_jobs_that_nobody_took_need_bounded_memory() -> None:
+    from aiowatermark.stores.redis.rewind.ended_media import EndedMedia
+
+    media = EndedMedia()
+    assert [media.add(f"job-{number}", 10 << 20) for number in range(3)] == [[], [], []]
+    assert media.add("job-3", 10 << 20) == ["job-0"]
+    media.drop("job-1")
+    assert media.add("job-4", 10 << 20) == []
+    assert media.add("large", 100 << 20) == ["job-2", "job-3", "job-4", "large"]
+    assert media.add("job-5", 1) == []

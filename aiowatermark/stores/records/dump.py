@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from attrs import evolve
+
 from ... import errors
-from ...errors import StoreError, WatermarkError
+from ...errors import ResultExpired, StoreError, WatermarkError
 from ...jobs import Output, Record, Session, Snapshot
 from ...media.base import Media
 from ...media.files import File
@@ -72,6 +74,20 @@ def has_inline_media(record: Record) -> bool:
     if snapshot.session is not None:
         media.append(snapshot.session.mask)
     return any(isinstance(each, Bytes | Base64Text) for each in media)
+
+
+def without_inline_media(record: Record) -> Record:
+    """Return the record with ResultExpired in place of results in memory; the record itself if it holds none."""
+    if not has_inline_media(record):
+        return record
+    outputs = tuple(_expire(output) for output in record.snapshot.outputs)
+    return evolve(record, snapshot=evolve(record.snapshot, outputs=outputs, session=None))
+
+
+def _expire(output: Output) -> Output:
+    if not isinstance(output.media, Bytes | Base64Text):
+        return output
+    return Output(error=ResultExpired("the result is no longer in memory: use a SQLiteStore, or a larger `content`"))
 
 
 def _dump_snapshot(snapshot: Snapshot, add_part: _AddPart) -> dict[str, Any]:

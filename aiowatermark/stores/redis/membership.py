@@ -45,13 +45,15 @@ from attrs import define, field
 
 from ...errors import StoreError
 from ...jobs import Record
+from ..records.dump import without_inline_media
 from .backlog import WriteBacklog
 from .connection import Connection
 from .keys import SLOT_KEYS, Command, RedisKeys, digest
 from .leases import LeaseCommands, LeaseReply
 from .pubsub import PubSub
+from .rewind.ended_media import EndedMedia
 from .rewind.quiet_time import QuietTime
-from .rewind.recent_records import RecentRecords, newer
+from .rewind.recent_records import RecentRecords, media_bytes, newer
 from .rewind.write_back import write_back_leased, write_back_recent
 from .scripts import HEARTBEAT, LEAVE, NOTE_SERVER
 from .server.settings import warn_if_evicting
@@ -87,6 +89,7 @@ class Membership:
     quiet: QuietTime = field(factory=QuietTime, init=False)
     _recent: RecentRecords = field(factory=RecentRecords, init=False)
     _leased: dict[str, Record] = field(factory=dict, init=False)
+    _ended_media: EndedMedia = field(factory=EndedMedia, init=False)
     _observers: list[HeartbeatObserver] = field(factory=list, init=False)
     # loop time
     _no_adoption_until: float = field(default=0.0, init=False)
@@ -154,6 +157,7 @@ class Membership:
         `mode` says how the lease ended, as in `LeaseCommands`. A job that was not leased here is ignored: its record
         may never have been inserted.
         """
+        self._ended_media.drop(record.key)
         if (known := self._leased.pop(record.key, None)) is not None:
             self._keep_recent(known if newer(known, record) else record, mode)
 
@@ -179,9 +183,18 @@ class Membership:
             self._keep_recent(record, "ended")
         elif record.key in self._leased:
             self.add_leased(record)
+            self._bound_media(record)
         else:
             self._keep_recent(record, "released")
         self.backlog.on_written(record)
+
+    def _bound_media(self, record: Record) -> None:
+        """Keep the records of ended jobs without their results where those need too much memory."""
+        if not (record.snapshot.status.terminal and (size := media_bytes(record))):
+            return
+        for key in self._ended_media.add(record.key, size):
+            if (known := self._leased.get(key)) is not None:
+                self._leased[key] = without_inline_media(known)
 
     def defer_write(self, record: Record) -> Record:
         """Put a record that could not be written into the backlog; return the known one if it is newer or terminal."""

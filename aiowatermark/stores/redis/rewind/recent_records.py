@@ -40,16 +40,16 @@ class RecentRecords:
             return
         self.drop(record.key)
         self._entries[record.key] = RecentRecord(record, mode, now)
-        self._media_bytes += _media_bytes(record)
+        self._media_bytes += media_bytes(record)
         if len(self._entries) > _MAX_RECORDS:
             self.drop(next(iter(self._entries)))
         while self._media_bytes > _MAX_MEDIA_BYTES:
-            self.drop(next(key for key, entry in self._entries.items() if _media_bytes(entry.record)))
+            self.drop(next(key for key, entry in self._entries.items() if media_bytes(entry.record)))
 
     def drop(self, key: str) -> None:
         """Keep a record no longer: it is leased again, or was forgotten."""
         if (entry := self._entries.pop(key, None)) is not None:
-            self._media_bytes -= _media_bytes(entry.record)
+            self._media_bytes -= media_bytes(entry.record)
 
     def expire(self, now: float) -> None:
         """Drop the records that are old; call it only while the server is known not to have been rewound."""
@@ -68,6 +68,6 @@ def newer(record: Record, known: Record) -> bool:
     return (record.epoch, record.version) > (known.epoch, known.version)
 
 
-def _media_bytes(record: Record) -> int:
+def media_bytes(record: Record) -> int:
     media = (output.media for output in record.snapshot.outputs)
     return sum(each.size for each in media if isinstance(each, Base64Text | Bytes))
