@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+from time import monotonic
 
 from attrs import define, field
 
@@ -29,7 +29,7 @@ class ThrottledLog:
     def log(self, level: int, message: str, detail: object = "") -> None:
         """Log one event, with a detail of this one event; or count it."""
         kind = self._kinds.setdefault(message, _Kind())
-        now = time.monotonic()
+        now = monotonic()
         if now < kind.due:
             kind.suppressed += 1
             return
