@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -88,7 +88,7 @@ async def _receive(registry: CallbackRegistry, known: KnownKey, request: web.Bas
             body = await _read_body(request, registry.body_limit)
     except TimeoutError:
         return await _refuse(request, 408)
-    except (ValueError, web.RequestPayloadError, HttpProcessingError):
+    except (ValueError, OSError, web.RequestPayloadError, HttpProcessingError):  # OSError: the sender hung up
         return await _refuse(request, 400)
     if len(body) <= registry.body_limit:
         body = decode_body(body, request.headers.get("Content-Encoding", ""), registry.body_limit)
@@ -138,8 +138,9 @@ async def _refuse(request: web.BaseRequest, status: int, headers: dict[str, str]
 
 async def _send(request: web.BaseRequest, response: web.Response) -> None:
     """Send a response now; aiohttp, which gets it later, finds it sent."""
-    await response.prepare(request)
-    await response.write_eof()
+    with suppress(ConnectionError):  # the sender hung up: aiohttp would log that as an error of this handler
+        await response.prepare(request)
+        await response.write_eof()
 
 
 def _abort(request: web.BaseRequest) -> None:
@@ -155,7 +156,7 @@ async def _send_and_linger(request: web.BaseRequest, response: web.Response) -> 
         async with asyncio.timeout(_LINGER_SECONDS):
             async for _ in request.content.iter_any():
                 pass
-    except (TimeoutError, ValueError, web.RequestPayloadError, HttpProcessingError):
+    except (OSError, ValueError, web.RequestPayloadError, HttpProcessingError):
         pass
     _abort(request)
 
@@ -166,9 +167,9 @@ async def _serve_media(request: web.BaseRequest, lent: LentMedia) -> web.StreamR
     plan = lent.plan_response(request.headers.get("Range", ""), conditional="If-Range" in request.headers)
     response = web.StreamResponse(status=plan.status, headers=plan.headers)
     response.force_close()
-    await response.prepare(request)
     lent.readers += 1
     try:
+        await response.prepare(request)
         if request.method == "GET":
             async with aclosing(lent.pieces(plan)) as pieces:
                 async for piece in pieces:

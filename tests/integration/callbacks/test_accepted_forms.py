@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import logging
 import zlib
 
 import aiohttp
@@ -149,3 +151,24 @@ async def test_an_announced_body_of_a_stranger_is_not_awaited(receiver: aw.Callb
         response = await send_raw(port, head.encode(), more=gzip.compress(b"\0" * 1_000_000))
     assert status_of(response) in {404, 0}
     assert receiver.counts == {"received": 1, "unknown": 1}
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize("expected_key", [True, False])
+async def test_a_sender_that_hangs_up_in_the_middle_is_not_logged_as_an_error(
+    receiver: aw.CallbackReceiver, mount: str, expected_key: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = ExpectedKey(receiver)
+    key = expected.key if expected_key else "a" * 32
+    head = f"POST /wm/{key} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n{{".encode()
+    async with serve_mounted(receiver, mount) as port:
+        for abort_at_once in (True, False):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head)
+            if not abort_at_once:
+                await asyncio.sleep(0.05)
+            writer.transport.abort()
+        # the server has dealt with both when it has answered a third one
+        assert status_of(await send_raw(port, request(f"/wm/{expected.key}"))) == 200
+    assert len(expected.deliveries) == 1
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
