@@ -54,7 +54,7 @@ _RETRY_ACCEPT_SECONDS = 0.1
 _END_OF_HEAD = b"\r\n\r\n"
 
 
-class Connection(web.RequestHandler):
+class CallbackConnection(web.RequestHandler):
     """aiohttp's connection, which also tells its server what it receives."""
 
     __slots__ = ("_server",)
@@ -67,6 +67,14 @@ class Connection(web.RequestHandler):
         """Parse the data; the server takes the time of a request's head."""
         super().data_received(data)
         self._server.on_data(self, data)
+
+
+def _is_readable(descriptor: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @define(eq=False)
@@ -87,11 +95,7 @@ class _Waiting:
         if self.transport is None:
             return False
         descriptor = self.transport.get_extra_info("socket").fileno()
-        if descriptor < 0:
-            return False
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        return descriptor >= 0 and _is_readable(descriptor)
 
     def is_overdue(self, now: float) -> bool:
         """Whether the connection has waited too long for its request."""
@@ -128,7 +132,7 @@ class ConnectionLimiter(web.Server):
     def __call__(self) -> web.RequestHandler:
         """Create the protocol of one connection."""
         # keepalive_timeout=0 turns aiohttp's own timer off: it does not look whether a request has just arrived
-        return Connection(self, loop=asyncio.get_running_loop(), keepalive_timeout=0, **self._settings)
+        return CallbackConnection(self, loop=asyncio.get_running_loop(), keepalive_timeout=0, **self._settings)
 
     @property
     def open_connections(self) -> int:

@@ -23,7 +23,7 @@ from .engine.build import build_engine, validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
-from .engine.sharing import CallbackForwarder, ReplicaMember
+from .engine.sharing import ReplicaMember, share_callbacks
 from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
@@ -138,7 +138,7 @@ class Client:
             stack.push_async_callback(replica.stop)
             replica.start()
         if self._callbacks is not None:
-            stack.callback(CallbackForwarder(self._store, engine.find_callback).register(self._callbacks))
+            await share_callbacks(stack, self._store, self._callbacks, engine.find_callback)
         return engine
 
     @property

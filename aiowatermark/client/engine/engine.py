@@ -212,7 +212,7 @@ class JobEngine:
         """Whether a callback that no job in this process expects belongs to a job in the store; settles it if in doubt.
 
         A forwarder for stores without a coordinator: several processes on one SQLite file receive each other's
-        callbacks, and the job's own process learns of the end at its next poll.
+        callbacks; sharing.py passes them on to the job's own process.
         """
         record = await self.context.store.by_callback(key_hash)
         if record is None or record.provider != self.context.provider.name:

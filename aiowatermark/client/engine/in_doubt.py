@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import TypeGuard
 
 from attrs import define, field
 
@@ -130,6 +131,6 @@ class InDoubtResolver:
             return confirmed
 
 
-def _is_plausible(task_id: str | None) -> bool:
+def _is_plausible(task_id: str | None) -> TypeGuard[str]:
     """Whether a text from a callback can be a task id: it goes into a URL, the store and the log."""
     return task_id is not None and 0 < len(task_id) <= _MAX_TASK_ID and task_id.isprintable()

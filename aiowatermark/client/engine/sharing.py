@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
 from attrs import define, field, frozen
@@ -14,7 +14,7 @@ from ...callbacks.registry import CallbackRegistry
 from ...errors import WatermarkError
 from ...jobs import Record
 from ...stores import JobStore
-from ...stores.coordination import Coordinator
+from ...stores.coordination import Coordinator, DeliveryChannel
 from ...transport.rate_limiter import rate_limit_timeout
 from ...wire import Delivery
 
@@ -73,10 +73,14 @@ def callback_secret(store: JobStore) -> bytes | None:
 
 @frozen(eq=False)
 class CallbackForwarder:
-    """Passes on callbacks of jobs that are in the store and do not run in this client; `send` reaches their process."""
+    """Passes on callbacks of jobs that are in the store and do not run in this client.
+
+    `send` reaches their process, or settles them; `channel` reaches the processes on a store without a coordinator.
+    """
 
     store: JobStore
     send: Callable[[str, Delivery], Awaitable[bool]]
+    channel: DeliveryChannel | None = None
 
     async def knows(self, key_hash: str) -> bool:
         """Whether a job in the store has this callback."""
@@ -84,11 +88,28 @@ class CallbackForwarder:
 
     async def forward(self, key_hash: str, delivery: Delivery) -> bool:
         """Pass a delivery on; returns whether its job was found."""
-        return await self.send(key_hash, delivery)
+        found = await self.send(key_hash, delivery)
+        if found and self.channel is not None:
+            await self.channel.publish(key_hash, delivery)
+        return found
 
     def register(self, callbacks: CallbackRegistry) -> Callable[[], None]:
         """Let a receiver ask this store about keys it does not know; returns a function that ends it."""
         return callbacks.add_forwarder(self, callback_secret(self.store))
+
+
+async def share_callbacks(
+    stack: AsyncExitStack,
+    store: JobStore,
+    callbacks: CallbackRegistry,
+    send: Callable[[str, Delivery], Awaitable[bool]],
+) -> None:
+    """Pass callbacks of other clients' jobs in this store on to them, and get theirs, until the stack is closed."""
+    create_channel = getattr(store, "delivery_channel", None)
+    channel = None
+    if create_channel is not None:
+        channel = await stack.enter_async_context(create_channel(callbacks.deliver_from_replica))
+    stack.callback(CallbackForwarder(store, send, channel).register(callbacks))
 
 
 @define(eq=False)

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 import aiowatermark as aw
 from aiowatermark.callbacks import connections
 from aiowatermark.callbacks.server import hostile_input
 from aiowatermark.emulator import Emulator
-from tests.support.callback_mounts import ExpectedKey, request, send_raw, status_of
+from tests.support.callback_mounts import MOUNTS, ExpectedKey, request, send_raw, serve_mounted, status_of
 from tests.support.callback_server import serve_callbacks
 from tests.support.certificates import client_context, server_context
 from tests.support.images import make_jpeg
@@ -241,19 +242,20 @@ async def test_malformed_requests_are_logged_once_with_a_count(
 
 
 @pytest.mark.slow
-async def test_no_delivery_of_pooled_senders_is_lost_whatever_their_gaps(receiver: aw.CallbackReceiver) -> None:
-    import aiohttp
-
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_no_delivery_of_pooled_senders_is_lost_whatever_their_gaps(
+    receiver: aw.CallbackReceiver, expected: ExpectedKey, mount: str
+) -> None:
+    # around the ages at which servers close connections: uvicorn after 5 s of silence
     waits = (0.0, 0.5, 1.0, 1.005, 2.0, 2.005, 4.99, 5.0, 5.005, 9.99, 10.0, 10.005)
     async with (
-        aw.CallbackServer(receiver, port=0) as server,
+        serve_mounted(receiver, mount) as port,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
     ):
-        expected = ExpectedKey(receiver)
 
         async def post(delay: float) -> int:
             await asyncio.sleep(delay)
-            async with session.post(f"http://127.0.0.1:{server.port}/wm/{expected.key}", json={"a": 1}) as response:
+            async with session.post(f"http://127.0.0.1:{port}/wm/{expected.key}", json={"a": 1}) as response:
                 return response.status
 
         # `gather` raises what a request raises: a connection that was closed on it
