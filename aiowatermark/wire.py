@@ -107,10 +107,13 @@ class Delivery:
     Args:
         body: the request's body, as it was received.
         content_type: the value of its Content-Type header.
+        content_encoding: the value of its Content-Encoding header, if the body is still encoded: the receiver decodes
+            gzip and deflate.
     """
 
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     content_type: str = ""
+    content_encoding: str = ""
 
 
 def parse_json(body: bytes) -> Any:

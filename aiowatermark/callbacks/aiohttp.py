@@ -20,7 +20,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput, WatermarkError
 from ..wire import Delivery
-from .bodies import cut_content_type, decode_body
 from .lent import MAX_READERS, PIECE_SECONDS, LentMedia
 from .registry import CallbackRegistry, KnownKey
 from .routes import key_from_path
@@ -90,10 +89,9 @@ async def _receive(registry: CallbackRegistry, known: KnownKey, request: web.Bas
         return await _refuse(request, 408)
     except (ValueError, OSError, web.RequestPayloadError, HttpProcessingError):  # OSError: the sender hung up
         return await _refuse(request, 400)
-    if len(body) <= registry.body_limit:
-        body = decode_body(body, request.headers.get("Content-Encoding", ""), registry.body_limit)
-    content_type = cut_content_type(request.headers.get("Content-Type", ""))
-    response = _closing(await registry.deliver(known, Delivery(body, content_type)))
+    headers = request.headers  # not request.content_type: its parser takes a second for a hostile header
+    delivery = Delivery(body, headers.get("Content-Type", ""), headers.get("Content-Encoding", ""))
+    response = _closing(await registry.deliver(known, delivery))
     if not request.content.is_eof():
         await _send_and_linger(request, response)
     return response

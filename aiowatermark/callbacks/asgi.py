@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from ..errors import WatermarkError
 from ..wire import Delivery
-from .bodies import cut_content_type, decode_body
 from .lent import MAX_READERS, PIECE_SECONDS, LentMedia
 from .registry import CallbackRegistry, KnownKey
 from .routes import key_from_path
@@ -90,9 +89,8 @@ async def _receive(
         return 408
     if body is None:
         return 400
-    if len(body) <= registry.body_limit:
-        body = decode_body(body, _header(scope, b"content-encoding"), registry.body_limit)
-    return await registry.deliver(known, Delivery(body, cut_content_type(_header(scope, b"content-type"))))
+    delivery = Delivery(body, _header(scope, b"content-type"), _header(scope, b"content-encoding"))
+    return await registry.deliver(known, delivery)
 
 
 async def _read_body(receive: Receive, limit: int) -> bytes | None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import zlib
 
-MAX_CONTENT_TYPE = 200
-
 # zlib's window bits; 31: with a gzip header, 15: with a zlib header, -15: raw, which some clients send as "deflate"
 _WINDOW_BITS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
@@ -28,8 +26,3 @@ def decode_body(body: bytes, encoding: str, limit: int) -> bytes:
         if len(decoded) > limit or (decompressor.eof and not decompressor.unused_data):
             return decoded
     return body
-
-
-def cut_content_type(header: str) -> str:
-    """Return a Content-Type header as it is kept: at most 200 characters, and not parsed."""
-    return header[:MAX_CONTENT_TYPE]

@@ -54,6 +54,7 @@ from ..errors import Unsupported, WatermarkError
 from ..media.base import Media
 from ..media.memory import Link
 from ..wire import Delivery
+from .bodies import decode_body
 from .keys import create_key, create_secret, hash_key, is_signed, is_well_formed
 from .lent import LentMedia
 from .observers import ResultObservers
@@ -64,6 +65,7 @@ log = logging.getLogger("aiowatermark")
 DeliveryHandler: TypeAlias = Callable[[Delivery], object]
 
 _MAX_ENDED_KEYS = 10_000
+_MAX_CONTENT_TYPE = 200
 _OTHER_LOOP_SECONDS = 10.0
 """Seconds for an answer of a client's store that must be asked on another event loop."""
 
@@ -232,6 +234,7 @@ class CallbackRegistry:
 
     async def deliver(self, known: KnownKey, delivery: Delivery) -> int:
         """Accept a delivery for a key that was looked up and return the HTTP status to respond with."""
+        delivery = self._decode(delivery)
         if len(delivery.body) > self.body_limit:
             return self._received("too large", 413)
         if (expected := self._expected.get(known.key_hash)) is not None:
@@ -257,6 +260,13 @@ class CallbackRegistry:
         if self._secret is not None:
             return attached if is_signed(key, self._secret) else ()
         return tuple(each for each in attached if each.secret is None or is_signed(key, each.secret))
+
+    def _decode(self, delivery: Delivery) -> Delivery:
+        """The delivery without its content coding; one that is larger than the limit stays as it is."""
+        body = delivery.body
+        if len(body) <= self.body_limit:
+            body = decode_body(body, delivery.content_encoding, self.body_limit)
+        return Delivery(body, delivery.content_type[:_MAX_CONTENT_TYPE])
 
     async def _forward(self, known: KnownKey, delivery: Delivery) -> bool:
         for attached in known.forwarders:
