@@ -86,7 +86,9 @@ async def _receive(registry: CallbackRegistry, known: KnownKey, request: web.Bas
         else:
             body = await _read_body(request, registry.body_limit)
     except TimeoutError:
-        return await _refuse(request, 408)
+        response = _closing(408)
+        await _send_and_linger(request, response)
+        return response
     except (ValueError, OSError, web.RequestPayloadError, HttpProcessingError):  # OSError: the sender hung up
         return await _refuse(request, 400)
     headers = request.headers  # not request.content_type: its parser takes a second for a hostile header
@@ -148,7 +150,7 @@ def _abort(request: web.BaseRequest) -> None:
 
 
 async def _send_and_linger(request: web.BaseRequest, response: web.Response) -> None:
-    """Send the answer to a body that is too large and read a little of the rest, so that its sender sees the answer."""
+    """Send the answer to a body that is too large or slow and read a little of the rest, so that its sender sees it."""
     await _send(request, response)
     try:
         async with asyncio.timeout(_LINGER_SECONDS):

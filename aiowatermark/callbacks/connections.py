@@ -46,7 +46,8 @@ _SHUTDOWN_TLS_SECONDS = 2.0
 _IDLE_SECONDS = 120.0
 _HEAD_SECONDS = 10.0
 _SWEEP_SECONDS = 1.0
-BACKLOG = 1024
+BACKLOG = 4096
+"""Connections that the kernel accepts in advance, so that a burst does not make it drop an honest one."""
 _ACCEPTED_AT_ONCE = 16
 """Connections accepted before other tasks of the loop run."""
 _RETRY_ACCEPT_SECONDS = 0.1
@@ -81,10 +82,11 @@ def _is_readable(descriptor: int) -> bool:
 class _Waiting:
     """A connection without a complete head: when it was opened, when its first byte came, and its last bytes.
 
-    `opening` is the task that makes the transport; a TLS handshake takes its time.
+    `opening` is the task that makes a transport of the `accepted` socket; a TLS handshake takes its time.
     """
 
     opened_at: float
+    accepted: socket.socket | None = None
     opening: asyncio.Task[None] | None = None
     transport: asyncio.Transport | None = None
     spoke_at: float | None = None
@@ -160,11 +162,14 @@ class ConnectionLimiter(web.Server):
             self._log.log(logging.INFO, "all connections are being answered; a new one was closed")
             return
         loop, protocol = asyncio.get_running_loop(), self()
-        waiting = self._waiting[protocol] = _Waiting(loop.time())
-        waiting.opening = loop.create_task(self._open(protocol, accepted, ssl))
-        waiting.opening.add_done_callback(lambda _: self._on_opened(protocol, accepted))
+        waiting = self._waiting[protocol] = _Waiting(loop.time(), accepted)
+        waiting.opening = loop.create_task(self._open(protocol, waiting, accepted, ssl))
+        waiting.opening.add_done_callback(lambda _: self._on_opened(protocol, waiting))
 
-    async def _open(self, protocol: web.RequestHandler, accepted: socket.socket, ssl: tls.SSLContext | None) -> None:
+    async def _open(
+        self, protocol: web.RequestHandler, waiting: _Waiting, accepted: socket.socket, ssl: tls.SSLContext | None
+    ) -> None:
+        waiting.accepted = None  # from here on it belongs to the transport
         limits = {"ssl_handshake_timeout": _HANDSHAKE_SECONDS, "ssl_shutdown_timeout": _SHUTDOWN_TLS_SECONDS}
         # an OSError here: not TLS, no common cipher, or too slow
         with suppress(OSError):
@@ -172,12 +177,11 @@ class ConnectionLimiter(web.Server):
                 lambda: protocol, accepted, ssl=ssl, **(limits if ssl else {})
             )
 
-    def _on_opened(self, protocol: web.RequestHandler, accepted: socket.socket) -> None:
-        waiting = self._waiting.get(protocol)
-        if waiting is not None and waiting.transport is None:  # the handshake failed
-            del self._waiting[protocol]
-        if not protocol.connected and accepted.fileno() >= 0:
-            accepted.close()  # a task that is cancelled before its first step leaves the socket open
+    def _on_opened(self, protocol: web.RequestHandler, waiting: _Waiting) -> None:
+        if waiting.accepted is not None:  # cancelled before its first step
+            waiting.accepted.close()
+        if waiting.transport is None:  # the handshake failed
+            self._waiting.pop(protocol, None)
 
     def _abort_oldest(self) -> bool:
         """Abort the oldest connection that waits; False if there is none."""

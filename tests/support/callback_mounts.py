@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -62,19 +62,24 @@ async def _serve_uvicorn(receiver: aw.CallbackReceiver) -> AsyncIterator[int]:
 async def send_raw(port: int, data: bytes, *, more: bytes = b"") -> bytes:
     """Send raw bytes, and `more` in a second segment; returns what the server sends until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    received = b""
     try:
         writer.write(data)
         if more:
-            await writer.drain()
+            with suppress(ConnectionError):
+                await writer.drain()
             writer.write(more)
-        async with asyncio.timeout(20):
-            while block := await reader.read(1 << 16):
-                received += block
-    except ConnectionError:
-        pass  # a connection that is aborted after the answer
+        return await read_to_end(reader)
     finally:
         writer.close()
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> bytes:
+    """What the server sends until it closes or aborts the connection."""
+    received = b""
+    with suppress(ConnectionError):
+        async with asyncio.timeout(30):
+            while block := await reader.read(1 << 16):
+                received += block
     return received
 
 

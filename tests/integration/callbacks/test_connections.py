@@ -15,7 +15,15 @@ import aiowatermark as aw
 from aiowatermark.callbacks import connections
 from aiowatermark.callbacks.server import hostile_input
 from aiowatermark.emulator import Emulator
-from tests.support.callback_mounts import MOUNTS, ExpectedKey, request, send_raw, serve_mounted, status_of
+from tests.support.callback_mounts import (
+    MOUNTS,
+    ExpectedKey,
+    read_to_end,
+    request,
+    send_raw,
+    serve_mounted,
+    status_of,
+)
 from tests.support.callback_server import serve_callbacks
 from tests.support.certificates import client_context, server_context
 from tests.support.images import make_jpeg
@@ -51,15 +59,6 @@ async def connect(port: int, first: bytes = b"") -> AsyncIterator[tuple[asyncio.
         yield reader, writer
     finally:
         writer.close()
-
-
-async def read_to_end(reader: asyncio.StreamReader) -> bytes:
-    """What the server sends until it closes the connection."""
-    try:
-        async with asyncio.timeout(30):
-            return await reader.read()
-    except ConnectionError:
-        return b""
 
 
 def open_connections(server: aw.CallbackServer) -> int:
