@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -14,6 +15,10 @@ from .errors import UnexpectedAnswer
 from .introspection import documented
 from .media.base import Media
 from .redaction import redacted_excerpt
+
+_MAX_PARTS, _MAX_PART_HEAD = 64, 1000
+_MAX_BOUNDARY = 2 + 70  # two hyphens and the boundary: RFC 2046, 5.1.1
+_FIELD_NAME = re.compile(r'; *name="([^"\r\n]*)"', re.IGNORECASE)
 
 FieldValue: TypeAlias = str | Media
 """Value of a form field: text, or a file."""
@@ -102,10 +107,13 @@ class Delivery:
     Args:
         body: the request's body, as it was received.
         content_type: the value of its Content-Type header.
+        content_encoding: the value of its Content-Encoding header, if the body is still encoded: the receiver decodes
+            gzip and deflate.
     """
 
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     content_type: str = ""
+    content_encoding: str = ""
 
 
 def parse_json(body: bytes) -> Any:
@@ -115,6 +123,22 @@ def parse_json(body: bytes) -> Any:
         return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
+
+
+def parse_form_data(body: bytes) -> list[tuple[str, str]]:
+    """Return names and values of the parts of a multipart/form-data body, at most 64; parts without names are left out.
+
+    The boundary is taken from the body's first line, so that the Content-Type header need not be parsed. The time is
+    linear in the size of the body.
+    """
+    boundary = body[: body.find(b"\r\n")][:_MAX_BOUNDARY]
+    fields = []
+    for part in body.split(b"\r\n" + boundary, _MAX_PARTS)[:-1] if len(boundary) > len("--") else []:
+        head, blank_line, value = part.partition(b"\r\n\r\n")
+        name = _FIELD_NAME.search(head[:_MAX_PART_HEAD].decode(errors="replace"))
+        if blank_line and name is not None:
+            fields.append((name[1], value.decode(errors="replace")))
+    return fields
 
 
 def _refuse_constant(name: str) -> Any:

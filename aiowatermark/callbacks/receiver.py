@@ -12,6 +12,7 @@ from ..jobs import Snapshot
 from ..wire import Delivery
 from . import aiohttp as aiohttp_bridge
 from .asgi import AsgiApp, asgi_app
+from .keys import normalize_secret
 from .observers import ResultHandler
 from .registry import CallbackRegistry
 
@@ -23,20 +24,35 @@ class CallbackReceiver:
     """Receives the providers' callbacks and wakes the jobs that wait for them.
 
     A delivery makes the client query the provider; no provider signs its callbacks. One receiver serves any number of
-    clients on one event loop.
+    clients.
 
     Args:
         public_url: the http or https URL under which providers reach this receiver; its bridges (`setup`, `asgi`,
             CallbackServer) respond below that.
         verify: False trusts a callback that names the job's own task id instead of querying, for an API whose query
             cannot be used.
-        body_limit: bytes of a callback's body; a larger one is answered 413.
+        body_limit: bytes of a callback's body, before and after decompression; a larger one is answered 413.
+        secret: what the keys in callback URLs are signed with, at least 16 bytes; the same in all processes behind the
+            URL, also after a restart. Deliveries with a key that is neither expected nor signed with it are refused
+            without asking the store. Without a secret, that of the store is used if it has one.
 
-    Raises InvalidInput for a URL that is not absolute or has a query, a fragment or credentials.
+    Raises InvalidInput for a URL that is not absolute or has a query, a fragment or credentials, or a short secret.
     """
 
-    def __init__(self, public_url: str, *, verify: bool = True, body_limit: int = 64 << 10) -> None:
-        self._registry = CallbackRegistry(_validate_public_url(public_url), verify=verify, body_limit=body_limit)
+    def __init__(
+        self,
+        public_url: str,
+        *,
+        verify: bool = True,
+        body_limit: int = 64 << 10,
+        secret: str | bytes | None = None,
+    ) -> None:
+        self._registry = CallbackRegistry(
+            _validate_public_url(public_url),
+            verify=verify,
+            body_limit=body_limit,
+            secret=None if secret is None else normalize_secret(secret),
+        )
 
     def __repr__(self) -> str:
         """Show the public URL and how many jobs wait; never a key."""
@@ -61,7 +77,8 @@ class CallbackReceiver:
         """Accept a delivery and return the HTTP status to respond with.
 
         200 if a job waits for it or has ended, 404 for an unknown key, 413 for a body larger than `body_limit`. For any
-        framework: `status = await receiver.receive(key, Delivery(body, content_type))`. Raises nothing.
+        framework: `status = await receiver.receive(key, Delivery(body, content_type))`. It may run on any event loop of
+        any thread: a view of Flask or Django calls `asyncio.run(receiver.receive(key, delivery))`. Raises nothing.
         """
         return await self._registry.receive(key, delivery)
 

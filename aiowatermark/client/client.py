@@ -23,7 +23,7 @@ from .engine.build import build_engine, validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
-from .engine.sharing import ReplicaMember
+from .engine.sharing import ReplicaMember, share_callbacks
 from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
@@ -134,11 +134,11 @@ class Client:
         stack.push_async_callback(owners.unregister, owner)
         stack.push_async_callback(engine.close, self._drain)
         if (coordinator := self._store.coordinator) is not None:
-            replica = ReplicaMember(coordinator, self.provider.account, self._callbacks, engine.adopt)
+            replica = ReplicaMember(self._store, coordinator, self.provider.account, self._callbacks, engine.adopt)
             stack.push_async_callback(replica.stop)
             replica.start()
         if self._callbacks is not None:
-            stack.callback(self._callbacks.add_forwarder(engine.find_callback))
+            await share_callbacks(stack, self._store, self._callbacks, engine.find_callback)
         return engine
 
     @property

@@ -16,7 +16,7 @@ from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Flow, Provider
-from ..wire import Delivery, FieldValue, Multipart, Request, Response, parse_json
+from ..wire import Delivery, FieldValue, Multipart, Request, Response, parse_form_data, parse_json
 from ._parsing import content_types, parse_task_id, require_task_id, to_bool, to_fraction, to_int, to_link
 
 # `state` below 0, from the vendor's status code page; other negative states are failures too
@@ -37,6 +37,7 @@ FAILURE_REASONS: Mapping[int, str] = {
 }
 # fields of a form may be named data[task_id]
 _NESTED_FIELD = re.compile(r"data\[(\w+)\]")
+_MAX_FIELDS = 64
 
 
 @frozen
@@ -117,17 +118,21 @@ class _Task:
 
 
 def parse_visual_callback(body: bytes) -> Any:
-    """Return the task in a callback: JSON or a form, with or without the envelope of an answer.
+    """Return the task in a callback: JSON or a form of either kind, with or without the envelope of an answer.
 
     Neither vendor documents the format of callbacks, so every plausible one is accepted.
     """
     payload = parse_json(body)
     if payload is None:
-        # max_num_fields: parse_qsl raises ValueError for more, so a hostile body costs little
-        form = parse_qsl(body.decode(errors="replace"), max_num_fields=64)
-        payload = {_NESTED_FIELD.sub(r"\1", name): value for name, value in form}
+        fields = parse_form_data(body) if body.startswith(b"--") else _parse_query(body)
+        payload = {_NESTED_FIELD.sub(r"\1", name): value for name, value in fields}
     data = payload.get("data", payload) if isinstance(payload, dict) else None
     return parse_json(data.encode()) if isinstance(data, str) else data
+
+
+def _parse_query(body: bytes) -> list[tuple[str, str]]:
+    # max_num_fields: parse_qsl raises ValueError for more, so a hostile body costs little
+    return parse_qsl(body.decode(errors="replace"), max_num_fields=_MAX_FIELDS)
 
 
 def parse_task(data: Any, reply: Response, task_id: str | None = None) -> Snapshot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 from ..jobs import Record
 from ..wire import Delivery
@@ -87,3 +87,21 @@ class Coordinator(Protocol):
         Returns a function that ends the subscription.
         """
         ...
+
+
+class DeliveryChannel(Protocol):
+    """Passes callbacks between the processes on a store without a coordinator, inside `async with`.
+
+    A store that has one makes it with `delivery_channel(listener)`, which is called once per client with a receiver;
+    `listener(callback, delivery)` gets what other clients publish.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Start to listen; raises nothing: where that is impossible, jobs are polled."""
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stop listening."""
+
+    async def publish(self, callback: str, delivery: Delivery) -> None:
+        """Send the delivery for the callback key with this hash to all other clients on the store; raises nothing."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Self
 
 from attrs import define, evolve, field
@@ -37,6 +39,8 @@ class MemoryStore:
     _callbacks: dict[str, str] = field(factory=dict, init=False, repr=False)
     # key of the first record with a task, by account and task id
     _tasks: dict[tuple[str, str], str] = field(factory=dict, init=False, repr=False)
+    callback_secret: bytes = field(factory=partial(secrets.token_bytes, 32), init=False, repr=False)
+    """What the keys of callbacks are signed with; other processes have other jobs, so they need not know it."""
 
     @property
     def coordinator(self) -> None:

@@ -40,6 +40,7 @@ from .failures import OWNER_GONE, client_closed, doubt_warning, within_deadline
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
+from .sharing import callback_secret
 from .submission.claims import new_epoch
 from .submission.existing import check_same_account, check_same_job
 from .submission.submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter
@@ -211,7 +212,7 @@ class JobEngine:
         """Whether a callback that no job in this process expects belongs to a job in the store; settles it if in doubt.
 
         A forwarder for stores without a coordinator: several processes on one SQLite file receive each other's
-        callbacks, and the job's own process learns of the end at its next poll.
+        callbacks; sharing.py passes them on to the job's own process.
         """
         record = await self.context.store.by_callback(key_hash)
         if record is None or record.provider != self.context.provider.name:
@@ -224,7 +225,7 @@ class JobEngine:
         """A callback URL and the hash of its key, if the provider calls back and there is a receiver."""
         if self.context.callbacks is None or not self.context.provider.capabilities.callbacks:
             return None, None
-        return self.context.callbacks.create_url()
+        return self.context.callbacks.create_url(callback_secret(self.context.store))
 
     def _serve_files(self, job: Job) -> tuple[Job, list[str]]:
         """The job with links in place of files, where the provider takes only links, and the hashes of their keys."""

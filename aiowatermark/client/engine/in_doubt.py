@@ -7,8 +7,9 @@ no provider signs its callbacks; only the answer to that query changes the recor
     callback during the submission   try_resolve(job): the submission ends as accepted
     callback after it was given up   listen(record): the record in the store gets its task id, and the log its token
 
-A callback that names no task, or one the provider does not know, changes nothing. close() cancels queries under way;
-the record stays in doubt then, and the next recover() lists it.
+A callback that names no task, or one the provider does not know, changes nothing. However many callbacks arrive, each
+job has at most one task here and one query per second; of the callbacks that arrive meanwhile the latest counts.
+close() cancels queries under way; the record stays in doubt then, and the next recover() lists it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import TypeGuard
 
 from attrs import define, field
 
@@ -29,15 +31,22 @@ from .flows import FlowContext, loop_time
 log = logging.getLogger("aiowatermark")
 
 _QUERY_SECONDS = 30.0
+_QUERY_INTERVAL = 1.0
+"""Seconds between two queries that callbacks of one job cause."""
+_MAX_TASK_ID = 200
 
 
 @define(eq=False)
 class InDoubtResolver:
-    """Confirms and settles jobs in doubt; `listening` are hashes of callback keys."""
+    """Confirms and settles jobs in doubt; all three tables are keyed by the hash of a callback key.
+
+    `listening`: records that wait for a callback. `latest`: callbacks that were not looked at. `tasks`: look at them.
+    """
 
     context: EngineContext
-    tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
     listening: set[str] = field(factory=set, init=False)
+    latest: dict[str, Delivery] = field(factory=dict, init=False)
+    tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
 
     async def try_resolve(self, job: ActiveJob) -> bool:
         """Whether a callback that already arrived proves that this job was accepted; the job has its task id then."""
@@ -59,17 +68,32 @@ class InDoubtResolver:
         for callback in self.listening:
             if self.context.callbacks is not None:
                 self.context.callbacks.release(callback)
-        for task in list(self.tasks):
+        tasks = list(self.tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def resolve(self, record: Record, delivery: Delivery) -> None:
         """Query the task that a callback names, in the background, and settle the record in the store."""
-        task = asyncio.create_task(self._resolve(record, delivery))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        if (callback := record.callback) is None:
+            return
+        self.latest[callback] = delivery
+        if callback not in self.tasks:
+            self.tasks[callback] = asyncio.create_task(self._resolve_latest(record, callback))
 
-    async def _resolve(self, record: Record, delivery: Delivery) -> None:
+    async def _resolve_latest(self, record: Record, callback: str) -> None:
+        """Look at the latest callback, once per interval, until one settles the record or no more come."""
+        try:
+            while (delivery := self.latest.pop(callback, None)) is not None:
+                if await self._resolve(record, delivery):
+                    return
+                await asyncio.sleep(_QUERY_INTERVAL)
+        finally:
+            # together, so that a callback that arrives from now on starts a task of its own
+            self.latest.pop(callback, None)
+            self.tasks.pop(callback, None)
+
+    async def _resolve(self, record: Record, delivery: Delivery) -> bool:
         confirmed, callbacks = await self._confirm_task(record, delivery), self.context.callbacks
         if confirmed is not None and callbacks is not None and record.callback is not None:
             callbacks.release(record.callback)
@@ -78,6 +102,7 @@ class InDoubtResolver:
                 confirmed.key,
                 confirmed.token,
             )
+        return confirmed is not None
 
     async def _confirm_task(self, record: Record, delivery: Delivery) -> Record | None:
         """The stored record with its task id, if the callback names a task that the provider knows."""
@@ -86,7 +111,7 @@ class InDoubtResolver:
         provider = self.context.provider
         try:
             claimed = provider.parse_callback(delivery, record)
-            if claimed is None or claimed.task_id is None:
+            if claimed is None or not _is_plausible(claimed.task_id):
                 return None
             holder = await self.context.store.by_task(record.account, claimed.task_id)
             if holder is not None and holder.key != record.key:
@@ -94,7 +119,7 @@ class InDoubtResolver:
                 return None
             named = record.advance(Snapshot(claimed.task_id, Status.QUEUED))
             answer = await self.context.flows.run(provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
-        except WatermarkError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a callback says, the doubt is what remains
             log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)
             return None
         confirmed = named.advance(answer).accept(time.time())
@@ -104,3 +129,8 @@ class InDoubtResolver:
             log.error("job %s: not written to the store; keep its token %s: %s", record.key, confirmed.token, error)  # noqa: TRY400
             self.context.snapshots.write_later(confirmed)
             return confirmed
+
+
+def _is_plausible(task_id: str | None) -> TypeGuard[str]:
+    """Whether a text from a callback can be a task id: it goes into a URL, the store and the log."""
+    return task_id is not None and 0 < len(task_id) <= _MAX_TASK_ID and task_id.isprintable()

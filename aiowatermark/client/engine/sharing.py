@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ...callbacks.registry import CallbackRegistry
 from ...errors import WatermarkError
 from ...jobs import Record
-from ...stores.coordination import Coordinator
+from ...stores import JobStore
+from ...stores.coordination import Coordinator, DeliveryChannel
 from ...transport.rate_limiter import rate_limit_timeout
+from ...wire import Delivery
 
 log = logging.getLogger("aiowatermark")
 
@@ -64,10 +66,57 @@ class SubmitSlots:
         return self.local if self.coordinator is None else self.coordinator.slot(self.account, self.limit)
 
 
+def callback_secret(store: JobStore) -> bytes | None:
+    """What the keys of callbacks are signed with for jobs in this store: 32 bytes; None if the store has no secret."""
+    return getattr(store, "callback_secret", None)
+
+
+@frozen(eq=False)
+class CallbackForwarder:
+    """Passes on callbacks of jobs that are in the store and do not run in this client.
+
+    `send` reaches their process, or settles them; `channel` reaches the processes on a store without a coordinator.
+    """
+
+    store: JobStore
+    send: Callable[[str, Delivery], Awaitable[bool]]
+    channel: DeliveryChannel | None = None
+
+    async def knows(self, key_hash: str) -> bool:
+        """Whether a job in the store has this callback."""
+        return await self.store.by_callback(key_hash) is not None
+
+    async def forward(self, key_hash: str, delivery: Delivery) -> bool:
+        """Pass a delivery on; returns whether its job was found."""
+        found = await self.send(key_hash, delivery)
+        if found and self.channel is not None:
+            await self.channel.publish(key_hash, delivery)
+        return found
+
+    def register(self, callbacks: CallbackRegistry) -> Callable[[], None]:
+        """Let a receiver ask this store about keys it does not know; returns a function that ends it."""
+        return callbacks.add_forwarder(self, callback_secret(self.store))
+
+
+async def share_callbacks(
+    stack: AsyncExitStack,
+    store: JobStore,
+    callbacks: CallbackRegistry,
+    send: Callable[[str, Delivery], Awaitable[bool]],
+) -> None:
+    """Pass callbacks of other clients' jobs in this store on to them, and get theirs, until the stack is closed."""
+    create_channel = getattr(store, "delivery_channel", None)
+    channel = None
+    if create_channel is not None:
+        channel = await stack.enter_async_context(create_channel(callbacks.deliver_from_replica))
+    stack.callback(CallbackForwarder(store, send, channel).register(callbacks))
+
+
 @define(eq=False)
 class ReplicaMember:
     """This client among the replicas on its store: it forwards callbacks, and adopts jobs of replicas that died."""
 
+    store: JobStore
     coordinator: Coordinator
     account: str
     callbacks: CallbackRegistry | None
@@ -80,7 +129,7 @@ class ReplicaMember:
         if self.callbacks is not None:
             # each client on a receiver adds its own: closing one must not end the forwarding of another
             self._stop_forwarding = [
-                self.callbacks.add_forwarder(self.coordinator.forward),
+                CallbackForwarder(self.store, self.coordinator.forward).register(self.callbacks),
                 self.coordinator.subscribe(self.callbacks.deliver_from_replica),
             ]
         self._task = asyncio.create_task(self._adopt_orphans())

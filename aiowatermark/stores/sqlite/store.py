@@ -17,6 +17,7 @@ from ...jobs import Record
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
 from .database import ChangeKind, Database, RecordRow
+from .deliveries import DeliveryListener, SocketDeliveries
 from .owners import LockedOwners
 from .worker import StoreThread, format_task, to_row
 
@@ -44,7 +45,8 @@ class SQLiteStore:
     A write is on the disk when the call returns; a busy store gathers writes for up to 20 ms. Several clients of one
     event loop may share one store, and several processes of one machine one file, but not on a network file system.
     Results that came as bytes instead of a link are files in the folder `<path>-outputs`, removed with their record.
-    Each open client locks a file in the folder `<path>-owners`, by which other processes know that it is alive.
+    Each open client locks a file in the folder `<path>-owners`, by which other processes know that it is alive, and
+    one that receives callbacks listens on a socket in `<path>-callbacks`, through which others pass them on to it.
 
     Args:
         path: the file, which is created if it does not exist.
@@ -68,6 +70,10 @@ class SQLiteStore:
     def owners(self) -> LockedOwners:
         """The clients on this file that are alive, in all processes; raises StoreError if the store is closed."""
         return self._open_thread.owners
+
+    def delivery_channel(self, listener: DeliveryListener) -> SocketDeliveries:
+        """A channel through which the processes on this file pass callbacks to the one that waits for them."""
+        return SocketDeliveries(Path(f"{self.path.resolve()}-callbacks"), listener)
 
     async def __aenter__(self) -> Self:
         """Open the store on the running event loop; opened again, it stays open until the last user closes it."""

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import aiowatermark as aw
-from aiowatermark.callbacks.registry import hash_key, registry_of
+from aiowatermark.callbacks.keys import hash_key
+from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.emulator import CallbackScript, Emulator, Fault
 from tests.support.callback_server import serve_callbacks
 from tests.support.images import make_jpeg, make_mask
@@ -85,8 +86,8 @@ async def test_ten_thousand_forged_deliveries_to_a_valid_key_cost_few_queries_an
         keys: list[str] = []
         create_url = registry_of(server.receiver).create_url
 
-        def recording_create_url() -> tuple[str, str]:
-            url, key_hash = create_url()
+        def recording_create_url(store_secret: bytes | None = None) -> tuple[str, str]:
+            url, key_hash = create_url(store_secret)
             keys.append(url.rsplit("/", 1)[1])
             return url, key_hash
 

@@ -173,8 +173,8 @@ async def test_a_callback_at_another_process_of_the_same_store_is_known_there_an
         urls: list[str] = []
         create_url = registry_of(mine).create_url
 
-        def recorded_create_url() -> tuple[str, str]:
-            url, key_hash = create_url()
+        def recorded_create_url(store_secret: bytes | None = None) -> tuple[str, str]:
+            url, key_hash = create_url(store_secret)
             urls.append(url)
             return url, key_hash
 

@@ -270,6 +270,11 @@ def test_sync_accepts_only_true_and_false(provider: Provider, value: Any) -> Non
 
 
 ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
+PART = '--b0und-\r\nContent-Disposition: form-data; name="{}"\r\nContent-Type: text/plain\r\n\r\n{}\r\n'
+
+
+def multipart(fields: Mapping[str, object]) -> bytes:
+    return "".join([*(PART.format(name, value) for name, value in fields.items()), "--b0und---\r\n"]).encode()
 
 
 @both
@@ -281,8 +286,15 @@ ENVELOPE = {"status": 200, "data": {"task_id": "t-1", "state": 1, "file": FILE}}
         b"task_id=t-1&state=1&progress=100&file=https%3A%2F%2Fresults.example.com%2Fout.jpg%3FSignature%3Da%252Bb",
         b"status=200&data=" + json.dumps(ENVELOPE["data"]).replace("%", "%25").encode(),
         b"status=200&data[task_id]=t-1&data[state]=1&data%5Bfile%5D=https://results.example.com/out.jpg?Signature%3Da%252Bb",
+        json.dumps(ENVELOPE).encode("utf-16"),
+        multipart({"task_id": "t-1", "state": 1, "file": FILE}),
+        multipart({"status": 200, "data": json.dumps(ENVELOPE["data"])}),
+        multipart({"data[task_id]": "t-1", "data[state]": 1, "data[file]": FILE}),
     ],
-    ids=["envelope", "bare", "form", "form with json", "nested form"],
+    ids=[
+        *("envelope", "bare", "form", "form with json", "nested form", "utf-16"),
+        *("multipart", "multipart with json", "nested multipart"),
+    ],
 )
 def test_a_callback_is_understood_in_every_plausible_format(provider: Provider, body: bytes) -> None:
     snapshot = provider.parse_callback(Delivery(body), RECORD)
@@ -309,6 +321,11 @@ def test_a_callback_is_understood_in_every_plausible_format(provider: Provider, 
         b"&".join(b"a=1" for _ in range(100)),
         b'{"a":' * 9999,
         b"\xff\x00",
+        b"--",
+        b"--\r\n" * 9999,
+        multipart({"task_id": "another", "state": 1, "file": "https://evil.example.com/x"}),
+        multipart({"state": 1, "file": "https://evil.example.com/x"}),
+        multipart({"task_id": "t-1", "state": "won"}),
     ],
 )
 def test_a_callback_without_this_jobs_task_is_ignored(provider: Provider, body: bytes) -> None:
