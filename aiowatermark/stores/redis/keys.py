@@ -103,6 +103,11 @@ class RedisKeys:
         return f"{{{self.prefix}}}:accounts"
 
     @property
+    def secret(self) -> str:
+        """What the keys of callbacks are signed with."""
+        return f"{{{self.prefix}}}:secret"
+
+    @property
     def channel(self) -> str:
         """The pub/sub channel of all replicas."""
         return f"{{{self.prefix}}}:news"

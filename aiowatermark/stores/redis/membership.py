@@ -36,6 +36,7 @@ import asyncio
 import logging
 import math
 import random
+import secrets
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -88,6 +89,7 @@ class Membership:
     pubsub: PubSub = field(init=False)
     quiet: QuietTime = field(factory=QuietTime, init=False)
     _recent: RecentRecords = field(factory=RecentRecords, init=False)
+    callback_secret: bytes = field(default=b"", init=False, repr=False)
     _leased: dict[str, Record] = field(factory=dict, init=False)
     _ended_media: EndedMedia = field(factory=EndedMedia, init=False)
     _observers: list[HeartbeatObserver] = field(factory=list, init=False)
@@ -213,6 +215,7 @@ class Membership:
         """Note on which server the data are used, write the backlog, start the heartbeat task; raises StoreError."""
         await self._note_server(rewound=False)
         await warn_if_evicting(self.connection)
+        self.callback_secret = await self._load_secret()
         # records that an earlier opening could not write come before anything new
         await self._flush()
         self._heartbeat_task = asyncio.create_task(self._run())
@@ -233,6 +236,12 @@ class Membership:
         if begins:
             await self.wait_until_open_allowed()
         return begins
+
+    async def _load_secret(self) -> bytes:
+        """Return the secret that all replicas on these data share: the one that the first of them has set."""
+        mine = Command("SET", (self.keys.secret,), (secrets.token_bytes(32), "NX"))
+        _, secret = await self.connection.execute(mine, Command("GET", (self.keys.secret,)), probe=True)
+        return bytes(secret)
 
     async def _note_server(self, *, rewound: bool) -> None:
         """Note on which server the data are used, and obey its quiet time; `rewound`: begin one of a lease."""

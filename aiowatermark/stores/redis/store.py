@@ -38,6 +38,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack
 from itertools import islice
 from typing import Any, Self
 
@@ -47,21 +48,11 @@ from ...errors import InvalidInput, StoreError
 from ...introspection import documented
 from ...jobs import Record
 from ...redaction import redact_url
+from . import records as rows
 from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
 from .keys import Command, RedisKeys, digest, validate_prefix
 from .membership import Membership
-from .records import (
-    acknowledge_command,
-    claim_task_command,
-    create_command,
-    decode,
-    delete_command,
-    load_many,
-    new_nonce,
-    read_command,
-    update_command,
-)
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
 from .server.settings import ServerSettings, read_settings
 
@@ -132,21 +123,20 @@ class RedisStore:
         """Connect; several clients of one event loop may open the same store."""
         async with self._opening:
             if not self._users:
-                await self._connection.open()
-                try:
+                async with AsyncExitStack() as stack:
+                    await self._connection.open()
+                    stack.push_async_callback(self._connection.close)
                     await self._membership.start()
-                except BaseException:
-                    await self._connection.close()
-                    raise
+                    stack.pop_all()
             self._users += 1
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Close when the last user leaves: write the backlog, make unfinished jobs orphans, disconnect.
 
-        Raises nothing if Redis is unavailable. Then the leased jobs are orphans when the lease expires; unwritten
-        records are logged with their tokens, and written if this store is opened again; records that could not be
-        deleted are logged and may stay. The same is left, without the log lines, if closing is cancelled.
+        Raises nothing if Redis is unavailable: the leased jobs are orphans when the lease expires, unwritten records
+        are logged with their tokens and written if this store is opened again, records that could not be deleted are
+        logged and may stay. The same is left, without the log lines, if closing is cancelled.
         """
         async with self._opening:
             self._users -= 1
@@ -164,13 +154,18 @@ class RedisStore:
         return self._coordinator
 
     @property
+    def callback_secret(self) -> bytes:
+        """What all replicas sign the keys of callbacks with."""
+        return self._membership.callback_secret
+
+    @property
     def owners(self) -> RedisOwners:
         """Which owners of records are alive."""
         return RedisOwners(self._coordinator)
 
     @property
     def round_trips(self) -> int:
-        """The number of round trips to Redis so far."""
+        """The number of round trips so far."""
         return self._connection.round_trips
 
     async def server_settings(self) -> ServerSettings:
@@ -186,10 +181,10 @@ class RedisStore:
         index entry without a record may stay, which `unfinished` removes after an hour, and the callback's key. If the
         key exists already and its record cannot be read, that record is unchanged, and this replica may hold its lease.
         """
-        membership, nonce = self._membership, new_nonce()
+        membership, nonce = self._membership, rows.new_nonce()
         await membership.wait_until_open_allowed()
         await membership.backlog.delete_queued(record.key)
-        create = create_command(self._keys, record, nonce)
+        create = rows.create_command(self._keys, record, nonce)
         try:
             (_registered, lease_reply), (created,), _mapped = await self._connection.execute_groups(
                 membership.lease_commands(record), (create,), membership.leases.map_callback(record), hold=False
@@ -228,10 +223,10 @@ class RedisStore:
         then this version or the one before. A record from after the payment is returned and written later, also if the
         call is cancelled; only a closed store, or media that cannot be stored, raises StoreError for it.
         """
-        update = update_command(self._keys, record, self.keep, insert=not record.before_payment)
+        update = rows.update_command(self._keys, record, self.keep, insert=not record.before_payment)
         try:
             begins = await self._membership.wait_to_begin(record)
-            commands = (update, *claim_task_command(self._keys, record))
+            commands = (update, *rows.claim_task_command(self._keys, record))
             reply, *_ = await self._connection.execute(*commands, hold=not begins)
             known = record if reply >= WRITTEN else await self.get(record.key)
             if not record.snapshot.status.terminal:
@@ -296,8 +291,8 @@ class RedisStore:
 
     async def _load(self, job: str) -> Record | None:
         keys = self._keys.job(job)
-        fields, content = await self._connection.execute(read_command(keys), Command("HGETALL", (keys.parts,)))
-        return decode(fields, content)
+        fields, content = await self._connection.execute(rows.read_command(keys), Command("HGETALL", (keys.parts,)))
+        return rows.decode(fields, content)
 
     async def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over the records of all accounts that are not terminal, oldest first; log and skip damaged ones."""
@@ -325,7 +320,7 @@ class RedisStore:
         leases = self._membership.leases
         for record in records:
             self._membership.end_leased(record, "ended")
-        commands = [acknowledge_command(self._keys, record, self.keep) for record in records]
+        commands = [rows.acknowledge_command(self._keys, record, self.keep) for record in records]
         await self._connection.execute(*commands)
         self._membership.backlog.defer(*(each for record in records for each in leases.finish(record, self.keep)))
 
@@ -333,7 +328,7 @@ class RedisStore:
         """Iterate over the records in the index: those of unfinished jobs, and of results that nobody took yet."""
         index = iter(sorted(await self._load_index()))
         while entries := list(islice(index, _LOAD_BATCH)):
-            records = await load_many(self._connection, self._keys, [job for _, _, job in entries])
+            records = await rows.load_many(self._connection, self._keys, [job for _, _, job in entries])
             for (created, account, job), record in zip(entries, records, strict=True):
                 # a version that is not written yet is newer
                 latest = None if record is None else self._membership.backlog.unwritten_record(record.key) or record
@@ -382,7 +377,7 @@ class RedisStore:
         membership.drop_leased(key)  # first: a heartbeat must not write it again
         deletion = membership.backlog.queue_deletion(record)
         try:
-            (reply,) = await self._connection.execute(delete_command(self._keys, record))
+            (reply,) = await self._connection.execute(rows.delete_command(self._keys, record))
             if reply != REFUSED:
                 await self._connection.execute(*membership.leases.remove(record))
         except StoreError:

@@ -204,6 +204,10 @@ class Database:
         data: str | None = self._value("SELECT data FROM records WHERE task = ? ORDER BY id LIMIT 1", task)
         return data
 
+    def secret(self) -> bytes:
+        """Return what the keys of callbacks are signed with."""
+        return bytes(self._value("SELECT value FROM secret"))
+
     def newest(self) -> int:
         """Return the id of the newest row, 0 if there is none."""
         return self._value("SELECT max(id) FROM records") or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ _MIGRATION = (
     "CREATE INDEX not_taken ON records (id) WHERE ended IS NOT NULL AND NOT taken",
     # one row: the time on the store's clock, and the wall clock when it was written
     "CREATE TABLE clock (time REAL NOT NULL, wall REAL NOT NULL)",
+    "CREATE TABLE secret (value BLOB NOT NULL)",  # one row: what the keys of callbacks are signed with
     "INSERT INTO clock SELECT now, now FROM (SELECT (julianday('now') - 2440587.5) * 86400.0 AS now)",
     f"PRAGMA user_version = {FORMAT}",
 )
@@ -150,6 +152,8 @@ def _initialise(path: Path, connection: sqlite3.Connection) -> None:
         statements = _MIGRATION
     for statement in statements:
         connection.execute(statement)
+    if statements:
+        connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
 
 
 def _enable_wal(connection: sqlite3.Connection, lock_timeout: float) -> None:

@@ -63,6 +63,11 @@ class SQLiteStore:
     _thread: StoreThread | None = field(default=None, init=False, repr=False)
 
     @property
+    def callback_secret(self) -> bytes | None:
+        """What the keys of callbacks are signed with, in all processes on this file."""
+        return self._open_thread.callback_secret
+
+    @property
     def coordinator(self) -> None:
         """Always None: processes on one file share only records."""
 

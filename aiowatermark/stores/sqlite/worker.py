@@ -124,6 +124,7 @@ class StoreThread:
     ready: asyncio.Future[None] = field(init=False)
     closed: asyncio.Future[None] = field(init=False)
     clock: StoreClock = field(init=False)
+    callback_secret: bytes | None = field(init=False, repr=False)
     owners: LockedOwners = field(init=False)
     _queue: SimpleQueue[list[StoreCall] | None] = field(factory=SimpleQueue, init=False)
     _waiting: list[StoreCall] = field(factory=list, init=False)
@@ -203,10 +204,10 @@ class StoreThread:
             check_local(path)
             self.owners = LockedOwners(Path(f"{path}-owners"))
             database = Database.open(self.path, _LOCK_TIMEOUT)
+            self.clock, self.callback_secret = database.clock, _read_secret(database)
         except BaseException as error:  # noqa: BLE001 - raised where `ready` is awaited
             self._post([(self.ready, None, error), (self.closed, None, None)])
             return
-        self.clock = database.clock
         self._post([(self.ready, None, None)])
         self._clean_up(database)
         while calls := self._queue.get():
@@ -307,6 +308,13 @@ class StoreThread:
         """Have the event loop resolve the results of a batch of `served` calls."""
         with suppress(RuntimeError):  # the loop is closed, so no task awaits them
             self.loop.call_soon_threadsafe(self._resolve, results, served)
+
+
+def _read_secret(database: Database) -> bytes | None:
+    """Return what the keys of callbacks are signed with; None if the file is damaged there."""
+    with suppress(StoreError):
+        return database.secret()
+    return None
 
 
 def _call_safely(future: asyncio.Future[Any], function: Callable[..., Any], *args: Any) -> CallResult:

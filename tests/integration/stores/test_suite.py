@@ -359,3 +359,12 @@ async def test_a_key_with_special_characters_is_only_a_name(store: aw.JobStore, 
     assert await read_media(known.snapshot.outputs[0].media) == b"image"
     assert await store.forget(known)
     assert await store.get(key) is None
+
+
+async def test_stores_on_the_same_records_sign_callback_keys_with_the_same_secret(make_store: MakeStore) -> None:
+    async with (store := make_store()):
+        secret: bytes = getattr(store, "callback_secret")  # noqa: B009 - optional in the protocol
+    async with make_store() as first, make_store() as second:
+        secrets = {getattr(each, "callback_secret") for each in (first, second)}  # noqa: B009
+    assert len(secret) == 32
+    assert secrets == {secret}
