@@ -39,7 +39,7 @@ from .ledger import Attempt, add, end_attempt
 from .media.base import Media
 from .media.fingerprints import fingerprint
 from .media.memory import Link
-from .redaction import redact_url, short_excerpt, short_text
+from .redaction import clean_reason, redact_url, short_excerpt, short_text
 from .tokens import Token, decode_token, encode_token
 
 
@@ -149,7 +149,7 @@ class Snapshot:
         status: the state of the job.
         progress: how much is done, from 0 to 1; None if the provider does not tell.
         outputs: the results, one per input in the inputs' order; empty until the job ends.
-        reason: why the job failed or is in doubt.
+        reason: why the job failed or is in doubt, on one line of at most 500 characters, without secrets.
         retry_after: seconds after which the provider asks to be queried again.
         session: what a refinement of the result needs.
         details: further facts from the provider; not compared.
@@ -160,7 +160,7 @@ class Snapshot:
     status: Status
     progress: float | None = None
     outputs: tuple[Output, ...] = ()
-    reason: str | None = None
+    reason: str | None = field(default=None, converter=clean_reason)
     retry_after: float | None = None
     session: Session | None = None
     details: Mapping[str, Any] = field(factory=dict, eq=False)

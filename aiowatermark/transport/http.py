@@ -179,7 +179,7 @@ class HttpTransport:
     ) -> Response:
         try:
             async with asyncio.timeout(answer_timeout):
-                return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
+                return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT), request)
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, written=_is_written(data)) from None
 
@@ -208,7 +208,7 @@ class HttpTransport:
             async with asyncio.timeout(self.stall) as watchdog:
                 stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
                 sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
-                return await read_response(await sending)
+                return await read_response(await sending, request)
         except _CONNECTION_ERRORS as error:
             raise self._upload_error(error, request, stream) from None
         finally:
