@@ -36,7 +36,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import Attribute, Converter, Factory, asdict, field, fields, frozen
+from attrs import Attribute, Factory, asdict, field, fields, frozen
 
 from .capabilities import Capabilities
 from .environment import required_variable
@@ -184,16 +184,15 @@ class Provider(ABC):
     Options: ClassVar[type[Any]] = NoOptions
 
     # `default=Factory(...)` and not the decorator form, so that type checkers see that there is a default
-    base_url: str = field(
-        default=Factory(lambda self: self.default_base_url, takes_self=True),
-        converter=Converter(_normalize_base_url, takes_self=True),
-    )
+    base_url: str = field(default=Factory(lambda self: self.default_base_url, takes_self=True))
     polling: Polling = Polling()
     requests_per_second: float | None = None
     account: str = field(default=None, converter=_validate_account, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Name the account after its credentials unless it was given a name, and keep these out of every text."""
+        # not a converter: it needs the class, and mypy does not know converters that are given the instance
+        object.__setattr__(self, "base_url", _normalize_base_url(self.base_url, self))
         if not self.account:
             object.__setattr__(self, "account", self._credentials_digest())
         keys = [getattr(self, each.name) for each in fields(type(self)) if _SECRET in each.metadata]
