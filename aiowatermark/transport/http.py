@@ -4,7 +4,8 @@ Two sessions with a connector each, so that transfers never wait for the connect
 
     API          the provider's origin, with its credentials; no redirects; may be a session of the user's
     anonymous    signed URLs, links and results: no credentials, no cookies, no decompression; connects to public
-                 addresses only, unless the provider is on loopback (url_guard.py); a GET follows five redirects
+                 addresses only, and to loopback if the provider is there (url_guard.py); a GET follows five
+                 redirects
 
 How each kind of request is bounded (`timeout` is the caller's, `stall` this transport's; both in seconds):
 
@@ -38,9 +39,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -62,7 +64,7 @@ from .download import Download, FileTarget, MemoryTarget
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
-from .url_guard import ForbiddenAddress, PermanentTransferError, check_url, public_only_socket
+from .url_guard import ForbiddenAddress, PermanentTransferError, create_permitted_socket, request_url
 
 # an encoded file could not be resumed, and its length would not be that of the result
 _IDENTITY_ENCODING = {"Accept-Encoding": "identity"}
@@ -70,6 +72,7 @@ _API_CONNECTIONS = 100
 _KEEPALIVE_SECONDS = 4.0
 """Below the idle time after which common servers close a connection: a paid POST must not be written to a dead one."""
 _MAX_REDIRECTS = 5
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _READ_BUFFER_BYTES = 1 << 18
 """Bytes of a download that wait to be read; aiohttp holds twice as many before it stops reading from the socket."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
@@ -129,7 +132,7 @@ class HttpTransport:
         )
         self._anonymous = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=self.transfers * 2, socket_factory=None if self.is_local else public_only_socket
+                limit=self.transfers * 2, socket_factory=partial(create_permitted_socket, local=self.is_local)
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -237,17 +240,16 @@ class HttpTransport:
     def _request(
         self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
     ) -> Awaitable[aiohttp.ClientResponse]:
-        session, url = self._api, request.target
         if request.signed:
-            session = self._anonymous
-            check_url(url, local=self.is_local)
+            session, url = self._anonymous, request_url(request.target, local=self.is_local)
         else:
-            url = self._base_url + url
+            # encoded: byte for byte, because yarl would decode escapes
+            session, url = self._api, URL(self._base_url + request.target, encoded=True)
             if self._extra_headers is not None:
                 headers = {**self._extra_headers, **headers} if headers else self._extra_headers
         return session.request(
             request.method,
-            URL(url, encoded=True),  # byte for byte: yarl would decode escapes that a signature covers
+            url,
             data=data,
             headers=headers,
             timeout=timeout,
@@ -277,16 +279,10 @@ class HttpTransport:
         Raises PermanentTransferError for a forbidden host, TransferFailed if it cannot be reached, or if the connection
         fails while the response is used.
         """
-        check_url(url, local=self.is_local)
-        headers = {**_IDENTITY_ENCODING, **headers}
-        opening = self._anonymous.get(
-            URL(url, encoded=True), headers=headers, timeout=idle_timeout(self.stall), max_redirects=_MAX_REDIRECTS
-        )
         try:
             async with asyncio.timeout(self.stall):  # idle_timeout() does not bound the wait for a connection
-                response = await opening
+                response = await self._follow_redirects(url, {**_IDENTITY_ENCODING, **headers})
             async with response:
-                check_url(str(response.url), local=self.is_local)  # where the redirects have led to
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             if _is_forbidden(error):
@@ -294,6 +290,23 @@ class HttpTransport:
                     f"{redact_url(url)} leads to an address that is not public and is not requested"
                 ) from None
             raise TransferFailed(f"{redact_url(url)} cannot be fetched: {_describe(error)}") from None
+
+    async def _follow_redirects(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """GET a URL and what it redirects to, each of which is checked before it is requested."""
+        current = url
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = await self._anonymous.get(
+                request_url(current, local=self.is_local),
+                headers=headers,
+                timeout=idle_timeout(self.stall),
+                allow_redirects=False,
+            )
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECT_STATUSES or not location:
+                return response
+            response.close()
+            current = _join_location(current, location)
+        raise PermanentTransferError(f"{redact_url(url)} is redirected more than {_MAX_REDIRECTS} times")
 
     async def read_blocks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Yield the body in the blocks in which it arrives; raises TimeoutError after `stall` seconds without any."""
@@ -327,6 +340,14 @@ class HttpTransport:
 
 def _is_written(data: bytes | _TrackedBody | None) -> bool:
     return not isinstance(data, _TrackedBody) or data.sent
+
+
+def _join_location(url: str, location: str) -> str:
+    """Return where a redirect leads; an absolute URL stays byte for byte as it is."""
+    try:
+        return location if urlsplit(location).scheme else urljoin(url, location)
+    except ValueError:
+        raise PermanentTransferError(f"{redact_url(url)} is redirected to an invalid URL") from None
 
 
 def _is_forbidden(error: BaseException) -> bool:
