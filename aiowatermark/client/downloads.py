@@ -1,22 +1,26 @@
-"""Downloads results: a few concurrently, through the transport, with one new link when the first has expired."""
+"""Downloads results through the transport, looks at what came, and asks for a new link when one has expired."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define
 
-from ..errors import ResultExpired, WatermarkError
-from ..media.base import Media, ProgressCallback
+from ..errors import JobFailed, ResultExpired, TransferFailed, WatermarkError
+from ..jobs import Output
+from ..media.base import Media
+from ..media.inspection import ResultCheck
 from ..media.memory import Link
 from ..provider import Provider
-from ..results import Result
+from ..results import FetchOptions, Result
 from ..transport import Transport
-from ..transport.atomic_file import atomic_file, write_blocks
+from ..transport.atomic_file import atomic_file
+from ..transport.download import READ_LIMIT, DownloadTarget, FileTarget, MemoryTarget
 from .engine.flows import FlowContext, FlowRunner, loop_time
 
 T = TypeVar("T")
@@ -27,7 +31,10 @@ _QUERY_SECONDS = 60.0
 
 @define(eq=False)
 class ResultDownloader:
-    """The ResultFetcher of a client; `ensure_open` raises InvalidInput once the client is closed."""
+    """The ResultFetcher of a client; `ensure_open` raises InvalidInput once the client is closed.
+
+    `transfers` limits how many results that are not links are written at once; the transport limits its downloads.
+    """
 
     transport: Transport
     transfers: asyncio.Semaphore
@@ -35,35 +42,54 @@ class ResultDownloader:
     provider: Provider
     flows: FlowRunner
 
-    async def save(
-        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: ProgressCallback | None
-    ) -> Path:
-        """Write the media to a file, which appears once it is complete."""
-        if not isinstance(media, Link):
-            async with atomic_file(path) as part:
-                await write_blocks(part.file, media.blocks())
-            return path
-        await self._fetch(result, media, lambda url: self.transport.download(url, path, max_bytes, progress))
-        return path
+    async def save(self, result: Result, output: Output, path: Path, options: FetchOptions) -> Path:
+        """Write the output to a file, which appears once it is complete."""
+        check = _check_for(result, output, options)
+        media = output.media
 
-    async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
-        """Return the bytes of the media."""
-        if not isinstance(media, Link):
-            return b"".join([block async for block in media.blocks()])
-        return await self._fetch(result, media, lambda url: self.transport.read(url, max_bytes))
+        async def download(url: str) -> Path:
+            return await self.transport.download(url, path, options.max_bytes, options.progress, check)
+
+        with _about(result):
+            saved = await (
+                self._fetch(result, media, download) if isinstance(media, Link) else self._write(output, path, check)
+            )
+        _note(result, output, check)
+        return saved
+
+    async def read(self, result: Result, output: Output, options: FetchOptions) -> bytes:
+        """Return the bytes of the output."""
+        check = _check_for(result, output, options)
+        media = output.media
+
+        async def download(url: str) -> bytes:
+            return await self.transport.read(url, options.max_bytes, check)
+
+        with _about(result):
+            data = await (
+                self._fetch(result, media, download)
+                if isinstance(media, Link)
+                else _read_media(output, options.max_bytes, check)
+            )
+        _note(result, output, check)
+        return data
+
+    async def _write(self, output: Output, path: Path, check: ResultCheck) -> Path:
+        media = _media_of(output)
+        async with self.transfers, atomic_file(path, media.name) as part:
+            target = FileTarget(part)
+            await target.write(media.blocks())
+            await _examine(target, check)
+        return part.target
 
     async def _fetch(self, result: Result, link: Link, fetch: Callable[[str], Awaitable[T]]) -> T:
         self.ensure_open()
         try:
-            async with self.transfers:
-                try:
-                    return await fetch(link.url)
-                except ResultExpired:
-                    renewed = await self._renew_link(result, link)
-                log.info("job %s: its result link had expired and was renewed", result.key)
-                return await fetch(renewed.url)
-        except WatermarkError as error:
-            raise error.about(provider=result.provider, key=result.key, token=None) from None
+            return await fetch(link.url)
+        except ResultExpired:
+            renewed = await self._renew_link(result, link)
+        log.info("job %s: its result link had expired and was renewed", result.key)
+        return await fetch(renewed.url)
 
     async def _renew_link(self, result: Result, link: Link) -> Link:
         """Query the job for the current link of the same output."""
@@ -72,3 +98,54 @@ class ResultDownloader:
         if index < len(snapshot.outputs) and isinstance(renewed := snapshot.outputs[index].media, Link):
             return renewed
         raise ResultExpired("the result link has expired and the provider gives no new one")
+
+
+@contextmanager
+def _about(result: Result) -> Iterator[None]:
+    """Let every error name the job, and have the token with which the result can be fetched again."""
+    try:
+        yield
+    except WatermarkError as error:
+        raise error.about(provider=result.provider, key=result.key, token=result.token) from None
+
+
+def _media_of(output: Output) -> Media:
+    if output.media is None:
+        raise JobFailed("the output has no media")
+    return output.media
+
+
+async def _read_media(output: Output, max_bytes: int | None, check: ResultCheck) -> bytes:
+    media, target = _media_of(output), MemoryTarget()
+    limit = READ_LIMIT if max_bytes is None else max_bytes
+    if media.size is not None and media.size > limit:
+        raise TransferFailed(f"the result has more than the {limit} bytes allowed: pass a larger max_bytes=")
+    await target.write(media.blocks())
+    await _examine(target, check)
+    return bytes(target.data)
+
+
+async def _examine(target: DownloadTarget, check: ResultCheck) -> None:
+    """Raise TransferFailed if the bytes are not the result.
+
+    They came with the provider's answer and cannot be fetched again: a file whose end is missing is delivered at once.
+    """
+    problem = await target.examine(check, declared=True) and await target.examine(check, declared=True)
+    if problem:
+        raise TransferFailed(problem)
+
+
+def _check_for(result: Result, output: Output, options: FetchOptions) -> ResultCheck:
+    index = next((index for index, each in enumerate(result.outputs) if each is output), 0)
+    inputs = result.record.inputs
+    source = inputs[index] if index < len(inputs) else ""
+    return ResultCheck(result.record.video, options.verify, source)
+
+
+def _note(result: Result, output: Output, check: ResultCheck) -> None:
+    """Keep in the output what it is, and log what a user has to know."""
+    output.inspection.info, output.inspection.suspect = check.info, check.suspect
+    if check.suspect:
+        log.warning("job %s: the end of the result's file is missing; the provider has no other", result.key)
+    if check.info is not None and check.info.unchanged:
+        log.warning("job %s: the result is unchanged: it equals the input byte for byte", result.key)

@@ -42,7 +42,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -51,7 +51,8 @@ from attrs import define, field
 from yarl import URL
 
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
-from ..media.base import Media, ProgressCallback
+from ..media.base import Media, ProgressCallback, safe_name
+from ..media.inspection import ResultCheck
 from ..media.memory import Link
 from ..media.stream import Stream
 from ..provider import Provider
@@ -60,7 +61,7 @@ from ..wire import Request, Response
 from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
 from .budget import TransferBudget
-from .download import Download, FileTarget, MemoryTarget
+from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
@@ -69,6 +70,7 @@ from .url_guard import ForbiddenAddress, PermanentTransferError, create_permitte
 # an encoded file could not be resumed, and its length would not be that of the result
 _IDENTITY_ENCODING = {"Accept-Encoding": "identity"}
 _API_CONNECTIONS = 100
+_CONNECTIONS_PER_TRANSFER = 4
 _KEEPALIVE_SECONDS = 4.0
 """Below the idle time after which common servers close a connection: a paid POST must not be written to a dead one."""
 _MAX_REDIRECTS = 5
@@ -104,7 +106,8 @@ class _TrackedBody(aiohttp.BytesPayload):
 class HttpTransport:
     """The transport that clients use. `user_session`, if given, serves the API and is never closed here.
 
-    `transfers` is how many transfers run at once; `stall` is how many seconds a transfer may make no progress.
+    `transfers` is how many downloads run at once, those that are too slow not counted; `stall` is how many seconds a
+    transfer may make no progress.
     """
 
     provider: Provider
@@ -116,10 +119,12 @@ class HttpTransport:
     _base_url: str = field(init=False, repr=False)
     _extra_headers: Mapping[str, str] | None = field(init=False, repr=False)
     is_local: bool = field(init=False)
+    slots: asyncio.Semaphore = field(init=False, repr=False)
     _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         """Open both sessions on the running event loop."""
+        self.slots = asyncio.Semaphore(self.transfers)
         self._base_url = self.provider.base_url
         self.is_local = is_loopback(urlsplit(self._base_url).hostname)
         headers = {"User-Agent": "aiowatermark", **self.provider.headers}
@@ -132,7 +137,10 @@ class HttpTransport:
         )
         self._anonymous = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=self.transfers * 2, socket_factory=partial(create_permitted_socket, local=self.is_local)
+                limit=self.transfers * _CONNECTIONS_PER_TRANSFER,
+                # downloads that are too slow to keep a slot must not take all connections
+                limit_per_host=self.transfers * _CONNECTIONS_PER_TRANSFER // 2,
+                socket_factory=partial(create_permitted_socket, local=self.is_local),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -319,16 +327,23 @@ class HttpTransport:
                 yield block
 
     async def download(
-        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
-    ) -> None:
+        self,
+        url: str,
+        target: Path,
+        max_bytes: int | None,
+        progress: ProgressCallback | None = None,
+        check: ResultCheck | None = None,
+    ) -> Path:
         """Save what a URL serves as a file that appears only when it is complete; see `Transport.download`."""
-        async with atomic_file(target) as part:
-            await Download(self, url, max_bytes, progress=progress).run(FileTarget(part, self._budget))
+        async with atomic_file(target, _name_in(url)) as part:
+            await Download(self, url, max_bytes, progress=progress, check=check).run(FileTarget(part, self._budget))
+        return part.target
 
-    async def read(self, url: str, max_bytes: int | None) -> bytes:
+    async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:
         """Return what a URL serves; see `Transport.read`."""
         target = MemoryTarget()
-        await Download(self, url, max_bytes).run(target)
+        limit = READ_LIMIT if max_bytes is None else max_bytes
+        await Download(self, url, limit, check=check).run(target)
         return bytes(target.data)
 
     def _unavailable(self, error: BaseException, *, written: bool) -> ProviderUnavailable:
@@ -340,6 +355,14 @@ class HttpTransport:
 
 def _is_written(data: bytes | _TrackedBody | None) -> bool:
     return not isinstance(data, _TrackedBody) or data.sent
+
+
+def _name_in(url: str) -> str:
+    """Return the name of the file that a URL leads to."""
+    try:
+        return safe_name(unquote(urlsplit(url).path))
+    except ValueError:
+        return ""
 
 
 def _join_location(url: str, location: str) -> str:

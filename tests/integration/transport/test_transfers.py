@@ -204,17 +204,6 @@ async def test_a_result_larger_than_allowed_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("target", ["", "missing/clean.jpg"])
-async def test_a_path_that_cannot_be_written_raises_invalid_input(
-    emulator: Emulator, tmp_path: Path, target: str
-) -> None:
-    async with aw.Client(emulator.provider("picwish")) as client:
-        result = await client.remove(make_jpeg())
-        with pytest.raises(aw.InvalidInput, match=r"folder|cannot be written"):
-            await result.save(tmp_path / target)
-        await result.save(tmp_path / "clean.jpg")
-
-
 async def test_a_full_disk_raises_transfer_failed_and_leaves_no_files(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
