@@ -133,8 +133,8 @@ class Result:
         Raises InvalidInput, before anything is fetched, if the path cannot be written; TransferFailed, ResultExpired,
         and the output's own error (JobFailed) if it did not succeed.
         """
-        output = self._output(index)
-        saved = await self._fetcher.save(self, output, _to_path(path), FetchOptions(max_bytes, progress, verify))
+        target, output = _to_path(path), self._output(index)
+        saved = await self._fetcher.save(self, output, target, FetchOptions(max_bytes, progress, verify))
         self._note_taken(output)
         return saved
 

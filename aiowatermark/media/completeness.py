@@ -12,6 +12,7 @@ All other formats, and files whose structure is damaged otherwise, pass: this is
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
@@ -19,9 +20,14 @@ from typing import Protocol
 _SCAN_OR_END = (b"\xda", b"\xd9", b"")
 _MAX_PARTS = 1_000_000
 """Chunks or boxes of a file that are followed: a large PNG has some ten thousand."""
-_HEAD_BYTES = 1 << 12
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_MARKUP = {b"<?xml": "an XML document", b"<error": "an XML document", b"<svg": "an XML document"}
+_HEAD_BYTES = 1 << 14
+_START_BYTES = 12
+"""Bytes by which every format with a check is recognized."""
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n\f"
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_TAG = re.compile(rb"<[a-z!?/]")
 
 
 class Content(Protocol):
@@ -41,8 +47,13 @@ class Content(Protocol):
 
 
 def is_truncated(content: Content, format_name: str | None) -> bool:
-    """Whether the end of a file of this format is missing."""
-    check = _CHECKS.get(format_name or "")
+    """Whether the end of a file of this format is missing, or so much that only the start of a known one is left."""
+    if format_name is None:
+        start = bytes(content[:_START_BYTES])
+        return len(content) < _START_BYTES and (
+            start[:3] == b"\0\0\0" or any(each.startswith(start) for each in _STARTS)
+        )
+    check = _CHECKS.get(format_name)
     return check is not None and check(content)
 
 
@@ -51,17 +62,18 @@ def page_kind(content: Content) -> str | None:
 
     `content` is of no known format of media.
     """
-    head = bytes(content[:_HEAD_BYTES]).removeprefix(_BYTE_ORDER_MARK).lstrip().lower()
-    if head.startswith((b"{", b"[")) and _is_text(head):
-        return "a JSON document"
-    if not head.startswith(b"<") or not _is_text(head):
+    head = bytes(content[:_HEAD_BYTES])
+    if head.startswith(_UTF_16_MARKS):
+        head = head.decode("utf-16", errors="ignore").encode(errors="ignore")
+    head = head.lstrip(_BEFORE_TEXT).lower()
+    # in any encoding, text has no control characters
+    if _CONTROL.search(head):
         return None
-    return next((kind for start, kind in _MARKUP.items() if head.startswith(start)), "an HTML page")
-
-
-def _is_text(head: bytes) -> bool:
-    text = head.decode(errors="ignore")  # the end may be in the middle of a character
-    return len(text.encode()) >= len(head) - 3 and all(char.isprintable() or char.isspace() for char in text)
+    if head.startswith((b"{", b"[")):
+        return "a JSON document"
+    if not _TAG.match(head):
+        return None
+    return "an HTML page" if b"<html" in head or head.startswith(b"<!doctype html") else "an XML document"
 
 
 def _lacks_jpeg_end(content: Content) -> bool:

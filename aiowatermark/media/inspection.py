@@ -85,7 +85,7 @@ class ResultCheck:
         digest, before = _digest(content), self._truncated_digest
         self._truncated_digest = digest
         self.suspect = declared and digest == before
-        return None if self.suspect else f"the result is a {found.format} file whose end is missing"
+        return None if self.suspect else f"the end of the result is missing (format: {found.format})"
 
     def _kind_problem(self, content: Content, found: MediaInfo) -> str | None:
         if not len(content):

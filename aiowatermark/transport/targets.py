@@ -101,14 +101,16 @@ def open_target(path: Path, name: str) -> PartialFile:
 def _open_target(path: Path, name: str) -> PartialFile:
     mode = _mode(path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        return PartialFile(_open_temporary(), None, path, device=_open_device(path))
+        device = _open_device(path)
+        return PartialFile(_open_temporary(), None, path, device=device)
     if stat.S_ISDIR(mode):
         return _create_part(path / (name or "result"), folder=True)
     if mode and not stat.S_ISREG(mode):
         raise InvalidInput(f"{path} cannot be written: it is neither a file nor a folder, device or FIFO")
     if mode and os.fspath(path).startswith(_DEVICE_FOLDERS):
         # /dev/stdout that leads to a file: the file is open elsewhere and must not be replaced
-        return PartialFile(_open_temporary(), None, path, device=os.open(path, os.O_WRONLY))
+        device = os.open(path, os.O_WRONLY)
+        return PartialFile(_open_temporary(), None, path, device=device)
     return _create_part(_resolve(path))
 
 
