@@ -27,7 +27,7 @@ _STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n\f"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-_TAG = re.compile(rb"<[a-z!?/]")
+_TAG = re.compile(rb"<(?:[a-z!?/]|\Z)")
 
 
 class Content(Protocol):

@@ -255,7 +255,8 @@ class Download:
         if problem := head.whole_problem():
             self._ranges_refused = True
             raise _StartOver(problem)
-        if head.validator is not None and head.validator == self.validator and head.total != self.total is not None:
+        known = None not in {self.validator, self.total, head.total}
+        if known and head.validator == self.validator and head.total != self.total:
             raise _StartOver(f"the result's length changed from {self.total} to {head.total}")
         if self.received:
             await self._start_over(target)
