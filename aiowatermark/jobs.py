@@ -38,7 +38,7 @@ from .introspection import documented, short_repr
 from .ledger import Attempt, add, end_attempt
 from .media.base import Media
 from .media.fingerprints import fingerprint
-from .media.inspection import Inspection, OutputInfo
+from .media.inspection import Inspected
 from .media.memory import Link
 from .redaction import clean_reason, redact_url, short_excerpt, short_text
 from .tokens import Token, decode_token, encode_token
@@ -118,7 +118,7 @@ class Job:
 
 @documented
 @frozen
-class Output:
+class Output(Inspected):
     """The outcome for one input: either `media` or `error` is set.
 
     Args:
@@ -130,17 +130,6 @@ class Output:
 
     media: Media | None = None
     error: WatermarkError | None = None
-    inspection: Inspection = field(factory=Inspection, init=False, eq=False, repr=False)
-
-    @property
-    def info(self) -> OutputInfo | None:
-        """The result's format, pixels and bytes; None until it was saved or read."""
-        return self.inspection.info
-
-    @property
-    def suspect(self) -> bool:
-        """Whether the result was delivered although the end of its file is missing: the provider has no other."""
-        return self.inspection.suspect
 
     def __repr__(self) -> str:
         """The kind and name of the media, or its URL without the query; or the error."""

@@ -49,12 +49,30 @@ class OutputInfo:
     unchanged: bool | None = None
 
 
-@define(eq=False)
+@define
 class Inspection:
     """What is known of an output since it was last saved or read; shared by all who hold the output."""
 
     info: OutputInfo | None = None
     suspect: bool = False
+
+
+@documented
+@frozen
+class Inspected:
+    """What can be inspected: the base of an output."""
+
+    inspection: Inspection = field(factory=Inspection, init=False, eq=False, repr=False)
+
+    @property
+    def info(self) -> OutputInfo | None:
+        """The result's format, pixels and bytes; None until it was saved or read."""
+        return self.inspection.info
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the result was delivered although the end of its file is missing: the provider has no other."""
+        return self.inspection.suspect
 
 
 @define(eq=False)

@@ -118,7 +118,7 @@ class VideoWorker:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Return the variables a worker needs. It decodes videos of strangers: it gets no API keys, whatever their names."""
+    """Return the variables that a worker needs: it decodes videos of strangers, so it gets no API keys."""
     passed = {name: os.environ[name] for name in _WORKER_VARIABLES if name in os.environ}
     # the worker must import the same package, also from a source tree that is not installed
     return {**passed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
