@@ -177,7 +177,7 @@ def test_the_target_holds_exactly_the_right_bytes_or_does_not_exist(kind: str) -
     transport = HttpTransport(provider, stall=10.0)
     delivered = 0
 
-    @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(st.lists(ANSWERS, min_size=1, max_size=9))
     def run(script: list[Answer]) -> None:
         nonlocal delivered

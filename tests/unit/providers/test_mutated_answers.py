@@ -61,7 +61,7 @@ def mutate(payload: Any, rng: random.Random) -> tuple[Any, bool]:
         code_changed = code_changed or not path or path[-1] in CODE_FIELDS or path[-1] == "data"
         if not path:
             return rng.choice(VALUES), True
-        parent = payload
+        parent: Any = payload
         for key in path[:-1]:
             parent = parent[key]
         if isinstance(parent, dict) and rng.random() < 0.25:
