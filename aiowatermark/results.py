@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from .errors import InvalidInput, JobFailed
 from .events import Completed
 from .introspection import documented, short_repr
 from .jobs import Output, Record, Snapshot
-from .media.base import ProgressCallback
+from .media.base import Media, ProgressCallback
 from .media.memory import Link
 from .redaction import short_text
 
@@ -29,6 +29,9 @@ class FetchOptions:
 
 class ResultFetcher(Protocol):
     """Downloads the outputs of a result, and notes in each what it is."""
+
+    def remember_inputs(self, key: str, inputs: Sequence[Media]) -> None:
+        """Keep what is needed to tell whether the outputs of this job equal its inputs."""
 
     async def save(self, result: Result, output: Output, path: Path, options: FetchOptions) -> Path:
         """Stream the output to `path`, where it appears only once it is complete, and return where it is."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, field
 
 from ..errors import JobFailed, ResultExpired, TransferFailed, WatermarkError
 from ..jobs import Output
 from ..media.base import Media
-from ..media.inspection import ResultCheck
+from ..media.inspection import ResultCheck, SourceContent
 from ..media.memory import Link
 from ..provider import Provider
 from ..results import FetchOptions, Result
@@ -27,6 +27,8 @@ T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
 
 _QUERY_SECONDS = 60.0
+_MAX_REMEMBERED = 10_000
+"""Jobs of which the inputs are remembered, to compare their results."""
 
 
 @define(eq=False)
@@ -41,10 +43,24 @@ class ResultDownloader:
     ensure_open: Callable[[], object]
     provider: Provider
     flows: FlowRunner
+    _inputs: dict[str, tuple[SourceContent | None, ...]] = field(factory=dict, init=False, repr=False)
+
+    def remember_inputs(self, key: str, inputs: Sequence[Media]) -> None:
+        """Keep the size and a checksum of the inputs of a job, or the paths of files; the oldest are forgotten."""
+        self._inputs.pop(key, None)
+        self._inputs[key] = tuple(map(SourceContent.of, inputs))
+        if len(self._inputs) > _MAX_REMEMBERED:
+            del self._inputs[next(iter(self._inputs))]
+
+    def _check(self, result: Result, output: Output, options: FetchOptions) -> ResultCheck:
+        index = next((index for index, each in enumerate(result.outputs) if each is output), 0)
+        inputs = self._inputs.get(result.key, ())
+        source = inputs[index] if index < len(inputs) else None
+        return ResultCheck(result.record.video, options.verify, source)
 
     async def save(self, result: Result, output: Output, path: Path, options: FetchOptions) -> Path:
         """Write the output to a file, which appears once it is complete."""
-        check = _check_for(result, output, options)
+        check = self._check(result, output, options)
         media = output.media
 
         async def download(url: str) -> Path:
@@ -59,7 +75,7 @@ class ResultDownloader:
 
     async def read(self, result: Result, output: Output, options: FetchOptions) -> bytes:
         """Return the bytes of the output."""
-        check = _check_for(result, output, options)
+        check = self._check(result, output, options)
         media = output.media
 
         async def download(url: str) -> bytes:
@@ -135,17 +151,10 @@ async def _examine(target: DownloadTarget, check: ResultCheck) -> None:
         raise TransferFailed(problem)
 
 
-def _check_for(result: Result, output: Output, options: FetchOptions) -> ResultCheck:
-    index = next((index for index, each in enumerate(result.outputs) if each is output), 0)
-    inputs = result.record.inputs
-    source = inputs[index] if index < len(inputs) else ""
-    return ResultCheck(result.record.video, options.verify, source)
-
-
 def _note(result: Result, output: Output, check: ResultCheck) -> None:
     """Keep in the output what it is, and log what a user has to know."""
     output.inspection.info, output.inspection.suspect = check.info, check.suspect
     if check.suspect:
         log.warning("job %s: the end of the result's file is missing; the provider has no other", result.key)
     if check.info is not None and check.info.unchanged:
-        log.warning("job %s: the result is unchanged: it equals the input byte for byte", result.key)
+        log.warning("job %s: the result is unchanged: it equals the input", result.key)

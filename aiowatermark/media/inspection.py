@@ -15,18 +15,19 @@ It does no I/O and blocks for as long as the bytes take to hash; run it in a thr
 from __future__ import annotations
 
 import hashlib
-import re
+import zlib
+from pathlib import Path
 
 from attrs import define, field, frozen
 
 from ..introspection import documented
-from .base import SNIFF_BYTES
+from .base import SNIFF_BYTES, Media
 from .completeness import Content, is_truncated, page_kind
+from .files import File
+from .memory import Bytes
 from .sniff import MediaInfo, sniff
 
-_CONTENT_IDENTITY = re.compile(r"[0-9a-f]{32}")
-"""What `Bytes.identity` gives; that of a file is its name and size."""
-_HASH_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @documented
@@ -39,7 +40,7 @@ class OutputInfo:
         width: an image's width in pixels, 0 if unknown.
         height: an image's height in pixels, 0 if unknown.
         size: its bytes.
-        unchanged: whether it equals the input byte for byte; None if that is not known, as for input from a file.
+        unchanged: whether it equals the input; None if that is not known, as for a URL, or in another process.
     """
 
     format: str | None
@@ -75,16 +76,50 @@ class Inspected:
         return self.inspection.suspect
 
 
+@frozen
+class SourceContent:
+    """What is kept of an input to compare its result with: the path of a file, or size and checksum of bytes.
+
+    The content of bytes is not kept. Their checksum finds equal content; it is not meant to resist an attack.
+    """
+
+    size: int
+    checksum: int = 0
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, media: Media) -> SourceContent | None:
+        """Return what to keep of an input; None if it cannot be compared, as a stream or a URL."""
+        if isinstance(media, Bytes):
+            return cls(len(media.data), zlib.adler32(media.data))
+        return cls(media.size, path=media.path) if isinstance(media, File) and media.size is not None else None
+
+    def equals(self, content: Content) -> bool | None:
+        """Whether content equals the input; None if the input cannot be read any more. Blocks while it reads."""
+        if len(content) != self.size:
+            return False
+        if self.path is None:
+            return _checksum(content) == self.checksum
+        try:
+            with self.path.open("rb") as file:
+                return all(
+                    file.read(_BLOCK_BYTES) == content[start : start + _BLOCK_BYTES]
+                    for start in range(0, len(content), _BLOCK_BYTES)
+                )
+        except OSError:
+            return None
+
+
 @define(eq=False)
 class ResultCheck:
-    """Examines a result; `video` is what was asked for, `source` the identity of its input.
+    """Examines a result; `video` is what was asked for, `source` what is known of its input.
 
     After `examine` has returned None, `info` and `suspect` describe the result.
     """
 
     video: bool | None = None
     verify: bool = True
-    source: str = ""
+    source: SourceContent | None = None
     info: OutputInfo | None = field(default=None, init=False)
     suspect: bool = field(default=False, init=False)
     _truncated_digest: str | None = field(default=None, init=False)
@@ -92,7 +127,7 @@ class ResultCheck:
     def examine(self, content: Content, *, declared: bool) -> str | None:
         """Return why these bytes are not delivered, None if they are; `declared`: their length was announced."""
         found = sniff(bytes(content[:SNIFF_BYTES]))
-        unchanged = self._equals_source(content)
+        unchanged = None if self.source is None else self.source.equals(content)
         self.info = OutputInfo(found.format, found.width, found.height, len(content), unchanged)
         if not self.verify:
             return None
@@ -115,13 +150,16 @@ class ResultCheck:
             return None
         return f"the result is a {found.format} file and not {'a video' if self.video else 'an image'}"
 
-    def _equals_source(self, content: Content) -> bool | None:
-        return _digest(content) == self.source if _CONTENT_IDENTITY.fullmatch(self.source) else None
+
+def _checksum(content: Content) -> int:
+    value = 1  # what Adler-32 begins with
+    for start in range(0, len(content), _BLOCK_BYTES):
+        value = zlib.adler32(content[start : start + _BLOCK_BYTES], value)
+    return value
 
 
 def _digest(content: Content) -> str:
-    """Return the digest that `Bytes.identity` gives for the same bytes."""
     digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(content), _HASH_BYTES):
-        digest.update(content[start : start + _HASH_BYTES])
+    for start in range(0, len(content), _BLOCK_BYTES):
+        digest.update(content[start : start + _BLOCK_BYTES])
     return digest.hexdigest()

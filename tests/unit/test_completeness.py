@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiowatermark.media import as_media
 from aiowatermark.media.completeness import is_truncated, page_kind
-from aiowatermark.media.inspection import ResultCheck
-from aiowatermark.media.memory import Bytes
+from aiowatermark.media.inspection import OutputInfo, ResultCheck, SourceContent
 from aiowatermark.media.sniff import sniff
 from tests.support.images import make_jpeg, make_noise
+from tests.support.media_sources import stream_in_blocks
 from tests.support.videos import make_mp4
 
 
@@ -138,11 +140,33 @@ def test_a_complete_file_after_a_truncated_one_is_not_suspect() -> None:
 
 
 def test_the_info_of_a_result_has_its_format_pixels_and_bytes() -> None:
+    check = ResultCheck()
+    check.examine(FILES["png"], declared=True)
+    assert check.info == OutputInfo("png", 120, 90, len(FILES["png"]), None)
+
+
+async def test_a_result_is_unchanged_if_it_equals_the_input(tmp_path: Path) -> None:
     data = FILES["png"]
-    for source, unchanged in ((Bytes(data).identity, True), (Bytes(b"x").identity, False), ("photo.png:7", None)):
-        check = ResultCheck(source=source)
-        check.examine(data, declared=True)
-        info = check.info
-        assert info is not None
-        assert (info.format, info.width, info.height, info.size) == ("png", 120, 90, len(data))
-        assert info.unchanged is unchanged
+    other = data[:-20] + bytes(20)
+    (tmp_path / "photo.png").write_bytes(data)
+    file = as_media(tmp_path / "photo.png")
+    await file.measure()
+    for media in (as_media(data), file):
+        source = SourceContent.of(media)
+        for content, unchanged in ((data, True), (other, False), (data + b"x", False), (b"", False)):
+            check = ResultCheck(source=source, verify=False)
+            check.examine(content, declared=True)
+            assert check.info is not None
+            assert check.info.unchanged is unchanged
+
+
+async def test_it_is_not_known_whether_the_result_of_something_else_is_unchanged(tmp_path: Path) -> None:
+    assert SourceContent.of(as_media("https://x.example/a.png")) is None
+    assert SourceContent.of(as_media(stream_in_blocks(b"x"))) is None
+    file = as_media(tmp_path / "gone.png")
+    (tmp_path / "gone.png").write_bytes(b"x")
+    await file.measure()
+    source = SourceContent.of(file)
+    (tmp_path / "gone.png").unlink()
+    assert source is not None
+    assert source.equals(b"x") is None

@@ -26,7 +26,6 @@ that is still running.
 from __future__ import annotations
 
 import asyncio
-import filecmp
 import os
 import secrets
 import shutil
@@ -146,18 +145,9 @@ def suffix_of_content(file: Path, suffix: str) -> str:
     return suffix if suffix.lower() in fitting else fitting[0]
 
 
-def remark_on(result: Result, source: str, file: Path) -> str:
+def remark_on(result: Result) -> str:
     """Return what a user has to know of a saved result, empty if there is nothing: it is unchanged or incomplete."""
     output = next(output for output in result.outputs if output.media is not None)
     if output.suspect:
         return "the end of the file is missing; the provider has no other"
-    unchanged = output.info.unchanged if output.info else None
-    # the library does not keep what was sent from a file, so the files are compared here
-    return "unchanged: it equals the input" if unchanged or (unchanged is None and _equal(source, file)) else ""
-
-
-def _equal(source: str, file: Path) -> bool:
-    try:
-        return filecmp.cmp(source, file, shallow=False)
-    except (OSError, ValueError):  # a URL, or a file that is gone
-        return False
+    return "unchanged: it equals the input" if output.info is not None and output.info.unchanged else ""

@@ -183,7 +183,7 @@ class WorkerPool:
         saving = self.outputs.save(result, item.stem, item.suffix, progress=row.on_download)
         # without a URL the bytes are in memory only, and no other call returns them
         item.output = await (saving if result.url is None else self._cancellable(saving))
-        item.remark = await asyncio.to_thread(remark_on, result, item.source, item.output)
+        item.remark = remark_on(result)
 
     async def _wait_for_result(self, handle: JobHandle, row: ProgressRow) -> Result:
         # a synchronous API has answered with the result: it is taken also after `stop`

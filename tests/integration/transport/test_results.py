@@ -114,15 +114,21 @@ async def test_unknown_formats_pass(tmp_path: Path) -> None:
     assert (tmp_path / "clean.new").read_bytes() == b"a format of the future"
 
 
+@pytest.mark.parametrize("from_file", [True, False])
 async def test_a_result_that_equals_the_input_is_unchanged_and_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, from_file: bool
 ) -> None:
     caplog.set_level(logging.WARNING, "aiowatermark")
-    result = await save(serve(SOURCE), tmp_path / "clean.png")
-    info = result.outputs[0].info
-    assert info is not None
-    assert info.unchanged
-    assert "unchanged" in caplog.text
+    (tmp_path / "photo.png").write_bytes(SOURCE)
+    async with result_client(serve_in_turn(serve(SOURCE), serve(IMAGE))) as client:
+        result = await client.remove(tmp_path / "photo.png" if from_file else SOURCE)
+        for unchanged in (True, False):
+            await result.save(tmp_path / "clean.png")
+            info = result.outputs[0].info
+            assert info is not None
+            assert info.unchanged is unchanged
+            assert ("unchanged" in caplog.text) is unchanged
+            caplog.clear()
 
 
 async def test_the_info_of_an_output_is_none_until_it_was_fetched() -> None:
