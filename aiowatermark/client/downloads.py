@@ -67,9 +67,10 @@ class ResultDownloader:
             return await self.transport.download(url, path, options.max_bytes, options.progress, check)
 
         with _about(result):
-            saved = await (
-                self._fetch(result, media, download) if isinstance(media, Link) else self._write(output, path, check)
-            )
+            if isinstance(media, Link):
+                saved = await self._fetch(result, media, download)
+            else:
+                saved = await self._write(output, path, options, check)
         _note(result, output, check)
         return saved
 
@@ -82,16 +83,16 @@ class ResultDownloader:
             return await self.transport.read(url, options.max_bytes, check)
 
         with _about(result):
-            data = await (
-                self._fetch(result, media, download)
-                if isinstance(media, Link)
-                else _read_media(output, options.max_bytes, check)
-            )
+            if isinstance(media, Link):
+                data = await self._fetch(result, media, download)
+            else:
+                data = await _read_media(output, options.max_bytes, check)
         _note(result, output, check)
         return data
 
-    async def _write(self, output: Output, path: Path, check: ResultCheck) -> Path:
+    async def _write(self, output: Output, path: Path, options: FetchOptions, check: ResultCheck) -> Path:
         media = _media_of(output)
+        _check_size(media, options.max_bytes)
         async with self.transfers, atomic_file(path, media.name) as part:
             target = FileTarget(part)
             await target.write(media.blocks())
@@ -133,12 +134,15 @@ def _media_of(output: Output) -> Media:
 
 async def _read_media(output: Output, max_bytes: int | None, check: ResultCheck) -> bytes:
     media, target = _media_of(output), MemoryTarget()
-    limit = READ_LIMIT if max_bytes is None else max_bytes
-    if media.size is not None and media.size > limit:
-        raise TransferFailed(f"the result has more than the {limit} bytes allowed: pass a larger max_bytes=")
+    _check_size(media, READ_LIMIT if max_bytes is None else max_bytes)
     await target.write(media.blocks())
     await _examine(target, check)
     return bytes(target.data)
+
+
+def _check_size(media: Media, limit: int | None) -> None:
+    if limit is not None and media.size is not None and media.size > limit:
+        raise TransferFailed(f"the result has more than the {limit} bytes allowed: pass a larger max_bytes=")
 
 
 async def _examine(target: DownloadTarget, check: ResultCheck) -> None:

@@ -38,7 +38,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
-import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -53,7 +52,7 @@ from ..redaction import redact_url
 from ..wire import parse_retry_after
 from .atomic_file import write_blocks
 from .budget import Pace, TransferBudget
-from .representation import ENCODINGS, Decoder, ResponseHead
+from .representation import ResponseHead, decode_blocks
 from .retry import MAX_ATTEMPTS, delays, respect_retry_after
 from .targets import SUFFIX_BY_FORMAT, PartialFile
 from .url_guard import PermanentTransferError
@@ -247,7 +246,9 @@ class Download:
             await self._begin(head, target)
         limit = READ_LIMIT if head.encoding and self.max_bytes is None else self.max_bytes
         self._check_limit(self.total or 0, limit)
-        blocks = self._decode(response, head.encoding) if head.encoding else self.opener.read_blocks(response)
+        blocks = self.opener.read_blocks(response)
+        if head.encoding:
+            blocks = decode_blocks(blocks, head.encoding)
         await target.write(self._count_blocks(blocks, pace, head.end, limit))
 
     async def _begin(self, head: ResponseHead, target: DownloadTarget) -> None:
@@ -274,22 +275,6 @@ class Download:
             raise ResultExpired(f"{redact_url(self.url)} is no longer available: {status}")
         if response.status not in {200, 206}:
             raise PermanentTransferError(f"{redact_url(self.url)} returned {status}")
-
-    async def _decode(self, response: aiohttp.ClientResponse, encoding: str) -> AsyncIterator[bytes]:
-        """Yield the body without a Content-Encoding, which was not asked for."""
-        if encoding not in ENCODINGS:
-            raise PermanentTransferError(f"{redact_url(self.url)} returned an unknown Content-Encoding")
-        decoder = Decoder(encoding)
-        try:
-            async for block in self.opener.read_blocks(response):
-                for decoded in decoder.feed(block):
-                    yield decoded
-                    # decoding is CPU work: let other tasks run between blocks
-                    await asyncio.sleep(0)
-        except zlib.error:
-            raise _StartOver("the encoded result is damaged") from None
-        if not decoder.complete:
-            raise _StartOver("the encoded result ends early")
 
     async def _count_blocks(
         self, blocks: AsyncIterator[bytes], pace: Pace, end: int | None, limit: int | None

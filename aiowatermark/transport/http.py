@@ -62,6 +62,7 @@ from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
 from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
+from .representation import ResponseHead, decode_blocks
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
@@ -278,7 +279,10 @@ class HttpTransport:
         async with self.open_url(link.url, {}) as response:
             if response.status != 200:
                 raise InvalidInput(f"{redact_url(link.url)} cannot be fetched: HTTP {response.status}")
-            yield Stream(self.read_blocks(response), size=response.content_length, name=link.name)
+            blocks, size = self.read_blocks(response), response.content_length
+            if encoding := ResponseHead(response.status, response.headers, size).encoding:
+                blocks, size = decode_blocks(blocks, encoding), None
+            yield Stream(blocks, size=size, name=link.name)
 
     @asynccontextmanager
     async def open_url(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -13,17 +13,21 @@ A 200 is a whole representation, unless its Content-Range says that it is only a
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from attrs import frozen
+
+from ..errors import TransferFailed
+from .url_guard import PermanentTransferError
 
 # 19 digits: more than any file has bytes, and few enough for int()
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)\s*\Z", re.IGNORECASE | re.ASCII)
 _GZIP_MAGIC = b"\x1f\x8b"
 _DECODED_BLOCK = 1 << 18
-ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 @frozen
@@ -108,6 +112,26 @@ class ResponseHead:
         if self.encoding or self.length not in {None, found.last - found.first + 1}:
             return "the server announced two different lengths"
         return None
+
+
+async def decode_blocks(blocks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """Yield a body without its Content-Encoding, which was not asked for.
+
+    Raises TransferFailed if it is damaged, PermanentTransferError for an encoding that is not known.
+    """
+    if encoding not in _ENCODINGS:
+        raise PermanentTransferError("the answer has an unknown Content-Encoding")
+    decoder = Decoder(encoding)
+    try:
+        async for block in blocks:
+            for decoded in decoder.feed(block):
+                yield decoded
+                # decoding is CPU work: let other tasks run between blocks
+                await asyncio.sleep(0)
+    except zlib.error:
+        raise TransferFailed("the encoded result is damaged") from None
+    if not decoder.complete:
+        raise TransferFailed("the encoded result ends early")
 
 
 class Decoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import logging
 import zlib
@@ -204,6 +205,51 @@ async def test_a_bomb_is_decoded_to_the_limit_only(tmp_path: Path, monkeypatch: 
     with pytest.raises(aw.TransferFailed, match="more than the 2000000 bytes"):
         await save(bomb, tmp_path / "clean.jpg", max_bytes=2_000_000)
     assert list_names(tmp_path) == []
+
+
+async def test_an_input_by_url_that_comes_encoded_is_sent_decoded(tmp_path: Path) -> None:
+    bodies: list[bytes] = []
+
+    async def serve_and_record(request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":
+            return web.Response(body=gzip.compress(IMAGE), headers={"Content-Encoding": "gzip"})
+        form = await request.post()
+        field: Any = form["original_preview_image"]
+        bodies.append(field.file.read())
+        return web.json_response({"edited_image": {"image": base64.b64encode(IMAGE).decode()}})
+
+    async with serve_handler(serve_and_record) as url, aw.Client(aw.Dewatermark("canary-key", base_url=url)) as client:
+        await client.remove(f"{url}/photo.jpg")
+    assert bodies == [IMAGE]
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+async def test_a_result_in_the_answer_is_looked_at_too(tmp_path: Path, page: bytes) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return web.json_response({"edited_image": {"image": base64.b64encode(page or b" ").decode()}})
+
+    async with serve_handler(answer) as url, aw.Client(aw.Dewatermark("canary-key", base_url=url)) as client:
+        result = await client.remove(IMAGE)
+        with pytest.raises(aw.TransferFailed, match="more than the 0 bytes"):
+            await result.save(tmp_path / "clean.jpg", max_bytes=0)
+        if page:
+            with pytest.raises(aw.TransferFailed) as caught:
+                await result.save(tmp_path / "clean.jpg")
+            assert caught.value.token == result.token
+        await result.save(tmp_path / "clean.jpg", verify=False)
+        assert (tmp_path / "clean.jpg").read_bytes() == (page or b" ")
+
+
+async def test_a_truncated_image_in_the_answer_is_delivered_as_suspect(tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return web.json_response({"edited_image": {"image": base64.b64encode(IMAGE[:-9]).decode()}})
+
+    async with serve_handler(answer) as url, aw.Client(aw.Dewatermark("canary-key", base_url=url)) as client:
+        result = await client.remove(IMAGE)
+        assert await result.read() == IMAGE[:-9]
+    assert result.outputs[0].suspect
 
 
 # bounds of read()
