@@ -64,7 +64,7 @@ class ResultDownloader:
         media = output.media
 
         async def download(url: str) -> Path:
-            return await self.transport.download(url, path, options.max_bytes, options.progress, check)
+            return await self.transport.download(url, path, options.max_bytes, options.progress, check=check)
 
         with _about(result):
             if isinstance(media, Link):
@@ -80,7 +80,7 @@ class ResultDownloader:
         media = output.media
 
         async def download(url: str) -> bytes:
-            return await self.transport.read(url, options.max_bytes, check)
+            return await self.transport.read(url, options.max_bytes, check=check)
 
         with _about(result):
             if isinstance(media, Link):
