@@ -124,8 +124,6 @@ class Output(Inspected):
     Args:
         media: the result, to be saved or read with `Result.save` and `Result.read`.
         error: why there is none.
-
-    `info` and `suspect` describe the result once it was saved or read.
     """
 
     media: Media | None = None

@@ -197,7 +197,7 @@ class Provider(ABC):
             object.__setattr__(self, "account", self._credentials_digest())
         keys = [getattr(self, each.name) for each in fields(type(self)) if _SECRET in each.metadata]
         sent = [value.rpartition(" ")[2] for name, value in self.headers.items() if _is_secret_header(name)]
-        protect_secrets(self, [*keys, *sent])
+        protect_secrets(self, [*keys, *sent], [self.name, self.display_name, __name__.partition(".")[0]])
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the API key would go to where the pickle goes."""

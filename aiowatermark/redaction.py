@@ -57,8 +57,9 @@ class _Secrets:
         # reentrant: the garbage collector may end an owner while another one is added in the same thread
         self._lock = threading.RLock()
 
-    def add(self, owner: object, secrets: Iterable[str]) -> None:
+    def add(self, owner: object, secrets: Iterable[str], names: Iterable[str]) -> None:
         parts = {part for secret in secrets for part in _parts(secret)}
+        parts.difference_update(part for name in names for part in _parts(name))
         self._count(parts, 1)
         weakref.finalize(owner, self._count, parts, -1).atexit = False
 
@@ -94,9 +95,13 @@ class _Secrets:
 _secrets = _Secrets()
 
 
-def protect_secrets(owner: object, secrets: Iterable[str]) -> None:
-    """Hide these secrets, and parts of them, in every text that is shown while `owner` exists."""
-    _secrets.add(owner, secrets)
+def protect_secrets(owner: object, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
+    """Hide these secrets, and parts of them, in every text that is shown while `owner` exists.
+
+    `names` are public: a part of a secret that is part of such a name is shown, as "watermark" in a key that begins
+    with "dewatermark".
+    """
+    _secrets.add(owner, secrets, names)
 
 
 def _parts(secret: str) -> Iterator[str]:

@@ -106,6 +106,13 @@ def test_both_secrets_and_the_credentials_made_of_them_are_hidden() -> None:
         assert secret[:8] not in clean_text(f"wrong: {secret}")
 
 
+def test_the_public_name_of_a_provider_is_shown_although_its_key_contains_it() -> None:
+    provider = aw.Dewatermark("my-dewatermark-key-1")
+    assert clean_text("no watermark was found by Dewatermark") == "no watermark was found by Dewatermark"
+    assert clean_text("wrong: my-dewatermark-key-1") == "wrong: …"
+    del provider
+
+
 def test_a_short_key_is_hidden_as_a_word_only() -> None:
     provider = aw.Kaze("key7")
     assert clean_text("key7 is not accepted, nor monkey77") == "… is not accepted, nor monkey77"

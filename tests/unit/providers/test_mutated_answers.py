@@ -52,6 +52,16 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(child, (*path, key))
 
 
+def change_child(parent: Any, key: Any, rng: random.Random) -> None:
+    """Replace a value in an object or a list, remove it from an object, or repeat it in a list."""
+    if rng.random() < 0.75:
+        parent[key] = copy.deepcopy(rng.choice(VALUES))
+    elif isinstance(parent, dict):
+        del parent[key]
+    else:
+        parent.extend([parent[key]] * rng.choice([1, 50]))
+
+
 def mutate(payload: Any, rng: random.Random) -> tuple[Any, bool]:
     """Return a changed copy, and whether something was changed that says how the request ended."""
     payload, code_changed = copy.deepcopy(payload), False
@@ -64,12 +74,7 @@ def mutate(payload: Any, rng: random.Random) -> tuple[Any, bool]:
         parent: Any = payload
         for key in path[:-1]:
             parent = parent[key]
-        if isinstance(parent, dict) and rng.random() < 0.25:
-            del parent[path[-1]]
-        elif isinstance(parent, list) and rng.random() < 0.25:
-            parent.extend([parent[path[-1]]] * rng.choice([1, 50]))
-        else:
-            parent[path[-1]] = copy.deepcopy(rng.choice(VALUES))
+        change_child(parent, path[-1], rng)
     return payload, code_changed
 
 
