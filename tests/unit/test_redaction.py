@@ -107,9 +107,9 @@ def test_both_secrets_and_the_credentials_made_of_them_are_hidden() -> None:
 
 
 def test_the_public_name_of_a_provider_is_shown_although_its_key_contains_it() -> None:
-    provider = aw.Dewatermark("my-dewatermark-key-1")
+    provider = aw.Dewatermark("k7-dewatermark-key-1")
     assert clean_text("no watermark was found by Dewatermark") == "no watermark was found by Dewatermark"
-    assert clean_text("wrong: my-dewatermark-key-1") == "wrong: …"
+    assert clean_text("wrong: k7-dewatermark-key-1") == "wrong: …"
     del provider
 
 
