@@ -30,18 +30,22 @@ async def read_response(received: aiohttp.ClientResponse, request: Request) -> R
     The bytes are counted after decompression. Raises UnexpectedAnswer, without reading further, for more of them than
     `request.max_answer`, long strings not counted, or than the transport reads at all.
     """
+    length = received.content_length
+    if length is not None and length <= MAX_ANSWER_BYTES and "Content-Encoding" not in received.headers:
+        # most answers: the length bounds what arrives, and read() saves a copy
+        return Response(received.status, received.headers, await received.read(), repeatable=request.repeatable)
     async with received:
         try:
-            return await _read(received, request)
+            return await _read_bounded(received, request)
         except UnexpectedAnswer:
             received.close()  # instead of reading the rest to use the connection again
             raise
 
 
-async def _read(received: aiohttp.ClientResponse, request: Request) -> Response:
+async def _read_bounded(received: aiohttp.ClientResponse, request: Request) -> Response:
     images = request.max_answer > MAX_ANSWER_BYTES
-    body, reader, length = bytearray(), LongTextReader(images=images), 0
     limit = request.max_answer if images else _MAX_READ
+    body, reader, length = bytearray(), LongTextReader(images=images), 0
     async for chunk in received.content.iter_chunked(_READ_CHUNK):
         length += len(chunk)
         if length <= MAX_ANSWER_BYTES:
@@ -55,8 +59,5 @@ async def _read(received: aiohttp.ClientResponse, request: Request) -> Response:
         reader.feed(chunk)
         # what has arrived already is read without waiting: let other tasks run
         await asyncio.sleep(0)
-    if length <= MAX_ANSWER_BYTES:
-        return Response(received.status, received.headers, bytes(body), repeatable=request.repeatable)
-    return Response(
-        received.status, received.headers, reader.finish(), texts=reader.texts, repeatable=request.repeatable
-    )
+    left = bytes(body) if length <= MAX_ANSWER_BYTES else reader.finish()
+    return Response(received.status, received.headers, left, texts=reader.texts, repeatable=request.repeatable)
