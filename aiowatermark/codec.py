@@ -11,6 +11,7 @@ from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn
 
 from .errors import UnexpectedAnswer
+from .redaction import clean_text
 from .wire import Response
 
 T = TypeVar("T")
@@ -80,5 +81,5 @@ def parse(payload: Any, cls: type[T], reply: Response | None = None) -> T:
     except (BaseValidationError, TypeError, ValueError) as error:
         details = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
         raise UnexpectedAnswer(
-            f"the answer is not as documented: {details}", answer=None if reply is None else reply.excerpt
+            f"the answer is not as documented: {clean_text(details)}", answer=None if reply is None else reply.excerpt
         ) from None

@@ -70,10 +70,12 @@ class WatermarkError(Exception):
         return self
 
     def __str__(self) -> str:
-        """Return the message, the provider and job in brackets, and the provider's answer."""
+        """Return the message, the provider and job in brackets, and the provider's answer, all on one line."""
         context = ", ".join(part for part in (self.provider, self.key and f"job {self.key}") if part)
         text = f"{self.message} [{context}]" if context else self.message
-        return f"{text} (answer: {self.answer})" if self.answer else text
+        text = f"{text} (answer: {self.answer})" if self.answer else text
+        # a message may quote the name of a file: it must not control a terminal or pass for another line of a log
+        return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 class InvalidInput(WatermarkError, ValueError):

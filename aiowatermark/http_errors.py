@@ -70,6 +70,30 @@ def error_class_for(reply: Response) -> type[WatermarkError]:
     return ProviderUnavailable if reply.status >= 500 else UnexpectedAnswer
 
 
+def is_redirect(reply: Response) -> bool:
+    """Whether an answer sends the request elsewhere; requests to an API never follow it."""
+    return 300 <= reply.status < 400
+
+
+def redirect_error(name: str, reply: Response) -> WatermarkError:
+    """Return the error for a redirect; `name` is the provider's.
+
+    After 301, 307 and 308 a client has to repeat the request elsewhere, so this one had no effect: it is rejected. Any
+    other status may be the answer to a request that was carried out. A query that is redirected says nothing about its
+    job, so it is never a refusal.
+    """
+    origin = reply.redirect_origin
+    if origin is None:
+        message = f"{name} redirected the request (HTTP {reply.status}), which was not followed: check base_url"
+    else:
+        message = (
+            f"{name} redirected the request (HTTP {reply.status}) to {origin}, which was not followed: verify that "
+            "this host is the vendor's before you set it as base_url="
+        )
+    not_taken = reply.status in {301, 307, 308} and not reply.repeatable
+    return (Rejected if not_taken else UnexpectedAnswer)(message, answer=reply.excerpt)
+
+
 def error_from_response(error_class: type[WatermarkError], message: str, reply: Response) -> WatermarkError:
     """Return an error with the redacted answer and, where the class has one, the provider's `retry_after`."""
     if issubclass(error_class, RateLimited | ProviderUnavailable):

@@ -38,8 +38,9 @@ from .introspection import documented, short_repr
 from .ledger import Attempt, add, end_attempt
 from .media.base import Media
 from .media.fingerprints import fingerprint
+from .media.inspection import Inspected
 from .media.memory import Link
-from .redaction import redact_url, short_excerpt, short_text
+from .redaction import clean_reason, redact_url, short_excerpt, short_text
 from .tokens import Token, decode_token, encode_token
 
 
@@ -117,7 +118,7 @@ class Job:
 
 @documented
 @frozen
-class Output:
+class Output(Inspected):
     """The outcome for one input: either `media` or `error` is set.
 
     Args:
@@ -149,7 +150,7 @@ class Snapshot:
         status: the state of the job.
         progress: how much is done, from 0 to 1; None if the provider does not tell.
         outputs: the results, one per input in the inputs' order; empty until the job ends.
-        reason: why the job failed or is in doubt.
+        reason: why the job failed or is in doubt, on one line of at most 500 characters, without secrets.
         retry_after: seconds after which the provider asks to be queried again.
         session: what a refinement of the result needs.
         details: further facts from the provider; not compared.
@@ -160,7 +161,7 @@ class Snapshot:
     status: Status
     progress: float | None = None
     outputs: tuple[Output, ...] = ()
-    reason: str | None = None
+    reason: str | None = field(default=None, converter=clean_reason)
     retry_after: float | None = None
     session: Session | None = None
     details: Mapping[str, Any] = field(factory=dict, eq=False)

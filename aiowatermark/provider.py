@@ -28,11 +28,12 @@ resources, so there is nothing to clean up, and `close` ends it at its `yield`.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import Attribute, Factory, asdict, field, fields, frozen
@@ -40,14 +41,20 @@ from attrs import Attribute, Factory, asdict, field, fields, frozen
 from .capabilities import Capabilities
 from .environment import required_variable
 from .errors import InvalidInput, Unsupported, WatermarkError
-from .http_errors import STATUS_TEXT, error_class_for, error_from_response
+from .http_errors import STATUS_TEXT, error_class_for, error_from_response, is_redirect, redirect_error
 from .introspection import documented
 from .jobs import Job, Record, Session, Snapshot
 from .media.base import Media
-from .redaction import is_loopback, redact_url
+from .redaction import is_loopback, protect_secrets, redact_url
 from .wire import Delivery, Request, Response, join_sorted
 
 T = TypeVar("T")
+_SECRET = "aiowatermark.secret"  # noqa: S105 - a name
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_URL_TEXT = re.compile(r"[!-~]+")
+"""Printable ASCII: a host in another script has to be given in its IDNA form, which is what is connected to."""
+# none of the APIs is below it; clients of other APIs want it, so it is often copied along
+_COPIED_VERSION = re.compile(r"/v1/*\Z")
 Exchange: TypeAlias = Generator[Request | Snapshot, Response, T]
 """A flow that returns a T; see the head of this module."""
 Flow: TypeAlias = Exchange[Snapshot]
@@ -109,22 +116,36 @@ def _validate_key(_: Any, attribute: Attribute[str], value: str) -> None:
 
 def api_key_field() -> Any:
     """Return an attrs field for a secret: required, validated and left out of the repr."""
-    return field(repr=False, validator=_validate_key)
+    return field(repr=False, validator=_validate_key, metadata={_SECRET: True})
 
 
-def _validate_base_url(base_url: str) -> str:
+def _is_secret_header(name: str) -> bool:
+    return any(word in name.lower() for word in ("auth", "key", "token", "secret", "cookie"))
+
+
+def _normalize_base_url(base_url: str, provider: Provider) -> str:
+    """Return an origin, or an origin and the path of a gateway, as it is put before the paths of requests.
+
+    Raises InvalidInput that names the right one where it is known.
+    """
+    right = f"base_url must be an absolute URL such as {provider.default_base_url}"
     try:
-        parts = urlsplit(base_url)
-    except ValueError:
-        raise InvalidInput("base_url must be an absolute URL such as https://api.example.com") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-        raise InvalidInput(
-            "base_url must be an absolute URL such as https://api.example.com, without user or query, "
-            f"not {redact_url(base_url)!r}"
-        )
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise InvalidInput(f"base_url http://{parts.hostname} would send the API key in clear text: use https://")
-    return base_url.rstrip("/")
+        parts = urlsplit(base_url.strip())
+        host, port = parts.hostname or "", parts.port
+    except (ValueError, AttributeError):
+        raise InvalidInput(right) from None
+    unusual = parts.query or parts.fragment or "@" in parts.netloc or not _URL_TEXT.fullmatch(base_url.strip())
+    if parts.scheme not in _DEFAULT_PORTS or not host or unusual:
+        raise InvalidInput(f"{right}, without user or query, not {redact_url(base_url)!r}")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise InvalidInput(f"base_url http://{host} would send the API key in clear text: use https://")
+    path = _COPIED_VERSION.sub("", parts.path).rstrip("/")
+    origins = [getattr(provider, name, "") for name in ("default_base_url", "CHINA")]
+    vendor = next((origin for origin in origins if urlsplit(origin).hostname == host), None)
+    if path and vendor:
+        raise InvalidInput(f"base_url must be {vendor}: the SDK adds the paths of the API, such as {path!r}")
+    shown_port = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{shown_port}{path}"
 
 
 def _validate_account(account: str | None) -> str:
@@ -145,7 +166,8 @@ class Provider(ABC):
     the API has them, `query`, `credits`, `parse_callback` and `refinement`.
 
     Args:
-        base_url: the origin of the API, https unless it is on loopback; the default is `default_base_url`.
+        base_url: the origin of the API, https unless it is on loopback; the default is `default_base_url`. A trailing
+            slash and a trailing /v1 are removed; another path is accepted for a gateway of your own only.
         polling: the schedule of queries; the default suits the provider's usual processing time.
         requests_per_second: the limit for submissions and queries together; None: no limit is documented.
         account: a stable name for the account, by which jobs in a store are matched, so that they are found again after
@@ -162,17 +184,35 @@ class Provider(ABC):
     Options: ClassVar[type[Any]] = NoOptions
 
     # `default=Factory(...)` and not the decorator form, so that type checkers see that there is a default
-    base_url: str = field(
-        default=Factory(lambda self: self.default_base_url, takes_self=True), converter=_validate_base_url
-    )
+    base_url: str = field(default=Factory(lambda self: self.default_base_url, takes_self=True))
     polling: Polling = Polling()
     requests_per_second: float | None = None
     account: str = field(default=None, converter=_validate_account, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Name the account after its credentials unless it was given a name."""
+        """Name the account after its credentials unless it was given a name, and keep these out of every text."""
+        # not a converter: it needs the class, and mypy does not know converters that are given the instance
+        object.__setattr__(self, "base_url", _normalize_base_url(self.base_url, self))
         if not self.account:
             object.__setattr__(self, "account", self._credentials_digest())
+        keys = [getattr(self, each.name) for each in fields(type(self)) if _SECRET in each.metadata]
+        sent = [value.rpartition(" ")[2] for name, value in self.headers.items() if _is_secret_header(name)]
+        protect_secrets(self, [*keys, *sent], [self.name, self.display_name, __name__.partition(".")[0]])
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the API key would go to where the pickle goes."""
+        raise TypeError(
+            f"{type(self).__name__} holds an API key and is not pickled: build it where it is used, for example with "
+            f"{type(self).__name__}.from_env()"
+        )
+
+    def __copy__(self) -> Self:
+        """Return the provider itself: it does not change."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the provider itself: it does not change."""
+        return self
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -272,6 +312,8 @@ class Provider(ABC):
         """
         if 200 <= reply.status < 300:
             return None
+        if is_redirect(reply):
+            return redirect_error(self.display_name, reply)
         return error_from_response(
             self._kind(reply), f"{self.display_name} {STATUS_TEXT.get(reply.status, 'refused')}", reply
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
 from attrs import field, frozen
 
-from .errors import JobFailed
+from .errors import InvalidInput, JobFailed
 from .events import Completed
 from .introspection import documented, short_repr
 from .jobs import Output, Record, Snapshot
@@ -18,17 +18,27 @@ from .media.memory import Link
 from .redaction import short_text
 
 
-class ResultFetcher(Protocol):
-    """Downloads the outputs of a result."""
+@frozen
+class FetchOptions:
+    """How to fetch an output; see `Result.save`."""
 
-    async def save(
-        self, result: Result, media: Media, path: Path, max_bytes: int | None, progress: ProgressCallback | None
-    ) -> Path:
-        """Stream the media to `path`, where it appears only once it is complete, and return the path."""
+    max_bytes: int | None = None
+    progress: ProgressCallback | None = None
+    verify: bool = True
+
+
+class ResultFetcher(Protocol):
+    """Downloads the outputs of a result, and notes in each what it is."""
+
+    def remember_inputs(self, key: str, inputs: Sequence[Media]) -> None:
+        """Keep what is needed to tell whether the outputs of this job equal its inputs."""
+
+    async def save(self, result: Result, output: Output, path: Path, options: FetchOptions) -> Path:
+        """Stream the output to `path`, where it appears only once it is complete, and return where it is."""
         ...
 
-    async def read(self, result: Result, media: Media, max_bytes: int | None) -> bytes:
-        """Return the media's bytes."""
+    async def read(self, result: Result, output: Output, options: FetchOptions) -> bytes:
+        """Return the output's bytes."""
         ...
 
 
@@ -96,7 +106,7 @@ class Result:
 
         Raises JobFailed if no output succeeded.
         """
-        media = self._media(None)
+        media = self._output(None).media
         return media.url if isinstance(media, Link) else None
 
     async def save(
@@ -106,31 +116,39 @@ class Result:
         index: int | None = None,
         max_bytes: int | None = None,
         progress: ProgressCallback | None = None,
+        verify: bool = True,
     ) -> Path:
-        """Write an output to `path` and return the path.
+        """Write an output to `path` and return the path of the file.
 
         It is streamed into a file beside `path`, which replaces `path` only once it is complete. An interrupted
-        download is resumed, and an expired URL is requested again once.
+        download is resumed, and an expired URL is requested again once. What came is looked at: nothing, an error
+        page, a file of another kind or one whose end is missing is fetched again. A file whose end is missing each
+        time is delivered with a warning and `output.suspect`. Afterwards `output.info` describes the file.
 
         Args:
-            path: the file to write.
+            path: the file to write. A folder: a free name in it, with the suffix of the result's format. A device or
+                FIFO: the result is written into it. A symbolic link stays, and a file that is replaced keeps its mode.
             index: the number of the output, counted from 0; None: the first that succeeded.
             max_bytes: a larger download fails; None: no limit.
             progress: called as `progress(done, total)` with bytes as they arrive; `total` is None while unknown.
+            verify: False delivers whatever came.
 
-        Raises InvalidInput if the path cannot be written, TransferFailed, ResultExpired, and the output's own error
-        (JobFailed) if it did not succeed.
+        Raises InvalidInput, before anything is fetched, if the path cannot be written; TransferFailed, ResultExpired,
+        and the output's own error (JobFailed) if it did not succeed.
         """
-        media = self._media(index)
-        saved = await self._fetcher.save(self, media, Path(path), max_bytes, progress)
-        self._note_taken(media)
+        target, output = _to_path(path), self._output(index)
+        saved = await self._fetcher.save(self, output, target, FetchOptions(max_bytes, progress, verify))
+        self._note_taken(output)
         return saved
 
-    async def read(self, *, index: int | None = None, max_bytes: int | None = None) -> bytes:
-        """Return an output's bytes; arguments and errors are those of `save`."""
-        media = self._media(index)
-        data = await self._fetcher.read(self, media, max_bytes)
-        self._note_taken(media)
+    async def read(self, *, index: int | None = None, max_bytes: int | None = None, verify: bool = True) -> bytes:
+        """Return an output's bytes; arguments and errors are those of `save`.
+
+        Without `max_bytes`, more than 256 MiB are TransferFailed: save them, or pass a larger number.
+        """
+        output = self._output(index)
+        data = await self._fetcher.read(self, output, FetchOptions(max_bytes, verify=verify))
+        self._note_taken(output)
         return data
 
     def acknowledge(self) -> Awaitable[None]:
@@ -141,22 +159,29 @@ class Result:
         """
         return Completed() if self._acknowledger is None else self._acknowledger.add(self.record)
 
-    def _note_taken(self, media: Media) -> None:
+    def _note_taken(self, output: Output) -> None:
         """Acknowledge the result once every output that succeeded was saved or read."""
         if self._acknowledger is None or not self._acknowledger.automatic:
             return
-        self._taken.update(index for index, output in enumerate(self.outputs) if output.media is media)
-        if len(self._taken) == sum(output.media is not None for output in self.outputs):
+        self._taken.update(index for index, each in enumerate(self.outputs) if each is output)
+        if len(self._taken) == sum(each.media is not None for each in self.outputs):
             self.acknowledge()
 
-    def _media(self, index: int | None) -> Media:
-        """Return the media of the first successful output, or of output `index`."""
+    def _output(self, index: int | None) -> Output:
+        """Return the first successful output, or output `index`; raises its error if it did not succeed."""
         # a slice, so that an index out of range selects nothing; `or None`, because index -1 would end the slice at 0
         outputs = self.outputs if index is None else self.outputs[index : index + 1 or None]
         for output in outputs:
             if output.media is not None:
-                return output.media
+                return output
         for output in outputs:
             if output.error is not None:
                 raise output.error
         raise JobFailed("the result has no such output")
+
+
+def _to_path(path: str | PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise InvalidInput(f"the path to save to must be a text or a path, not {type(path).__name__}") from None

@@ -25,6 +25,7 @@ import pytest
 
 from .errors import ProviderUnavailable
 from .media.base import ProgressCallback
+from .media.inspection import ResultCheck
 from .wire import Request, Response
 
 if TYPE_CHECKING:
@@ -123,10 +124,11 @@ class ScriptedTransport:
         target: Path,  # noqa: ARG002
         max_bytes: int | None,  # noqa: ARG002
         progress: ProgressCallback | None = None,  # noqa: ARG002
-    ) -> None:
+        check: ResultCheck | None = None,  # noqa: ARG002
+    ) -> Path:
         """Raise AssertionError."""
         raise AssertionError(f"a scripted transport cannot download {url}")
 
-    async def read(self, url: str, max_bytes: int | None) -> bytes:  # noqa: ARG002
+    async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:  # noqa: ARG002
         """Raise AssertionError."""
         raise AssertionError(f"a scripted transport cannot download {url}")

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
 from .errors import UnexpectedAnswer
 from .introspection import documented
 from .media.base import Media
-from .redaction import redacted_excerpt
+from .redaction import clean_text, redacted_excerpt
 
 _MAX_PARTS, _MAX_PART_HEAD = 64, 1000
 _MAX_BOUNDARY = 2 + 70  # two hyphens and the boundary: RFC 2046, 5.1.1
@@ -49,12 +50,20 @@ class Multipart:
 Body: TypeAlias = Json | Multipart | Media | None
 
 
+MAX_ANSWER_BYTES = 1 << 18
+"""Bytes of the largest answer that carries no image, 256 KiB, and of everything but the images in one that does."""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds of the longest wait that a server may ask for; a longer one is cut to this."""
+
+
 @frozen
 class Request:
     """One HTTP request. `target` is a path at the provider's origin or, if `signed`, a complete URL.
 
     `signed`: the URL carries its own credentials. It is sent byte for byte and without the API key.
     `repeatable`: sending the request again costs nothing. Any other request is paid and is sent at most once.
+    `max_answer`: bytes of the largest answer, after decompression. If it is more than the default, the answer carries
+    images: strings of more than 64 KiB are read as LongText. In other answers such strings are cut off.
     """
 
     method: str
@@ -62,28 +71,43 @@ class Request:
     body: Body = field(default=None, repr=False)
     signed: bool = False
     repeatable: bool = False
+    max_answer: int = MAX_ANSWER_BYTES
+
+
+@frozen(eq=False)
+class LongText:
+    """A long string of an answer: its length in bytes, and the bytes it stands for, None if it is not base64."""
+
+    length: int
+    data: bytes | None = field(repr=False)
 
 
 @define
 class Response:
-    """A complete HTTP response; header names are lower-case."""
+    """A complete HTTP response; header names are lower-case.
+
+    `texts` are long strings that were taken out of the body, by the strings that stand there in their place.
+    `repeatable` is that of the request: what an answer means for the money depends on it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+    texts: Mapping[str, LongText] = field(factory=dict, repr=False)
+    repeatable: bool = False
     _payload: Any = field(default=None, init=False, repr=False)
 
     def json(self) -> dict[str, Any]:
-        """Return the JSON object in the body, parsed once; raises UnexpectedAnswer for anything else."""
+        """Return the JSON object in the body, parsed once; raises UnexpectedAnswer for anything else.
+
+        Its values are those of JSON, and LongText for the strings in `texts`.
+        """
         if self._payload is None:
-            self._payload = parse_json(self.body)
+            payload = parse_json(self.body)
+            self._payload = _with_texts(payload, self.texts) if self.texts else payload
         if not isinstance(self._payload, dict):
             raise UnexpectedAnswer("the answer is not a JSON object", answer=self.excerpt)
         return self._payload
-
-    def parse_in_advance(self) -> None:
-        """Parse the body now; for large bodies, in a worker thread, so that `json` does not block the event loop."""
-        self._payload = parse_json(self.body)
 
     @property
     def excerpt(self) -> str:
@@ -92,11 +116,20 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """The Retry-After header in seconds, None if there is none or it is invalid.
+        """The Retry-After header in seconds, at most an hour; None if there is none or it is invalid.
 
         A date is compared with the response's Date header, because the local clock may be wrong.
         """
-        return _parse_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
+        return parse_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
+
+    @property
+    def redirect_origin(self) -> str | None:
+        """The origin that the Location header leads to, None if there is none or it is relative."""
+        try:
+            parts = urlsplit(self.headers.get("location", ""))
+        except ValueError:
+            return None
+        return clean_text(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", 200) if parts.netloc else None
 
 
 @documented
@@ -148,20 +181,39 @@ def _refuse_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _parse_retry_after(text: str | None, date: str | None) -> float | None:
+def _with_texts(value: Any, texts: Mapping[str, LongText]) -> Any:
+    """Return a JSON value with the long strings in place of the strings that stand for them."""
+    try:
+        match value:
+            case dict():
+                return {key: _with_texts(item, texts) for key, item in value.items()}
+            case list():
+                return [_with_texts(item, texts) for item in value]
+            case str():
+                return texts.get(value, value)
+    except RecursionError:
+        return None
+    return value
+
+
+def parse_retry_after(text: str | None, date: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, at most an hour; None if there is none or it is invalid.
+
+    `date` is the Date header, with which a date is compared.
+    """
     if text is None:
         return None
     try:
-        seconds = float(text)
+        seconds: float | None = float(text)
     except ValueError:
-        return _seconds_until(text, date)
-    return max(0.0, seconds) if isfinite(seconds) else None
+        seconds = _seconds_until(text, date)
+    return min(max(0.0, seconds), MAX_RETRY_AFTER) if seconds is not None and isfinite(seconds) else None
 
 
 def _seconds_until(text: str, date: str | None) -> float | None:
     try:
-        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(date or "")).total_seconds())
-    except (ValueError, TypeError):
+        return (parsedate_to_datetime(text) - parsedate_to_datetime(date or "")).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

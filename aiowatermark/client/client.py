@@ -304,7 +304,9 @@ class Client:
         # checked again: the client may have been closed while the job was prepared
         engine = self._open_engine
         name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
-        return engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
+        started = engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
+        engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
+        return started
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)

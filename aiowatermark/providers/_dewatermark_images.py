@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from ..codec import TextLike, parse
+from ..codec import parse
 from ..errors import InvalidInput
 from ..http_errors import raise_unexpected
 from ..jobs import Job, Output, Session, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
-from ..media.memory import Base64Text
-from ..wire import FieldValue, Multipart, Response
-from ._parsing import content_types, first_text, to_bool
+from ..media.memory import Base64Text, Bytes
+from ..wire import FieldValue, LongText, Multipart, Response
+from ._parsing import content_types, to_bool, to_task_id
 
 _MODES = ("3.0", "2.0", "old")
+MAX_ANSWER = 160 << 20
+"""Bytes of the largest answer: an image of 6000 x 6000 pixels without compression, as base64, and its masks."""
+_DATA_URL = re.compile(r"\s*data:[^,]{0,200},", re.IGNORECASE)
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
 # the API accepts only JPEG, and a file name may have another suffix
 _TYPES: Mapping[str, str] = {"original_preview_image": "image/jpeg"}
 
@@ -48,7 +53,7 @@ class DewatermarkOptions:
 
 @frozen
 class _Edited:
-    image: str
+    image: Any
     mask: Any = None
     watermark_mask: Any = None
 
@@ -56,8 +61,8 @@ class _Edited:
 @frozen
 class _Answer:
     edited_image: _Edited
-    session_id: TextLike | None = None
-    event_id: TextLike | None = None
+    session_id: Any = None
+    event_id: Any = None
 
 
 def build_form(job: Job) -> Multipart:
@@ -84,21 +89,25 @@ def parse_result(job: Job, payload: Any, reply: Response) -> Snapshot:
     image = _base64_image(answer.edited_image.image, "picture.jpg")
     if image is None:
         raise_unexpected("the answer has no image", reply)
-    session = None
-    if answer.session_id:
-        mask = first_text(answer.edited_image.mask, answer.edited_image.watermark_mask)
+    session, session_id = None, to_task_id(answer.session_id)
+    if session_id:
+        masks = (
+            _base64_image(each, "mask.png") for each in (answer.edited_image.mask, answer.edited_image.watermark_mask)
+        )
         refinements = job.session.refinements + 1 if job.session else 0
-        session = Session(answer.session_id, _base64_image(mask or "", "mask.png"), refinements)
-    return Snapshot(answer.event_id, Status.SUCCEEDED, 1.0, (Output(image),), session=session)
+        session = Session(session_id, next(filter(None, masks), None), refinements)
+    return Snapshot(to_task_id(answer.event_id), Status.SUCCEEDED, 1.0, (Output(image),), session=session)
 
 
-def _base64_image(text: str, name: str) -> Base64Text | None:
-    """Return base64 text as media, None if it is empty.
+def _base64_image(value: Any, name: str) -> Media | None:
+    """Return the image in an answer; None if there is none.
 
-    A `data:` prefix, line breaks and missing padding are repaired, because the result was paid for.
+    A `data:` prefix, the url-safe alphabet, white space and missing padding are repaired: the result was paid for.
     """
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    if any(space in text for space in " \r\n"):
-        text = "".join(text.split())
+    if isinstance(value, LongText):
+        # a text that cannot be decoded is still a result that was paid for: reading it raises TransferFailed
+        return Base64Text("*", name=name) if value.data is None else Bytes(value.data, name=name)
+    if not isinstance(value, str):
+        return None
+    text = "".join(_DATA_URL.sub("", value, count=1).split()).translate(_STANDARD_ALPHABET).rstrip("=")
     return Base64Text(text + "=" * (-len(text) % 4), name=name) if text else None

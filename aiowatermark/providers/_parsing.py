@@ -14,7 +14,14 @@ from ..errors import InvalidInput, UnexpectedAnswer
 from ..http_errors import raise_unexpected
 from ..media.base import Media
 from ..media.memory import Link
-from ..wire import FieldValue, Response
+from ..wire import MAX_RETRY_AFTER, FieldValue, Response
+
+MAX_OUTPUTS = 1000
+"""Results that are read of one answer; further ones are left out."""
+_MAX_TASK_ID = 200
+_MAX_LINK = 16_000
+_MAX_NUMBER = 100
+_MAX_INT = 1 << 63
 
 
 @frozen
@@ -28,10 +35,22 @@ def parse_task_id(data: Any, reply: Response) -> str:
 
 
 def require_task_id(task_id: str | None, reply: Response) -> str:
-    """Return a task id; raises UnexpectedAnswer if it is None or blank."""
+    """Return a task id; raises UnexpectedAnswer if it is None or cannot be one."""
     if task_id is None or not task_id.strip():
         raise_unexpected("the answer has no task id", reply)
+    if to_task_id(task_id) is None:
+        raise_unexpected("the answer's task id is not a name of 1 to 200 printable characters", reply)
     return task_id
+
+
+def to_task_id(value: Any) -> str | None:
+    """Return a task or session id, given as text or as a number; None for a value that cannot be one.
+
+    An id is put into stores, tokens and the paths of requests, so it is short, has no control characters or
+    surrogates, and is not a relative path.
+    """
+    text = _to_text(value)
+    return text if len(text) <= _MAX_TASK_ID and text.isprintable() and text.strip(" .") else None
 
 
 def json_or_empty(reply: Response) -> Mapping[str, Any]:
@@ -58,7 +77,7 @@ def to_float(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(value)
+        number = float(value[:_MAX_NUMBER] if isinstance(value, str) else value)
     except (ValueError, OverflowError):
         return None
     return number if isfinite(number) else None
@@ -67,9 +86,15 @@ def to_float(value: Any) -> float | None:
 def to_int(value: Any) -> int | None:
     """Return a whole number, given as a number or as text; None for anything else."""
     if type(value) is int:
-        return value
+        return value if abs(value) < _MAX_INT else None
     number = to_float(value)
     return int(number) if number is not None and number.is_integer() else None
+
+
+def to_wait(value: Any) -> float | None:
+    """Return seconds to wait, at most an hour; None if it is no positive number."""
+    seconds = to_float(value)
+    return min(seconds, MAX_RETRY_AFTER) if seconds is not None and seconds > 0 else None
 
 
 def to_fraction(value: Any, of: float = 1.0) -> float | None:
@@ -80,14 +105,34 @@ def to_fraction(value: Any, of: float = 1.0) -> float | None:
 
 def first_text(*values: Any) -> str | None:
     """Return the first value that is a number or a text with visible characters, as text; None if there is none."""
-    return next((str(value) for value in values if isinstance(value, str | int | float) and str(value).strip()), None)
+    return next((text for value in values if (text := _to_text(value)).strip()), None)
+
+
+def _to_text(value: Any) -> str:
+    try:
+        return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    except ValueError:  # an integer of more digits than Python converts
+        return ""
+
+
+def first_items(value: Any) -> Any:
+    """Return a list for the converter: an empty one for a missing value, without the items beyond MAX_OUTPUTS.
+
+    An item that is no object counts as one without fields: it costs its own output and not the others.
+    """
+    if not isinstance(value, list):
+        return value or ()
+    return [item if isinstance(item, dict) else {} for item in value[:MAX_OUTPUTS]]
 
 
 def to_link(value: Any) -> Link | None:
-    """Return a URL of a result as media; None if it is not an http or https URL."""
+    """Return a URL of a result as media; None if it is not an http or https URL of at most 16,000 characters."""
+    if not isinstance(value, str) or len(value) > _MAX_LINK:
+        return None
+    value = value.strip()
     try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        return Link(value) if parts and parts.scheme in {"http", "https"} and parts.hostname else None
+        parts = urlsplit(value)
+        return Link(value) if parts.scheme in {"http", "https"} and parts.hostname else None
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote
 
 from attrs import field, frozen
 
-from ..codec import TextLike, parse
+from ..codec import parse
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
 from ..http_errors import error_from_response, mentions_billing, raise_unexpected
 from ..introspection import documented
@@ -17,7 +17,7 @@ from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.memory import Link
 from ..provider import Flow, Provider
 from ..wire import Delivery, FieldValue, Multipart, Request, Response, parse_form_data, parse_json
-from ._parsing import content_types, parse_task_id, require_task_id, to_bool, to_fraction, to_int, to_link
+from ._parsing import content_types, parse_task_id, require_task_id, to_bool, to_fraction, to_int, to_link, to_task_id
 
 # `state` below 0, from the vendor's status code page; other negative states are failures too
 FAILURE_REASONS: Mapping[int, str] = {
@@ -110,7 +110,7 @@ class VisualProvider(Provider):
 
 @frozen
 class _Task:
-    task_id: TextLike | None = None
+    task_id: Any = None
     state: Any = None
     progress: Any = None
     file: Any = None
@@ -141,7 +141,7 @@ def parse_task(data: Any, reply: Response, task_id: str | None = None) -> Snapsh
     `task_id` is the id that was queried. It is kept, because a reseller's answer may contain another id of its own.
     """
     task = parse(data, _Task, reply)
-    task_id = task_id or task.task_id
+    task_id = task_id or to_task_id(task.task_id)
     state = 0 if task.state is None else to_int(task.state)
     if state is None:
         raise_unexpected("the task's state is not a number", reply)

@@ -15,7 +15,7 @@ from ..jobs import Job, Record, Session
 from ..media.base import Media
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Request, Response
-from ._dewatermark_images import DewatermarkOptions, build_form, parse_result
+from ._dewatermark_images import MAX_ANSWER, DewatermarkOptions, build_form, parse_result
 from ._dewatermark_video import query_video, start_video, submit_video
 
 _IMAGE_LIMITS = ImageLimits(frozenset({"jpeg"}), max_side=6000)
@@ -78,7 +78,8 @@ class Dewatermark(Provider):
         """POST the image, whose answer is the result, or upload and submit a video."""
         if job.video:
             return (yield from submit_video(self, job))
-        reply = yield Request("POST", f"/api/object_removal/{self.version}/erase_watermark", build_form(job))
+        path = f"/api/object_removal/{self.version}/erase_watermark"
+        reply = yield Request("POST", path, build_form(job), max_answer=MAX_ANSWER)
         return parse_result(job, self.check(reply), reply)
 
     def start(self, record: Record) -> Flow:

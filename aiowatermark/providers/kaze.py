@@ -18,7 +18,7 @@ from ..errors import (
     UnexpectedAnswer,
     WatermarkError,
 )
-from ..http_errors import error_from_response, raise_unexpected
+from ..http_errors import error_from_response, is_redirect, raise_unexpected
 from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
@@ -27,7 +27,7 @@ from ..media.memory import Link
 from ..media.stroke_mask import StrokeMask
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Base64, Json, Request, Response
-from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
+from ._parsing import first_items, first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
 
 # «Status Codes». 11xx are server errors, which leave a submission in doubt.
 _ERROR_BY_CODE: Mapping[int, type[WatermarkError]] = {
@@ -110,6 +110,8 @@ class Kaze(Provider):
         A missing code counts as 0, because the documented answer to a query has none.
         """
         error = super().problem(reply)
+        if is_redirect(reply):
+            return error
         code = json_or_empty(reply).get("code")
         # with these statuses the HTTP status says more than the code
         if code is None or to_int(code) == 0 or reply.status == 429 or reply.status >= 500:
@@ -158,7 +160,7 @@ def parse_task(task_id: str | None, payload: Mapping[str, Any], reply: Response)
         return Snapshot(task_id, Status.FAILED, reason=first_text(task.err_msg, payload.get("err_msg"), status))
     if status != "success":
         return Snapshot(task_id, Status.RUNNING)
-    images = parse(task.images or (), _Images, reply)
+    images = parse(first_items(task.images), _Images, reply)
     outputs = tuple(Output(link) for image in images if (link := to_link(image.url)))
     if not outputs:
         raise_unexpected("the task is done and has no image", reply)

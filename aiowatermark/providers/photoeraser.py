@@ -21,16 +21,16 @@ from ..errors import (
     Unsupported,
     WatermarkError,
 )
-from ..http_errors import error_from_response, raise_unexpected
+from ..http_errors import error_from_response, is_redirect, raise_unexpected
 from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
 from ..media.memory import Link
 from ..provider import Flow, Polling, Provider, api_key_field
-from ..redaction import redact_url
+from ..redaction import clean_text, redact_url
 from ..wire import Base64, Json, Request, Response
 from ._link_matching import match_by_link
-from ._parsing import first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
+from ._parsing import first_items, first_text, json_or_empty, parse_task_id, to_int, to_link, to_wait
 
 _RUNNING, _DONE = 2, 3
 _FAILURES: Mapping[int, str] = {4: "the task failed", 5: "the task was closed", 6: "the task timed out"}
@@ -113,7 +113,7 @@ class PhotoEraser(Provider):
     def problem(self, reply: Response) -> WatermarkError | None:
         """Return the error by the body's `code`, which must be 0; other codes count by their first digits."""
         error = super().problem(reply)
-        code = json_or_empty(reply).get("code")
+        code = None if is_redirect(reply) else json_or_empty(reply).get("code")
         if to_int(code) == _NO_BALANCE:
             return error_from_response(InsufficientCredits, f"{self.display_name}: the balance is insufficient", reply)
         if error is not None or code is None or to_int(code) == 0:
@@ -167,11 +167,10 @@ def parse_task(task_id: str, data: Any, inputs: Sequence[str], reply: Response) 
     if status is None:
         raise_unexpected("the task's status is not a number", reply)
     if status in _FAILURES or status == _DONE:
-        return _parse_terminal(task_id, status, parse(task.list or (), tuple[_Item, ...], reply), inputs)
-    # wait_time is given in seconds; it is ignored on a finished task
-    wait = to_float(task.wait_time) or 0.0
+        return _parse_terminal(task_id, status, parse(first_items(task.list), tuple[_Item, ...], reply), inputs)
     state = Status.RUNNING if status == _RUNNING else Status.QUEUED
-    return Snapshot(task_id, state, retry_after=wait if wait > 0 else None)
+    # wait_time is given in seconds; it is ignored on a finished task
+    return Snapshot(task_id, state, retry_after=to_wait(task.wait_time))
 
 
 def _parse_terminal(task_id: str, status: int, items: Sequence[_Item], inputs: Sequence[str]) -> Snapshot:
@@ -211,4 +210,4 @@ def _missing_output(unmatched: Sequence[_Item], results: int, images: int) -> Ou
 
 
 def _failed_output(message: str) -> Output:
-    return Output(error=JobFailed(message))
+    return Output(error=JobFailed(clean_text(message)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from ..media.base import ProgressCallback
+from ..media.inspection import ResultCheck
 from ..wire import Request, Response
 
 
@@ -40,13 +41,24 @@ class Transport(Protocol):
         ...
 
     async def download(
-        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
-    ) -> None:
-        """Save what a URL serves as a file that appears only when it is complete.
+        self,
+        url: str,
+        target: Path,
+        max_bytes: int | None,
+        progress: ProgressCallback | None = None,
+        check: ResultCheck | None = None,
+    ) -> Path:
+        """Save what a URL serves as a file that appears only when it is complete, and return its path.
 
-        Raises TransferFailed (also for more than `max_bytes` bytes), ResultExpired, InvalidInput for a bad target.
+        In a folder the file gets a free name; a device or FIFO is written into. `check` examines the complete bytes:
+        they are fetched again, a few times, while it finds a problem. No more downloads run at once than the transport
+        allows.
+
+        Raises TransferFailed (also for more than `max_bytes` bytes), ResultExpired, and InvalidInput for a bad target
+        before anything is fetched.
         """
+        ...
 
-    async def read(self, url: str, max_bytes: int | None) -> bytes:
-        """Return what a URL serves; raises TransferFailed (also for more than `max_bytes` bytes), ResultExpired."""
+    async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:
+        """Return what a URL serves; errors and `check` as for `download`. Without `max_bytes`, at most 256 MiB."""
         ...

@@ -1,13 +1,14 @@
-"""Atomic files: written beside their target in a worker thread and renamed once they are complete.
+"""Atomic files: written beside their target in a worker thread and put in place once they are complete.
 
-A file goes through these steps; only `_publish` touches the target:
+A file goes through these steps (see targets.py); only `publish` touches the target:
 
-    _create_part    .NAME.xxxxxxxx.part beside the target, opened exclusively
+    open_target     .NAME.xxxxxxxx.part beside the target, opened exclusively
     write_blocks    filled; after an interruption everything received is written too, and a download can resume there
-    _publish        flushed, fsynced, closed and renamed over the target
-    _discard        closed and deleted after an error or a cancellation; finds nothing to delete after _publish
+    publish         flushed, fsynced, closed and renamed over the target
+    discard         closed and deleted after an error or a cancellation; finds nothing to delete after publish
 
-So the target is always the old file or the complete new one. A part stays behind only if the process is killed.
+So the target is always the old file or the complete new one. A part stays behind only if the process is killed. A
+device or a FIFO gets the bytes when they are complete, from a temporary file.
 
 The event loop gathers blocks into a batch while the writer thread of the file writes the batch before; `put` waits
 until that is written, so that the thread never has more than one. How large a batch is, the transfer budget says.
@@ -33,7 +34,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import threading
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -41,68 +41,44 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from ..errors import InvalidInput, TransferFailed
+from ..errors import TransferFailed
 from ..media.files import cancellable_open
 from .budget import TransferBudget
+from .targets import PartialFile, copy_into, open_target
 
 _PRIMING_BYTES = 8 << 20
 """Twice the largest batch."""
 
 
-@frozen
-class PartialFile:
-    """A file that is being written, and its path until it is renamed."""
-
-    file: BinaryIO
-    path: Path
-
-
 @asynccontextmanager
-async def atomic_file(target: Path) -> AsyncIterator[PartialFile]:
-    """Open a part file beside the target; rename it on success, delete it after an error or a cancellation.
+async def atomic_file(target: Path, name: str = "") -> AsyncIterator[PartialFile]:
+    """Open a part file for the target; put it in place on success, delete it after an error or a cancellation.
 
-    Raises InvalidInput if the target cannot be written, TransferFailed if writing fails later, as on a full disk.
+    Afterwards `target` of the file is where it is. If the target is a folder, the file gets a free name in it, made of
+    `name`. Raises InvalidInput if the target cannot be written, TransferFailed if writing fails later, as on a full
+    disk.
     """
-    part = await cancellable_open(lambda: _create_part(target), _discard)
+    part = await cancellable_open(lambda: _open(target, name), PartialFile.discard)
     try:
         yield part
-        await asyncio.to_thread(_publish, part, target)
+        if part.device is not None:
+            await copy_into(part.device, part.file)
+        part.target = await asyncio.to_thread(part.publish)
     except OSError as error:
         raise TransferFailed(f"{target} could not be written: {error.strerror or error}") from None
     finally:
-        await asyncio.to_thread(_discard, part)
+        await asyncio.to_thread(part.discard)
 
 
-def _create_part(target: Path) -> PartialFile:
-    # at most 100 characters of the name: with the additions it stays below the 255 bytes that file systems allow
-    path = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-    if target.is_dir():
-        raise InvalidInput(f"{target} is a folder: pass the path of a file in it")
+def _open(target: Path, name: str) -> PartialFile:
+    part = open_target(target, name)
     # Freeing one large allocation raises glibc's dynamic mmap threshold to its size. From then on the memory of blocks
     # is reused from the heap; otherwise every larger block would be mapped anew and fault page by page: up to 1.2 times
     # the CPU and tens of thousands of page faults a download (benchmarks/transfer.py, down).
     bytes(_PRIMING_BYTES)
-    try:
-        return PartialFile(path.open("xb"), path)
-    except OSError as error:
-        raise InvalidInput(f"{target} cannot be written: {error.strerror or error}") from None
-
-
-def _discard(part: PartialFile) -> None:
-    with suppress(OSError):
-        part.file.close()
-    with suppress(OSError):
-        part.path.unlink()
-
-
-def _publish(part: PartialFile, target: Path) -> None:
-    part.file.flush()
-    # before the rename: otherwise a power cut could leave the new name with an empty file
-    os.fsync(part.file.fileno())
-    part.file.close()
-    part.path.replace(target)
+    return part
 
 
 async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes], budget: TransferBudget | None = None) -> int:

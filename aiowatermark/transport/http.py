@@ -4,7 +4,8 @@ Two sessions with a connector each, so that transfers never wait for the connect
 
     API          the provider's origin, with its credentials; no redirects; may be a session of the user's
     anonymous    signed URLs, links and results: no credentials, no cookies, no decompression; connects to public
-                 addresses only, unless the provider is on loopback (url_guard.py); a GET follows five redirects
+                 addresses only, and to loopback if the provider is there (url_guard.py); a GET follows five
+                 redirects
 
 How each kind of request is bounded (`timeout` is the caller's, `stall` this transport's; both in seconds):
 
@@ -38,9 +39,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -49,7 +51,8 @@ from attrs import define, field
 from yarl import URL
 
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
-from ..media.base import Media, ProgressCallback
+from ..media.base import Media, ProgressCallback, safe_name
+from ..media.inspection import ResultCheck
 from ..media.memory import Link
 from ..media.stream import Stream
 from ..provider import Provider
@@ -58,18 +61,21 @@ from ..wire import Request, Response
 from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
 from .budget import TransferBudget
-from .download import Download, FileTarget, MemoryTarget
+from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
+from .representation import ResponseHead, decode_blocks
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
-from .url_guard import ForbiddenAddress, PermanentTransferError, check_url, public_only_socket
+from .url_guard import ForbiddenAddress, PermanentTransferError, create_permitted_socket, request_url
 
 # an encoded file could not be resumed, and its length would not be that of the result
 _IDENTITY_ENCODING = {"Accept-Encoding": "identity"}
 _API_CONNECTIONS = 100
+_CONNECTIONS_PER_TRANSFER = 4
 _KEEPALIVE_SECONDS = 4.0
 """Below the idle time after which common servers close a connection: a paid POST must not be written to a dead one."""
 _MAX_REDIRECTS = 5
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _READ_BUFFER_BYTES = 1 << 18
 """Bytes of a download that wait to be read; aiohttp holds twice as many before it stops reading from the socket."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
@@ -101,7 +107,8 @@ class _TrackedBody(aiohttp.BytesPayload):
 class HttpTransport:
     """The transport that clients use. `user_session`, if given, serves the API and is never closed here.
 
-    `transfers` is how many transfers run at once; `stall` is how many seconds a transfer may make no progress.
+    `transfers` is how many downloads run at once, those that are too slow not counted; `stall` is how many seconds a
+    transfer may make no progress.
     """
 
     provider: Provider
@@ -113,10 +120,12 @@ class HttpTransport:
     _base_url: str = field(init=False, repr=False)
     _extra_headers: Mapping[str, str] | None = field(init=False, repr=False)
     is_local: bool = field(init=False)
+    slots: asyncio.Semaphore = field(init=False, repr=False)
     _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         """Open both sessions on the running event loop."""
+        self.slots = asyncio.Semaphore(self.transfers)
         self._base_url = self.provider.base_url
         self.is_local = is_loopback(urlsplit(self._base_url).hostname)
         headers = {"User-Agent": "aiowatermark", **self.provider.headers}
@@ -129,7 +138,10 @@ class HttpTransport:
         )
         self._anonymous = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=self.transfers * 2, socket_factory=None if self.is_local else public_only_socket
+                limit=self.transfers * _CONNECTIONS_PER_TRANSFER,
+                # downloads that are too slow to keep a slot must not take all connections
+                limit_per_host=self.transfers * _CONNECTIONS_PER_TRANSFER // 2,
+                socket_factory=partial(create_permitted_socket, local=self.is_local),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -179,7 +191,7 @@ class HttpTransport:
     ) -> Response:
         try:
             async with asyncio.timeout(answer_timeout):
-                return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT))
+                return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT), request)
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, written=_is_written(data)) from None
 
@@ -208,7 +220,7 @@ class HttpTransport:
             async with asyncio.timeout(self.stall) as watchdog:
                 stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
                 sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
-                return await read_response(await sending)
+                return await read_response(await sending, request)
         except _CONNECTION_ERRORS as error:
             raise self._upload_error(error, request, stream) from None
         finally:
@@ -237,17 +249,16 @@ class HttpTransport:
     def _request(
         self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
     ) -> Awaitable[aiohttp.ClientResponse]:
-        session, url = self._api, request.target
         if request.signed:
-            session = self._anonymous
-            check_url(url, local=self.is_local)
+            session, url = self._anonymous, request_url(request.target, local=self.is_local)
         else:
-            url = self._base_url + url
+            # encoded: byte for byte, because yarl would decode escapes
+            session, url = self._api, URL(self._base_url + request.target, encoded=True)
             if self._extra_headers is not None:
                 headers = {**self._extra_headers, **headers} if headers else self._extra_headers
         return session.request(
             request.method,
-            URL(url, encoded=True),  # byte for byte: yarl would decode escapes that a signature covers
+            url,
             data=data,
             headers=headers,
             timeout=timeout,
@@ -268,7 +279,10 @@ class HttpTransport:
         async with self.open_url(link.url, {}) as response:
             if response.status != 200:
                 raise InvalidInput(f"{redact_url(link.url)} cannot be fetched: HTTP {response.status}")
-            yield Stream(self.read_blocks(response), size=response.content_length, name=link.name)
+            blocks, size = self.read_blocks(response), response.content_length
+            if encoding := ResponseHead(response.status, response.headers, size).encoding:
+                blocks, size = decode_blocks(blocks, encoding), None
+            yield Stream(blocks, size=size, name=link.name)
 
     @asynccontextmanager
     async def open_url(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -277,16 +291,10 @@ class HttpTransport:
         Raises PermanentTransferError for a forbidden host, TransferFailed if it cannot be reached, or if the connection
         fails while the response is used.
         """
-        check_url(url, local=self.is_local)
-        headers = {**_IDENTITY_ENCODING, **headers}
-        opening = self._anonymous.get(
-            URL(url, encoded=True), headers=headers, timeout=idle_timeout(self.stall), max_redirects=_MAX_REDIRECTS
-        )
         try:
             async with asyncio.timeout(self.stall):  # idle_timeout() does not bound the wait for a connection
-                response = await opening
+                response = await self._follow_redirects(url, {**_IDENTITY_ENCODING, **headers})
             async with response:
-                check_url(str(response.url), local=self.is_local)  # where the redirects have led to
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             if _is_forbidden(error):
@@ -294,6 +302,23 @@ class HttpTransport:
                     f"{redact_url(url)} leads to an address that is not public and is not requested"
                 ) from None
             raise TransferFailed(f"{redact_url(url)} cannot be fetched: {_describe(error)}") from None
+
+    async def _follow_redirects(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """GET a URL and what it redirects to, each of which is checked before it is requested."""
+        current = url
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = await self._anonymous.get(
+                request_url(current, local=self.is_local),
+                headers=headers,
+                timeout=idle_timeout(self.stall),
+                allow_redirects=False,
+            )
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECT_STATUSES or not location:
+                return response
+            response.close()
+            current = _join_location(current, location)
+        raise PermanentTransferError(f"{redact_url(url)} is redirected more than {_MAX_REDIRECTS} times")
 
     async def read_blocks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Yield the body in the blocks in which it arrives; raises TimeoutError after `stall` seconds without any."""
@@ -306,16 +331,23 @@ class HttpTransport:
                 yield block
 
     async def download(
-        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
-    ) -> None:
+        self,
+        url: str,
+        target: Path,
+        max_bytes: int | None,
+        progress: ProgressCallback | None = None,
+        check: ResultCheck | None = None,
+    ) -> Path:
         """Save what a URL serves as a file that appears only when it is complete; see `Transport.download`."""
-        async with atomic_file(target) as part:
-            await Download(self, url, max_bytes, progress=progress).run(FileTarget(part, self._budget))
+        async with atomic_file(target, _name_in(url)) as part:
+            await Download(self, url, max_bytes, progress=progress, check=check).run(FileTarget(part, self._budget))
+        return part.target
 
-    async def read(self, url: str, max_bytes: int | None) -> bytes:
+    async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:
         """Return what a URL serves; see `Transport.read`."""
         target = MemoryTarget()
-        await Download(self, url, max_bytes).run(target)
+        limit = READ_LIMIT if max_bytes is None else max_bytes
+        await Download(self, url, limit, check=check).run(target)
         return bytes(target.data)
 
     def _unavailable(self, error: BaseException, *, written: bool) -> ProviderUnavailable:
@@ -327,6 +359,22 @@ class HttpTransport:
 
 def _is_written(data: bytes | _TrackedBody | None) -> bool:
     return not isinstance(data, _TrackedBody) or data.sent
+
+
+def _name_in(url: str) -> str:
+    """Return the name of the file that a URL leads to."""
+    try:
+        return safe_name(unquote(urlsplit(url).path))
+    except ValueError:
+        return ""
+
+
+def _join_location(url: str, location: str) -> str:
+    """Return where a redirect leads; an absolute URL stays byte for byte as it is."""
+    try:
+        return location if urlsplit(location).scheme else urljoin(url, location)
+    except ValueError:
+        raise PermanentTransferError(f"{redact_url(url)} is redirected to an invalid URL") from None
 
 
 def _is_forbidden(error: BaseException) -> bool:

@@ -35,3 +35,10 @@ def make_mask(width: int = 32, height: int = 24, kind: str = "png") -> bytes:
     mask.paste(255, (0, 0, width // 2, height))
     mask.save(data, kind)
     return data.getvalue()
+
+
+def make_noise(width: int = 120, height: int = 90, kind: str = "jpeg", **options: object) -> bytes:
+    """Return a complete image of noise, which does not compress; `options` are those of Pillow for the format."""
+    data = BytesIO()
+    Image.effect_noise((width, height), 80).convert("RGB").save(data, kind, **options)
+    return data.getvalue()

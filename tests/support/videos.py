@@ -9,8 +9,11 @@ MP4_HEAD = b"\0\0\0\x18ftypmp42"
 
 
 def make_mp4(size: int) -> bytes:
-    """Return `size` bytes that begin like an MP4 and repeat nowhere, so that misplaced ones are noticed."""
-    return MP4_HEAD + random.Random(size).randbytes(size - len(MP4_HEAD))  # noqa: S311 - bytes, not keys
+    """Return `size` bytes: the boxes of an MP4, and data that repeats nowhere, so that misplaced bytes are noticed."""
+    start, end = MP4_HEAD + bytes(12), struct.pack(">I4s", 8, b"moov")
+    length = size - len(start) - len(end)
+    data = random.Random(size).randbytes(length - 8)  # noqa: S311 - bytes, not keys
+    return start + struct.pack(">I4s", length, b"mdat") + data + end
 
 
 def make_mp4_header(seconds: float) -> bytes:

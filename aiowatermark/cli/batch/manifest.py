@@ -25,9 +25,12 @@ more download, never a charge.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from attrs import define, field, frozen
 
@@ -52,7 +55,8 @@ class Manifest:
     def read(self) -> None:
         """Read the lines of earlier runs."""
         try:
-            lines = (self.folder / NAME).read_bytes().splitlines()
+            with open_regular(self.folder / NAME, "rb") as manifest:
+                lines = manifest.read().splitlines()
         except FileNotFoundError:
             return
         for line in lines:
@@ -77,7 +81,7 @@ class Manifest:
     def add(self, key: str, file: Path, size: int) -> None:
         """Append that `file` holds the job's result; called before it does."""
         line = json.dumps({"key": key, "file": file.name, "size": size})
-        with (self.folder / NAME).open("a+b") as manifest:
+        with open_regular(self.folder / NAME, "a+b") as manifest:
             manifest.write(b"\n" * self._last_line_is_cut(manifest) + line.encode() + b"\n")
         self._entries[key] = ManifestEntry(file.name, size)
 
@@ -93,6 +97,20 @@ class Manifest:
             return (self.folder / entry.name).stat().st_size
         except OSError:
             return 0
+
+
+def open_regular(path: Path, mode: str) -> BinaryIO:
+    """Open a file that is no symbolic link, device or FIFO; raises OSError for one that is.
+
+    Others may be able to write to the folder: what they put in the manifest's place must not be read or appended to.
+    """
+    # O_NONBLOCK: opening a FIFO would wait for its other end
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    opened: Any = open(path, mode, opener=lambda name, asked: os.open(name, asked | flags, 0o666))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, f"{path.name} in it is not a regular file")
+    return cast("BinaryIO", opened)
 
 
 def _parse_line(line: bytes) -> Any:

@@ -143,3 +143,11 @@ def suffix_of_content(file: Path, suffix: str) -> str:
         head = opened.read(16)
     fitting = next((fits for offset, magic, fits in _SIGNATURES if head.startswith(magic, offset)), (suffix,))
     return suffix if suffix.lower() in fitting else fitting[0]
+
+
+def remark_on(result: Result) -> str:
+    """Return what a user has to know of a saved result, empty if there is nothing: it is unchanged or incomplete."""
+    output = next(output for output in result.outputs if output.media is not None)
+    if output.suspect:
+        return "the end of the file is missing; the provider has no other"
+    return "unchanged: it equals the input" if output.info is not None and output.info.unchanged else ""

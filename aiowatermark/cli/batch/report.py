@@ -47,7 +47,8 @@ def format_line(item: BatchItem) -> str:
     if item.already_saved:
         return f"already done  {item.source} -> {item.output}"
     if item.status == DONE:
-        return f"done        {item.source} -> {item.output}  {item.seconds:.1f} s"
+        remark = f" ({item.remark})" if item.remark else ""
+        return f"done        {item.source} -> {item.output}  {item.seconds:.1f} s{remark}"
     status = "cancelled" if item.status == CANCELLED else item.status
     return f"{status:<10}  {item.source}: {_reason(item)}"
 

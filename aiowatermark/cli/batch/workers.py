@@ -46,7 +46,7 @@ from attrs import define, field
 from ... import InvalidInput, JobHandle, Result, Status, TransferFailed, WatermarkError
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
-from .output_folder import OutputFolder
+from .output_folder import OutputFolder, remark_on
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class BatchItem:
     handle: JobHandle | None = None
     output: Path | None = None
     error: Exception | None = None
+    remark: str = ""
     status: str = ""
     started_at: float = field(factory=time.monotonic)
     seconds: float = 0.0
@@ -182,6 +183,7 @@ class WorkerPool:
         saving = self.outputs.save(result, item.stem, item.suffix, progress=row.on_download)
         # without a URL the bytes are in memory only, and no other call returns them
         item.output = await (saving if result.url is None else self._cancellable(saving))
+        item.remark = remark_on(result)
 
     async def _wait_for_result(self, handle: JobHandle, row: ProgressRow) -> Result:
         # a synchronous API has answered with the result: it is taken also after `stop`

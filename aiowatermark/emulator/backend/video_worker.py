@@ -41,6 +41,11 @@ from .tasks import TaskOutput
 from .threads import ThreadPool
 
 _WORKER = "aiowatermark.emulator.restoration.video.worker"
+# to find the interpreter, libraries and temporary folders, and to show texts
+_WORKER_VARIABLES = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE"),
+)
 _MAX_PROCESSES = 2
 
 
@@ -89,8 +94,7 @@ class VideoWorker:
             *("-m", _WORKER, str(source), str(target), str(mask_path), str(mark_path)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            # the worker must import the same package, also from a source tree that is not installed
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=_worker_environment(),
         )
         try:
             return target, await _read_report(process, progress)
@@ -111,6 +115,13 @@ class VideoWorker:
         duration = report["duration"] if report else await self.file_pool.run(duration_of, path)
         stored = self.objects.put(provider, path, "mp4", size)
         return TaskOutput(stored, found=bool(report.get("has_watermark")), duration=duration)
+
+
+def _worker_environment() -> dict[str, str]:
+    """Return the variables that a worker needs: it decodes videos of strangers, so it gets no API keys."""
+    passed = {name: os.environ[name] for name in _WORKER_VARIABLES if name in os.environ}
+    # the worker must import the same package, also from a source tree that is not installed
+    return {**passed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 async def _read_report(process: asyncio.subprocess.Process, progress: VideoProgress) -> dict[str, float]:

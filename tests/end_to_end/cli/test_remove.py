@@ -28,6 +28,13 @@ async def test_each_result_is_saved_under_the_name_of_its_file(
     assert emulator.charged["gptge"] == 3
 
 
+async def test_a_result_that_equals_its_input_is_called_unchanged(
+    cli: Cli, to_emulator: list[str], photos: list[str]
+) -> None:
+    finished = await cli("remove", "one.jpg", *to_emulator, *SYNC)
+    assert "(unchanged: it equals the input)" in finished.out + finished.err
+
+
 async def test_an_existing_file_is_not_overwritten(
     cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
 ) -> None:

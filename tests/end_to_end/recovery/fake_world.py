@@ -35,6 +35,7 @@ from attrs import define, field
 import aiowatermark as aw
 from aiowatermark.jobs import Record
 from aiowatermark.media.base import ProgressCallback
+from aiowatermark.media.inspection import ResultCheck
 from aiowatermark.testing import connection_lost, json_response
 from aiowatermark.wire import Multipart, Request, Response
 
@@ -161,11 +162,16 @@ class Process:
         return json_response(status=200, data={"task_id": task.task_id})
 
     async def download(
-        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
-    ) -> None:
+        self,
+        url: str,
+        target: Path,
+        max_bytes: int | None,
+        progress: ProgressCallback | None = None,
+        check: ResultCheck | None = None,
+    ) -> Path:
         raise AssertionError(url)
 
-    async def read(self, url: str, max_bytes: int | None) -> bytes:
+    async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:
         raise AssertionError(url)
 
     # the store

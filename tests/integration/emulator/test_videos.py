@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aiowatermark.emulator import Emulator, Fault
+from aiowatermark.emulator.backend.video_worker import _worker_environment
 from aiowatermark.emulator.pictures import sample_mark, sample_mask, sample_photo, stamp
 from aiowatermark.emulator.restoration.pixels import decode
 from tests.support.images import make_image
@@ -222,3 +223,11 @@ async def test_closing_does_not_wait_for_a_video_that_is_being_restored(api: Raw
         await RawApi(emulator, api.session).submit_video(video)
         await asyncio.sleep(0.1)
     assert not emulator.tasks[0].processed.is_set()
+
+
+def test_the_process_that_decodes_videos_gets_no_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PICWISH_API_KEY", "DEWATERMARK_API_KEY", "AWS_SECRET_ACCESS_KEY", "MY_OWN_PASSWORD"):
+        monkeypatch.setenv(name, "canary")
+    environment = _worker_environment()
+    assert "canary" not in str(environment)
+    assert {"PATH", "PYTHONPATH"} <= environment.keys()

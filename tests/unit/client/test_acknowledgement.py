@@ -23,10 +23,13 @@ FAILED = json_response(status=200, data={"task_id": "task-1", "state": -1})
 class Downloading(ScriptedTransport):
     """A transport whose downloads succeed."""
 
-    async def download(self, url: str, target: Path, max_bytes: int | None, progress: Any = None, **_: Any) -> None:
+    async def download(
+        self, url: str, target: Path, max_bytes: int | None, progress: Any = None, check: Any = None
+    ) -> Path:
         target.write_bytes(b"image")
+        return target
 
-    async def read(self, url: str, max_bytes: int | None, **_: Any) -> bytes:
+    async def read(self, url: str, max_bytes: int | None, check: Any = None) -> bytes:
         return b"image"
 
 
