@@ -34,7 +34,7 @@ ADVICE = {
         "  aiowatermark resume KEY --store {store} --provider NAME -o DIR"
     ),
     State.HELD: "in the hands of a client that is alive. Leave them to it.",
-    State.UNSENT: "unsent: nothing was paid. Repeat the `aiowatermark remove` command.",
+    State.UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
     State.IN_DOUBT: (
         "in doubt: sent, but no answer was received; may have been paid. Look for it in your account at the provider.\n"
         "If the account shows it with a task id, if it was paid and has none, or if it was not paid:\n"
