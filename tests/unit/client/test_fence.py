@@ -332,6 +332,21 @@ async def test_recover_starts_a_video_whose_start_was_lost() -> None:
     assert transport.started == ["v1"]
 
 
+async def test_a_video_whose_start_was_lost_is_started_also_by_a_client_whose_clock_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, transport = aw.MemoryStore(), LostStarts(2)
+    async with video_client(transport, store) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(VIDEO, key="order-1")
+    monkeypatch.setattr("time.time_ns", lambda: 10**9)
+    async with video_client(transport, store) as first, video_client(transport, store) as second:
+        token = (await get_record(store, "order-1")).token
+        results = await asyncio.gather(*(client.resume(token).result() for client in (first, second)))
+    assert {result.snapshot.task_id for result in results} == {"v1"}
+    assert transport.started == ["v1"]
+
+
 async def test_a_video_that_is_being_started_by_a_living_client_is_not_started_by_another() -> None:
     store, transport = aw.MemoryStore(), Videos(upload_seconds=0.0)
     left_behind = Record(
