@@ -11,14 +11,15 @@ of the six flows on a new store, and several slots that work at the same time:
               every point before and after a write is visited
     others    after random times, RANDOM_FAULTS times
 
-Meanwhile the mode may disturb the store's server. A job is recognised by the size of its image or video, which no other
+Meanwhile the store's server may fail, as the mode says (stores.py). Where it then forgets and workers are spared, all
+slots have random times, no signal is sent while the server forgets, and workers stay until its last failure. A job is recognised by the size of its image or video, which no other
 job has. What is counted (`Tally`):
 
     finished         a worker got its own result
     in doubt         no worker did, and one was told that the job is in doubt
     charged twice    the emulator has more than one charge for it
-    never ended      neither finished nor in doubt when the last worker gave up
-    lost             never ended, and charged
+    never ended      a worker saw neither in PATIENCE seconds
+    lost             no worker saw either, and it is charged
 
 In every mode that the documents promise, the last three are 0, and so are `wrong`, sentences about other violations.
 They are collected rather than raised, so that a long run shows all of them. Also used by `benchmarks/crash.py`.
@@ -30,6 +31,7 @@ import asyncio
 import json
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,7 +45,7 @@ from aiowatermark.emulator import Emulator
 from tests.support.images import make_jpeg
 from tests.support.processes import Running, running_python
 
-from .stores import Mode, StoreFaults
+from .stores import LEASE, MEMORY, Mode, StoreFaults
 from .worker import FLOWS
 
 FIRST_SIZE = 2000
@@ -54,11 +56,13 @@ RANDOM_FAULTS = 12
 """Workers of a slot that are killed or stopped at random times in one round."""
 PATIENCE = 45.0
 """Seconds in which a worker that is not killed must see the end of every job."""
+WRITE_BACK = 4 * LEASE
+"""Seconds in which living workers notice that the server has forgotten, and write their records back."""
 
 
 @define
 class Tally:
-    """Counts over all rounds; `wrong` holds a sentence for each violation that the counts do not tell."""
+    """Counts over all rounds; `wrong` are violations that the counts do not tell, `details` those that they do."""
 
     kills: int = 0
     stops: int = 0
@@ -70,6 +74,7 @@ class Tally:
     never_ended: int = 0
     lost: int = 0
     wrong: list[str] = field(factory=list)
+    details: list[str] = field(factory=list)
 
     @property
     def violations(self) -> int:
@@ -113,20 +118,24 @@ class ForkServer:
         self._numbers = count()
         self._ends: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
-    async def run_worker(self, task: dict[str, Any], fault: Fault) -> dict[str, Any]:
-        """Run a worker with its fault until it ends; `report` is None if it was killed before it was done."""
+    async def run_worker(self, task: dict[str, Any], fault: Fault, calm: asyncio.Event) -> dict[str, Any]:
+        """Run a worker until it ends; `report` is None if it was killed before it was done.
+
+        A fault at a time, not at a transition, waits until `calm` is set.
+        """
         number, end = next(self._numbers), asyncio.get_running_loop().create_future()
         self._ends[number] = end
         self._write(id=number, task=task | {"at": fault.at, "signal": int(fault.signal)})
-        faulting = asyncio.create_task(self._apply(number, fault))
+        faulting = asyncio.create_task(self._apply(number, fault, calm))
         try:
             return await end
         finally:
             faulting.cancel()
 
-    async def _apply(self, number: int, fault: Fault) -> None:
+    async def _apply(self, number: int, fault: Fault, calm: asyncio.Event) -> None:
         if fault.after is not None:
             await asyncio.sleep(fault.after)
+            await calm.wait()
             self._write(id=number, signal=int(fault.signal))
         while fault.signal == signal.SIGSTOP:
             # again and again: where it stops itself, the moment is not known, and one that runs ignores it
@@ -167,80 +176,107 @@ class Run:
     store: StoreFaults
     settings: Settings
     rng: random.Random
+    folder: Path
     tally: Tally = field(factory=Tally)
+    calm: asyncio.Event = field(factory=asyncio.Event)
 
     async def round(self, number: int) -> None:
         """Run one round and count what became of its jobs."""
-        jobs = [self._job(number, index, flow) for index, flow in enumerate(FLOWS)]
+        jobs = [self._job(number, index) for index in range(self._jobs_per_round)]
+        done = self.folder / f"round-{number}-done"
+        self.calm.set()
         task = {
             "store": self.store.description(number),
             "base_url": self.emulator.base_url,
             "keys": self.emulator.keys,
             "jobs": jobs,
             "patience": PATIENCE,
+            "stay_until": str(done) if self.mode.spares_workers else None,
         }
-        disturbing = asyncio.create_task(self._disturb())
+        disturbing = asyncio.create_task(self._disturb(done))
         try:
-            reports = await asyncio.gather(*(self._run_slot(slot, number, task) for slot in range(self.settings.slots)))
+            # alone, a worker has all its transitions; among others, most have been made when it is continued
+            slots = 1 if number % 3 == 2 and not self.mode.spares_workers else self.settings.slots
+            reports = await asyncio.gather(*(self._run_slot(slot, number, task) for slot in range(slots)))
         finally:
             disturbing.cancel()
             await asyncio.gather(disturbing, return_exceptions=True)
         for job in jobs:
-            self._count(job, [report[job["key"]] for report in reports])
+            self._count(job, [report[job["key"]] for slot in reports for report in slot])
 
-    def _job(self, number: int, index: int, flow: str) -> dict[str, Any]:
-        size = FIRST_SIZE + number * len(FLOWS) + index
-        job = {"flow": flow, "key": f"r{number}-{flow.replace(' ', '-')}", "size": size}
+    @property
+    def _jobs_per_round(self) -> int:
+        return len(FLOWS) * self.mode.jobs_per_flow
+
+    def _job(self, number: int, index: int) -> dict[str, Any]:
+        flow, size = FLOWS[index % len(FLOWS)], FIRST_SIZE + number * self._jobs_per_round + index
+        job = {"flow": flow, "key": f"r{number}-{index}-{flow.replace(' ', '-')}", "size": size}
         if flow == "photoeraser":
             # a batch, recognised by its first image
             images = (make_jpeg(300, 300, size - len(make_jpeg())), make_jpeg(300, 300))
             job["urls"] = [self.emulator.host(image) for image in images]
         return job
 
-    async def _disturb(self) -> None:
-        for _ in range(self.mode.faults_per_round):
+    async def _disturb(self, done: Path) -> None:
+        """Let the server fail; then create the file `done`."""
+        for _ in range(self.mode.per_round):
             await asyncio.sleep(self.rng.uniform(0.1, 1.0))
+            if self.mode.spares_workers:
+                self.calm.clear()
+                await asyncio.sleep(MEMORY + self.settings.stop_seconds[1])
             await self.store.disturb(self.rng)
             self.tally.server_faults += 1
+            if self.mode.spares_workers:
+                await asyncio.sleep(WRITE_BACK)
+                self.calm.set()
+        done.touch()
 
-    async def _run_slot(self, slot: int, number: int, task: dict[str, Any]) -> dict[str, int | str]:
-        """Run worker after worker until one survives; return its report."""
+    async def _run_slot(self, slot: int, number: int, task: dict[str, Any]) -> list[dict[str, int | str]]:
+        """Run worker after worker until one survives its fault; return what they reported."""
+        reports: list[dict[str, int | str]] = []
+        # where the server forgets, each slot asks for each job at another time of the round
+        seconds = self.mode.per_round * 4.0 if self.mode.forgets else 0.0
+        begins = [time.monotonic() + self.rng.uniform(0.0, seconds) for _ in task["jobs"]]
+        task = task | {"jobs": [job | {"begin": begin} for job, begin in zip(task["jobs"], begins, strict=True)]}
         for attempt in range(MAX_WORKERS):
             fault = self._fault(slot, number, attempt)
-            answer = await self.server.run_worker(task, fault)
+            answer = await self.server.run_worker(task, fault, self.calm)
             self.tally.kills += answer["killed"]
             self.tally.stops += fault.signal == signal.SIGSTOP
-            if answer["report"] is not None:
-                report: dict[str, int | str] = answer["report"]
-                return report
             # a worker without a report was killed; anything else is a bug in the test
-            assert answer["killed"], answer
+            assert answer["killed"] or answer["report"] is not None, answer
+            if answer["report"] is not None:
+                reports.append(answer["report"])
+                if fault.signal == signal.SIGKILL:
+                    return reports
         raise AssertionError("a round did not end")
 
     def _fault(self, slot: int, number: int, attempt: int) -> Fault:
-        if not self.mode.worker_faults or (slot and attempt >= RANDOM_FAULTS):
+        at_transition = slot == 0 and not self.mode.spares_workers
+        if not self.mode.worker_faults or (not at_transition and attempt >= RANDOM_FAULTS):
             return NO_FAULT
-        stops = self.rng.random() < (0.3 if slot else 0.1)
-        number_, stopped = (signal.SIGSTOP, self.rng.uniform(*self.settings.stop_seconds)) if stops else (signal.SIGKILL, 0)
-        if slot == 0:
-            return Fault(number_, at=attempt, stopped=stopped)
-        return Fault(number_, after=self.rng.uniform(0.001, 0.12), stopped=stopped)
+        is_stop = self.rng.random() < (0.1 if at_transition else 0.3)
+        kind, stopped = signal.SIGKILL, 0.0
+        if is_stop:
+            kind, stopped = signal.SIGSTOP, self.rng.uniform(*self.settings.stop_seconds)
+        if at_transition:
+            return Fault(kind, at=attempt, stopped=stopped)
+        longest = 0.4 if self.mode.forgets else 0.12
+        return Fault(kind, after=self.rng.uniform(0.001, longest), stopped=stopped)
 
     def _count(self, job: dict[str, Any], outcomes: list[int | str]) -> None:
-        tally = self.tally
+        tally, sizes = self.tally, {outcome for outcome in outcomes if isinstance(outcome, int)}
+        texts = [str(outcome) for outcome in outcomes if not isinstance(outcome, int)]
         tally.jobs += 1
-        tally.wrong += [f"{job['key']}: {outcome}" for outcome in outcomes if str(outcome).startswith("wrong")]
-        sizes = {outcome for outcome in outcomes if isinstance(outcome, int)}
-        if sizes:
-            tally.finished += 1
-            if sizes != {job["size"]}:
-                tally.wrong.append(f"{job['key']} has another job's result: {sizes}, not {job['size']}")
-        elif "in doubt" in outcomes:
-            tally.in_doubt += 1
-        else:
-            tally.never_ended += 1
-            tally.wrong += [f"{job['key']}: {outcome}" for outcome in outcomes]
-            tally.lost += self._charges()[job["size"]] > 0
+        tally.wrong += [f"{job['key']}: {text}" for text in texts if text.startswith("wrong")]
+        if sizes - {job["size"]}:
+            tally.wrong.append(f"{job['key']} has another job's result: {sizes}, not {job['size']}")
+        tally.finished += bool(sizes)
+        tally.in_doubt += not sizes and "in doubt" in texts
+        gave_up = [text for text in texts if text.startswith("never ended")]
+        tally.never_ended += bool(gave_up)
+        tally.details += [f"{job['key']}: {text}" for text in gave_up]
+        tally.lost += not sizes and "in doubt" not in texts and self._charges()[job["size"]] > 0
 
     def _charges(self) -> Counter[int]:
         """The number of charges by size of the job's image."""
@@ -249,27 +285,26 @@ class Run:
     def check_charges(self) -> None:
         """Count the jobs that were charged twice, after all rounds."""
         charges = self._charges()
-        twice = [size for size, charged in charges.items() if charged > 1]
+        twice = {size: charged for size, charged in charges.items() if charged > 1}
         self.tally.charged_twice = len(twice)
-        self.tally.wrong += [f"{_name(size)} was charged {charges[size]} times" for size in twice]
+        self.tally.details += [f"{self._name(size)} was charged {charged} times" for size, charged in twice.items()]
         if self.tally.finished > sum(charges.values()):
             self.tally.wrong.append(f"{self.tally.finished} jobs finished, but {sum(charges.values())} were charged")
 
-
-def _name(size: int) -> str:
-    number, index = divmod(size - FIRST_SIZE, len(FLOWS))
-    return f"the job {FLOWS[index]} of round {number}"
+    def _name(self, size: int) -> str:
+        number, index = divmod(size - FIRST_SIZE, self._jobs_per_round)
+        return f"job {index} ({FLOWS[index % len(FLOWS)]}) of round {number}"
 
 
 async def run_mode(mode: Mode, folder: Path, settings: Settings) -> Tally:
     """Run rounds in one mode, with a new emulator and a new store server; files go to `folder`."""
     rng = random.Random(settings.seed)  # noqa: S311 - times, not secrets
     async with (
-        Emulator(restore=False, processing=0.02, credits=10**9) as emulator,
+        Emulator(restore=False, processing=mode.processing, credits=10**9) as emulator,
         start_fork_server() as server,
         mode.open(folder) as store,
     ):
-        run = Run(emulator, server, mode, store, settings, rng)
+        run = Run(emulator, server, mode, store, settings, rng, folder)
         for number in range(settings.rounds):
             await run.round(number)
         run.check_charges()

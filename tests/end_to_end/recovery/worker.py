@@ -11,12 +11,15 @@ job by its key until the job has ended, and reports what it got for each:
 Each write to the store has two transitions: before it reaches the real store (the write is lost if the process dies
 here) and after it (the write is durable, but the caller never learns of it). `at` counts them: at the n-th one the
 process sends `signal` to itself, SIGKILL or SIGSTOP. It can neither catch nor prepare for that.
+
+Where `stay_until` names a file, the worker keeps its clients open until that exists: it is then a living replica.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -130,6 +133,8 @@ async def run(task: dict[str, Any]) -> dict[str, int | str]:
             *(_end_of(clients[job["flow"].split()[0]], job, task["patience"]) for job in task["jobs"])
         )
         await asyncio.gather(*waiting)
+        while task["stay_until"] is not None and not os.path.exists(task["stay_until"]):
+            await asyncio.sleep(0.05)
     return {job["key"]: outcome for job, outcome in zip(task["jobs"], outcomes, strict=True)}
 
 
@@ -152,8 +157,9 @@ async def _recover(client: aw.Client) -> None:
 
 
 async def _end_of(client: aw.Client, job: dict[str, Any], patience: float) -> int | str:
-    """Ask for a job until it has ended, for `patience` seconds at most."""
+    """Ask for a job from its time on until it has ended, for `patience` seconds at most."""
     problem: BaseException | None = None
+    await asyncio.sleep(job["begin"] - time.monotonic())
     try:
         async with asyncio.timeout(patience):
             while True:
