@@ -45,7 +45,7 @@ from aiowatermark.emulator import Emulator
 from tests.support.images import make_jpeg
 from tests.support.processes import Running, running_python
 
-from .stores import LEASE, MEMORY, Mode, StoreFaults
+from .stores import LONG_LEASE, MEMORY, Mode, StoreFaults
 from .worker import FLOWS
 
 FIRST_SIZE = 2000
@@ -56,7 +56,7 @@ RANDOM_FAULTS = 12
 """Workers of a slot that are killed or stopped at random times in one round."""
 PATIENCE = 45.0
 """Seconds in which a worker that is not killed must see the end of every job."""
-WRITE_BACK = 4 * LEASE
+WRITE_BACK = 1.5 * LONG_LEASE
 """Seconds in which living workers notice that the server has forgotten, and write their records back."""
 
 
@@ -223,7 +223,7 @@ class Run:
             await asyncio.sleep(self.rng.uniform(0.1, 1.0))
             if self.mode.spares_workers:
                 self.calm.clear()
-                await asyncio.sleep(MEMORY + self.settings.stop_seconds[1])
+                await asyncio.sleep(MEMORY + self.settings.stop_seconds[1] if self.mode.worker_faults else 0.0)
             await self.store.disturb(self.rng)
             self.tally.server_faults += 1
             if self.mode.spares_workers:

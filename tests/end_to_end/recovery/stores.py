@@ -35,6 +35,8 @@ from tests.support.waiting import wait_until
 
 LEASE = 0.5
 """Seconds after which a replica on Redis counts as dead; workers are stopped for longer."""
+LONG_LEASE = 2.0
+"""The same for a server that forgets: in this time living workers must write their records back."""
 MEMORY = 1.2
 """Seconds, a little more than a server forgets of its latest writes."""
 _COPY_INTERVAL = 0.2
@@ -65,8 +67,8 @@ class SQLiteFiles:
         pass
 
 
-def _redis_description(url: str, number: int) -> dict[str, Any]:
-    return {"url": url, "prefix": f"round-{number}", "lease": LEASE}
+def _redis_description(url: str, number: int, lease: float = LONG_LEASE) -> dict[str, Any]:
+    return {"url": url, "prefix": f"round-{number}", "lease": lease}
 
 
 @frozen
@@ -74,9 +76,10 @@ class RestartedRedis:
     """A Redis that is killed and started again with what is on its disk, which may be nothing."""
 
     server: RedisServer
+    lease: float = LONG_LEASE
 
     def description(self, number: int) -> dict[str, Any]:
-        return _redis_description(self.server.url, number)
+        return _redis_description(self.server.url, number, self.lease)
 
     async def disturb(self, rng: random.Random) -> None:
         self.server.kill()
@@ -174,7 +177,7 @@ async def _sqlite(folder: Path) -> AsyncIterator[StoreFaults]:
 @asynccontextmanager
 async def _persistent(_: Path) -> AsyncIterator[StoreFaults]:
     with RedisServer(persistent=True) as server:
-        yield RestartedRedis(server)
+        yield RestartedRedis(server, LEASE)
 
 
 @asynccontextmanager

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -28,11 +27,9 @@ from typing import Any, Self
 from attrs import define
 
 import aiowatermark as aw
-from aiowatermark.jobs import Record
 from aiowatermark.providers import provider_class
-from aiowatermark.stores.coordination import Coordinator
-from aiowatermark.stores.owners import Owners
 from tests.support.images import make_image, make_jpeg_of_size
+from tests.support.stores import ObservedStore
 from tests.support.videos import make_mp4
 
 FLOWS = ("gptge", "picwish", "kaze", "photoeraser", "dewatermark", "dewatermark video")
@@ -41,79 +38,28 @@ POLLING = aw.Polling(0.01, 1.2, 0.1)
 MASK = make_image(300, 300)
 
 
-@define
-class SignallingStore:
-    """A store that sends its process a signal at the n-th transition: before a write, or right after it."""
+@define(eq=False)
+class SignallingStore(ObservedStore):
+    """A store that sends its process `signal` at the transition `at`: before a write, or right after it."""
 
-    inner: aw.SQLiteStore | aw.RedisStore
     at: int | None
     signal: int
-
-    def count_transition(self) -> None:
-        if self.at is not None:
-            self.at -= 1
-            if self.at < 0:
-                self.at = None
-                os.kill(os.getpid(), self.signal)
-
-    @property
-    def coordinator(self) -> Coordinator | None:
-        return self.inner.coordinator
-
-    @property
-    def owners(self) -> Owners:
-        return self.inner.owners
 
     async def __aenter__(self) -> Self:
         while True:
             try:
-                await self.inner.__aenter__()
-                return self
+                return await super().__aenter__()
             except aw.StoreError:  # its server is being restarted
                 await asyncio.sleep(0.02)
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self.inner.__aexit__(*exc)
-
-    async def open(self, record: Record) -> Record | None:
-        self.count_transition()
-        existing = await self.inner.open(record)
-        self.count_transition()
-        return existing
-
-    async def put(self, record: Record) -> Record | None:
-        self.count_transition()
-        stored = await self.inner.put(record)
-        self.count_transition()
-        return stored
-
-    async def forget(self, record: Record) -> bool:
-        self.count_transition()
-        free = await self.inner.forget(record)
-        self.count_transition()
-        return free
-
-    async def acknowledge(self, records: Sequence[Record]) -> None:
-        self.count_transition()
-        await self.inner.acknowledge(records)
-        self.count_transition()
-
-    # reads change nothing, so there is nothing to interrupt
-
-    async def get(self, key: str) -> Record | None:
-        return await self.inner.get(key)
-
-    async def by_callback(self, callback: str) -> Record | None:
-        return await self.inner.by_callback(callback)
-
-    async def by_task(self, account: str, task_id: str) -> Record | None:
-        return await self.inner.by_task(account, task_id)
-
-    def unacknowledged(self) -> AsyncIterator[Record]:
-        return self.inner.unacknowledged()
-
-    def unfinished(self) -> AsyncIterator[Record]:
-        return self.inner.unfinished()
+    async def observe(self, method: str) -> None:
+        # reads change nothing, so there is nothing to interrupt
+        if self.at is None or method not in {"open", "put", "forget", "acknowledge"}:
+            return
+        self.at -= 1
+        if self.at < 0:
+            self.at = None
+            os.kill(os.getpid(), self.signal)
 
 
 def open_store(store: dict[str, Any]) -> aw.SQLiteStore | aw.RedisStore:
@@ -125,7 +71,7 @@ def open_store(store: dict[str, Any]) -> aw.SQLiteStore | aw.RedisStore:
 
 async def run(task: dict[str, Any]) -> dict[str, int | str]:
     """Recover, ask for all jobs until they end, and report the outcome of each by its key."""
-    store = SignallingStore(open_store(task["store"]), task["at"], task["signal"])
+    store = SignallingStore(open_store(task["store"]), at=task["at"], signal=task["signal"])
     async with AsyncExitStack() as stack:
         clients = {name: await stack.enter_async_context(_client(name, task, store)) for name in task["keys"]}
         waiting = {asyncio.create_task(_recover(client)) for client in clients.values()}
