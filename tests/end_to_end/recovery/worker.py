@@ -35,7 +35,7 @@ from tests.support.videos import make_mp4
 FLOWS = ("gptge", "picwish", "kaze", "photoeraser", "dewatermark", "dewatermark video")
 """The six ways in which jobs are submitted: one per provider, and Dewatermark's videos."""
 POLLING = aw.Polling(0.01, 1.2, 0.1)
-MASK = make_image(300, 300)
+MASK = make_image(300, 300, shade=255)
 
 
 @define(eq=False)

@@ -35,7 +35,7 @@ from tests.support.stores import MakeStore, ObservedStore
 
 VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
 IMAGE = base64.b64encode(make_jpeg()).decode()
-BRUSH = make_image(32, 24)
+BRUSH = make_image(32, 24, shade=255)
 SECONDS = 20.0
 """What must not hang has so many."""
 
