@@ -28,14 +28,14 @@ from attrs import define
 
 import aiowatermark as aw
 from aiowatermark.providers import provider_class
-from tests.support.images import make_image, make_jpeg_of_size
+from tests.support.images import make_jpeg_of_size, make_mask
 from tests.support.stores import ObservedStore
 from tests.support.videos import make_mp4
 
 FLOWS = ("gptge", "picwish", "kaze", "photoeraser", "dewatermark", "dewatermark video")
 """The six ways in which jobs are submitted: one per provider, and Dewatermark's videos."""
 POLLING = aw.Polling(0.01, 1.2, 0.1)
-MASK = make_image(300, 300, shade=255)
+MASK = make_mask(300, 300)
 
 
 @define(eq=False)

@@ -30,12 +30,12 @@ import aiowatermark as aw
 from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import json_response
 from aiowatermark.wire import Multipart, Request, Response
-from tests.support.images import make_image, make_jpeg
+from tests.support.images import make_jpeg, make_mask
 from tests.support.stores import MakeStore, ObservedStore
 
 VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
 IMAGE = base64.b64encode(make_jpeg()).decode()
-BRUSH = make_image(32, 24, shade=255)
+BRUSH = make_mask()
 SECONDS = 20.0
 """What must not hang has so many."""
 
