@@ -97,7 +97,7 @@ class ForkServer:
             try:
                 os.close(read_end)
                 run_child(task, write_end)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - reported by the exit code, and here
                 traceback.print_exc()
             finally:
                 # also after an exception: a child must never continue this loop

@@ -12,8 +12,8 @@ of the six flows on a new store, and several slots that work at the same time:
     others    after random times, RANDOM_FAULTS times
 
 Meanwhile the store's server may fail, as the mode says (stores.py). Where it then forgets and workers are spared, all
-slots have random times, no signal is sent while the server forgets, and workers stay until its last failure. A job is recognised by the size of its image or video, which no other
-job has. What is counted (`Tally`):
+slots have random times, no signal is sent while the server forgets, and workers stay until its last failure. A job is
+recognised by the size of its image or video, which no other job has. What is counted (`Tally`):
 
     finished         a worker got its own result
     in doubt         no worker did, and one was told that the job is in doubt
@@ -39,7 +39,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 
 from aiowatermark.emulator import Emulator
 from tests.support.images import make_jpeg
@@ -82,9 +82,8 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the counts of another run."""
-        for name in Tally.__slots__:
-            if name != "__weakref__":
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+        for each in fields(Tally):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 @frozen
@@ -123,7 +122,8 @@ class ForkServer:
 
         A fault at a time, not at a transition, waits until `calm` is set.
         """
-        number, end = next(self._numbers), asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        end: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._ends[number] = end
         self._write(id=number, task=task | {"at": fault.at, "signal": int(fault.signal)})
         faulting = asyncio.create_task(self._apply(number, fault, calm))
@@ -190,7 +190,7 @@ class Run:
             "base_url": self.emulator.base_url,
             "keys": self.emulator.keys,
             "jobs": jobs,
-            "patience": PATIENCE,
+            "patience": PATIENCE + 2 * self.settings.stop_seconds[1],
             "stay_until": str(done) if self.mode.spares_workers else None,
         }
         disturbing = asyncio.create_task(self._disturb(done))
@@ -280,7 +280,9 @@ class Run:
 
     def _charges(self) -> Counter[int]:
         """The number of charges by size of the job's image."""
-        return Counter(task.outputs[0].size for task in self.emulator.tasks if task.outputs for _ in range(task.charges))
+        return Counter(
+            task.outputs[0].size for task in self.emulator.tasks if task.outputs for _ in range(task.charges)
+        )
 
     def check_charges(self) -> None:
         """Count the jobs that were charged twice, after all rounds."""

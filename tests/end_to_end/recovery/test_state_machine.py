@@ -18,12 +18,13 @@ process has a client for images (PicWish) and one for videos (Dewatermark); both
     crash                a process dies here; a new one starts when something is asked of it
     close_and_restart    the clients of a process are closed properly; new ones recover
 
-A crash is simulated in one process: the dead process's transport and store raise `ProcessDied`, its owners are gone, and
-its tasks are cancelled. After each event hold
+A crash is simulated in one process: the dead process's transport and store raise `ProcessDied`, its owners are gone,
+and its tasks are cancelled. After each event hold
 
     nothing_is_paid_twice              no key has more than one charge, and one more each time its job was forgotten
                                        after its end, or its failure replaced on demand
-    a_job_goes_forward_and_ends_once   within one epoch the states in the store never go back, and one of them is terminal
+    a_job_goes_forward_and_ends_once   within one epoch the states in the store never go back, and at most one of them
+                                       is terminal
     nothing_paid_is_forgotten          each charged job has a record, and none that says "nothing was paid"
 
 and after the last one, with all tasks completed and 1000 seconds passed: each charged job has ended, or was reported
@@ -53,7 +54,18 @@ from tests.support.virtual_clock import VirtualLoop
 
 from . import fake_world
 
-FAULTS = ["none", "none", "none", "none", "answer lost", "request lost", "500 after work", "not sent", "busy", "refused"]
+FAULTS = [
+    "none",
+    "none",
+    "none",
+    "none",
+    "answer lost",
+    "request lost",
+    "500 after work",
+    "not sent",
+    "busy",
+    "refused",
+]
 RUNNING_PROCESS: ContextVar[int | None] = ContextVar("running process", default=None)
 PROCESSES = st.integers(0, 1)
 KEYS = st.sampled_from(["k0", "k1", "v0", "v1"])
@@ -139,9 +151,7 @@ class Jobs(RuleBasedStateMachine):
             "v": fake_world.FakeDewatermark("canary-1"),
         }
         clients = {
-            letter: aw.Client(
-                provider, transport=process, store=process, callbacks=receiver, deadline=500, drain=1.0
-            )
+            letter: aw.Client(provider, transport=process, store=process, callbacks=receiver, deadline=500, drain=1.0)
             for letter, provider in providers.items()
         }
         worker = self.workers[number] = Worker(process, receiver, clients)
@@ -254,7 +264,7 @@ class Jobs(RuleBasedStateMachine):
         again=st.booleans(),
         wait=st.sampled_from([0.0, 0.005, 0.015, 0.5]),
     )
-    def submit(
+    def submit(  # noqa: PLR0917 - Hypothesis passes names
         self, number: int, key: str, fault: str, early: bool, deadline: float, again: bool, wait: float
     ) -> None:
         """Submit a job, perhaps one of an earlier key, perhaps with a lost answer or an early callback."""

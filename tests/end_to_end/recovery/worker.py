@@ -79,7 +79,8 @@ async def run(task: dict[str, Any]) -> dict[str, int | str]:
             *(_end_of(clients[job["flow"].split()[0]], job, task["patience"]) for job in task["jobs"])
         )
         await asyncio.gather(*waiting)
-        while task["stay_until"] is not None and not os.path.exists(task["stay_until"]):
+        # another process creates the file: there is no event to wait for
+        while task["stay_until"] is not None and not Path(task["stay_until"]).exists():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return {job["key"]: outcome for job, outcome in zip(task["jobs"], outcomes, strict=True)}
 
@@ -87,9 +88,7 @@ async def run(task: dict[str, Any]) -> dict[str, int | str]:
 def _client(name: str, task: dict[str, Any], store: SignallingStore) -> aw.Client:
     key = task["keys"][name]
     credentials = (key,) if isinstance(key, str) else key
-    provider = provider_class(name)(
-        *credentials, base_url=task["base_url"], polling=POLLING, requests_per_second=None
-    )
+    provider = provider_class(name)(*credentials, base_url=task["base_url"], polling=POLLING, requests_per_second=None)
     return aw.Client(provider, store=store, deadline=60, drain=0.0)
 
 
@@ -97,9 +96,10 @@ async def _recover(client: aw.Client) -> None:
     while True:
         try:
             await client.recover()
-            return
         except aw.StoreError:
             await asyncio.sleep(0.05)
+        else:
+            return
 
 
 async def _end_of(client: aw.Client, job: dict[str, Any], patience: float) -> int | str:

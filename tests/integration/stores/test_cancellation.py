@@ -1,8 +1,9 @@
-"""A verb that is cancelled at any step, over any store: nothing was sent and nothing is left, or the job is found again.
+"""A verb that is cancelled at any step, over any store: nothing was sent and nothing is left, or the job is found.
 
-A step is a moment before or after a call of the store or a request of the transport, and one in the middle of a request.
-For each verb and store the test cancels at the first step, then, with a new key, at the second, and so on until the
-verb ends before its step comes. After each cancellation
+A step is a moment before or after a call of the store or a request, or in the middle of a request. The slow tests
+cancel some iterations of the event loop later, and thus between the steps. For each verb and store the test cancels at
+the first step, then, with a new key, at the second, and so on until the verb ends before its step comes. After each
+cancellation
 
     the job       was not charged and has no record; or it was charged once, and `recover` or its key finds it
     the client    has limits of one, and its next job runs to its end: no slot, lock or future is left
@@ -17,9 +18,8 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -46,17 +46,25 @@ def link(key: str) -> str:
 
 @define(eq=False)
 class Steps:
-    """Cancels `victim` at the step that `remaining` counts down to."""
+    """Cancels `victim` at the step that `remaining` counts down to, or some iterations of the event loop `later`."""
 
     remaining: int = -1
     victim: asyncio.Task[Any] | None = None
+    later: int = 0
 
     async def step(self) -> None:
         if self.remaining == 0 and self.victim is not None:
-            self.victim.cancel()
+            _cancel_after(self.later, self.victim)
         self.remaining -= 1
         # where it is cancelled itself, it is cancelled here
         await asyncio.sleep(0)
+
+
+def _cancel_after(iterations: int, victim: asyncio.Task[Any]) -> None:
+    if iterations == 0:
+        victim.cancel()
+    else:
+        asyncio.get_running_loop().call_soon(_cancel_after, iterations - 1, victim)
 
 
 @define(eq=False)
@@ -169,7 +177,7 @@ class Case:
             self.earlier = await client.remove(make_jpeg(), key=f"{self.key}-first")
 
 
-Action: TypeAlias = Callable[[aw.Client, Case], Awaitable[object]]
+Action: TypeAlias = Callable[[aw.Client, Case], Coroutine[Any, Any, None]]
 
 
 async def nothing(_: aw.Client, case: Case) -> None:
@@ -246,8 +254,7 @@ async def cancel_caller(verb: Verb, case: Case, step: int) -> bool:
     """Cancel the call of the verb at that step; the client goes on with another job. Whether the step came."""
     async with case.client(verb.provider, SteppedStore(case.store, case.api.steps)) as client:
         engine = client._open_engine
-        calling = asyncio.ensure_future(verb.act(client, case))
-        came = await _cancel_at(case, step, calling)  # type: ignore[arg-type]
+        came = await _cancel_at(case, step, asyncio.create_task(verb.act(client, case)))
         async with asyncio.timeout(SECONDS):
             await verb.other_job(client, case)
     assert engine.jobs == {}
@@ -283,8 +290,8 @@ async def check_job(verb: Verb, case: Case) -> None:
     assert charges == (record is not None)
     async with case.client(verb.provider) as client, asyncio.timeout(SECONDS):
         recovery = await client.recover()
-        handles = {handle.key for handle in recovery.resumed}
-        found = handles | {each.key for each in (*recovery.in_doubt, *recovery.finished)}
+        found = {each.key for each in recovery.resumed} | {each.key for each in recovery.finished}
+        found |= {each.key for each in recovery.in_doubt}
         assert record is None or record.acknowledged or case.key in found
         assert recovery.unsent == recovery.held == []
         await verb.ask_again(client, case)
@@ -293,17 +300,19 @@ async def check_job(verb: Verb, case: Case) -> None:
     assert case.api.charges[charge] == 1
 
 
+@pytest.mark.parametrize("later", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 4, 8))])
 @pytest.mark.parametrize("cancel", [cancel_caller, cancel_client])
 @pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
 async def test_a_verb_that_is_cancelled_at_any_step_leaves_nothing_or_a_job_that_is_found(
-    verb: Verb, cancel: Callable[[Verb, Case, int], Awaitable[bool]], make_store: MakeStore
+    verb: Verb, cancel: Callable[[Verb, Case, int], Awaitable[bool]], later: int, make_store: MakeStore
 ) -> None:
     async with make_store() as store:
-        for step in count():
+        step, came = -1, True
+        while came:
+            step += 1
             case = Case(f"job-{step}", store)
-            await verb.prepare(case.client(verb.provider), case)  # type: ignore[arg-type]
+            case.api.steps.later = later
+            await verb.prepare(case.client(verb.provider), case)
             came = await cancel(verb, case, step)
             await check_job(verb, case)
-            if not came:
-                break
     assert step > 3
