@@ -44,6 +44,7 @@ from attrs import define, field, fields, frozen
 from aiowatermark.emulator import Emulator
 from tests.support.images import make_jpeg
 from tests.support.processes import Running, running_python
+from tests.support.waiting import wait_until
 
 from .stores import LONG_LEASE, MEMORY, Mode, StoreFaults
 from .worker import FLOWS
@@ -98,12 +99,16 @@ class Settings:
 
 @frozen
 class Fault:
-    """What happens to a worker: a signal at its n-th transition or after some seconds; continued after `stopped`."""
+    """What happens to a worker: a signal at its n-th transition or after some seconds; continued after `stopped`.
+
+    One that is continued is killed `killed_after` seconds later, unless that is None.
+    """
 
     signal: int = signal.SIGKILL
     at: int | None = None
     after: float | None = None
     stopped: float = 0.0
+    killed_after: float | None = None
 
 
 NO_FAULT = Fault()
@@ -115,6 +120,7 @@ class ForkServer:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._numbers = count()
+        self.stopped: set[int] = set()
         self._ends: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
     async def run_worker(self, task: dict[str, Any], fault: Fault, calm: asyncio.Event) -> dict[str, Any]:
@@ -137,10 +143,21 @@ class ForkServer:
             await asyncio.sleep(fault.after)
             await calm.wait()
             self._write(id=number, signal=int(fault.signal))
+        if fault.killed_after is not None:
+            await self._continue_and_kill(number, fault, fault.killed_after, calm)
         while fault.signal == signal.SIGSTOP:
             # again and again: where it stops itself, the moment is not known, and one that runs ignores it
             await asyncio.sleep(fault.stopped)
             self._write(id=number, signal=int(signal.SIGCONT))
+
+    async def _continue_and_kill(self, number: int, fault: Fault, seconds: float, calm: asyncio.Event) -> None:
+        self.stopped.add(number)
+        await asyncio.sleep(fault.stopped)
+        self._write(id=number, signal=int(signal.SIGCONT))
+        self.stopped.discard(number)
+        await asyncio.sleep(seconds)
+        await calm.wait()
+        self._write(id=number, signal=int(signal.SIGKILL))
 
     def _write(self, **command: Any) -> None:
         self._running.write_line(json.dumps(command))
@@ -220,22 +237,25 @@ class Run:
     async def _disturb(self, done: Path) -> None:
         """Let the server fail; then create the file `done`."""
         for _ in range(self.mode.per_round):
-            await asyncio.sleep(self.rng.uniform(0.1, 1.0))
+            await asyncio.sleep(self.rng.uniform(0.5, 2.5) if self.mode.forgets else self.rng.uniform(0.1, 1.0))
             if self.mode.spares_workers:
                 self.calm.clear()
-                await asyncio.sleep(MEMORY + self.settings.stop_seconds[1] if self.mode.worker_faults else 0.0)
+                await wait_until(lambda: not self.server.stopped, self.settings.stop_seconds[1] + PATIENCE)
+                await asyncio.sleep(MEMORY if self.mode.worker_faults else 0.0)
             await self.store.disturb(self.rng)
             self.tally.server_faults += 1
             if self.mode.spares_workers:
                 await asyncio.sleep(WRITE_BACK)
                 self.calm.set()
+        # workers that end now are followed by others, which know only what is in the store
+        await asyncio.sleep(2.0 if self.mode.forgets else 0.0)
         done.touch()
 
     async def _run_slot(self, slot: int, number: int, task: dict[str, Any]) -> list[dict[str, int | str]]:
         """Run worker after worker until one survives its fault; return what they reported."""
         reports: list[dict[str, int | str]] = []
         # where the server forgets, each slot asks for each job at another time of the round
-        seconds = self.mode.per_round * 4.0 if self.mode.forgets else 0.0
+        seconds = self.mode.per_round * 6.0 if self.mode.forgets else 0.0
         begins = [time.monotonic() + self.rng.uniform(0.0, seconds) for _ in task["jobs"]]
         task = task | {"jobs": [job | {"begin": begin} for job, begin in zip(task["jobs"], begins, strict=True)]}
         for attempt in range(MAX_WORKERS):
@@ -253,7 +273,8 @@ class Run:
 
     def _fault(self, slot: int, number: int, attempt: int) -> Fault:
         at_transition = slot == 0 and not self.mode.spares_workers
-        if not self.mode.worker_faults or (not at_transition and attempt >= RANDOM_FAULTS):
+        faults = RANDOM_FAULTS * (3 if self.mode.forgets else 1)  # those rounds take longer
+        if not self.mode.worker_faults or (not at_transition and attempt >= faults):
             return NO_FAULT
         is_stop = self.rng.random() < (0.1 if at_transition else 0.3)
         kind, stopped = signal.SIGKILL, 0.0
@@ -261,8 +282,10 @@ class Run:
             kind, stopped = signal.SIGSTOP, self.rng.uniform(*self.settings.stop_seconds)
         if at_transition:
             return Fault(kind, at=attempt, stopped=stopped)
-        longest = 0.4 if self.mode.forgets else 0.12
-        return Fault(kind, after=self.rng.uniform(0.001, longest), stopped=stopped)
+        after = self.rng.uniform(0.001, 0.8 if self.mode.forgets else 0.12)
+        # a worker that survives stays in these rounds
+        killed_after = after if is_stop and self.mode.spares_workers else None
+        return Fault(kind, after=after, stopped=stopped, killed_after=killed_after)
 
     def _count(self, job: dict[str, Any], outcomes: list[int | str]) -> None:
         tally, sizes = self.tally, {outcome for outcome in outcomes if isinstance(outcome, int)}

@@ -13,8 +13,8 @@ import pytest
 from . import harness
 from .stores import MODES
 
-ROUNDS = {"sqlite": 4, "redis": 3, "redis always": 3}
-"""Rounds of each mode; those with a server that forgets take ten seconds each, so one must do."""
+ROUNDS = {"sqlite": 3, "redis": 3, "redis always": 2}
+"""Rounds of each mode; those with a server that forgets take seven seconds or more, so one must do."""
 
 
 @pytest.mark.slow

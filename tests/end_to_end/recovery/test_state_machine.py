@@ -1,6 +1,6 @@
 """State machine test: in any order of events, at most one charge per job, one end, nothing lost, nothing left running.
 
-Hypothesis chooses sequences of up to 25 events for two processes on a virtual clock and the model of `fake_world`. Each
+Hypothesis chooses sequences of up to 40 events for two processes on a virtual clock and the model of `fake_world`. Each
 process has a client for images (PicWish) and one for videos (Dewatermark); both processes use the same store.
 
     submit               a job, perhaps with the key of an earlier one, with a fault, with an early callback, or to
@@ -128,9 +128,8 @@ class Jobs(RuleBasedStateMachine):
         """Run a coroutine as one of a process; a process that dies meanwhile ends it, and None is returned."""
         task = self.spawn(number, coroutine)
         self.run(asyncio.wait([task]))
-        if task.cancelled() or isinstance(task.exception(), fake_world.ProcessDied):
-            return None
-        return task.result()
+        is_dead = task.cancelled() or isinstance(task.exception(), fake_world.ProcessDied)
+        return None if is_dead else task.result()
 
     def _tasks(self, number: int) -> set[asyncio.Task[Any]]:
         return {task for task in asyncio.all_tasks() if self.process_of.get(task) == number}
@@ -196,8 +195,8 @@ class Jobs(RuleBasedStateMachine):
         """A process, started anew if it has died."""
         if number in self.workers and self.workers[number].process.dead:
             self.crash(number)
-        self.start(number)
-        # one that died while it started is an event of its own
+        if number not in self.workers:
+            self.run_in(number, self._start(number))
         return self.workers[number]
 
     @rule(number=PROCESSES, steps=st.integers(0, 20))
@@ -211,16 +210,11 @@ class Jobs(RuleBasedStateMachine):
         if number in self.workers:
             self.run(self._crash(number))
 
-    def start(self, number: int) -> None:
-        """Start a process in place of one that died."""
-        if number not in self.workers:
-            self.run_in(number, self._start(number))
-
     @rule(number=PROCESSES)
     def crash_and_restart(self, number: int) -> None:
         """A process dies here; another one starts on the same store."""
         self.crash(number)
-        self.start(number)
+        self.alive(number)
 
     @rule(number=PROCESSES)
     def close_and_restart(self, number: int) -> None:
@@ -403,8 +397,8 @@ class Jobs(RuleBasedStateMachine):
 
 TestJobs = pytest.mark.slow(Jobs.TestCase)
 TestJobs.settings = settings(
-    max_examples=400,
-    stateful_step_count=25,
+    max_examples=600,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
