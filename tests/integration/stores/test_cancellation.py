@@ -28,6 +28,7 @@ from attrs import define, field
 
 import aiowatermark as aw
 from aiowatermark.media.base import Media, ProgressCallback
+from aiowatermark.media.inspection import ResultCheck
 from aiowatermark.testing import json_response
 from aiowatermark.wire import Multipart, Request, Response
 from tests.support.images import make_jpeg, make_mask
@@ -133,11 +134,16 @@ class Api:
         return json_response(status=200, data={"task_id": f"t-{key}"})
 
     async def download(
-        self, url: str, target: Path, max_bytes: int | None, progress: ProgressCallback | None = None
-    ) -> None:
+        self,
+        url: str,
+        target: Path,
+        max_bytes: int | None,
+        progress: ProgressCallback | None = None,
+        check: ResultCheck | None = None,
+    ) -> Path:
         raise AssertionError(url)
 
-    async def read(self, url: str, max_bytes: int | None) -> bytes:
+    async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:
         raise AssertionError(url)
 
 
