@@ -249,6 +249,22 @@ async def test_of_many_who_ask_for_a_failed_job_again_one_pays(transport: Script
     assert transport.submitted == 2
 
 
+async def test_the_token_of_a_failed_attempt_does_not_disturb_a_new_one(transport: ScriptedTransport) -> None:
+    store = aw.MemoryStore()
+    second = json_response(status=200, data={"task_id": "task-2"})
+    async with scripted_client(transport, store=store) as client, scripted_client(transport, store=store) as other:
+        await fail_once(client, transport)
+        token = (await get_record(store, "order-1")).token
+        transport.hold, transport.submissions = asyncio.Event(), [second]
+        paying = asyncio.create_task(client.remove(LINK, key="order-1", again=True))
+        await asyncio.sleep(1)
+        resumed = asyncio.create_task(other.resume(token).result())
+        await asyncio.sleep(1)
+        transport.hold.set()
+        assert (await paying).snapshot.task_id == "task-2"
+        assert (await resumed).snapshot.task_id == "task-2"
+
+
 @pytest.mark.parametrize("refusal", [json_response(400, message="no"), connection_lost(sent=False)])
 async def test_a_new_charge_that_is_refused_leaves_the_failure_as_it_was(
     transport: ScriptedTransport, refusal: Any
