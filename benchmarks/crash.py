@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.end_to_end.recovery import harness
 from tests.end_to_end.recovery.stores import MODES
 
-ROUNDS = 2
+ROUNDS = 3
 COLUMNS = ["jobs", "kills", "stops", "server_faults", "finished", "in_doubt", "charged_twice", "lost", "never_ended"]
 
 
