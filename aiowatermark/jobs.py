@@ -303,7 +303,8 @@ class Record:
         """
         snapshot = evolve(self.snapshot, status=Status.IN_DOUBT, progress=None, reason=None)
         attempts = add(self.attempts, Attempt(at, self.account))
-        owner, epoch = owner or self.owner, epoch or self.epoch
+        # a clock that is behind must not stop a new owner
+        owner, epoch = owner or self.owner, self.epoch if epoch is None else max(epoch, self.epoch + 1)
         return evolve(self, snapshot=snapshot, attempts=attempts, version=self.version + 1, owner=owner, epoch=epoch)
 
     def withdraw(self, outcome: str) -> Record:

@@ -292,8 +292,9 @@ class JobEngine:
             stored = await store.open(evolve(job.record, account=account, owner=owner, epoch=new_epoch()))
         if stored is not None:
             check_same_account(stored, self.context.provider)
-            if stored.unsent:
-                stored = await self._await_upload(job, stored)
+            if stored.unsent or (stored.in_doubt and stored.answer_pending):
+                # also because the token may be of an earlier attempt, which failed
+                stored = await self._await_submission(job, stored)
             job.update(stored)
             if stored.snapshot.task_id is None and from_token.task_id is not None:
                 # the store failed after the job was accepted; the token has the task id
@@ -347,11 +348,11 @@ class JobEngine:
         if coordinator is not None and not job.snapshot.status.terminal:
             await coordinator.hand_over(job.record)
 
-    async def _await_upload(self, job: ActiveJob, record: Record) -> Record:
-        """Wait until another client has uploaded and started this video; only that client can do it."""
+    async def _await_submission(self, job: ActiveJob, record: Record) -> Record:
+        """Wait until another client has submitted this job, if it is alive; only that client can do it."""
         settled = await self.submitter.existing.wait_until_settled(record, job.deadline)
         if settled is None or settled.unsent:
-            raise WatermarkError("the upload of this video ended before anything was paid: submit it again")
+            raise WatermarkError("the submission of this job ended before anything was paid: submit it again")
         return settled
 
     async def _release_lease(self, job: ActiveJob) -> None:

@@ -57,7 +57,7 @@ class ImageEndpoints:
             call.session.image, call.session.mask = inspect_image(restored.image), mask
             # only now, so that a failed call leaves an existing session as it was
             self.sessions[call.session.session_id] = call.session
-            task.finish([TaskOutput(found=restored.found)])
+            task.finish([TaskOutput(found=restored.found, answered=len(restored.image))])
         await task.done()
         if task.failure is not None:
             raise ApiError(ErrorReason.INTERNAL, task.failure.reason)

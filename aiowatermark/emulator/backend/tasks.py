@@ -19,13 +19,20 @@ from .limits import JobFailure
 class TaskOutput:
     """The outcome for one image or video: either the result on the storage host or the failure.
 
-    `found`: whether a watermark was found and removed. `duration`: of a video, in seconds.
+    `found`: whether a watermark was found and removed. `duration`: of a video, in seconds. `answered`: the bytes of a
+    result that was part of the answer and is not stored.
     """
 
     stored: StoredObject | None = None
     failure: JobFailure | None = None
     found: bool = False
     duration: float = 0.0
+    answered: int = 0
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the result, 0 if there is none."""
+        return self.stored.size if self.stored else self.answered
 
 
 @define(eq=False)

@@ -183,7 +183,8 @@ class Connection:
             raise self.unavailable()
         pending = _PendingBatch(commands, asyncio.get_running_loop().create_future(), probe, self.epoch)
         self._queue.append(pending)
-        if len(self._senders) < SENDERS:
+        # one that is done takes nothing from the queue any more, and is removed only when the loop comes to it
+        if sum(not sender.done() for sender in self._senders) < SENDERS:
             sender = asyncio.create_task(self._send())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)

@@ -1,161 +1,132 @@
-"""Fork server: runs each client in a forked child that may be killed with SIGKILL at a given point.
+"""Fork server: runs workers in forked children, several at once, and sends them signals.
 
-A kill test needs a fresh process for each of hundreds of kills. Starting an interpreter and importing the SDK would
+A crash test needs a fresh process for each of hundreds of kills. Starting an interpreter and importing the SDK would
 cost far more than the work that is interrupted, so this process imports everything once and then forks:
 
-    stdin    one JSON task per line: store, base_url, key, jobs {key: size}, die_at, die_after
-    stdout   one JSON answer per line: {"killed": by SIGKILL, "exit": exit code, "report": the child's, or null}
+    stdin    one JSON command per line: {"id": n, "task": {…}} starts a child, {"id": n, "signal": s} sends it a signal
+    stdout   for each child that has ended: {"id": n, "killed": by SIGKILL, "exit": code, "report": its own, or null}
 
-For each line it forks a child, reads the child's report from a pipe until the child's end of it closes, reaps the
-child and prints the answer. It runs one child at a time, and has neither an event loop nor threads of its own, so that
-a child starts from a clean state: `asyncio.run` there creates the only loop, and the store the only thread.
-
-A child opens a client on the store, recovers, submits all jobs that are not in doubt and reports what it got. It is
-killed in one of two ways, neither of which it can catch or prepare for:
-
-    die_at=n       the store kills the process at its n-th transition. Each write has two: before it reaches the real
-                   store (the write is lost), and after it (the write is durable, but the caller never learns of it).
-                   Counting n upwards visits every point between two writes.
-    die_after=s    an interval timer kills the process after s seconds, wherever it is: in a request, between two polls,
-                   in the middle of a file write.
-
-With neither, the child runs to its end. A child that fails in any other way exits with 3 and has no report.
+This process has neither an event loop nor threads, so that a child starts from a clean state: `asyncio.run` there
+creates the only loop, and the store the only thread. A child writes its report to a pipe; the end of the pipe is the
+end of the child, and only then is it reaped. So a signal never goes to a process that is not a child of this one. A
+child that fails in any other way than by a signal exits with 3 and has no report.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
+import pkgutil
+import selectors
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+import traceback
+from typing import Any
 
-import aiowatermark as aw
-from aiowatermark.jobs import Record
-from aiowatermark.stores.owners import Owners
-from aiowatermark.stores.sqlite.store import SQLiteStore
-from tests.support.images import make_jpeg_of_size
+from attrs import define, field
+
+from tests.end_to_end.recovery import worker
 
 
-class KillingStore:
-    """A store that kills its process at the n-th transition: before a write, or right after it."""
-
-    def __init__(self, inner: SQLiteStore, die_at: int | None) -> None:
-        self.inner = inner
-        self.remaining = die_at
-
-    def count_transition(self) -> None:
-        if self.remaining is not None:
-            self.remaining -= 1
-            if self.remaining < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    @property
-    def coordinator(self) -> None:
-        return None
-
-    @property
-    def owners(self) -> Owners:
-        return self.inner.owners
-
-    async def __aenter__(self) -> Self:
-        await self.inner.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.inner.__aexit__(*exc)
-
-    async def open(self, record: Record) -> Record | None:
-        self.count_transition()
-        existing = await self.inner.open(record)
-        self.count_transition()
-        return existing
-
-    async def put(self, record: Record) -> Record | None:
-        self.count_transition()
-        stored = await self.inner.put(record)
-        self.count_transition()
-        return stored
-
-    async def forget(self, record: Record) -> bool:
-        self.count_transition()
-        free = await self.inner.forget(record)
-        self.count_transition()
-        return free
-
-    # reads change nothing, so there is nothing to interrupt
-
-    async def get(self, key: str) -> Record | None:
-        return await self.inner.get(key)
-
-    async def by_callback(self, callback: str) -> Record | None:
-        return await self.inner.by_callback(callback)
-
-    async def by_task(self, account: str, task_id: str) -> Record | None:
-        return await self.inner.by_task(account, task_id)
-
-    def unacknowledged(self) -> AsyncIterator[Record]:
-        return self.inner.unacknowledged()
-
-    async def acknowledge(self, records: Sequence[Record]) -> None:
-        await self.inner.acknowledge(records)
-
-    def unfinished(self) -> AsyncIterator[Record]:
-        return self.inner.unfinished()
-
-
-async def run_jobs(task: dict[str, Any]) -> dict[str, Any]:
-    """Recover, submit all jobs that are not in doubt, and report the size of each result, or its error."""
-    provider = aw.GptGe(task["key"], base_url=task["base_url"], polling=aw.Polling(0.01, 1.2, 0.1))
-    store = KillingStore(SQLiteStore(task["store"]), task["die_at"])
-    async with aw.Client(provider, store=store, deadline=60, drain=0.0) as client:
-        recovery = await client.recover()
-        in_doubt = {record.key for record in recovery.in_doubt}
-        sizes = {key: size for key, size in task["jobs"].items() if key not in in_doubt}
-        # the harness recognises a job by the size of its image
-        jobs = (client.remove(make_jpeg_of_size(size), key=key) for key, size in sizes.items())
-        results = await asyncio.gather(*jobs, return_exceptions=True)
-        lengths = [len(await result.read()) if isinstance(result, aw.Result) else repr(result) for result in results]
-    return {"finished": dict(zip(sizes, lengths, strict=True)), "in_doubt": sorted(in_doubt)}
+def import_all() -> None:
+    """Import what workers use; the package imports most of it lazily, so each child would do it again."""
+    importlib.import_module("redis.asyncio")
+    for name in ("client", "providers", "stores", "transport"):
+        package = importlib.import_module(f"aiowatermark.{name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def run_child(task: dict[str, Any], pipe: int) -> None:
-    """Run the task in the forked child, write the report to the pipe and exit; never returns normally."""
-    if task["die_after"] is not None:
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, task["die_after"])
-    os.write(pipe, json.dumps(asyncio.run(run_jobs(task))).encode())
+    """Run the worker in the forked child, write its report to the pipe and exit; never returns normally."""
+    os.write(pipe, json.dumps(asyncio.run(worker.run(task))).encode())
     # without the cleanup of the interpreter, which belongs to the parent
     os._exit(0)
 
 
-def main() -> None:
-    """Fork a child for each line of stdin and print one answer for each."""
-    for line in sys.stdin:
+@define
+class Child:
+    """A child that runs: its process, our end of its pipe, and what it has reported so far."""
+
+    number: int
+    pid: int
+    pipe: int
+    report: bytes = b""
+
+
+@define
+class ForkServer:
+    """The children that run, and what is read from stdin but is no complete line yet."""
+
+    selector: selectors.BaseSelector = field(factory=selectors.DefaultSelector)
+    children: dict[int, Child] = field(factory=dict)
+    rest: bytes = b""
+
+    def serve(self) -> None:
+        """Obey commands until stdin ends; then kill what still runs."""
+        self.selector.register(sys.stdin.fileno(), selectors.EVENT_READ, None)
+        open_ = True
+        while open_:
+            for key, _ in self.selector.select():
+                if key.data is None:
+                    open_ = self.read_commands()
+                else:
+                    self.read_report(key.data)
+        for child in self.children.values():
+            os.kill(child.pid, signal.SIGKILL)
+
+    def read_commands(self) -> bool:
+        """Read from stdin and obey complete lines; False at its end."""
+        data = os.read(sys.stdin.fileno(), 1 << 16)
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            if "task" in command:
+                self.start(command["id"], command["task"])
+            elif (child := self.children.get(command["id"])) is not None:
+                os.kill(child.pid, command["signal"])
+        return bool(data)
+
+    def start(self, number: int, task: dict[str, Any]) -> None:
+        """Fork a child that runs the task."""
         read_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.close(read_end)
             try:
-                run_child(json.loads(line), write_end)
+                os.close(read_end)
+                run_child(task, write_end)
+            except BaseException:  # noqa: BLE001 - reported by the exit code, and here
+                traceback.print_exc()
             finally:
                 # also after an exception: a child must never continue this loop
+                sys.stderr.flush()
                 os._exit(3)
         # the child's copy is then the only one, and its death is the end of the file
         os.close(write_end)
-        with os.fdopen(read_end, "rb") as pipe:
-            report = pipe.read()
-        _, status = os.waitpid(pid, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        child = self.children[number] = Child(number, pid, read_end)
+        self.selector.register(read_end, selectors.EVENT_READ, child)
+
+    def read_report(self, child: Child) -> None:
+        """Read what a child reports; at the end of its pipe reap it and print the answer."""
+        data = os.read(child.pipe, 1 << 16)
+        child.report += data
+        if data:
+            return
+        self.selector.unregister(child.pipe)
+        os.close(child.pipe)
+        del self.children[child.number]
+        _, status = os.waitpid(child.pid, 0)
         answer = {
-            "killed": killed,
+            "id": child.number,
+            "killed": os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
             "exit": os.waitstatus_to_exitcode(status),
-            "report": json.loads(report or b"null"),
+            "report": json.loads(child.report or b"null"),
         }
         print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    import_all()
+    ForkServer().serve()

@@ -11,11 +11,12 @@ import pytest
 from aiowatermark import Delivery, RedisStore, StoreError
 from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes
-from aiowatermark.stores.redis.keys import digest
+from aiowatermark.stores.redis.connection import SENDERS, Connection
+from aiowatermark.stores.redis.keys import Command, digest
 from tests.support.records import ACCOUNT, accept, finish, make_record
 from tests.support.redis_server import RedisServer
 from tests.support.stores import get_record, put_record, use_slot
-from tests.support.waiting import wait_until
+from tests.support.waiting import run_ready_tasks, wait_until
 
 LEASE = 0.3
 
@@ -311,3 +312,34 @@ async def refuse_one_of_two_writes(store: RedisStore, server: RedisServer) -> No
     server.execute(f'SET "{record_key}" nonsense')
     await wait_until(lambda: store._membership.backlog.unwritten_record("good") is None)
     await wait_connected(store)
+
+
+async def test_a_probe_that_is_queued_in_the_moment_in_which_all_senders_fail_is_sent(
+    volatile_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, broken = Connection(volatile_server.url), asyncio.Event()
+    await connection.open()
+    execute_batch = Connection._execute_batch
+
+    async def break_together(self: Connection, commands: list[Command]) -> list[object]:
+        if not broken.is_set():
+            await broken.wait()
+            raise ConnectionError("gone")
+        return await execute_batch(self, commands)
+
+    async def probe() -> list[object]:
+        # as the heartbeat does, which an outage wakes
+        await connection.wakeup.wait(60.0)
+        return await connection.execute(Command("PING", ()), probe=True)
+
+    monkeypatch.setattr(Connection, "_execute_batch", break_together)
+    probing = asyncio.create_task(probe())
+    calls = []
+    for _ in range(SENDERS):
+        calls.append(asyncio.create_task(connection.execute(Command("PING", ()))))
+        await run_ready_tasks()  # so that each call has a sender of its own
+    broken.set()
+    assert all(isinstance(reply, StoreError) for reply in await asyncio.gather(*calls, return_exceptions=True))
+    async with asyncio.timeout(5):
+        assert await probing
+    await connection.close()

@@ -249,6 +249,22 @@ async def test_of_many_who_ask_for_a_failed_job_again_one_pays(transport: Script
     assert transport.submitted == 2
 
 
+async def test_the_token_of_a_failed_attempt_does_not_disturb_a_new_one(transport: ScriptedTransport) -> None:
+    store = aw.MemoryStore()
+    second = json_response(status=200, data={"task_id": "task-2"})
+    async with scripted_client(transport, store=store) as client, scripted_client(transport, store=store) as other:
+        await fail_once(client, transport)
+        token = (await get_record(store, "order-1")).token
+        transport.hold, transport.submissions = asyncio.Event(), [second]
+        paying = asyncio.create_task(client.remove(LINK, key="order-1", again=True))
+        await asyncio.sleep(1)
+        resumed = asyncio.create_task(other.resume(token).result())
+        await asyncio.sleep(1)
+        transport.hold.set()
+        assert (await paying).snapshot.task_id == "task-2"
+        assert (await resumed).snapshot.task_id == "task-2"
+
+
 @pytest.mark.parametrize("refusal", [json_response(400, message="no"), connection_lost(sent=False)])
 async def test_a_new_charge_that_is_refused_leaves_the_failure_as_it_was(
     transport: ScriptedTransport, refusal: Any
@@ -329,6 +345,21 @@ async def test_recover_starts_a_video_whose_start_was_lost() -> None:
     async with video_client(transport, store) as client:
         (handle,) = (await client.recover()).resumed
         assert (await handle).url
+    assert transport.started == ["v1"]
+
+
+async def test_a_video_whose_start_was_lost_is_started_also_by_a_client_whose_clock_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, transport = aw.MemoryStore(), LostStarts(2)
+    async with video_client(transport, store) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(VIDEO, key="order-1")
+    monkeypatch.setattr("time.time_ns", lambda: 10**9)
+    async with video_client(transport, store) as first, video_client(transport, store) as second:
+        token = (await get_record(store, "order-1")).token
+        results = await asyncio.gather(*(client.resume(token).result() for client in (first, second)))
+    assert {result.snapshot.task_id for result in results} == {"v1"}
     assert transport.started == ["v1"]
 
 

@@ -33,8 +33,22 @@ class RecordDeletions:
     _tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
 
     async def delete(self, record: Record) -> None:
-        """Delete the record of a job that was not paid, now or as soon as the store works; raises nothing."""
-        failed = self.failed.get(record.key)
+        """Delete the record of a job that was not paid, now or as soon as the store works.
+
+        A cancellation is raised only after it: whoever cancelled the submission may cancel its task again, for example
+        by closing the client.
+        """
+        deleting = asyncio.create_task(self._delete(record, self.failed.get(record.key)))
+        cancelled: asyncio.CancelledError | None = None
+        while not deleting.done():
+            try:
+                await asyncio.shield(deleting)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    async def _delete(self, record: Record, failed: Record | None) -> None:
         try:
             async with asyncio.timeout(_FIRST_TRY_SECONDS):
                 await self._delete_now(record, failed)

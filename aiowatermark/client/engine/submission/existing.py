@@ -85,7 +85,7 @@ class ExistingRecords:
         lost = {
             record.key
             for record, known in zip(changed, stored, strict=True)
-            if known is None or known.epoch != record.epoch
+            if known is None or known.epoch != record.epoch or known.owner != record.owner
         }
         return [record for record in mine if record.key not in lost]
 
