@@ -243,8 +243,11 @@ class Record:
         names = (short_text(self.provider, 20), short_text(self.key, 60))
         return short_repr(self, *names, str(self.snapshot.status), task_id, f"version={self.version}")
 
-    def advance(self, snapshot: Snapshot) -> Record:
-        """Return the record after an observation, or the record itself if it changes nothing; see the module's head."""
+    def advance(self, snapshot: Snapshot, at: float | None = None) -> Record:
+        """Return the record after an observation, or the record itself if it changes nothing; see the module's head.
+
+        `at`, in seconds since 1970, is noted for the first observation that proves that the job was accepted.
+        """
         current = self.snapshot
         if current.status.terminal:
             return self
@@ -258,30 +261,15 @@ class Record:
             snapshot = _keep_progress(current, snapshot)
             if snapshot == current:
                 return self
+        attempts, accepted_at = self.attempts, self.accepted_at
+        if at is not None and accepted_at is None and _RANK[snapshot.status] > _RANK[Status.IN_DOUBT]:
+            attempts, accepted_at = end_attempt(attempts, "accepted"), at
         # not evolve(), which takes three times as long: this runs for every observation of every job
         return Record(
-            self.key,
-            self.provider,
-            snapshot,
-            self.fingerprint,
-            self.video,
-            self.inputs,
-            self.callback,
-            self.account,
-            self.owner,
-            self.created_at,
-            self.version + 1,
-            self.epoch,
-            self.attempts,
-            self.masked,
-            self.route,
-            self.accepted_at,
-            self.charged,
-            self.acknowledged,
-            self.labels,
-            self.trace,
-            self.history,
-        )
+            self.key, self.provider, snapshot, self.fingerprint, self.video, self.inputs, self.callback, self.account,
+            self.owner, self.created_at, self.version + 1, self.epoch, attempts, self.masked, self.route, accepted_at,
+            self.charged, self.acknowledged, self.labels, self.trace, self.history,
+        )  # fmt: skip
 
     def _contradicted_by(self, snapshot: Snapshot) -> bool:
         """Whether the snapshot is of another task than the one that was paid for."""
@@ -312,10 +300,6 @@ class Record:
         snapshot = evolve(self.snapshot, status=Status.UPLOADING, progress=None, reason=None)
         attempts = end_attempt(self.attempts, outcome)
         return evolve(self, snapshot=snapshot, attempts=attempts, version=self.version + 1)
-
-    def accept(self, at: float) -> Record:
-        """Return the record of a job that the provider was known to have accepted `at`; the version stays."""
-        return evolve(self, attempts=end_attempt(self.attempts, "accepted"), accepted_at=at)
 
     def take_over(self, owner: str, epoch: int, at: float, callback: str | None, note: str) -> Record:
         """Return the record of a job for which nothing was paid, or whose charge is to be repeated, with a new owner.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 T = TypeVar("T")
 
@@ -32,4 +32,5 @@ def end_attempt(attempts: tuple[Attempt, ...], outcome: str) -> tuple[Attempt, .
     """Return the attempts with the outcome of the last one; an outcome that is known stays."""
     if not attempts or attempts[-1].outcome is not None:
         return attempts
-    return (*attempts[:-1], evolve(attempts[-1], outcome=outcome))
+    last = attempts[-1]
+    return (*attempts[:-1], Attempt(last.at, last.account, outcome))

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from ..errors import InvalidInput
 from ..jobs import Job
+from ..media.fingerprints import has_unknown_content
 from ..provider import Provider
 
 
@@ -33,7 +34,7 @@ def content_key(provider: Provider, job: Job) -> str:
 
     Raises InvalidInput if the content of a media is not known, so that two contents never share a key.
     """
-    if ",/" in job.fingerprint:
+    if has_unknown_content(job.fingerprint):
         raise InvalidInput("CONTENT_KEY needs media that can be read again: pass a path, bytes or a key of yours")
     parts = "\0".join((provider.name, provider.account, job.fingerprint))
     return f"content-{hashlib.blake2b(parts.encode(), digest_size=20).hexdigest()}"

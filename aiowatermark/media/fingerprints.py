@@ -35,6 +35,11 @@ def same_job(one: str, other: str) -> bool:
     return len(parts) == len(other_parts) and all(map(_compatible, parts, other_parts))
 
 
+def has_unknown_content(fingerprint: str) -> bool:
+    """Whether the content of one of the media is not known."""
+    return ",/" in fingerprint
+
+
 def complete_fingerprint(before: str, sent: str) -> str:
     """Return the fingerprint of a job after it was sent: streams are hashed meanwhile, so more of it is known.
 

@@ -117,12 +117,12 @@ class InDoubtResolver:
             if holder is not None and holder.key != record.key:
                 log.error("job %s: a callback names the task %s of another job", record.key, claimed.task_id)
                 return None
-            named = record.advance(Snapshot(claimed.task_id, Status.QUEUED))
+            named = record.advance(Snapshot(claimed.task_id, Status.QUEUED), time.time())
             answer = await self.context.flows.run(provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
         except Exception as error:  # noqa: BLE001 - whatever a callback says, the doubt is what remains
             log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)
             return None
-        confirmed = named.advance(answer).accept(time.time())
+        confirmed = named.advance(answer, time.time())
         try:
             return await self.context.store.put(confirmed)
         except WatermarkError as error:

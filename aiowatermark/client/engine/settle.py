@@ -54,10 +54,10 @@ class Settlement:
         holder = await self.context.store.by_task(record.account, task_id)
         if holder is not None and holder.key != record.key:
             raise InvalidInput(f"the task {task_id!r} belongs to the job {holder.key!r}")
-        named = record.advance(Snapshot(task_id, Status.QUEUED))
+        named = record.advance(Snapshot(task_id, Status.QUEUED), time.time())
         query = self.context.provider.query(named)
         answer = await self.context.flows.run(query, FlowContext(loop_time() + _QUERY_SECONDS))
-        return named.advance(answer).accept(time.time())
+        return named.advance(answer, time.time())
 
 
 async def load_unsettled(store: JobStore, owners: Owners, key: str, *, own: str = "") -> Record:

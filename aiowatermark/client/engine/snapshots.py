@@ -121,13 +121,12 @@ class SnapshotRecorder:
 
 def _apply(before: Record, snapshot: Snapshot) -> Record:
     """The record after a snapshot, with the time of its acceptance; logs a snapshot that contradicts it."""
-    after = before.advance(snapshot)
+    after = before.advance(snapshot, time.time())
     if after is not before and after.snapshot is before.snapshot:  # only a note in its history
         log.error("job %s, task %s: %s", after.key, after.snapshot.task_id, after.history[-1])
     if before.settled_unpaid and not after.unsent:
         log.error("job %s was settled as unpaid, but the provider accepted it as task %s", after.key, snapshot.task_id)
-    is_accepted = after.at_provider or after.snapshot.status.terminal
-    return after.accept(time.time()) if is_accepted and before.accepted_at is None and after is not before else after
+    return after
 
 
 def _must_persist(now: Snapshot, before: Snapshot) -> bool:

@@ -42,7 +42,7 @@ from attrs import define, evolve, frozen
 from ....errors import DeadlineExceeded, SubmissionInDoubt, WatermarkError
 from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
-from ....media.fingerprints import complete_fingerprint
+from ....media.fingerprints import complete_fingerprint, has_unknown_content
 from ...handle import ActiveJob
 from ..context import EngineContext
 from ..failures import doubt_warning, nothing_was_paid, submission_in_doubt, within_deadline
@@ -196,8 +196,9 @@ class Submitter:
             if not run.may_be_paid_already:
                 await self._delete_unpaid(job.record)
             return NotAccepted(error)
-        complete = complete_fingerprint(job.record.fingerprint, request.job.fingerprint)
-        job.update(evolve(job.record, fingerprint=complete), announce=False)
+        if has_unknown_content(job.record.fingerprint):
+            complete = complete_fingerprint(job.record.fingerprint, request.job.fingerprint)
+            job.update(evolve(job.record, fingerprint=complete), announce=False)
         await context.snapshots.record(job, snapshot)
         return Accepted()
 
