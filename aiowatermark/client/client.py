@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -28,7 +28,7 @@ from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .recovery import Recovery, recover
-from .stream import JobStream, Outcome
+from .stream import JobStream, Outcome, check_items
 
 if TYPE_CHECKING:
     import aiohttp
@@ -220,7 +220,7 @@ class Client:
         job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
         return await self._start_job(job, key, deadline, None).wait_done(self._drain)
 
-    async def stream(
+    def stream(
         self,
         items: Iterable[Source] | AsyncIterable[Source],
         *,
@@ -228,26 +228,27 @@ class Client:
         key: Callable[[Source], Key] | ContentKey | None = None,
         deadline: float | None = None,
         **options: Any,
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """Run many jobs; yields their outcomes in completion order.
 
         Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
-        one failure never ends the stream. `key(item)` names the job of an item: with a store, a stream that is repeated
-        pays for nothing twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+        one failure never ends the stream. If `items` raises, what was pulled before is finished and yielded, then the
+        error is raised. `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing
+        twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+
+        Leaving the stream cancels the jobs that were not sent. Python closes it on `break` if no name refers to it;
+        `async with contextlib.aclosing(client.stream(…)) as outcomes:` closes it in every case.
+
+        Raises InvalidInput if `items` is one medium or a mapping, and when the client is closed meanwhile.
         """
-        _ = self._open_engine
+        check_items(items)
 
         async def start(item: Source) -> ActiveJob:
             own_key = key(item) if callable(key) else key
             job = await self._preparer.prepare(item, mask, None, options, own_key)
             return self._start_job(job, own_key, deadline, None)
 
-        outcomes = JobStream(start, self.limits.in_flight).run(items)
-        try:
-            async for outcome in outcomes:
-                yield outcome
-        finally:
-            await outcomes.aclose()  # type: ignore[attr-defined]
+        return JobStream(start, self.limits.in_flight, lambda: self._open_engine).run(items)
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
         """Return the handle of a job from its token. The job is watched again, never submitted.

@@ -294,7 +294,7 @@ async def test_leaving_a_stream_early_stops_pulling(transport: ScriptedTransport
         stream = client.stream(items())
         async for _ in stream:
             break
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         before = pulled
         await asyncio.sleep(50)
     assert pulled == before
