@@ -26,7 +26,7 @@ from .engine.prepare import JobPreparer
 from .engine.sharing import ReplicaMember, share_callbacks
 from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
-from .limits import Limits, validate_deadline
+from .limits import Limits, positive_number, validate_deadline
 from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
 
@@ -80,7 +80,7 @@ class Client:
         self.limits = limits or Limits()
         self._deadline = validate_deadline(deadline)
         self._store: JobStore = store or MemoryStore()
-        self._drain = drain
+        self._drain = positive_number(drain, "drain", zero=True)
         self._polling = polling
         self._callbacks = None if callbacks is None else registry_of(callbacks)
         self._resubmit = resubmit

@@ -49,7 +49,7 @@ def build_engine(
     account, coordinator = provider.account, store.coordinator
     rate = limits.requests_per_second or provider.requests_per_second
     rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
-    flows = FlowRunner(provider, transport, rate_limiter)
+    flows = FlowRunner(provider, transport, rate_limiter, limits.max_retry_after)
     owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
     context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
     in_doubt = InDoubtResolver(context)

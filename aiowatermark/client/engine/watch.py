@@ -8,7 +8,8 @@ sets:
     until the status is terminal
 
 While a callback is expected the schedule is `callback_polling`, longer intervals: a lost callback costs one of them.
-However many callbacks arrive, there is at most one query per second for them. A `Retry-After` moves the next poll.
+However many callbacks arrive, there is at most one query per second for them. A `Retry-After` postpones
+the next poll; it never comes earlier than by the schedule.
 
 A query that fails never ends the wait. Exceptions are refusals that retrying does not mend (wrong key, rejected), two
 of the same kind in a row, and a task that the provider certainly does not know any more (unknown_task.py). After
@@ -31,6 +32,7 @@ from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupp
 from ...jobs import Record, Snapshot, Status
 from ...provider import Polling
 from ...results import Result, ResultFetcher
+from ...transport.retry import bounded_hint
 from ..handle import ActiveJob
 from .acknowledgements import Acknowledgements
 from .context import EngineContext
@@ -90,8 +92,8 @@ class JobWatcher:
             if time >= due:
                 delay = polling.after(delay)
                 due = time + delay
-            if (hint := retry_hint(job.snapshot, problem)) is not None:
-                due = time + hint
+            if (hint := self._hint(job, problem)) is not None:
+                due = max(due, time + hint)
         self._finish(job)
 
     async def _poll(
@@ -116,6 +118,10 @@ class JobWatcher:
             return None
         log.info("job %s: a query failed: %s", job.key, problem)
         return problem
+
+    def _hint(self, job: ActiveJob, problem: WatermarkError | None) -> float | None:
+        """Seconds that the provider asked to wait before the next query, within bounds."""
+        return bounded_hint(retry_hint(job.snapshot, problem), self.context.flows.max_retry_after)
 
     @staticmethod
     def _confirmed(job: ActiveJob, error: WatermarkError) -> WatermarkError:
