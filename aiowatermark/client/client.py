@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
+from ..lifetimes import Lifetime
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
 from ..provider import Credits, Polling, Provider
@@ -88,7 +88,7 @@ class Client:
             raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
         self._acknowledge = acknowledge
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lifetime = Lifetime("the client")
         self._engine: JobEngine | None = None
         self._stack = AsyncExitStack()
         self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
@@ -98,21 +98,23 @@ class Client:
         return f"<Client {self.provider.name} {'open' if self._engine else 'closed'}>"
 
     async def __aenter__(self) -> Self:
-        """Open the store and the transport on the running loop; raises InvalidInput if the client is open."""
-        if self._engine is not None:
-            raise InvalidInput("the client is already open: use one `async with` per client")
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._store)
-            await stack.enter_async_context(self._transport)
-            self._loop = asyncio.get_running_loop()
-            self._engine = await self._build_engine(stack)
-            self._stack = stack.pop_all()
+        """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
+        self._engine = await self._lifetime.open(self._open)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close."""
+        """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close.
+
+        A caller that is cancelled meanwhile, also several times, is cancelled when the client is closed.
+        """
         self._engine = None
-        await self._stack.aclose()
+        await self._lifetime.close()
+
+    async def _open(self, stack: AsyncExitStack) -> JobEngine:
+        self._stack = stack
+        await stack.enter_async_context(self._store)
+        await stack.enter_async_context(self._transport)
+        return await self._build_engine(stack)
 
     async def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
         owner = new_owner()
@@ -145,8 +147,7 @@ class Client:
     def _open_engine(self) -> JobEngine:
         if self._engine is None:
             raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
-        if asyncio.get_running_loop() is not self._loop:
-            raise InvalidInput("the client was opened on another event loop: open one client per loop")
+        self._lifetime.check_loop()
         return self._engine
 
     async def submit(

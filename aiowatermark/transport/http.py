@@ -152,9 +152,11 @@ class HttpTransport:
 
     async def __aexit__(self, *exc: object) -> None:
         """Close what was opened here."""
-        await self._anonymous.close()
-        if self.user_session is None:
-            await self._api.close()
+        try:
+            await self._anonymous.close()
+        finally:
+            if self.user_session is None:
+                await self._api.close()
 
     def perform(
         self,

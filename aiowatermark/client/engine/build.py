@@ -13,6 +13,7 @@ from ...provider import CALLBACK_POLLING, Polling, Provider
 from ...stores import JobStore
 from ...transport import Transport
 from ...transport.rate_limiter import LocalRateLimiter
+from ..download_scopes import DownloadScopes
 from ..downloads import ResultDownloader
 from ..limits import Limits
 from .acknowledgements import Acknowledgements
@@ -53,7 +54,9 @@ def build_engine(
     owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
     context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
     in_doubt = InDoubtResolver(context)
-    downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
+    downloader = ResultDownloader(
+        transport, asyncio.Semaphore(limits.transfers), DownloadScopes(ensure_open), provider, flows
+    )
     slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
     existing = ExistingRecords(context)
     submitter = Submitter(context, slots, in_doubt, existing, RecordDeletions(store), resubmit)

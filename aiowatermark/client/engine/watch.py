@@ -26,13 +26,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from attrs import define
+from attrs import define, field
 
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
 from ...provider import Polling
-from ...results import Result, ResultFetcher
+from ...results import Result
 from ...transport.retry import bounded_hint
+from ..downloads import ResultDownloader
 from ..handle import ActiveJob
 from .acknowledgements import Acknowledgements
 from .context import EngineContext
@@ -64,9 +65,10 @@ class JobWatcher:
     context: EngineContext
     polling: Polling
     callback_polling: Polling
-    fetcher: ResultFetcher
+    fetcher: ResultDownloader
     acknowledgements: Acknowledgements
     start_uploaded: Callable[[ActiveJob], Awaitable[None]]
+    _handlers: set[asyncio.Task[None]] = field(factory=set, init=False)
 
     async def wait_until_done(self, job: ActiveJob) -> None:
         """Poll the job until it ends; completes it. Raises DeadlineExceeded, or an error that was confirmed."""
@@ -147,13 +149,24 @@ class JobWatcher:
     def _finish(self, job: ActiveJob) -> None:
         """Complete the job as its terminal snapshot says."""
         result = self.result_of(job.record)
-        if self.context.callbacks is not None:
-            self.context.callbacks.observers.notify(result)
+        self.notify_handlers(result)
         if job.snapshot.status is Status.SUCCEEDED:
             job.finish(result)
         else:
             job.failure_taken = result.acknowledge if self.acknowledgements.automatic else None
             job.fail(job_failed(job.record))
+
+    def notify_handlers(self, result: Result) -> None:
+        """Start the user's result handlers with a result."""
+        if self.context.callbacks is not None:
+            for task in self.context.callbacks.observers.notify(result):
+                self._handlers.add(task)
+                task.add_done_callback(self._handlers.discard)
+
+    async def wait_for_handlers(self, until: float) -> None:
+        """Wait for result handlers, which may still save their results, at most until then on the loop's clock."""
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=max(0.0, until - loop_time()))
 
     def result_of(self, record: Record) -> Result:
         """The result of an ended job, as its callers and handlers get it."""
