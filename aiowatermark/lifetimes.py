@@ -90,12 +90,58 @@ class Lifetime:
             self._state, self._loop, self._closing = "closed", None, None
 
 
-async def finish(ending: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T:
-    """Run it to its end in a task of its own, however often the caller is cancelled; return what it returns.
+@define(eq=False)
+class SharedLifetime:
+    """The state of one object that several users open together: the first opens it, the last closes it.
+
+    All of them use one event loop. If that ends before they close the object, the next user discards what is left.
+    """
+
+    name: str
+    _users: int = field(default=0, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _changing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+
+    async def enter(self, open_: Callable[[], Awaitable[object]], discard: Callable[[], object]) -> None:
+        """Add a user; raises InvalidInput on another event loop, and what `open_` raises."""
+        loop = running_loop(self.name)
+        if self._loop is not loop:
+            self._change_loop(loop, discard)
+        async with self._changing:
+            if not self._users:
+                await open_()
+            self._users += 1
+
+    @property
+    def in_use(self) -> bool:
+        """Whether there are users."""
+        return self._users > 0
+
+    def _change_loop(self, loop: asyncio.AbstractEventLoop, discard: Callable[[], object]) -> None:
+        if self._loop is not None and (self._users or self._changing.locked()):
+            if not self._loop.is_closed():
+                raise InvalidInput(f"{self.name} is open on another event loop: use one for each loop")
+            discard()
+        self._users, self._changing, self._loop = 0, asyncio.Lock(), loop
+
+    async def leave(self, close: Callable[[], Awaitable[object]]) -> None:
+        """Remove a user; the last one closes the object, however often it is cancelled."""
+        if running_loop(self.name) is self._loop and self._users:
+            await finish(self._leave(close))
+
+    async def _leave(self, close: Callable[[], Awaitable[object]]) -> None:
+        async with self._changing:
+            self._users -= 1
+            if not self._users:
+                await close()
+
+
+async def finish(ending: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
+    """Wait for its end, of a coroutine in a task of its own, however often the caller is cancelled; returns its value.
 
     Raises what it raises; or, when it has ended, the CancelledError of the caller.
     """
-    task = ending if isinstance(ending, asyncio.Task) else asyncio.create_task(ending)
+    task = asyncio.ensure_future(ending)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

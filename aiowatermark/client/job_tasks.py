@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from .engine.failures import client_closed
 from .handle import ActiveJob
 
 log = logging.getLogger("aiowatermark")
@@ -14,11 +15,11 @@ _CLEANUP_SECONDS = 5.0
 """Seconds that cancelled jobs have to delete their records when the client closes."""
 
 
-def log_tokens(jobs: Iterable[ActiveJob]) -> None:
-    """Log the token of every job that may be paid and has not ended."""
-    for job in jobs:
-        if job.may_be_paid and not job.done():
-            log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
+def end_unfinished(job: ActiveJob) -> None:
+    """Complete a job that this client does not follow any more; the log has the token of one that may be paid."""
+    if job.may_be_paid and not job.done():
+        log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
+    job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
 
 
 def cancel_tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:

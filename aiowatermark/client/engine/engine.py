@@ -21,6 +21,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import assert_never
 
@@ -35,10 +36,10 @@ from ...media.memory import Link
 from ...results import Result
 from ...wire import Delivery
 from ..handle import ActiveJob
-from ..job_tasks import cancel_tasks, end_tasks, log_tokens
+from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, client_closed, doubt_warning, within_deadline
+from .failures import OWNER_GONE, doubt_warning, within_deadline
 from .flows import SUBMIT_TIMEOUT, loop_time
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -258,7 +259,7 @@ class JobEngine:
             job.fail(error.about(provider=self.context.provider.name, key=job.key, token=None))
             await self._release_lease(job)
         except asyncio.CancelledError:
-            job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
+            end_unfinished(job)
             raise
         except Exception as error:
             log.exception("job %s: unexpected error", job.key)
@@ -280,7 +281,7 @@ class JobEngine:
             self._start_next()
 
     def _abandon(self, job: ActiveJob) -> None:
-        job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
+        end_unfinished(job)
         self._cleanup(job)
 
     async def _load_record(self, job: ActiveJob) -> None:
@@ -340,11 +341,8 @@ class JobEngine:
         )
 
     async def _wait_for_answers(self, jobs: list[ActiveJob], drain: float) -> None:
-        try:
-            waits = [job.wait_answered(self._drain_seconds(job, drain)) for job in jobs if job.may_be_paid]
-            await asyncio.gather(*waits)
-        finally:
-            log_tokens(jobs)
+        waits = [job.wait_answered(self._drain_seconds(job, drain)) for job in jobs if job.may_be_paid]
+        await asyncio.gather(*waits)
 
     async def _hand_over_all(self, jobs: list[ActiveJob]) -> None:
         for job in jobs:
@@ -352,13 +350,13 @@ class JobEngine:
 
     async def _fail_all(self, jobs: list[ActiveJob]) -> None:
         for job in jobs:
-            job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))  # those whose task never ran
+            end_unfinished(job)  # those whose task never ran
 
     def _discard_jobs(self) -> None:
         """Give up the jobs of an event loop that ended: nothing listens for their callbacks any more."""
-        jobs = list(self.jobs.values())
-        log_tokens(jobs)
-        for job in jobs:
+        for job in list(self.jobs.values()):
+            with suppress(RuntimeError):  # those who waited for it on the closed loop are gone
+                end_unfinished(job)
             self._cleanup(job)
         self.in_doubt.stop_listening()
 
