@@ -11,6 +11,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.testing import ScriptedTransport, json_response
+from tests.support.images import make_image
 from tests.support.picwish import ACCEPTED, FINISHED, LINK, PENDING, scripted_client
 from tests.support.stores import get_record
 
@@ -36,7 +37,7 @@ class ClosableTransport(ScriptedTransport):
     async def read(self, url: str, max_bytes: int | None, check: Any = None) -> bytes:
         assert self.open
         await self.arrived.wait()
-        return make_image("png")
+        return make_image()
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ async def test_result_handlers_may_read_results_while_the_client_closes(transpor
     asyncio.get_running_loop().call_later(5.0, transport.arrived.set)
     async with scripted_client(transport, callbacks=receiver, polling=aw.Polling(0.1)) as client:
         await client.remove(LINK)
-    assert outcomes == [make_image("png")]
+    assert outcomes == [make_image()]
 
 
 async def test_a_result_handler_that_takes_too_long_is_told(transport: ClosableTransport) -> None:
