@@ -289,6 +289,11 @@ class Provider(ABC):
         """Return the capabilities that apply to this job."""
         return self.capabilities
 
+    @property
+    def default_account(self) -> str:
+        """The account's name if `account` is not given."""
+        return self._credentials_digest()
+
     def _credentials_digest(self) -> str:
         """A text that differs for every account and base URL and does not reveal the key."""
         text = "\0".join((self.name, self.base_url, *self.headers.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..callbacks.registry import registry_of
@@ -19,13 +20,14 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from .content_key import ContentKey, Key, content_key
-from .engine.build import build_engine, validate_key
+from .engine.build import build_engine, same_account, validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
 from .engine.sharing import ReplicaMember, share_callbacks
 from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
+from .job_tasks import wait_until_ended
 from .limits import Limits, positive_number, validate_deadline
 from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
@@ -76,7 +78,7 @@ class Client:
         acknowledge: Literal["auto", "manual"] = "auto",
         transport: Transport | None = None,
     ) -> None:
-        self.provider = provider
+        self._provider = provider
         self.limits = limits or Limits()
         self._deadline = validate_deadline(deadline)
         self._store: JobStore = store or MemoryStore()
@@ -89,17 +91,59 @@ class Client:
         self._acknowledge = acknowledge
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
         self._lifetime = Lifetime("the client")
+        self._draining = False
+        self._replica: ReplicaMember | None = None
         self._engine: JobEngine | None = None
         self._stack = AsyncExitStack()
         self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether the client is open."""
-        return f"<Client {self.provider.name} {'open' if self._engine else 'closed'}>"
+        state = "closed" if self._engine is None else "draining" if self._draining else "open"
+        return f"<Client {self.provider.name} {state}>"
+
+    @property
+    def provider(self) -> Provider:
+        """The provider account. Assign one with another API key to rotate the key without a restart.
+
+        The new key is used from the next request on, for running jobs, too. Its account counts as the same one; give
+        both `account=`, the same name, so that a later process finds the jobs of either. Raises InvalidInput for
+        another provider, base URL, or named account.
+        """
+        return self._provider
+
+    @provider.setter
+    def provider(self, provider: Provider) -> None:
+        rotated = same_account(self._provider, provider)
+        if (use_provider := getattr(self._transport, "use_provider", None)) is not None:
+            use_provider(rotated)
+        self._provider = rotated
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
+        return self._engine is not None and not self._draining
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.
+
+        For a service that is told to stop: call it on SIGTERM, and close the client when it returns. From its first
+        moment on `ready` is False, and submissions, streams, `resume` and `recover` are refused with InvalidInput.
+        Jobs that are still at the provider when the client closes are handed over: to other replicas on a RedisStore
+        at once, with another store to the next process that calls `recover()`.
+        """
+        engine, self._draining = self._open_engine, True
+        until = loop_time() + (inf if seconds is None else positive_number(seconds, "seconds", zero=True))
+        if self._replica is not None:
+            await self._replica.stop_adopting()
+        ended = await wait_until_ended(engine.jobs, until)
+        await engine.watcher.wait_for_handlers(until)
+        return ended
 
     async def __aenter__(self) -> Self:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
         self._engine = await self._lifetime.open(self._open)
+        self._draining = False
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -136,7 +180,9 @@ class Client:
         stack.push_async_callback(owners.unregister, owner)
         stack.push_async_callback(engine.close, self._drain)
         if (coordinator := self._store.coordinator) is not None:
-            replica = ReplicaMember(self._store, coordinator, self.provider.account, self._callbacks, engine.adopt)
+            self._replica = replica = ReplicaMember(
+                self._store, coordinator, self.provider.account, self._callbacks, engine.adopt
+            )
             stack.push_async_callback(replica.stop)
             replica.start()
         if self._callbacks is not None:
@@ -149,6 +195,14 @@ class Client:
             raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
         self._lifetime.check_loop()
         return self._engine
+
+    @property
+    def _accepting_engine(self) -> JobEngine:
+        """The engine of a client that takes jobs."""
+        engine = self._open_engine
+        if self._draining:
+            raise InvalidInput("the client drains and takes no jobs: submit them to another one")
+        return engine
 
     async def submit(
         self,
@@ -182,7 +236,7 @@ class Client:
         RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
         may be paid.
         """
-        _ = self._open_engine
+        _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
         job = self._start_job(await prepare, key, deadline, progress, again=again)
         await job.wait_accepted(self._drain)
@@ -205,7 +259,7 @@ class Client:
         Cancelling it cancels a job that was not sent, and leaves one that was at the provider: `recover()` finds it.
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
-        _ = self._open_engine
+        _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
         job = self._start_job(await prepare, key, deadline, progress, again=again)
         return await job.wait_done(self._drain)
@@ -217,7 +271,7 @@ class Client:
 
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
-        _ = self._open_engine
+        _ = self._accepting_engine
         job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
         return await self._start_job(job, key, deadline, None).wait_done(self._drain)
 
@@ -249,14 +303,14 @@ class Client:
             job = await self._preparer.prepare(item, mask, None, options, own_key)
             return self._start_job(job, own_key, deadline, None)
 
-        return JobStream(start, self.limits.in_flight, lambda: self._open_engine).run(items)
+        return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
         """Return the handle of a job from its token. The job is watched again, never submitted.
 
         Raises InvalidInput for a text that is not a token, or the token of another provider's job.
         """
-        engine = self._open_engine
+        engine = self._accepting_engine
         record = Record.from_token(token)
         if record.provider != self.provider.name:
             raise InvalidInput(f"the token is of a job at {record.provider}: resume it with a client for that provider")
@@ -264,7 +318,7 @@ class Client:
 
     async def recover(self, *, deadline: float | None = None) -> Recovery:
         """Watch all unfinished jobs of this account again; jobs in doubt are listed, and nothing is submitted."""
-        return await recover(self._open_engine, self._deadline_seconds(deadline))
+        return await recover(self._accepting_engine, self._deadline_seconds(deadline))
 
     async def settle(self, key: str, *, task_id: str | None = None, paid: bool | None = None) -> JobHandle | None:
         """Settle a job in doubt when you know from the provider's console, or its support, what became of it.
@@ -304,7 +358,7 @@ class Client:
         again: bool = False,
     ) -> ActiveJob:
         # checked again: the client may have been closed while the job was prepared
-        engine = self._open_engine
+        engine = self._accepting_engine
         name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
         started = engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
         engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)

@@ -233,6 +233,11 @@ class ActiveJob:
         if not self._answered:
             await asyncio.wait([self._accepted_future()], timeout=seconds)
 
+    @property
+    def ended(self) -> asyncio.Future[Result]:
+        """What is done when the job has ended; not to be cancelled."""
+        return self._result
+
     async def wait_changed(self) -> None:
         """Wait for the next change of the record, or for the end of the job."""
         if self._changed is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import isinf
 
 from .engine.failures import client_closed
 from .handle import ActiveJob
@@ -20,6 +21,16 @@ def end_unfinished(job: ActiveJob) -> None:
     if job.may_be_paid and not job.done():
         log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
     job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
+
+
+async def wait_until_ended(jobs: Mapping[str, ActiveJob], until: float) -> bool:
+    """Wait until no job is left, also of those that are added, at most until then on the loop's clock."""
+    loop = asyncio.get_running_loop()
+    while jobs and (seconds := until - loop.time()) > 0:
+        timeout = None if isinf(seconds) else seconds
+        await asyncio.wait([job.ended for job in jobs.values()], timeout=timeout)
+        await asyncio.sleep(0)  # the task of an ended job removes it now
+    return not jobs
 
 
 def cancel_tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:

@@ -7,6 +7,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from attrs import evolve
+
 from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput
 from ...provider import CALLBACK_POLLING, Polling, Provider
@@ -68,6 +70,18 @@ def build_engine(
     return JobEngine(
         context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, settlement, adopted_deadline
     )
+
+
+def same_account(current: Provider, rotated: Provider) -> Provider:
+    """Return a provider with other credentials under the account's name; raises InvalidInput if it is another account.
+
+    An account without a name of its own is named after its credentials, which differ now.
+    """
+    if not isinstance(rotated, type(current)) or rotated.base_url != current.base_url:
+        raise InvalidInput(f"an open client stays with {current.display_name} at {current.base_url}: open another one")
+    if rotated.account not in {current.account, rotated.default_account}:
+        raise InvalidInput(f"the account {rotated.account!r} is not {current.account!r}: open another client for it")
+    return evolve(rotated, account=current.account)
 
 
 def validate_key(key: str | None) -> str:

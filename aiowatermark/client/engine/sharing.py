@@ -146,11 +146,15 @@ class ReplicaMember:
 
     async def stop(self) -> None:
         """Stop forwarding and adopting."""
+        await self.stop_adopting()
+        for stop in self._stop_forwarding:
+            stop()
+
+    async def stop_adopting(self) -> None:
+        """Leave the jobs of replicas that died to others."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for stop in self._stop_forwarding:
-            stop()
 
     async def _adopt_orphans(self) -> None:
         while True:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from math import isinf
 
 from attrs import define, field
 
@@ -166,7 +167,7 @@ class JobWatcher:
     async def wait_for_handlers(self, until: float) -> None:
         """Wait for result handlers, which may still save their results, at most until then on the loop's clock."""
         if self._handlers:
-            await asyncio.wait(self._handlers, timeout=max(0.0, until - loop_time()))
+            await asyncio.wait(self._handlers, timeout=None if isinf(until) else max(0.0, until - loop_time()))
 
     def result_of(self, record: Record) -> Result:
         """The result of an ended job, as its callers and handlers get it."""
