@@ -94,9 +94,8 @@ async def test_a_stream_ends_when_its_client_drains(transport: ScriptedTransport
         assert await client.drain()
         with pytest.raises(aw.InvalidInput, match="drains"):
             await reading
-    assert [type(outcome) for outcome in outcomes[: transport.submitted]] == [aw.Done] * transport.submitted
-    # the item for which the source was waiting
-    assert [type(outcome) for outcome in outcomes[transport.submitted :]] in ([], [aw.Failed])
+    assert sum(isinstance(outcome, aw.Done) for outcome in outcomes) == transport.submitted
+    assert len(outcomes) - transport.submitted <= 1  # the item for which the source was waiting
 
 
 async def test_a_drain_waits_for_result_handlers(transport: ScriptedTransport) -> None:
