@@ -32,6 +32,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from functools import cached_property
+from math import inf
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -61,6 +62,12 @@ Flow: TypeAlias = Exchange[Snapshot]
 """A flow that returns the job's state."""
 
 
+def _validate_pause(_: Any, attribute: Attribute[float], value: Any) -> None:
+    lowest = 1.0 if attribute.name == "factor" else 0.001  # a pause of 0 would be a loop without one
+    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value < inf:
+        raise InvalidInput(f"polling: {attribute.name} must be a number of at least {lowest:g}, not {value!r}")
+
+
 @documented
 @frozen
 class Polling:
@@ -70,11 +77,13 @@ class Polling:
         first: seconds from the submission to the first query.
         factor: what each further pause is multiplied by.
         ceiling: seconds of the longest pause.
+
+    Raises InvalidInput for a pause of less than a millisecond, or a factor below 1.
     """
 
-    first: float = 1.0
-    factor: float = 1.2
-    ceiling: float = 15.0
+    first: float = field(default=1.0, validator=_validate_pause)
+    factor: float = field(default=1.2, validator=_validate_pause)
+    ceiling: float = field(default=15.0, validator=_validate_pause)
 
     def after(self, delay: float) -> float:
         """Return the pause, in seconds, that follows a pause of `delay` seconds."""
@@ -279,6 +288,11 @@ class Provider(ABC):
     def capabilities_for(self, job: Job) -> Capabilities:  # noqa: ARG002
         """Return the capabilities that apply to this job."""
         return self.capabilities
+
+    @property
+    def default_account(self) -> str:
+        """The account's name if `account` is not given."""
+        return self._credentials_digest()
 
     def _credentials_digest(self) -> str:
         """A text that differs for every account and base URL and does not reveal the key."""

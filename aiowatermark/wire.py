@@ -18,6 +18,8 @@ from .media.base import Media
 from .redaction import clean_text, redacted_excerpt
 
 _MAX_PARTS, _MAX_PART_HEAD = 64, 1000
+_MAX_DIGITS = 300
+"""Of an integer: Python refuses to parse more than 4,300, and a float has at most 309."""
 _MAX_BOUNDARY = 2 + 70  # two hyphens and the boundary: RFC 2046, 5.1.1
 _FIELD_NAME = re.compile(r'; *name="([^"\r\n]*)"', re.IGNORECASE)
 
@@ -150,12 +152,25 @@ class Delivery:
 
 
 def parse_json(body: bytes) -> Any:
-    """Return the JSON value in `body`, or None if it is not valid JSON; NaN and Infinity are not valid."""
+    """Return the JSON value in `body`, or None if it is none.
+
+    What some servers write is tolerated, because it may stand in a field that nobody needs, beside the id of a job that
+    is paid: NaN, Infinity and numbers that are too large become None; control characters in texts are kept, and bytes
+    that are not of the encoding replaced.
+    """
     try:
-        # surrogatepass: as json.loads decodes bytes; lone surrogates are valid JSON
-        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        return _DECODER.decode(_decode(body))
     except (ValueError, RecursionError):
         return None
+
+
+def _decode(body: bytes) -> str:
+    encoding = json.detect_encoding(body)
+    try:
+        # as json.loads decodes bytes; lone surrogates are valid JSON
+        return body.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError:
+        return body.decode(encoding, "replace")
 
 
 def parse_form_data(body: bytes) -> list[tuple[str, str]]:
@@ -174,11 +189,16 @@ def parse_form_data(body: bytes) -> list[tuple[str, str]]:
     return fields
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
+def _parse_float(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _parse_int(text: str) -> int | None:
+    return int(text) if len(text) <= _MAX_DIGITS else None
+
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float, parse_int=_parse_int, strict=False)
 
 
 def _with_texts(value: Any, texts: Mapping[str, LongText]) -> Any:

@@ -38,16 +38,17 @@ class ResultObservers:
         """Whether anybody handles results."""
         return bool(self._handlers)
 
-    def notify(self, result: Result) -> None:
-        """Start every handler with a result, and queue its snapshot for every subscriber."""
-        for handler in self._handlers:
-            task = asyncio.create_task(_run(handler, result))
+    def notify(self, result: Result) -> list[asyncio.Task[None]]:
+        """Queue a result's snapshot for every subscriber, and start every handler with it; returns their tasks."""
+        tasks = [asyncio.create_task(_run(handler, result)) for handler in self._handlers]
+        for task in tasks:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         if self._subscribers:
             snapshot = evolve(result.snapshot, key=result.key)
             for queue in self._subscribers:
                 _put(queue, snapshot)
+        return tasks
 
     def subscribe(self) -> AsyncIterator[Snapshot]:
         """Return an iterator over the snapshots of all results from now on; it ends with `close`."""

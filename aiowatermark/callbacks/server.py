@@ -28,6 +28,7 @@ from typing import Any, Self
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
+from ..lifetimes import Lifetime
 from .aiohttp import request_handler
 from .connections import BACKLOG, ConnectionLimiter
 from .receiver import CallbackReceiver
@@ -85,11 +86,15 @@ class CallbackServer:
         self.port = port
         self._ssl = ssl
         self._max_connections = connections
-        self._stack = AsyncExitStack()
+        self._lifetime = Lifetime("the callback server")
         self._connections: ConnectionLimiter | None = None
 
     async def __aenter__(self) -> Self:
         """Start listening; from here on `port` is the actual port."""
+        self._connections = await self._lifetime.open(self._open)
+        return self
+
+    async def _open(self, stack: AsyncExitStack) -> ConnectionLimiter:
         connections = ConnectionLimiter(
             request_handler(registry_of(self.receiver)),
             max_connections=self._max_connections,
@@ -99,22 +104,25 @@ class CallbackServer:
             lingering_time=0.0,
             auto_decompress=False,
         )
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(connections.shutdown, _DRAIN_SECONDS)
-            listeners = await self._listen(connections, stack)
+        async with AsyncExitStack() as opening:
+            opening.push_async_callback(connections.shutdown, _DRAIN_SECONDS)
+            listeners = await self._listen(connections, opening)
             for coroutine in (connections.sweep(), *(connections.accept(each, self._ssl) for each in listeners)):
-                _run_until_exit(coroutine, stack)
-            self._stack = stack.pop_all()
-        self._connections = connections
-        return self
+                _run_until_exit(coroutine, opening)
+            stack.push_async_callback(self._end_handlers)  # not if listening fails: the receiver stays usable
+            stack.push_async_callback(opening.pop_all().aclose)
+        return connections
+
+    async def _end_handlers(self) -> None:
+        """Let result handlers finish, and end the streams of deliveries."""
+        observers = registry_of(self.receiver).observers
+        await observers.drain(_DRAIN_SECONDS)
+        observers.close()
 
     async def __aexit__(self, *exc: object) -> None:
         """Stop listening, answer the requests being handled, and let result handlers finish."""
         self._connections = None
-        await self._stack.aclose()
-        observers = registry_of(self.receiver).observers
-        await observers.drain(_DRAIN_SECONDS)
-        observers.close()
+        await self._lifetime.close()
 
     async def _listen(self, connections: ConnectionLimiter, stack: AsyncExitStack) -> list[socket.socket]:
         """Listen on all addresses of the host; raises InvalidInput if that is not possible."""

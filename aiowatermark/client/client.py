@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
+from ..lifetimes import Lifetime
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
 from ..provider import Credits, Polling, Provider
@@ -19,16 +20,17 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from .content_key import ContentKey, Key, content_key
-from .engine.build import build_engine, validate_key
+from .engine.build import build_engine, same_account, validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
 from .engine.sharing import ReplicaMember, share_callbacks
 from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
-from .limits import Limits, validate_deadline
+from .job_tasks import wait_until_ended
+from .limits import Limits, positive_number, validate_deadline
 from .recovery import Recovery, recover
-from .stream import JobStream, Outcome
+from .stream import JobStream, Outcome, check_items
 
 if TYPE_CHECKING:
     import aiohttp
@@ -76,11 +78,11 @@ class Client:
         acknowledge: Literal["auto", "manual"] = "auto",
         transport: Transport | None = None,
     ) -> None:
-        self.provider = provider
+        self._provider = provider
         self.limits = limits or Limits()
         self._deadline = validate_deadline(deadline)
         self._store: JobStore = store or MemoryStore()
-        self._drain = drain
+        self._drain = positive_number(drain, "drain", zero=True)
         self._polling = polling
         self._callbacks = None if callbacks is None else registry_of(callbacks)
         self._resubmit = resubmit
@@ -88,31 +90,75 @@ class Client:
             raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
         self._acknowledge = acknowledge
         self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lifetime = Lifetime("the client")
+        self._draining = False
+        self._replica: ReplicaMember | None = None
         self._engine: JobEngine | None = None
         self._stack = AsyncExitStack()
         self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether the client is open."""
-        return f"<Client {self.provider.name} {'open' if self._engine else 'closed'}>"
+        state = "closed" if self._engine is None else "draining" if self._draining else "open"
+        return f"<Client {self.provider.name} {state}>"
+
+    @property
+    def provider(self) -> Provider:
+        """The provider account. Assign one with another API key to rotate the key without a restart.
+
+        The new key is used from the next request on, for running jobs, too. Its account counts as the same one; give
+        both `account=`, the same name, so that a later process finds the jobs of either. Raises InvalidInput for
+        another provider, base URL, or named account.
+        """
+        return self._provider
+
+    @provider.setter
+    def provider(self, provider: Provider) -> None:
+        rotated = same_account(self._provider, provider)
+        if (use_provider := getattr(self._transport, "use_provider", None)) is not None:
+            use_provider(rotated)
+        self._provider = rotated
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
+        return self._engine is not None and not self._draining
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.
+
+        For a service that is told to stop: call it on SIGTERM, and close the client when it returns. From its first
+        moment on `ready` is False, and submissions, streams, `resume` and `recover` are refused with InvalidInput.
+        Jobs that are still at the provider when the client closes are handed over: to other replicas on a RedisStore
+        at once, with another store to the next process that calls `recover()`.
+        """
+        engine, self._draining = self._open_engine, True
+        until = loop_time() + (inf if seconds is None else positive_number(seconds, "seconds", zero=True))
+        if self._replica is not None:
+            await self._replica.stop_adopting()
+        ended = await wait_until_ended(engine.jobs, until)
+        await engine.watcher.wait_for_handlers(until)
+        return ended
 
     async def __aenter__(self) -> Self:
-        """Open the store and the transport on the running loop; raises InvalidInput if the client is open."""
-        if self._engine is not None:
-            raise InvalidInput("the client is already open: use one `async with` per client")
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._store)
-            await stack.enter_async_context(self._transport)
-            self._loop = asyncio.get_running_loop()
-            self._engine = await self._build_engine(stack)
-            self._stack = stack.pop_all()
+        """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
+        self._engine = await self._lifetime.open(self._open)
+        self._draining = False
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close."""
+        """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close.
+
+        A caller that is cancelled meanwhile, also several times, is cancelled when the client is closed.
+        """
         self._engine = None
-        await self._stack.aclose()
+        await self._lifetime.close()
+
+    async def _open(self, stack: AsyncExitStack) -> JobEngine:
+        self._stack = stack
+        await stack.enter_async_context(self._store)
+        await stack.enter_async_context(self._transport)
+        return await self._build_engine(stack)
 
     async def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
         owner = new_owner()
@@ -134,7 +180,9 @@ class Client:
         stack.push_async_callback(owners.unregister, owner)
         stack.push_async_callback(engine.close, self._drain)
         if (coordinator := self._store.coordinator) is not None:
-            replica = ReplicaMember(self._store, coordinator, self.provider.account, self._callbacks, engine.adopt)
+            self._replica = replica = ReplicaMember(
+                self._store, coordinator, self.provider.account, self._callbacks, engine.adopt
+            )
             stack.push_async_callback(replica.stop)
             replica.start()
         if self._callbacks is not None:
@@ -145,9 +193,16 @@ class Client:
     def _open_engine(self) -> JobEngine:
         if self._engine is None:
             raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
-        if asyncio.get_running_loop() is not self._loop:
-            raise InvalidInput("the client was opened on another event loop: open one client per loop")
+        self._lifetime.check_loop()
         return self._engine
+
+    @property
+    def _accepting_engine(self) -> JobEngine:
+        """The engine of a client that takes jobs."""
+        engine = self._open_engine
+        if self._draining:
+            raise InvalidInput("the client drains and takes no jobs: submit them to another one")
+        return engine
 
     async def submit(
         self,
@@ -181,7 +236,7 @@ class Client:
         RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
         may be paid.
         """
-        _ = self._open_engine
+        _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
         job = self._start_job(await prepare, key, deadline, progress, again=again)
         await job.wait_accepted(self._drain)
@@ -204,7 +259,7 @@ class Client:
         Cancelling it cancels a job that was not sent, and leaves one that was at the provider: `recover()` finds it.
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
-        _ = self._open_engine
+        _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
         job = self._start_job(await prepare, key, deadline, progress, again=again)
         return await job.wait_done(self._drain)
@@ -216,11 +271,11 @@ class Client:
 
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
-        _ = self._open_engine
+        _ = self._accepting_engine
         job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
         return await self._start_job(job, key, deadline, None).wait_done(self._drain)
 
-    async def stream(
+    def stream(
         self,
         items: Iterable[Source] | AsyncIterable[Source],
         *,
@@ -228,33 +283,34 @@ class Client:
         key: Callable[[Source], Key] | ContentKey | None = None,
         deadline: float | None = None,
         **options: Any,
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """Run many jobs; yields their outcomes in completion order.
 
         Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
-        one failure never ends the stream. `key(item)` names the job of an item: with a store, a stream that is repeated
-        pays for nothing twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+        one failure never ends the stream. If `items` raises, what was pulled before is finished and yielded, then the
+        error is raised. `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing
+        twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+
+        Leaving the stream cancels the jobs that were not sent. Python closes it on `break` if no name refers to it;
+        `async with contextlib.aclosing(client.stream(…)) as outcomes:` closes it in every case.
+
+        Raises InvalidInput if `items` is one medium or a mapping, and when the client is closed meanwhile.
         """
-        _ = self._open_engine
+        check_items(items)
 
         async def start(item: Source) -> ActiveJob:
             own_key = key(item) if callable(key) else key
             job = await self._preparer.prepare(item, mask, None, options, own_key)
             return self._start_job(job, own_key, deadline, None)
 
-        outcomes = JobStream(start, self.limits.in_flight).run(items)
-        try:
-            async for outcome in outcomes:
-                yield outcome
-        finally:
-            await outcomes.aclose()  # type: ignore[attr-defined]
+        return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
         """Return the handle of a job from its token. The job is watched again, never submitted.
 
         Raises InvalidInput for a text that is not a token, or the token of another provider's job.
         """
-        engine = self._open_engine
+        engine = self._accepting_engine
         record = Record.from_token(token)
         if record.provider != self.provider.name:
             raise InvalidInput(f"the token is of a job at {record.provider}: resume it with a client for that provider")
@@ -262,7 +318,7 @@ class Client:
 
     async def recover(self, *, deadline: float | None = None) -> Recovery:
         """Watch all unfinished jobs of this account again; jobs in doubt are listed, and nothing is submitted."""
-        return await recover(self._open_engine, self._deadline_seconds(deadline))
+        return await recover(self._accepting_engine, self._deadline_seconds(deadline))
 
     async def settle(self, key: str, *, task_id: str | None = None, paid: bool | None = None) -> JobHandle | None:
         """Settle a job in doubt when you know from the provider's console, or its support, what became of it.
@@ -302,7 +358,7 @@ class Client:
         again: bool = False,
     ) -> ActiveJob:
         # checked again: the client may have been closed while the job was prepared
-        engine = self._open_engine
+        engine = self._accepting_engine
         name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
         started = engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
         engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)

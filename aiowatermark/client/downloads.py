@@ -21,6 +21,7 @@ from ..results import FetchOptions, Result
 from ..transport import Transport
 from ..transport.atomic_file import atomic_file
 from ..transport.download import READ_LIMIT, DownloadTarget, FileTarget, MemoryTarget
+from .download_scopes import DownloadScopes
 from .engine.flows import FlowContext, FlowRunner, loop_time
 
 T = TypeVar("T")
@@ -33,14 +34,14 @@ _MAX_REMEMBERED = 10_000
 
 @define(eq=False)
 class ResultDownloader:
-    """The ResultFetcher of a client; `ensure_open` raises InvalidInput once the client is closed.
+    """The ResultFetcher of a client; `scopes` refuses and ends downloads when the client is closed.
 
     `transfers` limits how many results that are not links are written at once; the transport limits its downloads.
     """
 
     transport: Transport
     transfers: asyncio.Semaphore
-    ensure_open: Callable[[], object]
+    scopes: DownloadScopes
     provider: Provider
     flows: FlowRunner
     _inputs: dict[str, tuple[SourceContent | None, ...]] = field(factory=dict, init=False, repr=False)
@@ -100,13 +101,13 @@ class ResultDownloader:
         return part.target
 
     async def _fetch(self, result: Result, link: Link, fetch: Callable[[str], Awaitable[T]]) -> T:
-        self.ensure_open()
-        try:
-            return await fetch(link.url)
-        except ResultExpired:
-            renewed = await self._renew_link(result, link)
-        log.info("job %s: its result link had expired and was renewed", result.key)
-        return await fetch(renewed.url)
+        async with self.scopes.download():
+            try:
+                return await fetch(link.url)
+            except ResultExpired:
+                renewed = await self._renew_link(result, link)
+            log.info("job %s: its result link had expired and was renewed", result.key)
+            return await fetch(renewed.url)
 
     async def _renew_link(self, result: Result, link: Link) -> Link:
         """Query the job for the current link of the same output."""

@@ -14,7 +14,7 @@ ActiveJob is the only code that changes the state of a running job. The engine a
 `failure_taken` acknowledges the failure of the job, once somebody got it.
 
 `stop_if_unpaid` is set when nobody wants the job any more, while its paid request is in flight: it ends if the answer
-proves that nothing was paid.
+proves that nothing was paid, unless somebody asks for the job again before.
 
 Invariants: the result future is completed once, by finish() or fail(); both also answer those who wait for acceptance,
 so no waiter outlives the job. `may_be_paid` decides what cancelling an awaiter does: a job that may be paid is never
@@ -168,13 +168,29 @@ class ActiveJob:
 
     # waiting
 
+    def add_waiter(self) -> None:
+        """Count somebody who wants the job and does not await it; `remove_waiter` ends it."""
+        self._waiter_count += 1
+        self.stop_if_unpaid = False
+
+    def remove_waiter(self) -> None:
+        """End what `add_waiter` began: a job that was not sent and that nobody else wants is cancelled."""
+        self._waiter_count -= 1
+        handle = None if self._handle is None else self._handle()
+        if self._waiter_count or handle is not None or self.done():
+            return
+        if self.may_be_paid:
+            self.stop_if_unpaid = True
+        elif self.task is not None:
+            self.task.cancel()
+
     async def wait_accepted(self, drain: float) -> None:
         """Wait until the provider accepted the job; raises what ended the submission instead.
 
         Cancelling it cancels a job that was not sent (unless others wait for it too); for one that may be paid, the
         answer is awaited first, at most `drain` seconds.
         """
-        self._waiter_count += 1
+        self.add_waiter()
         try:
             if not self._answered:
                 await asyncio.shield(self._accepted_future())
@@ -186,7 +202,7 @@ class ActiveJob:
 
     async def wait_done(self, drain: float) -> Result:
         """Wait for the result; cancelling it before the job is accepted acts as in `wait_accepted`."""
-        self._waiter_count += 1
+        self.add_waiter()
         try:
             return await asyncio.shield(self._result)
         except asyncio.CancelledError:
@@ -216,6 +232,11 @@ class ActiveJob:
         """Wait for the answer to the paid request, at most `seconds`; raises nothing of the job's."""
         if not self._answered:
             await asyncio.wait([self._accepted_future()], timeout=seconds)
+
+    @property
+    def ended(self) -> asyncio.Future[Result]:
+        """What is done when the job has ended; not to be cancelled."""
+        return self._result
 
     async def wait_changed(self) -> None:
         """Wait for the next change of the record, or for the end of the job."""

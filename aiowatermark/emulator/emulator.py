@@ -37,6 +37,7 @@ from typing import Any, Self
 import aiohttp
 from attrs import define, field
 
+from ..lifetimes import Lifetime
 from ..provider import Polling, Provider
 from ..providers import provider_class
 from .apis import APIS
@@ -100,7 +101,7 @@ class Emulator:
     _accounts: Mapping[str, Account] = field(init=False, repr=False)
     _faults: FaultQueue[Fault] = field(init=False, factory=FaultQueue, repr=False)
     _scripts: FaultQueue[CallbackScript] = field(init=False, factory=FaultQueue, repr=False)
-    _stack: AsyncExitStack = field(init=False, factory=AsyncExitStack, repr=False)
+    _lifetime: Lifetime = field(init=False, factory=lambda: Lifetime("the emulator"), repr=False)
     _jobs: JobService = field(init=False, repr=False)
     _storage: StorageHost = field(init=False, repr=False)
 
@@ -115,18 +116,14 @@ class Emulator:
         """Start serving. Raises ModuleNotFoundError if OpenCV is needed and not installed, OSError for a used port."""
         if self.restore and (message := missing_extra("cv2")):
             raise ModuleNotFoundError(message)
-        try:
-            await self._open(self._stack)
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        await self._lifetime.open(self._open)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop serving; cancel all work, and remove all threads, processes and files."""
-        await self._stack.aclose()
+        await self._lifetime.close()
 
     @property
     def charged(self) -> dict[str, int]:

@@ -115,10 +115,10 @@ class HttpTransport:
     transfers: int = 8
     stall: float = 30.0
     user_session: aiohttp.ClientSession | None = None
-    _api: aiohttp.ClientSession = field(init=False, repr=False)
+    _api: aiohttp.ClientSession = field(default=None, init=False, repr=False)
     _anonymous: aiohttp.ClientSession = field(init=False, repr=False)
     _base_url: str = field(init=False, repr=False)
-    _extra_headers: Mapping[str, str] | None = field(init=False, repr=False)
+    _extra_headers: dict[str, str] | None = field(default=None, init=False, repr=False)
     is_local: bool = field(init=False)
     slots: asyncio.Semaphore = field(init=False, repr=False)
     _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
@@ -130,7 +130,7 @@ class HttpTransport:
         self.is_local = is_loopback(urlsplit(self._base_url).hostname)
         headers = {"User-Agent": "aiowatermark", **self.provider.headers}
         # a session of our own sends them with every request; the user's session must not keep them
-        self._extra_headers = headers if self.user_session is not None else None
+        self._extra_headers = headers if self.user_session else None
         self._api = self.user_session or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_API_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -150,11 +150,20 @@ class HttpTransport:
         )
         return self
 
+    def use_provider(self, provider: Provider) -> None:
+        """Send the credentials of another provider, of the same origin, with every request from now on."""
+        self.provider = provider
+        headers = self._extra_headers if self.user_session else getattr(self._api, "headers", None)
+        if headers is not None:
+            headers.update(provider.headers)
+
     async def __aexit__(self, *exc: object) -> None:
         """Close what was opened here."""
-        await self._anonymous.close()
-        if self.user_session is None:
-            await self._api.close()
+        try:
+            await self._anonymous.close()
+        finally:
+            if self.user_session is None:
+                await self._api.close()
 
     def perform(
         self,

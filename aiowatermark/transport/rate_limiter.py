@@ -1,10 +1,36 @@
-"""LocalRateLimiter: spaces the requests of one account, submissions and polls alike, within this process."""
+"""LocalRateLimiter: spaces the requests of one account, submissions and polls alike, within this process.
+
+When the provider demands a pause:
+
+    up to a minute     no request starts: a limit of the request rate counts all of them
+    a longer one       no submission starts; jobs that are paid go on being polled, each at its own interval
+"""
 
 from __future__ import annotations
 
 import asyncio
 
 from ..errors import RateLimited
+
+MAX_COMMON_PAUSE = 60.0
+
+
+class SubmissionPause:
+    """Holds submissions back for a time, in this process."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+
+    def extend(self, seconds: float) -> None:
+        """Let no submission start within the next `seconds`."""
+        self._end = max(self._end, asyncio.get_running_loop().time() + seconds)
+
+    async def wait(self, until: float) -> None:
+        """Wait for the end of the pause; raises RateLimited if that is after `until` on the loop's clock."""
+        while self._end and (now := asyncio.get_running_loop().time()) < self._end:
+            if self._end > until:
+                raise rate_limit_timeout(self._end - now)
+            await asyncio.sleep(self._end - now)
 
 
 class LocalRateLimiter:
@@ -17,9 +43,13 @@ class LocalRateLimiter:
     def __init__(self, rate: float | None) -> None:
         self._interval = 1 / rate if rate else 0.0
         self._next_start = 0.0
+        self._submissions = SubmissionPause()
 
-    async def acquire(self, *, is_submission: bool, until: float) -> None:  # noqa: ARG002 - the limit is the same for both
+    async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may start; raises RateLimited if that is after `until` on the loop's clock."""
+        if is_submission:
+            # before a point in time is reserved: behind one that lies after the pause, polls would wait, too
+            await self._submissions.wait(until)
         if not self._next_start and not self._interval:
             return  # no rate and never paused: the usual case costs nothing
         now = asyncio.get_running_loop().time()
@@ -31,8 +61,11 @@ class LocalRateLimiter:
             await asyncio.sleep(start - now)
 
     async def pause_for(self, seconds: float) -> None:
-        """Let no request start within the next `seconds`, as a server's Retry-After demands."""
-        self._next_start = max(self._next_start, asyncio.get_running_loop().time() + seconds)
+        """Let no request start within the next `seconds`, as a server's Retry-After demands; see the module's head."""
+        if seconds > MAX_COMMON_PAUSE:
+            self._submissions.extend(seconds)
+        else:
+            self._next_start = max(self._next_start, asyncio.get_running_loop().time() + seconds)
 
 
 def rate_limit_timeout(retry_after: float | None = None) -> RateLimited:

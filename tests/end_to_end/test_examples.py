@@ -14,6 +14,7 @@ EXPECTED_OUTPUT = {
     "many_images": "failed many/photo-7.jpg",
     "refinement": "credits left: 998",
     "aiohttp_service": "fetched: 200",
+    "graceful_shutdown": "drained: all jobs ended",
     "webhooks_aiohttp": "queries per job: 1.0",
     "webhooks_fastapi": "after 1 query",
 }

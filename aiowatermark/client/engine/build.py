@@ -7,12 +7,15 @@ import secrets
 import time
 from collections.abc import Callable
 
+from attrs import evolve
+
 from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput
 from ...provider import CALLBACK_POLLING, Polling, Provider
 from ...stores import JobStore
 from ...transport import Transport
 from ...transport.rate_limiter import LocalRateLimiter
+from ..download_scopes import DownloadScopes
 from ..downloads import ResultDownloader
 from ..limits import Limits
 from .acknowledgements import Acknowledgements
@@ -49,11 +52,13 @@ def build_engine(
     account, coordinator = provider.account, store.coordinator
     rate = limits.requests_per_second or provider.requests_per_second
     rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
-    flows = FlowRunner(provider, transport, rate_limiter)
+    flows = FlowRunner(provider, transport, rate_limiter, limits.max_retry_after)
     owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
     context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
     in_doubt = InDoubtResolver(context)
-    downloader = ResultDownloader(transport, asyncio.Semaphore(limits.transfers), ensure_open, provider, flows)
+    downloader = ResultDownloader(
+        transport, asyncio.Semaphore(limits.transfers), DownloadScopes(ensure_open), provider, flows
+    )
     slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
     existing = ExistingRecords(context)
     submitter = Submitter(context, slots, in_doubt, existing, RecordDeletions(store), resubmit)
@@ -65,6 +70,18 @@ def build_engine(
     return JobEngine(
         context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, settlement, adopted_deadline
     )
+
+
+def same_account(current: Provider, rotated: Provider) -> Provider:
+    """Return a provider with other credentials under the account's name; raises InvalidInput if it is another account.
+
+    An account without a name of its own is named after its credentials, which differ now.
+    """
+    if not isinstance(rotated, type(current)) or rotated.base_url != current.base_url:
+        raise InvalidInput(f"an open client stays with {current.display_name} at {current.base_url}: open another one")
+    if rotated.account not in {current.account, rotated.default_account}:
+        raise InvalidInput(f"the account {rotated.account!r} is not {current.account!r}: open another client for it")
+    return evolve(rotated, account=current.account)
 
 
 def validate_key(key: str | None) -> str:

@@ -20,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import assert_never
 
@@ -29,15 +30,17 @@ from attrs import define, evolve, field
 from ...errors import InvalidInput, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
 from ...ledger import Attempt
+from ...lifetimes import run_all
 from ...media.base import ProgressCallback
 from ...media.memory import Link
 from ...results import Result
 from ...wire import Delivery
 from ..handle import ActiveJob
+from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, client_closed, doubt_warning, within_deadline
-from .flows import SUBMIT_TIMEOUT
+from .failures import OWNER_GONE, doubt_warning, within_deadline
+from .flows import SUBMIT_TIMEOUT, loop_time
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
 from .sharing import callback_secret
@@ -47,9 +50,6 @@ from .submission.submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, Su
 from .watch import JobWatcher
 
 log = logging.getLogger("aiowatermark")
-
-_CLEANUP_SECONDS = 5.0
-"""Seconds that cancelled jobs have to delete their records when the engine closes."""
 
 
 @define(eq=False)
@@ -64,6 +64,7 @@ class JobEngine:
     settlement: Settlement
     adopted_deadline: float
     jobs: dict[str, ActiveJob] = field(factory=dict, init=False)
+    loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False, repr=False)
 
     # starting
 
@@ -174,7 +175,7 @@ class JobEngine:
         if callbacks is None or not callbacks.observers.has_handlers:
             return results
         for result in results:
-            callbacks.observers.notify(result)
+            self.watcher.notify_handlers(result)
         return []
 
     async def forget(self, key: str) -> bool:
@@ -258,7 +259,7 @@ class JobEngine:
             job.fail(error.about(provider=self.context.provider.name, key=job.key, token=None))
             await self._release_lease(job)
         except asyncio.CancelledError:
-            job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
+            end_unfinished(job)
             raise
         except Exception as error:
             log.exception("job %s: unexpected error", job.key)
@@ -280,7 +281,7 @@ class JobEngine:
             self._start_next()
 
     def _abandon(self, job: ActiveJob) -> None:
-        job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
+        end_unfinished(job)
         self._cleanup(job)
 
     async def _load_record(self, job: ActiveJob) -> None:
@@ -312,31 +313,52 @@ class JobEngine:
     # ending
 
     async def close(self, drain: float) -> None:
-        """End all jobs: nothing new is sent; paid requests get `drain` seconds for their answers; tokens are logged."""
+        """End all jobs: nothing new is sent; paid requests get `drain` seconds for their answers; tokens are logged.
+
+        If it is cancelled, because the event loop is shutting down, it stops waiting and does the rest.
+        """
+        if asyncio.get_running_loop() is not self.loop:
+            self._discard_jobs()
+            return
+        deadline = loop_time() + drain
         jobs = list(self.jobs.values())
         self.admission.close()
         unpaid = {job for job in jobs if not job.may_be_paid}
         for job in jobs:
             job.stop_if_unpaid = True  # an attempt that had no effect is not repeated
-        _cancel_tasks(unpaid)
-        await asyncio.gather(*(job.wait_answered(self._drain_seconds(job, drain)) for job in jobs if job.may_be_paid))
+        cancel_tasks(unpaid)
+        await run_all(
+            lambda: self._wait_for_answers(jobs, drain),
+            lambda: self._hand_over_all(jobs),
+            lambda: end_tasks(jobs, unpaid, drain),
+            self.submitter.close,
+            self.in_doubt.close,
+            lambda: self._fail_all(jobs),
+            lambda: self.watcher.wait_for_handlers(deadline),
+            self.watcher.fetcher.scopes.close,
+            self.context.snapshots.close,
+            self.watcher.acknowledgements.close,
+        )
+
+    async def _wait_for_answers(self, jobs: list[ActiveJob], drain: float) -> None:
+        waits = [job.wait_answered(self._drain_seconds(job, drain)) for job in jobs if job.may_be_paid]
+        await asyncio.gather(*waits)
+
+    async def _hand_over_all(self, jobs: list[ActiveJob]) -> None:
         for job in jobs:
-            if job.may_be_paid and not job.done():
-                log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
             await self._hand_over(job)
-        # not twice: a second cancellation would interrupt the deletion of an unpaid job's record
-        tasks = _cancel_tasks(job for job in jobs if job not in unpaid) | _tasks(unpaid)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=max(drain, _CLEANUP_SECONDS))
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await self.submitter.close()
-        await self.in_doubt.close()
+
+    async def _fail_all(self, jobs: list[ActiveJob]) -> None:
         for job in jobs:
-            job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))  # those whose task never ran
-        await self.context.snapshots.close()
-        await self.watcher.acknowledgements.close()
+            end_unfinished(job)  # those whose task never ran
+
+    def _discard_jobs(self) -> None:
+        """Give up the jobs of an event loop that ended: nothing listens for their callbacks any more."""
+        for job in list(self.jobs.values()):
+            with suppress(RuntimeError):  # those who waited for it on the closed loop are gone
+                end_unfinished(job)
+            self._cleanup(job)
+        self.in_doubt.stop_listening()
 
     def _drain_seconds(self, job: ActiveJob, drain: float) -> float:
         """How long closing waits for the answer to a paid request: as it takes, where the answer is the paid result."""
@@ -371,17 +393,3 @@ def _raise_unless_accepted(outcome: SubmitOutcome) -> None:
             raise error
         case _:
             assert_never(outcome)
-
-
-def _tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:
-    return {job.task for job in jobs if isinstance(job.task, asyncio.Task)}
-
-
-def _cancel_tasks(jobs: Iterable[ActiveJob]) -> set[asyncio.Task[None]]:
-    """Cancel jobs, running or queued; returns the tasks of those that run."""
-    jobs = list(jobs)
-    tasks = _tasks(jobs)
-    for job in jobs:
-        if job.task is not None:
-            job.task.cancel()
-    return tasks

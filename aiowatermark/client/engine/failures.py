@@ -43,6 +43,16 @@ def nothing_was_paid(error: Exception) -> bool:
     return isinstance(error, _NOTHING_PAID) or (isinstance(error, ProviderUnavailable) and not error.sent)
 
 
+def as_watermark_error(error: BaseException) -> WatermarkError:
+    """The error itself, or one that says what was raised where a WatermarkError was expected; `__cause__` has it."""
+    if isinstance(error, WatermarkError):
+        return error
+    # not its text: it may hold what must not be shown
+    unexpected = WatermarkError(f"unexpected {type(error).__name__}: see __cause__")
+    unexpected.__cause__ = error
+    return unexpected
+
+
 def retry_hint(snapshot: Snapshot, problem: WatermarkError | None) -> float | None:
     """Seconds the provider asked to wait before the next query, in its last answer or its last refusal."""
     return snapshot.retry_after if problem is None else getattr(problem, "retry_after", None)

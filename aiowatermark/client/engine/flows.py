@@ -6,13 +6,15 @@ does with a request depends on one fact, whether it is paid (`not request.repeat
 
     attempt ended with            paid request                       any other request
     nothing was sent              repeat                             repeat
-    429 for the request rate      pause the account, repeat          pause the account, repeat
+    429 for the request rate      pause the account, repeat until    pause the account, repeat until
+                                  the deadline                       the deadline
     connection lost after sending raise: it is in doubt              repeat
     5xx                           pass to the flow                   repeat
     any other response            pass to the flow                   pass to the flow
 
-"Repeat" is bounded by `max_attempts` and by the deadline; after the last attempt the flow gets the response, or its
-caller the error. A paid request is therefore sent a second time only when the first one provably had no effect.
+"Repeat" is bounded by the deadline and, but for a 429, by `max_attempts`; with one attempt, nothing is repeated. After
+the last attempt the flow gets the response, or its caller the error. A paid request is therefore sent a second time
+only when the first one provably had no effect.
 
 The context of a flow hears from the transport when the headers of a paid request are written, and from here when an
 attempt had no effect, so that the owner of a job always knows whether money may have been spent: a local failure of
@@ -35,7 +37,7 @@ from ...jobs import Snapshot
 from ...media.base import ProgressCallback
 from ...provider import Exchange, Provider
 from ...transport import Transport
-from ...transport.retry import delay_before_attempt, respect_retry_after
+from ...transport.retry import MAX_HINT, MIN_HINT, bounded_hint, delay_before_attempt, respect_retry_after
 from ...wire import Request, Response
 from .sharing import RateLimiter
 
@@ -78,11 +80,15 @@ class FlowContext:
 
 @define(eq=False)
 class FlowRunner:
-    """Runs the flows of one provider account, within its request rate."""
+    """Runs the flows of one provider account, within its request rate.
+
+    `max_retry_after` is how many seconds a server may ask to wait; what exceeds it is cut.
+    """
 
     provider: Provider
     transport: Transport
     rate_limiter: RateLimiter
+    max_retry_after: float = MAX_HINT
 
     async def run(self, flow: Exchange[T], context: FlowContext) -> T:
         """Run `flow` to its end and return its result; raises what the flow or the transport raises."""
@@ -115,11 +121,11 @@ class FlowRunner:
                     request, timeout=timeout, progress=context.progress, on_sent=on_sent
                 )
             except ProviderUnavailable as error:
-                if (error.sent and paid) or not await _wait_for_next_attempt(error, attempt, context, paid=paid):
+                if (error.sent and paid) or not await self._wait_for_next_attempt(error, attempt, context, paid=paid):
                     raise
                 continue
             problem = await self._retryable_error(request, response) if response.status >= 429 else None
-            if problem is None or not await _wait_for_next_attempt(problem, attempt, context, paid=paid):
+            if problem is None or not await self._wait_for_next_attempt(problem, attempt, context, paid=paid):
                 return response
         raise AssertionError("unreachable: the loop ends by return or raise")
 
@@ -128,7 +134,7 @@ class FlowRunner:
         if response.status == 429:
             problem = self.provider.problem(response)
             if isinstance(problem, RateLimited):
-                await self.rate_limiter.pause_for(problem.retry_after or 0.0)
+                await self.rate_limiter.pause_for(bounded_hint(problem.retry_after, self.max_retry_after) or 0.0)
                 return problem
         if response.status >= 500 and request.repeatable:
             return error_from_response(
@@ -136,22 +142,27 @@ class FlowRunner:
             )
         return None
 
-
-async def _wait_for_next_attempt(problem: WatermarkError, attempt: int, context: FlowContext, *, paid: bool) -> bool:
-    """Sleep until the next attempt; False when there is none left, or no time for it before the deadline."""
-    if paid:
-        context.on_attempt_without_effect()
-    delay = delay_before_attempt(attempt, context.max_attempts)
-    if delay is None:
-        return False
-    delay = respect_retry_after(delay, getattr(problem, "retry_after", None))
-    if loop_time() + delay >= context.deadline:
-        return False
-    if paid:
-        await context.before_pause(problem)
-    log.info("repeating a request in %.1f s: %s", delay, problem)
-    await asyncio.sleep(delay)
-    return True
+    async def _wait_for_next_attempt(
+        self, problem: WatermarkError, attempt: int, context: FlowContext, *, paid: bool
+    ) -> bool:
+        """Sleep until the next attempt; False when there is none left, or no time for it before the deadline."""
+        if paid:
+            context.on_attempt_without_effect()
+        # a refusal for haste says nothing against the request: a batch must outlast a provider that is busy
+        endless = isinstance(problem, RateLimited) and context.max_attempts > 1
+        delay = delay_before_attempt(attempt, None if endless else context.max_attempts)
+        if delay is None:
+            return False
+        delay = respect_retry_after(delay, getattr(problem, "retry_after", None), self.max_retry_after)
+        if endless:
+            delay = max(delay, MIN_HINT)
+        if loop_time() + delay >= context.deadline:
+            return False
+        if paid:
+            await context.before_pause(problem)
+        log.info("repeating a request in %.1f s: %s", delay, problem)
+        await asyncio.sleep(delay)
+        return True
 
 
 def loop_time() -> float:

@@ -65,13 +65,17 @@ class InDoubtResolver:
 
     async def close(self) -> None:
         """Stop listening and cancel the queries under way."""
-        for callback in self.listening:
-            if self.context.callbacks is not None:
-                self.context.callbacks.release(callback)
+        self.stop_listening()
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop_listening(self) -> None:
+        """Let callbacks of jobs in doubt reach this client no more."""
+        for callback in self.listening:
+            if self.context.callbacks is not None:
+                self.context.callbacks.release(callback)
 
     def resolve(self, record: Record, delivery: Delivery) -> None:
         """Query the task that a callback names, in the background, and settle the record in the store."""

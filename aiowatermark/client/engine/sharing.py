@@ -15,7 +15,7 @@ from ...errors import WatermarkError
 from ...jobs import Record
 from ...stores import JobStore
 from ...stores.coordination import Coordinator, DeliveryChannel
-from ...transport.rate_limiter import rate_limit_timeout
+from ...transport.rate_limiter import MAX_COMMON_PAUSE, SubmissionPause, rate_limit_timeout
 from ...wire import Delivery
 
 log = logging.getLogger("aiowatermark")
@@ -28,19 +28,26 @@ class RateLimiter(Protocol):
         """Wait until a request may be sent; raises RateLimited if that is after `until`."""
 
     async def pause_for(self, seconds: float) -> None:
-        """Let no request start for this long."""
+        """Let no request start for this long, or no submission, if it is more than a minute."""
 
 
 @define(eq=False)
 class CoordinatedRateLimiter:
-    """The request rate shared by all replicas on one store; `rate` is in requests per second."""
+    """The request rate shared by all replicas on one store; `rate` is in requests per second.
+
+    A pause of more than a minute binds the submissions of this client and is not shared: another replica learns of it
+    when its own submission is refused, which costs nothing, and no store keeps it when its cause is gone.
+    """
 
     coordinator: Coordinator
     account: str
     rate: float | None
+    _submissions: SubmissionPause = field(factory=SubmissionPause, init=False)
 
     async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may be sent; raises StoreError for a submission while the store is unreachable."""
+        if is_submission:
+            await self._submissions.wait(until)
         try:
             async with asyncio.timeout_at(until):
                 await self.coordinator.acquire(self.account, self.rate, is_submission=is_submission)
@@ -48,7 +55,10 @@ class CoordinatedRateLimiter:
             raise rate_limit_timeout() from None
 
     async def pause_for(self, seconds: float) -> None:
-        """Let no replica start a request for this long."""
+        """Let no replica start a request for this long, or this client no submission."""
+        if seconds > MAX_COMMON_PAUSE:
+            self._submissions.extend(seconds)
+            return
         await self.coordinator.pause(self.account, seconds)
 
 
@@ -136,11 +146,15 @@ class ReplicaMember:
 
     async def stop(self) -> None:
         """Stop forwarding and adopting."""
+        await self.stop_adopting()
+        for stop in self._stop_forwarding:
+            stop()
+
+    async def stop_adopting(self) -> None:
+        """Leave the jobs of replicas that died to others."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for stop in self._stop_forwarding:
-            stop()
 
     async def _adopt_orphans(self) -> None:
         while True:

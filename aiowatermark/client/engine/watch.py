@@ -8,7 +8,8 @@ sets:
     until the status is terminal
 
 While a callback is expected the schedule is `callback_polling`, longer intervals: a lost callback costs one of them.
-However many callbacks arrive, there is at most one query per second for them. A `Retry-After` moves the next poll.
+However many callbacks arrive, there is at most one query per second for them. A `Retry-After` postpones
+the next poll; it never comes earlier than by the schedule.
 
 A query that fails never ends the wait. Exceptions are refusals that retrying does not mend (wrong key, rejected), two
 of the same kind in a row, and a task that the provider certainly does not know any more (unknown_task.py). After
@@ -24,13 +25,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from math import isinf
 
-from attrs import define
+from attrs import define, field
 
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
 from ...provider import Polling
-from ...results import Result, ResultFetcher
+from ...results import Result
+from ...transport.retry import bounded_hint
+from ..downloads import ResultDownloader
 from ..handle import ActiveJob
 from .acknowledgements import Acknowledgements
 from .context import EngineContext
@@ -62,9 +66,10 @@ class JobWatcher:
     context: EngineContext
     polling: Polling
     callback_polling: Polling
-    fetcher: ResultFetcher
+    fetcher: ResultDownloader
     acknowledgements: Acknowledgements
     start_uploaded: Callable[[ActiveJob], Awaitable[None]]
+    _handlers: set[asyncio.Task[None]] = field(factory=set, init=False)
 
     async def wait_until_done(self, job: ActiveJob) -> None:
         """Poll the job until it ends; completes it. Raises DeadlineExceeded, or an error that was confirmed."""
@@ -90,8 +95,8 @@ class JobWatcher:
             if time >= due:
                 delay = polling.after(delay)
                 due = time + delay
-            if (hint := retry_hint(job.snapshot, problem)) is not None:
-                due = time + hint
+            if (hint := self._hint(job, problem)) is not None:
+                due = max(due, time + hint)
         self._finish(job)
 
     async def _poll(
@@ -117,6 +122,10 @@ class JobWatcher:
         log.info("job %s: a query failed: %s", job.key, problem)
         return problem
 
+    def _hint(self, job: ActiveJob, problem: WatermarkError | None) -> float | None:
+        """Seconds that the provider asked to wait before the next query, within bounds."""
+        return bounded_hint(retry_hint(job.snapshot, problem), self.context.flows.max_retry_after)
+
     @staticmethod
     def _confirmed(job: ActiveJob, error: WatermarkError) -> WatermarkError:
         """The error of a job whose queries are refused for good."""
@@ -141,13 +150,24 @@ class JobWatcher:
     def _finish(self, job: ActiveJob) -> None:
         """Complete the job as its terminal snapshot says."""
         result = self.result_of(job.record)
-        if self.context.callbacks is not None:
-            self.context.callbacks.observers.notify(result)
+        self.notify_handlers(result)
         if job.snapshot.status is Status.SUCCEEDED:
             job.finish(result)
         else:
             job.failure_taken = result.acknowledge if self.acknowledgements.automatic else None
             job.fail(job_failed(job.record))
+
+    def notify_handlers(self, result: Result) -> None:
+        """Start the user's result handlers with a result."""
+        if self.context.callbacks is not None:
+            for task in self.context.callbacks.observers.notify(result):
+                self._handlers.add(task)
+                task.add_done_callback(self._handlers.discard)
+
+    async def wait_for_handlers(self, until: float) -> None:
+        """Wait for result handlers, which may still save their results, at most until then on the loop's clock."""
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=None if isinf(until) else max(0.0, until - loop_time()))
 
     def result_of(self, record: Record) -> Result:
         """The result of an ended job, as its callers and handlers get it."""

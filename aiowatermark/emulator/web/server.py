@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from attrs import define, field
 
+from ...lifetimes import finish
 from ..backend.threads import ThreadPool
 from ..faults import Fault
 from .fault_injection import FaultInjector
@@ -35,14 +36,18 @@ class HttpServers:
         await runner.setup()
         try:
             # tests open hundreds of connections in the same moment; aiohttp's default backlog is 128
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            # asyncio forgets a server whose start is cancelled, and leaves its socket open
+            await finish(web.TCPSite(runner, host, port, backlog=1024).start())
             yield _origin(host, runner.addresses[0][1])
         finally:
-            # first, so that stalled and slow responses end now instead of after the shutdown timeout
-            self.closing.set()
-            await runner.cleanup()
-            # aiohttp cancels the handlers of its remaining connections without waiting for them
-            await asyncio.sleep(0)
+            await finish(self._stop(runner))
+
+    async def _stop(self, runner: web.AppRunner) -> None:
+        # first, so that stalled and slow responses end now instead of after the shutdown timeout
+        self.closing.set()
+        await runner.cleanup()
+        # aiohttp cancels the handlers of its remaining connections without waiting for them
+        await asyncio.sleep(0)
 
     def _build_application(self, surfaces: Iterable[HttpSurface]) -> web.Application:
         application = web.Application(client_max_size=_MAX_BODY_BYTES)

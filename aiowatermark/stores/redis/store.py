@@ -38,7 +38,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
@@ -47,6 +47,7 @@ from attrs import define, field
 from ...errors import InvalidInput, StoreError
 from ...introspection import documented
 from ...jobs import Record
+from ...lifetimes import SharedLifetime, finish
 from ...redaction import redact_url
 from . import records as rows
 from .connection import Connection, RedisUnavailable, add_consequence
@@ -102,15 +103,17 @@ class RedisStore:
     _keys: RedisKeys = field(init=False, repr=False)
     _membership: Membership = field(init=False, repr=False)
     _coordinator: RedisCoordinator = field(init=False, repr=False)
-    _users: int = field(default=0, init=False, repr=False)
-    _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
+    _lifetime: SharedLifetime = field(factory=partial(SharedLifetime, "this store"), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Check the URL; nothing is connected yet."""
+        self._keys = RedisKeys(self.prefix)
+        self._connect_later(())
+
+    def _connect_later(self, unwritten: Iterable[Record]) -> None:
         # a replica that waits for a reply of a server that is gone must still be in time to write back within one lease
         self._connection = Connection(self.url, timeout=min(5.0, max(1.0, self.lease / 2)))
-        self._keys = RedisKeys(self.prefix)
-        self._build(())
+        self._build(unwritten)
 
     def _build(self, unwritten: Iterable[Record]) -> None:
         """Prepare a new replica, with the records that the last one could not write."""
@@ -121,32 +124,32 @@ class RedisStore:
 
     async def __aenter__(self) -> Self:
         """Connect; several clients of one event loop may open the same store."""
-        async with self._opening:
-            if not self._users:
-                async with AsyncExitStack() as stack:
-                    await self._connection.open()
-                    stack.push_async_callback(self._connection.close)
-                    await self._membership.start()
-                    stack.pop_all()
-            self._users += 1
+        left = self._membership.backlog.unwritten_records  # of an event loop that ended
+        await self._lifetime.enter(self._open, lambda: self._connect_later(left()))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Close when the last user leaves: write the backlog, make unfinished jobs orphans, disconnect.
 
-        Raises nothing if Redis is unavailable: the leased jobs are orphans when the lease expires, unwritten records
-        are logged with their tokens and written if this store is opened again, records that could not be deleted are
-        logged and may stay. The same is left, without the log lines, if closing is cancelled.
+        Raises nothing if Redis is unavailable. Then leased jobs are orphans when the lease expires; unwritten records
+        are logged with their tokens, and written if the store is opened again; some may stay that should be deleted.
         """
-        async with self._opening:
-            self._users -= 1
-            if self._users:
-                return
-            try:
-                await self._membership.close()
-            finally:
-                await self._connection.close()
-                self._build(self._membership.backlog.unwritten_records())
+        await self._lifetime.leave(self._close)
+
+    async def _open(self) -> None:
+        await self._connection.open()
+        try:
+            await self._membership.start()
+        except BaseException:
+            await finish(self._connection.close())
+            raise
+
+    async def _close(self) -> None:
+        try:
+            await self._membership.close()
+        finally:
+            await self._connection.close()
+            self._build(self._membership.backlog.unwritten_records())
 
     @property
     def coordinator(self) -> RedisCoordinator:
@@ -232,7 +235,7 @@ class RedisStore:
             if not record.snapshot.status.terminal:
                 await self._lease_written(record, reply)
         except StoreError as error:
-            if not self._users:
+            if not self._lifetime.in_use:
                 raise
             if record.before_payment:
                 raise add_consequence(error, "the stored record is this version or the one before") from None

@@ -14,6 +14,7 @@ from attrs import define, field
 from ...errors import InvalidInput, StoreError
 from ...introspection import documented
 from ...jobs import Record
+from ...lifetimes import finish, running_loop
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
 from .database import ChangeKind, Database, RecordRow
@@ -94,7 +95,7 @@ class SQLiteStore:
 
     def _start(self) -> StoreThread:
         """Return the running thread, or start one; raises InvalidInput if it belongs to another running loop."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop("this store")
         if self._thread is not None and self._thread.loop is not loop:
             if not self._thread.loop.is_closed():
                 raise InvalidInput(
@@ -111,8 +112,8 @@ class SQLiteStore:
     async def __aexit__(self, *exc: object) -> None:
         """Close the store when the last user leaves, after all calls that were made before."""
         thread = self._thread
-        if thread is not None and self._release(thread):
-            await asyncio.shield(thread.closed)
+        if thread is not None and self._release(thread) and thread.loop is running_loop("this store"):
+            await finish(thread.closed)
 
     def _release(self, thread: StoreThread) -> bool:
         """Remove one user of `thread`; whether it was the last, so that the thread is closing."""
@@ -202,10 +203,13 @@ class SQLiteStore:
 
     @property
     def _open_thread(self) -> StoreThread:
-        """The thread of the open store; raises StoreError if the store is closed."""
-        if self._thread is None:
+        """The thread of the open store; raises StoreError if the store is closed, InvalidInput on another loop."""
+        thread = self._thread
+        if thread is None:
             raise StoreError(f"the store {self.path} is closed: use it inside `async with`")
-        return self._thread
+        if thread.loop is not running_loop("this store"):
+            raise InvalidInput("this store is open on another event loop: use one store for each loop")
+        return thread
 
     async def _to_write(self, record: Record) -> Record | RecordRow:
         """Return what to hand to the store thread: the record, or its row after its media were written to files."""
