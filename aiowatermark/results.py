@@ -159,6 +159,11 @@ class Result:
         """
         return Completed() if self._acknowledger is None else self._acknowledger.add(self.record)
 
+    def note_handled(self) -> None:
+        """Acknowledge the result after the result handlers returned, unless that is left to the user."""
+        if self._acknowledger is not None and self._acknowledger.automatic:
+            self.acknowledge()
+
     def _note_taken(self, output: Output) -> None:
         """Acknowledge the result once every output that succeeded was saved or read."""
         if self._acknowledger is None or not self._acknowledger.automatic:

@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ..errors import InvalidInput, WatermarkError
 from ..wire import Delivery
 from .lent import MAX_READERS, PIECE_SECONDS, LentMedia
+from .observers import HANDLER_SECONDS
 from .registry import CallbackRegistry, KnownKey
 from .routes import key_from_path
 
@@ -69,7 +70,7 @@ def setup(registry: CallbackRegistry, app: web.Application, path: str) -> None:
         app.router.add_route("*", path.rstrip("/") + route, respond, expect_handler=_expect_nothing_yet)
 
     async def cleanup(_: web.Application) -> None:
-        await registry.observers.drain(_DRAIN_SECONDS)
+        await registry.observers.drain(HANDLER_SECONDS)
         registry.observers.close()
 
     app.on_cleanup.append(cleanup)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from ..errors import WatermarkError
 from ..wire import Delivery
 from .lent import MAX_READERS, PIECE_SECONDS, LentMedia
+from .observers import HANDLER_SECONDS
 from .registry import CallbackRegistry, KnownKey
 from .routes import key_from_path
 
@@ -49,7 +50,7 @@ async def _lifespan(registry: CallbackRegistry, receive: Receive, send: Send) ->
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
-            await registry.observers.drain(_DRAIN_SECONDS)
+            await registry.observers.drain(HANDLER_SECONDS)
             registry.observers.close()
             return
 

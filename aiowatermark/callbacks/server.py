@@ -31,6 +31,7 @@ from ..errors import InvalidInput
 from ..lifetimes import Lifetime
 from .aiohttp import request_handler
 from .connections import BACKLOG, ConnectionLimiter
+from .observers import HANDLER_SECONDS
 from .receiver import CallbackReceiver
 from .registry import registry_of
 from .throttle import ThrottledLog
@@ -116,7 +117,7 @@ class CallbackServer:
     async def _end_handlers(self) -> None:
         """Let result handlers finish, and end the streams of deliveries."""
         observers = registry_of(self.receiver).observers
-        await observers.drain(_DRAIN_SECONDS)
+        await observers.drain(HANDLER_SECONDS)
         observers.close()
 
     async def __aexit__(self, *exc: object) -> None:

@@ -178,6 +178,9 @@ class Client:
         owners = engine.context.owners
         await owners.register(owner)
         stack.push_async_callback(owners.unregister, owner)
+        if self._callbacks is not None:
+            self._callbacks.observers.attach()
+            stack.callback(self._callbacks.observers.detach)
         stack.push_async_callback(engine.close, self._drain)
         if (coordinator := self._store.coordinator) is not None:
             self._replica = replica = ReplicaMember(

@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 from ..introspection import documented
 from ..jobs import Record
 from ..results import Result
+from ..stores import JobStore
 from .engine.engine import JobEngine
 from .handle import JobHandle
 
@@ -24,7 +25,8 @@ class Recovery:
         resumed: handles of jobs at the provider, which are watched again.
         in_doubt: records whose paid request was sent and whose answer is not known; see `Client.settle`.
         unsent: records of jobs for which nothing was paid; submit them again.
-        finished: results that nobody took (see `Result.acknowledge`); with an `on_result` handler it is called instead.
+        finished: results that nobody took (see `Result.acknowledge`); with an `on_result` handler it is called instead,
+            and the list gets, when that is known, what the handler could not handle.
         held: records of jobs that a living client works on; leave them to it.
         elsewhere: how many unfinished records belong to other providers or accounts and were passed over.
     """
@@ -46,9 +48,9 @@ async def recover(engine: JobEngine, deadline: float) -> Recovery:
         await _recover_unfinished(
             engine, recovery, [record for record in own if record.key not in engine.jobs], deadline
         )
-    async for records in _batches(engine.unacknowledged()):
+    async for records in _batches(_unacknowledged(engine.context.store)):
         own = [record for record in records if engine.is_own(record) and record.key not in engine.jobs]
-        recovery.finished.extend(await engine.deliver_again(own))
+        recovery.finished.extend(await engine.deliver_again(own, recovery.finished))
     return evolve(recovery, elsewhere=elsewhere)
 
 
@@ -67,6 +69,14 @@ async def _recover_unfinished(engine: JobEngine, recovery: Recovery, records: li
                 (recovery.in_doubt if left.in_doubt else recovery.unsent).append(left)
     watched = engine.watch_records(await existing.adopt(to_watch), deadline)
     recovery.resumed.extend(job.handle for job in watched)
+
+
+async def _unacknowledged(store: JobStore) -> AsyncIterator[Record]:
+    """Iterate over the records of jobs that ended and whose results nobody took."""
+    # a store of one's own may have no such method
+    if (unacknowledged := getattr(store, "unacknowledged", None)) is not None:
+        async for record in unacknowledged():
+            yield record
 
 
 async def _batches(records: AsyncIterator[Record]) -> AsyncIterator[list[Record]]:

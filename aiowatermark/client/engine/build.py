@@ -67,9 +67,10 @@ def build_engine(
     schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
     acknowledgements = Acknowledgements(store, automatic_acknowledgement)
     watcher = JobWatcher(context, *schedules, downloader, acknowledgements, submitter.start_uploaded)
-    return JobEngine(
-        context, AdmissionQueue(limits.in_flight), submitter, watcher, in_doubt, settlement, adopted_deadline
-    )
+    admission = AdmissionQueue(limits.in_flight)
+    engine = JobEngine(context, admission, submitter, watcher, in_doubt, settlement, adopted_deadline)
+    in_doubt.on_settled = engine.watch_settled
+    return engine
 
 
 def same_account(current: Provider, rotated: Provider) -> Provider:

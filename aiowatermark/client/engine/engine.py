@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
 from typing import assert_never
@@ -40,7 +39,7 @@ from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
 from .failures import OWNER_GONE, doubt_warning, within_deadline
-from .flows import SUBMIT_TIMEOUT, loop_time
+from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
 from .sharing import callback_secret
@@ -129,9 +128,15 @@ class JobEngine:
         if record.at_provider:
             self.watch_records([record], self.adopted_deadline)
         elif record.snapshot.status.terminal:
-            await self.deliver_again([record])
+            await self.deliver_again([record], [])
         else:
             await self.leave(record)
+
+    async def watch_settled(self, record: Record) -> None:
+        """Watch a job whose doubt a callback has settled: its result is announced like any other."""
+        # an ended one needs no owner
+        records = [record] if record.snapshot.status.terminal else await self.submitter.existing.adopt([record])
+        self.watch_records(records, self.adopted_deadline)
 
     async def leave(self, record: Record) -> Record:
         """Leave a job that nobody can wait for to its callback, and to whoever asks for its key; returns its record."""
@@ -160,22 +165,18 @@ class JobEngine:
         provider = self.context.provider
         return record.provider == provider.name and record.account in {"", provider.account}
 
-    async def unacknowledged(self) -> AsyncIterator[Record]:
-        """Iterate over the records of jobs that ended and whose results nobody took."""
-        # a store of one's own may have no such method
-        if (unacknowledged := getattr(self.context.store, "unacknowledged", None)) is not None:
-            async for record in unacknowledged():
-                yield record
+    async def deliver_again(self, records: list[Record], failed: list[Result]) -> list[Result]:
+        """Give the results of jobs whose owner is gone to the result handlers; returns them if there are none.
 
-    async def deliver_again(self, records: list[Record]) -> list[Result]:
-        """Give the results of jobs whose owner is gone to the result handlers; returns them if there are none."""
+        Those that the handlers could not handle are added to `failed` when that is known.
+        """
         gone = await self.submitter.existing.are_gone(records)
         results = [self.watcher.result_of(record) for record, is_gone in zip(records, gone, strict=True) if is_gone]
         callbacks = self.context.callbacks
         if callbacks is None or not callbacks.observers.has_handlers:
             return results
         for result in results:
-            self.watcher.notify_handlers(result)
+            self.watcher.notify_handlers(result, failed.append)
         return []
 
     async def forget(self, key: str) -> bool:
@@ -320,7 +321,6 @@ class JobEngine:
         if asyncio.get_running_loop() is not self.loop:
             self._discard_jobs()
             return
-        deadline = loop_time() + drain
         jobs = list(self.jobs.values())
         self.admission.close()
         unpaid = {job for job in jobs if not job.may_be_paid}
@@ -334,7 +334,7 @@ class JobEngine:
             self.submitter.close,
             self.in_doubt.close,
             lambda: self._fail_all(jobs),
-            lambda: self.watcher.wait_for_handlers(deadline),
+            self.watcher.end_handlers,
             self.watcher.fetcher.scopes.close,
             self.context.snapshots.close,
             self.watcher.acknowledgements.close,

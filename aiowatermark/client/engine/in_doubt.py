@@ -5,7 +5,8 @@ identifies the job (only the provider knows the key) and its body names the task
 no provider signs its callbacks; only the answer to that query changes the record:
 
     callback during the submission   try_resolve(job): the submission ends as accepted
-    callback after it was given up   listen(record): the record in the store gets its task id, and the log its token
+    callback after it was given up   listen(record): the record in the store gets its task id, the log its token, and
+                                     the job is watched from then on like any other
 
 A callback that names no task, or one the provider does not know, changes nothing. However many callbacks arrive, each
 job has at most one task here and one query per second; of the callbacks that arrive meanwhile the latest counts.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import TypeGuard
 
 from attrs import define, field
@@ -41,12 +43,14 @@ class InDoubtResolver:
     """Confirms and settles jobs in doubt; all three tables are keyed by the hash of a callback key.
 
     `listening`: records that wait for a callback. `latest`: callbacks that were not looked at. `tasks`: look at them.
+    `on_settled` is called with the record of a job whose doubt was settled.
     """
 
     context: EngineContext
     listening: set[str] = field(factory=set, init=False)
     latest: dict[str, Delivery] = field(factory=dict, init=False)
     tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
+    on_settled: Callable[[Record], Awaitable[object]] | None = field(default=None, init=False)
 
     async def try_resolve(self, job: ActiveJob) -> bool:
         """Whether a callback that already arrived proves that this job was accepted; the job has its task id then."""
@@ -106,6 +110,8 @@ class InDoubtResolver:
                 confirmed.key,
                 confirmed.token,
             )
+            if self.on_settled is not None:
+                await self.on_settled(confirmed)
         return confirmed is not None
 
     async def _confirm_task(self, record: Record, delivery: Delivery) -> Record | None:

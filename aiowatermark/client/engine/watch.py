@@ -29,6 +29,7 @@ from math import isinf
 
 from attrs import define, field
 
+from ...callbacks.observers import HANDLER_SECONDS
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
 from ...provider import Polling
@@ -157,12 +158,18 @@ class JobWatcher:
             job.failure_taken = result.acknowledge if self.acknowledgements.automatic else None
             job.fail(job_failed(job.record))
 
-    def notify_handlers(self, result: Result) -> None:
-        """Start the user's result handlers with a result."""
+    def notify_handlers(self, result: Result, on_failure: Callable[[Result], object] | None = None) -> None:
+        """Start the user's result handlers with a result; `on_failure` is called if one raised each time."""
         if self.context.callbacks is not None:
-            for task in self.context.callbacks.observers.notify(result):
+            for task in self.context.callbacks.observers.notify(result, on_failure):
                 self._handlers.add(task)
                 task.add_done_callback(self._handlers.discard)
+
+    async def end_handlers(self) -> None:
+        """Wait for result handlers before the connections are closed; they are not called again."""
+        if self.context.callbacks is not None:
+            self.context.callbacks.observers.end_pauses(self._handlers)
+        await self.wait_for_handlers(loop_time() + HANDLER_SECONDS)
 
     async def wait_for_handlers(self, until: float) -> None:
         """Wait for result handlers, which may still save their results, at most until then on the loop's clock."""

@@ -216,3 +216,109 @@ async def test_of_two_clients_that_recover_at_once_one_watches_a_job(transport: 
         one, two = await asyncio.gather(first.recover(), second.recover())
         keys = [handle.key for handle in one.resumed + two.resumed]
         assert sorted(keys) == sorted(f"order-{number}" for number in range(20))
+
+
+class Handler:
+    """A result handler that raises `failures` times, and notes the keys it was called with."""
+
+    def __init__(self, failures: int, seconds: float = 0.0) -> None:
+        self.failures, self.seconds = failures, seconds
+        self.calls: list[str] = []
+
+    async def __call__(self, result: aw.Result) -> None:
+        self.calls.append(result.key)
+        await asyncio.sleep(self.seconds)
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RuntimeError("the database of the user is away")
+
+
+async def remove_with_handlers(
+    transport: ScriptedTransport, store: aw.MemoryStore, *handlers: Handler, seconds: float = 0.0, **settings: Any
+) -> None:
+    receiver = aw.CallbackReceiver("https://hooks.example")
+    for handler in handlers:
+        receiver.on_result(handler)
+    async with scripted_client(transport, store=store, callbacks=receiver, **settings) as client:
+        await client.remove(LINK, key="order-1")
+        await asyncio.sleep(seconds)
+
+
+async def test_a_handler_that_raises_is_called_again_three_times(transport: Downloading) -> None:
+    store, handler = aw.MemoryStore(), Handler(failures=3)
+    await remove_with_handlers(transport, store, handler, seconds=30.0)
+    assert handler.calls == ["order-1"] * 4
+    assert await keys_recovered(transport, store) == []
+
+
+async def test_a_handler_that_raised_is_not_called_again_while_its_client_closes(transport: Downloading) -> None:
+    store, handler = aw.MemoryStore(), Handler(failures=1)
+    await remove_with_handlers(transport, store, handler, seconds=0.5)
+    assert handler.calls == ["order-1"]
+    assert await keys_recovered(transport, store) == ["order-1"]
+
+
+async def test_a_result_that_a_handler_could_not_handle_is_listed(transport: Downloading) -> None:
+    store, handler = aw.MemoryStore(), Handler(failures=100)
+    await remove_with_handlers(transport, store, handler, seconds=30.0)
+    assert len(handler.calls) == 4
+    receiver = aw.CallbackReceiver("https://hooks.example")
+    receiver.on_result(handler)
+    async with scripted_client(transport, store=store, callbacks=receiver) as client:
+        recovery = await client.recover()
+        assert recovery.finished == []
+        await asyncio.sleep(30)
+        assert [result.key for result in recovery.finished] == ["order-1"]
+
+
+async def test_of_several_handlers_all_have_to_return(transport: Downloading) -> None:
+    store = aw.MemoryStore()
+    await remove_with_handlers(transport, store, Handler(failures=0), Handler(failures=100))
+    assert await keys_recovered(transport, store) == ["order-1"]
+
+
+async def test_with_manual_acknowledgement_a_handler_that_returns_does_not_acknowledge(transport: Downloading) -> None:
+    store = aw.MemoryStore()
+    await remove_with_handlers(transport, store, Handler(failures=0), acknowledge="manual")
+    assert await keys_recovered(transport, store) == ["order-1"]
+
+
+async def test_closing_waits_half_a_minute_for_a_handler_whatever_the_drain_of_the_client(
+    transport: Downloading,
+) -> None:
+    store, handler = aw.MemoryStore(), Handler(failures=0, seconds=25.0)
+    await remove_with_handlers(transport, store, handler, drain=0.0)
+    assert await keys_recovered(transport, store) == []
+
+
+async def test_the_last_client_to_close_ends_the_streams_of_deliveries(transport: Downloading) -> None:
+    receiver = aw.CallbackReceiver("https://hooks.example")
+
+    async def collect() -> list[str | None]:
+        return [snapshot.key async for snapshot in receiver.deliveries()]
+
+    async with scripted_client(transport, callbacks=receiver) as first:
+        collecting = asyncio.create_task(collect())
+        async with scripted_client(transport, callbacks=receiver) as second:
+            await second.remove(LINK, key="order-1")
+        await first.remove(LINK, key="order-2")
+    assert await collecting == ["order-1", "order-2"]
+
+
+async def test_a_doubt_that_a_callback_settles_is_announced_like_any_other_job(transport: Downloading) -> None:
+    from aiowatermark.callbacks.registry import registry_of
+    from aiowatermark.testing import connection_lost
+
+    receiver, handler = aw.CallbackReceiver("https://hooks.example"), Handler(failures=0)
+    receiver.on_result(handler)
+    store = aw.MemoryStore()
+    transport.submissions = [connection_lost(sent=True)]
+    async with scripted_client(transport, store=store, callbacks=receiver) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.submit(LINK, key="order-1")
+        (deliver,) = registry_of(receiver)._expected.values()
+        deliver(aw.Delivery(b'{"data": {"task_id": "task-1", "state": 1, "file": "https://x.example/a"}}'))
+        await asyncio.sleep(60)
+        assert handler.calls == ["order-1"]
+    assert await keys_recovered(transport, store) == []
+    assert transport.submitted == 1
