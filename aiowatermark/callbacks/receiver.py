@@ -93,8 +93,10 @@ class CallbackReceiver:
     def on_result(self, handler: ResultHandler) -> ResultHandler:
         """Run `await handler(result)` in the background for every job that ends, failed ones included. A decorator.
 
-        `result.snapshot.status` tells how the job ended. What handlers raise is logged. At shutdown, those that still
-        run are given five seconds.
+        `result.snapshot.status` tells how the job ended. A handler that raises is called again three times. A result
+        is acknowledged when all handlers have returned; one that was not, also because the process died, is given to
+        them again by `client.recover()`: they run at least once per result. Closing the client gives those that still
+        run half a minute, in which they can save.
         """
         return self._registry.observers.add_handler(handler)
 
@@ -108,8 +110,8 @@ class CallbackReceiver:
     def asgi(self) -> AsgiApp:
         """Return the receiver as an ASGI application, to be mounted in any ASGI framework.
 
-        Its lifespan shutdown waits for result handlers. Starlette and FastAPI run no lifespan of mounted applications,
-        so nothing waits for result handlers there.
+        Its lifespan shutdown waits for result handlers. Starlette and FastAPI run no lifespan of mounted applications:
+        there the closing of the clients waits for result handlers.
         """
         return asgi_app(self._registry)
 
