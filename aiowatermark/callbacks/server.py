@@ -8,8 +8,8 @@ request it cannot parse is replaced by a count (_RedactParseErrors). Bodies are 
 body cannot become a large one.
 
 Everything runs on the loop that entered `async with`. On exit the server stops listening, waits up to 5 s for requests
-that are being answered, then up to 5 s for result handlers, and ends the `deliveries()` streams. If listening fails,
-everything is closed again before InvalidInput is raised.
+that are being answered, then up to half a minute for result handlers, and ends the `deliveries()` streams. If listening
+fails, everything is closed again before InvalidInput is raised.
 
 CPU per delivery, each on a connection of its own: as a bare aiohttp route that closes, see benchmarks/callbacks.py.
 """
