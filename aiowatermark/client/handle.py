@@ -64,8 +64,10 @@ class ActiveJob:
         "may_be_paid",
         "record",
         "resumed",
+        "start_refused",
         "stop_if_unpaid",
         "task",
+        "unstarted_since",
         "wakeup",
     )
 
@@ -76,6 +78,8 @@ class ActiveJob:
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
         self.resumed = resumed
+        self.start_refused = False
+        self.unstarted_since: float | None = None
         self.failure_taken: Callable[[], object] | None = None
         self.stop_if_unpaid = False
         self._answered = resumed

@@ -35,6 +35,7 @@ class _Task:
     has_watermark: Any = None
     duration: Any = None
     completed_at: Any = None
+    started_at: Any = None
     download_signed_url: Any = None
 
 
@@ -82,8 +83,8 @@ def _upload(provider: Provider, job: Job, *, last: bool) -> Exchange[str | None]
 def query_video(provider: Provider, record: Record, price: float) -> Flow:
     """GET the task; `price` is in credits per second.
 
-    CREATED is not started; where our start was accepted, a record that says so is ahead of it and stays. COMPLETED has
-    the result's URL, FAILED and TIMEOUT are refunded, anything else is running.
+    CREATED is "not yet submitted", unless it says when it was started; where our start was accepted, a record that says
+    so is ahead of it and stays. COMPLETED has the result's URL, FAILED and TIMEOUT are refunded, the rest is running.
     """
     task_id = record.snapshot.task_id or ""
     reply = yield Request("GET", f"/api/video/v1/tasks/{quote(task_id, safe='')}", repeatable=True)
@@ -92,7 +93,7 @@ def query_video(provider: Provider, record: Record, price: float) -> Flow:
     if status in _FAILURES:
         return Snapshot(task_id, Status.FAILED, reason=_FAILURES[status])
     if status != "COMPLETED":
-        is_started = status != "CREATED"
+        is_started = status != "CREATED" or task.started_at is not None
         return Snapshot(task_id, Status.RUNNING if is_started else Status.UPLOADING, to_fraction(task.progress))
     result = to_link(task.download_signed_url)
     if result is None:

@@ -56,6 +56,8 @@ log = logging.getLogger("aiowatermark")
 _CONFIRMED_ERRORS = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
 # seconds between two queries that callbacks caused
 _WAKEUP_DELAY = 1.0
+# seconds for which the provider must say that an upload was not started, before it is started again
+_UNSTARTED_SECONDS = 2.0
 # a query that starts just before the deadline has this many seconds for its answer
 _FINAL_QUERY_SECONDS = 1.0
 
@@ -117,11 +119,25 @@ class JobWatcher:
             problem = error
         else:
             await self.context.snapshots.record(job, snapshot)
-            if snapshot.status is Status.UPLOADING and job.snapshot.status is Status.IN_DOUBT:
+            if self._is_unstarted(job, snapshot):
                 await self.start_uploaded(job)
             return None
         log.info("job %s: a query failed: %s", job.key, problem)
         return problem
+
+    @staticmethod
+    def _is_unstarted(job: ActiveJob, snapshot: Snapshot) -> bool:
+        """Whether the provider has said for a while that nobody started an upload whose start is in doubt."""
+        if not (snapshot.status is Status.UPLOADING and job.snapshot.status is Status.IN_DOUBT):
+            job.unstarted_since = None
+            return False
+        if job.unstarted_since is None:
+            job.unstarted_since = loop_time()
+        # the request of a client that died a moment ago may still be on its way
+        if loop_time() < job.unstarted_since + _UNSTARTED_SECONDS:
+            return False
+        job.unstarted_since = None
+        return True
 
     def _hint(self, job: ActiveJob, problem: WatermarkError | None) -> float | None:
         """Seconds that the provider asked to wait before the next query, within bounds."""

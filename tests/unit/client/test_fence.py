@@ -337,6 +337,47 @@ async def test_a_video_whose_start_was_lost_is_started_once_by_whoever_resumes_i
     assert transport.uploads == 1
 
 
+class StartedMeanwhile(LostStarts):
+    """Videos of which the lost request to start one arrives just before the next request, which is refused."""
+
+    async def perform(self, request: aw.Request, **rest: Any) -> aw.Response:
+        if not request.repeatable and not self.lost and not self.started:
+            rest["on_sent"]()
+            self.started.append(str(request.body.fields["task_id"]))
+            return json_response(400, message="the task is started")
+        return await super().perform(request, **rest)
+
+
+async def test_a_start_that_is_refused_because_the_lost_one_arrived_is_not_taken_for_unpaid() -> None:
+    store, transport = aw.MemoryStore(), StartedMeanwhile(1)
+    async with video_client(transport, store) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(VIDEO, key="order-1")
+    async with video_client(transport, store) as client:
+        assert (await client.remove(VIDEO, key="order-1")).snapshot.task_id == "v1"
+    assert (transport.started, transport.uploads) == (["v1"], 1)
+
+
+async def test_a_video_that_was_started_and_makes_no_progress_yet_is_not_started_again() -> None:
+    class Queued(LostStarts):
+        seen = 0
+
+        async def perform(self, request: aw.Request, **rest: Any) -> aw.Response:
+            if request.method == "GET" and self.seen < 20:
+                self.seen += 1
+                return json_response(status="CREATED", started_at=1763794550)
+            return await super().perform(request, **rest)
+
+    store, transport = aw.MemoryStore(), Queued(1)
+    async with video_client(transport, store) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(VIDEO, key="order-1")
+        transport.started.append("v1")  # the request arrived, only its answer was lost
+    async with video_client(transport, store) as client:
+        assert (await client.remove(VIDEO, key="order-1")).url
+    assert transport.started == ["v1"]
+
+
 async def test_recover_starts_a_video_whose_start_was_lost() -> None:
     store, transport = aw.MemoryStore(), LostStarts(2)
     async with video_client(transport, store) as client:

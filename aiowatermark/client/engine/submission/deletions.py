@@ -32,8 +32,10 @@ class RecordDeletions:
     failed: dict[str, Record] = field(factory=dict, init=False)
     _tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
 
-    async def delete(self, record: Record) -> None:
+    async def delete(self, record: Record) -> Record | None:
         """Delete the record of a job that was not paid, now or as soon as the store works.
+
+        Returns the record that stays, if another client has taken the job over, or it was proved accepted.
 
         A cancellation is raised only after it: whoever cancelled the submission may cancel its task again, for example
         by closing the client.
@@ -47,22 +49,25 @@ class RecordDeletions:
                 cancelled = error
         if cancelled is not None:
             raise cancelled
+        return deleting.result()
 
-    async def _delete(self, record: Record, failed: Record | None) -> None:
+    async def _delete(self, record: Record, failed: Record | None) -> Record | None:
         try:
             async with asyncio.timeout(_FIRST_TRY_SECONDS):
-                await self._delete_now(record, failed)
+                return await self._delete_now(record, failed)
         except Exception as error:  # noqa: BLE001 - a custom store may raise anything
             log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", record.key, error)
             task = self._tasks[record.key] = asyncio.create_task(self._delete_later(record, failed))
             task.add_done_callback(lambda _: self._tasks.pop(record.key, None))
+            return None
 
-    async def _delete_now(self, record: Record, failed: Record | None) -> None:
+    async def _delete_now(self, record: Record, failed: Record | None) -> Record | None:
         while (stored := await self.store.get(record.key)) is not None:
             if stored.epoch != record.epoch or stored.owner != record.owner or not stored.before_payment:
-                return
+                return stored
             if await self._remove(stored, failed):
-                return
+                break
+        return None
 
     async def _remove(self, stored: Record, failed: Record | None) -> bool:
         """Delete this version of a record, or set it back to the failure it replaced; False if it was changed."""
@@ -79,7 +84,8 @@ class RecordDeletions:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _MAX_RETRY_SECONDS)
             with suppress(Exception):
-                return await self._delete_now(record, failed)
+                await self._delete_now(record, failed)
+                return
 
     async def wait(self, key: str, seconds: float) -> None:
         """Wait until an earlier record under this key, of a job that was not paid, is deleted; raises StoreError."""

@@ -39,7 +39,7 @@ from typing import TypeAlias
 
 from attrs import define, evolve, frozen
 
-from ....errors import DeadlineExceeded, SubmissionInDoubt, WatermarkError
+from ....errors import DeadlineExceeded, SubmissionInDoubt, Unsupported, WatermarkError
 from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
 from ....media.fingerprints import complete_fingerprint, has_unknown_content
@@ -193,8 +193,10 @@ class Submitter:
         except Exception as error:  # noqa: BLE001 - whatever it is, money may have been spent
             if job.may_be_paid and not nothing_was_paid(error):
                 return InDoubt(submission_in_doubt(job.record, error))
-            if not run.may_be_paid_already:
-                await self._delete_unpaid(job.record)
+            if run.may_be_paid_already:
+                return NotAccepted(error)
+            if (elsewhere := await self._delete_unpaid(job.record)) is not None:
+                raise SubmittedElsewhere(elsewhere) from None  # refused, because another client was faster
             return NotAccepted(error)
         if has_unknown_content(job.record.fingerprint):
             complete = complete_fingerprint(job.record.fingerprint, request.job.fingerprint)
@@ -252,15 +254,26 @@ class Submitter:
         try:
             await context.snapshots.record(job, await context.flows.run(context.provider.start(committed), run))
         except WatermarkError as error:
-            if not nothing_was_paid(error):
-                log.info("job %s: the request to start it has no usable answer: %s", job.key, error)
+            if not self._is_final_refusal(job, error):
+                log.info("job %s: the request to start it failed: %s", job.key, error)
                 return
             await context.store.put(job.record.withdraw(f"not started: {type(error).__name__}"))
             raise
 
-    async def _delete_unpaid(self, record: Record) -> None:
+    @staticmethod
+    def _is_final_refusal(job: ActiveJob, error: WatermarkError) -> bool:
+        """Whether a failed start proves that nothing was paid.
+
+        A refusal may mean that another request has started the job: it counts when the provider says once more that
+        nobody did, and refuses again.
+        """
+        refused_before, job.start_refused = job.start_refused, nothing_was_paid(error)
+        return isinstance(error, Unsupported) or (refused_before and job.start_refused)
+
+    async def _delete_unpaid(self, record: Record) -> Record | None:
+        """Delete the record of a job that was not paid; returns the one that stays, as `RecordDeletions.delete`."""
         self.context.snapshots.drop_unwritten(record.key)
-        await self.deletions.delete(record)
+        return await self.deletions.delete(record)
 
     async def close(self) -> None:
         """Stop deleting records of unpaid jobs."""
