@@ -312,9 +312,17 @@ class Run:
         charges = self._charges()
         twice = {size: charged for size, charged in charges.items() if charged > 1}
         self.tally.charged_twice = len(twice)
-        self.tally.details += [f"{self._name(size)} was charged {charged} times" for size, charged in twice.items()]
+        self.tally.details += [
+            f"{self._name(size)} was charged {charged} times: {self._charged_tasks(size)}"
+            for size, charged in twice.items()
+        ]
         if self.tally.finished > sum(charges.values()):
             self.tally.wrong.append(f"{self.tally.finished} jobs finished, but {sum(charges.values())} were charged")
+
+    def _charged_tasks(self, size: int) -> list[tuple[str, int, float | None]]:
+        """The tasks of one job, with the number and the time of their charges."""
+        tasks = [task for task in self.emulator.tasks if task.outputs and task.outputs[0].size == size and task.charges]
+        return [(task.task_id, task.charges, task.started_at) for task in tasks]
 
     def _name(self, size: int) -> str:
         number, index = divmod(size - FIRST_SIZE, self._jobs_per_round)
