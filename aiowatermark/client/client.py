@@ -19,6 +19,7 @@ from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
+from ..transport.network.proxies import Network
 from .content_key import ContentKey, Key, content_key
 from .engine.build import build_engine, same_account, validate_key
 from .engine.engine import JobEngine
@@ -33,6 +34,8 @@ from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import aiohttp
 
     from ..callbacks.receiver import CallbackReceiver
@@ -58,6 +61,10 @@ class Client:
         acknowledge: when a result counts as taken. "auto": when its outputs were saved or read, when a failure was
             raised, or when an `on_result` handler returned; "manual": only when you call `result.acknowledge()`. What
             was not taken is given again by `recover()` after a crash.
+        trust_env: True takes proxies from the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY. Results do the
+            same for a `session` that trusts it.
+        proxy: the URL of an HTTP proxy through which everything goes: the API, uploads and results.
+        ssl: an SSLContext for all connections, for example with the certificate of a company's own authority.
         transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
 
     Raises InvalidInput for a parameter out of range.
@@ -77,6 +84,9 @@ class Client:
         resubmit: bool = False,
         acknowledge: Literal["auto", "manual"] = "auto",
         transport: Transport | None = None,
+        trust_env: bool = False,
+        proxy: str | None = None,
+        ssl: SSLContext | bool | None = None,
     ) -> None:
         self._provider = provider
         self.limits = limits or Limits()
@@ -89,7 +99,9 @@ class Client:
         if acknowledge not in {"auto", "manual"}:
             raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
         self._acknowledge = acknowledge
-        self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
+        self._transport: Transport = transport or HttpTransport(
+            provider, self.limits.transfers, user_session=session, network=Network(trust_env, proxy, ssl)
+        )
         self._lifetime = Lifetime("the client")
         self._draining = False
         self._replica: ReplicaMember | None = None
