@@ -16,6 +16,7 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.transport.http import HttpTransport
 from aiowatermark.transport.network.proxies import Network
+from tests.support.certificates import client_context, server_context
 from tests.support.forward_proxy import ForwardProxy
 from tests.support.http_server import serve_handler
 from tests.support.videos import make_mp4
@@ -134,6 +135,26 @@ async def test_addresses_that_are_not_public_are_not_requested_through_a_proxy(p
             with pytest.raises(aw.TransferFailed, match="public"):
                 await transport.read(f"https://{host}/a.png", None)
     assert not proxy.requests
+
+
+async def test_tls_passes_through_the_tunnel_of_a_proxy_with_the_certificates_of_the_client(tmp_path: Path) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        await request.read()
+        return web.json_response({"code": 0, "data": {"remaining": 7}})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(tmp_path)).start()
+    # no name is resolved here: that is left to the proxy
+    provider = aw.Kaze("canary-1", base_url="https://api.provider.example")
+    async with ForwardProxy(only=runner.addresses[0]) as proxy:
+        async with aw.Client(provider, proxy=proxy.url, ssl=client_context()) as client:
+            assert (await client.credits()).available == 7
+        async with aw.Client(provider, proxy=proxy.url) as client:
+            with pytest.raises(aw.ProviderUnavailable):
+                await client.submit("https://images.example/a.png", deadline=0.4)
+    await runner.cleanup()
+    assert {target for _, target in proxy.requests} == {"api.provider.example:443"}
 
 
 @pytest.mark.parametrize("url", ["proxy.example:3128", "socks5://127.0.0.1:1", "http://", "", 7])
