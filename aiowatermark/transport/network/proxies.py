@@ -8,7 +8,7 @@ from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from yarl import URL
 
 from ...errors import InvalidInput
@@ -41,10 +41,12 @@ class Network:
     trust_env: bool = False
     proxy: URL | None = field(default=None, converter=_to_proxy, repr=False)
     ssl: tls.SSLContext | aiohttp.Fingerprint | bool | None = field(default=None, validator=_validate_tls)
-    _environment: Mapping[str, str] = field(init=False, repr=False)
+    _environment: Mapping[str, str] = field(
+        default=Factory(lambda self: self.read_environment(), takes_self=True), init=False, repr=False
+    )
 
-    @_environment.default
-    def _read_environment(self) -> Mapping[str, str]:
+    def read_environment(self) -> Mapping[str, str]:
+        """Return the proxies of the environment by scheme, if they are used."""
         return getproxies() if self.trust_env and self.proxy is None else {}
 
     @property
