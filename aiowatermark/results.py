@@ -18,11 +18,16 @@ from .media.memory import Link
 from .redaction import short_text
 
 
+def _validate_bytes(_: object, __: object, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidInput(f"max_bytes must be a whole number of bytes, not {value!r}")
+
+
 @frozen
 class FetchOptions:
     """How to fetch an output; see `Result.save`."""
 
-    max_bytes: int | None = None
+    max_bytes: int | None = field(default=None, validator=_validate_bytes)
     progress: ProgressCallback | None = None
     verify: bool = True
 
@@ -174,6 +179,8 @@ class Result:
 
     def _output(self, index: int | None) -> Output:
         """Return the first successful output, or output `index`; raises its error if it did not succeed."""
+        if index is not None and not isinstance(index, int):
+            raise InvalidInput(f"index must be a whole number, counted from 0, not {type(index).__name__}")
         # a slice, so that an index out of range selects nothing; `or None`, because index -1 would end the slice at 0
         outputs = self.outputs if index is None else self.outputs[index : index + 1 or None]
         for output in outputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AsyncExitStack
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
@@ -19,6 +19,7 @@ from ..stores import JobStore
 from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
+from ..transport.network.proxies import Network
 from .content_key import ContentKey, Key, content_key
 from .engine.build import build_engine, same_account, validate_key
 from .engine.engine import JobEngine
@@ -33,12 +34,15 @@ from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import aiohttp
 
     from ..callbacks.receiver import CallbackReceiver
 
 _CREDITS_TIMEOUT = 60.0
 
+T = TypeVar("T")
 MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
 
@@ -58,6 +62,10 @@ class Client:
         acknowledge: when a result counts as taken. "auto": when its outputs were saved or read, when a failure was
             raised, or when an `on_result` handler returned; "manual": only when you call `result.acknowledge()`. What
             was not taken is given again by `recover()` after a crash.
+        trust_env: True takes proxies from the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY. Results do the
+            same for a `session` that trusts it.
+        proxy: the URL of an HTTP proxy through which everything goes: the API, uploads and results.
+        ssl: an SSLContext for all connections, for example with the certificate of a company's own authority.
         transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
 
     Raises InvalidInput for a parameter out of range.
@@ -77,19 +85,24 @@ class Client:
         resubmit: bool = False,
         acknowledge: Literal["auto", "manual"] = "auto",
         transport: Transport | None = None,
+        trust_env: bool = False,
+        proxy: str | None = None,
+        ssl: SSLContext | bool | None = None,
     ) -> None:
         self._provider = provider
-        self.limits = limits or Limits()
+        self.limits = _instance(limits, Limits, "limits") or Limits()
         self._deadline = validate_deadline(deadline)
         self._store: JobStore = store or MemoryStore()
         self._drain = positive_number(drain, "drain", zero=True)
-        self._polling = polling
+        self._polling = _instance(polling, Polling, "polling")
         self._callbacks = None if callbacks is None else registry_of(callbacks)
         self._resubmit = resubmit
-        if acknowledge not in {"auto", "manual"}:
+        if acknowledge not in ("auto", "manual"):
             raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
         self._acknowledge = acknowledge
-        self._transport: Transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session)
+        self._transport: Transport = transport or HttpTransport(
+            provider, self.limits.transfers, user_session=session, network=Network(trust_env, proxy, ssl)
+        )
         self._lifetime = Lifetime("the client")
         self._draining = False
         self._replica: ReplicaMember | None = None
@@ -275,6 +288,8 @@ class Client:
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
         _ = self._accepting_engine
+        if not isinstance(result, Result):
+            raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
         job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
         return await self._start_job(job, key, deadline, None).wait_done(self._drain)
 
@@ -335,7 +350,7 @@ class Client:
         another account, and for a task of another job; what a query raises if the task cannot be confirmed.
         """
         engine = self._open_engine
-        job = await engine.settle(key, task_id, paid=paid, time_limit=self._deadline)
+        job = await engine.settle(_known(key), task_id, paid=paid, time_limit=self._deadline)
         return None if job is None else job.handle
 
     async def forget(self, key: str) -> bool:
@@ -344,7 +359,7 @@ class Client:
         Raises InvalidInput, and deletes nothing, for a job that is running, at the provider, in doubt, or of another
         account; StoreError if the store fails.
         """
-        return await self._open_engine.forget(key)
+        return await self._open_engine.forget(_known(key))
 
     async def credits(self) -> Credits:
         """Return the account's balance; raises Unsupported if the provider documents no such call."""
@@ -369,3 +384,16 @@ class Client:
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)
+
+
+def _instance(value: T, kind: type, name: str) -> T:
+    if value is not None and not isinstance(value, kind):
+        raise InvalidInput(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _known(key: str) -> str:
+    """The key of a job that exists; raises InvalidInput for what cannot be one."""
+    if key is None:
+        raise InvalidInput("name the job by its key")
+    return validate_key(key)

@@ -32,13 +32,14 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, Protocol
 from weakref import ref
 
-from ..errors import WatermarkError
+from ..errors import InvalidInput, WatermarkError
 from ..events import AutoResetEvent
 from ..introspection import short_repr
 from ..jobs import Record, Snapshot
 from ..redaction import short_text
 from ..results import Result
 from ..wire import Delivery
+from .limits import positive_number
 
 
 class Cancellable(Protocol):
@@ -219,7 +220,9 @@ class ActiveJob:
             self._waiter_count -= 1
 
     async def wait_result(self) -> Result:
-        """Wait for the result; cancelling it leaves the job alone."""
+        """Wait for the result; cancelling it leaves the job alone. Raises InvalidInput on another event loop."""
+        if asyncio.get_running_loop() is not self._result.get_loop():
+            raise InvalidInput("the client of this job was opened on another event loop: await it there")
         try:
             return await asyncio.shield(self._result)
         except WatermarkError as error:
@@ -325,7 +328,7 @@ class JobHandle:
         """
         if timeout is None:
             return await self._job.wait_result()
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(positive_number(timeout, "timeout", zero=True)):
             return await self._job.wait_result()
 
     async def updates(self) -> AsyncIterator[Snapshot]:

@@ -1,6 +1,6 @@
 """HttpTransport: performs requests, uploads and downloads with aiohttp.
 
-Two sessions with a connector each, so that transfers never wait for the connections of API calls, or the reverse:
+Sessions with a connector each (network/sessions.py), so that no kind of request waits for the connections of another:
 
     API          the provider's origin, with its credentials; no redirects; may be a session of the user's
     anonymous    signed URLs, links and results: no credentials, no cookies, no decompression; connects to public
@@ -39,7 +39,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urljoin, urlsplit
@@ -51,6 +50,7 @@ from attrs import define, field
 from yarl import URL
 
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
+from ..lifetimes import run_all
 from ..media.base import Media, ProgressCallback, safe_name
 from ..media.inspection import ResultCheck
 from ..media.memory import Link
@@ -62,22 +62,18 @@ from .atomic_file import atomic_file
 from .body import EncodedBody, encode_body, with_known_sizes
 from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
+from .network.proxies import Network
+from .network.sessions import HttpSession, api_session, download_session, upload_session, users_session
 from .representation import ResponseHead, decode_blocks
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream
-from .url_guard import ForbiddenAddress, PermanentTransferError, create_permitted_socket, request_url
+from .url_guard import ForbiddenAddress, PermanentTransferError, request_url
 
 # an encoded file could not be resumed, and its length would not be that of the result
 _IDENTITY_ENCODING = {"Accept-Encoding": "identity"}
-_API_CONNECTIONS = 100
-_CONNECTIONS_PER_TRANSFER = 4
-_KEEPALIVE_SECONDS = 4.0
-"""Below the idle time after which common servers close a connection: a paid POST must not be written to a dead one."""
 _MAX_REDIRECTS = 5
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_READ_BUFFER_BYTES = 1 << 18
-"""Bytes of a download that wait to be read; aiohttp holds twice as many before it stops reading from the socket."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 # those that occur before the first byte of a request is written
 _NOT_SENT_ERRORS = (
@@ -115,8 +111,11 @@ class HttpTransport:
     transfers: int = 8
     stall: float = 30.0
     user_session: aiohttp.ClientSession | None = None
-    _api: aiohttp.ClientSession = field(default=None, init=False, repr=False)
-    _anonymous: aiohttp.ClientSession = field(init=False, repr=False)
+    network: Network = field(factory=Network)
+    _queries: HttpSession = field(default=None, init=False, repr=False)
+    _submissions: HttpSession = field(default=None, init=False, repr=False)
+    _uploads: HttpSession = field(default=None, init=False, repr=False)
+    _downloads: HttpSession = field(default=None, init=False, repr=False)
     _base_url: str = field(init=False, repr=False)
     _extra_headers: dict[str, str] | None = field(default=None, init=False, repr=False)
     is_local: bool = field(init=False)
@@ -124,46 +123,36 @@ class HttpTransport:
     _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
-        """Open both sessions on the running event loop."""
+        """Open the sessions on the running event loop."""
         self.slots = asyncio.Semaphore(self.transfers)
         self._base_url = self.provider.base_url
         self.is_local = is_loopback(urlsplit(self._base_url).hostname)
-        headers = {"User-Agent": "aiowatermark", **self.provider.headers}
-        # a session of our own sends them with every request; the user's session must not keep them
-        self._extra_headers = headers if self.user_session else None
-        self._api = self.user_session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_API_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
-        )
-        self._anonymous = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self.transfers * _CONNECTIONS_PER_TRANSFER,
-                # downloads that are too slow to keep a slot must not take all connections
-                limit_per_host=self.transfers * _CONNECTIONS_PER_TRANSFER // 2,
-                socket_factory=partial(create_permitted_socket, local=self.is_local),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=_READ_BUFFER_BYTES,
-            headers={"User-Agent": "aiowatermark"},
-        )
+        headers, network = {"User-Agent": "aiowatermark", **self.provider.headers}, self.network
+        if self.user_session is None:
+            self._queries = api_session(headers, network, paid=False)
+            self._submissions = api_session(headers, network, paid=True)
+        else:
+            self._queries = self._submissions = users_session(self.user_session, network)
+            self._extra_headers = headers  # sent with every request: the user's session must not keep them
+            if self.user_session.trust_env and not network.trust_env:
+                network = Network(trust_env=True, proxy=network.proxy, ssl=network.ssl)
+        self._uploads = upload_session(network, local=self.is_local)
+        self._downloads = download_session(self.transfers, network, local=self.is_local)
         return self
 
     def use_provider(self, provider: Provider) -> None:
         """Send the credentials of another provider, of the same origin, with every request from now on."""
         self.provider = provider
-        headers = self._extra_headers if self.user_session else getattr(self._api, "headers", None)
-        if headers is not None:
-            headers.update(provider.headers)
+        if self._extra_headers is not None:
+            self._extra_headers.update(provider.headers)
+        elif self._queries is not None:
+            self._queries.direct.headers.update(provider.headers)
+            self._submissions.direct.headers.update(provider.headers)
 
     async def __aexit__(self, *exc: object) -> None:
         """Close what was opened here."""
-        try:
-            await self._anonymous.close()
-        finally:
-            if self.user_session is None:
-                await self._api.close()
+        own = [self._queries, self._submissions] if self.user_session is None else []
+        await run_all(*(session.close for session in (self._downloads, self._uploads, *own)))
 
     def perform(
         self,
@@ -259,10 +248,11 @@ class HttpTransport:
         self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
     ) -> Awaitable[aiohttp.ClientResponse]:
         if request.signed:
-            session, url = self._anonymous, request_url(request.target, local=self.is_local)
+            session, url = self._uploads, request_url(request.target, local=self.is_local)
         else:
             # encoded: byte for byte, because yarl would decode escapes
-            session, url = self._api, URL(self._base_url + request.target, encoded=True)
+            session = self._queries if request.repeatable else self._submissions
+            url = URL(self._base_url + request.target, encoded=True)
             if self._extra_headers is not None:
                 headers = {**self._extra_headers, **headers} if headers else self._extra_headers
         return session.request(
@@ -295,7 +285,7 @@ class HttpTransport:
 
     @asynccontextmanager
     async def open_url(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """GET a URL on the anonymous session, byte for byte, and yield the response.
+        """GET a URL without credentials, byte for byte, and yield the response.
 
         Raises PermanentTransferError for a forbidden host, TransferFailed if it cannot be reached, or if the connection
         fails while the response is used.
@@ -316,7 +306,8 @@ class HttpTransport:
         """GET a URL and what it redirects to, each of which is checked before it is requested."""
         current = url
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._anonymous.get(
+            response = await self._downloads.request(
+                "GET",
                 request_url(current, local=self.is_local),
                 headers=headers,
                 timeout=idle_timeout(self.stall),

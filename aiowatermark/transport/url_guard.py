@@ -54,6 +54,14 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC_V4)
 
 
+def is_forbidden_literal(host: str, *, local: bool) -> bool:
+    """Whether a host is an IP address that may not be connected to; names are not resolved."""
+    try:
+        return not is_public(host) and not (local and _is_loopback_address(host))
+    except ValueError:
+        return False
+
+
 def request_url(url: str, *, local: bool) -> URL:
     """Return a URL as it is requested: byte for byte, with illegal characters escaped.
 

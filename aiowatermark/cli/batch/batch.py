@@ -93,7 +93,13 @@ async def run_batch(
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
         limits = Limits(submissions=min(jobs, _MAX_SUBMISSIONS), in_flight=jobs)
         client = Client(
-            provider, limits=limits, deadline=batch_limits.deadline, drain=_DRAIN, store=store, callbacks=receiver
+            provider,
+            limits=limits,
+            deadline=batch_limits.deadline,
+            drain=_DRAIN,
+            store=store,
+            callbacks=receiver,
+            trust_env=True,
         )
         action, items = prepare(BatchContext(client, store))
         # with --json stdout is for programs

@@ -22,7 +22,7 @@ def credits(name: str, base_url: str | None) -> None:  # noqa: A001 - the comman
     provider = provider_from_env(name, base_url)
 
     async def work(_: asyncio.Event) -> int:
-        async with Client(provider) as client:
+        async with Client(provider, trust_env=True) as client:
             click.echo(f"{provider.display_name}: {format_balance(await client.credits())}")
         return EXIT_OK
 

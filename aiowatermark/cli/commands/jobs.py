@@ -106,7 +106,7 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
 
     async def work(_: asyncio.Event) -> int:
         if task_id is not None and name is not None:
-            async with Client(provider_from_env(name, base_url), store=store_from(location)) as client:
+            async with Client(provider_from_env(name, base_url), store=store_from(location), trust_env=True) as client:
                 await client.settle(key, task_id=task_id)
         else:
             async with store_from(location) as opened:

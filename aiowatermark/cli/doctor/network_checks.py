@@ -49,7 +49,7 @@ _ADVICE = {
 async def check_provider(provider: Provider) -> AsyncIterator[CheckResult]:
     """Check that the provider is reachable and, by its call for credits if it has one, that it accepts the key."""
     try:
-        async with Client(provider) as client:
+        async with Client(provider, trust_env=True) as client:
             yield passed(f"{provider.display_name} accepts the key: {format_balance(await client.credits())}")
     except Unsupported:
         # no documented call is free of charge: only the address can be checked

@@ -38,7 +38,7 @@ from ..handle import ActiveJob
 from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, doubt_warning, within_deadline
+from .failures import OWNER_GONE, as_watermark_error, doubt_warning, within_deadline
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -264,7 +264,8 @@ class JobEngine:
             raise
         except Exception as error:
             log.exception("job %s: unexpected error", job.key)
-            job.fail(error)
+            token = job.record.token if job.may_be_paid else None
+            job.fail(as_watermark_error(error).about(provider=self.context.provider.name, key=job.key, token=token))
         finally:
             self._cleanup(job)
             self._start_next()

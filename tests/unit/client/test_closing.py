@@ -134,9 +134,10 @@ class FailingStep(aw.MemoryStore):
 async def test_a_step_of_closing_that_fails_does_not_keep_the_others_from_being_done(
     transport: ClosableTransport,
 ) -> None:
+    client = scripted_client(transport, store=FailingStep())
+    await client.__aenter__()
     with pytest.raises(OSError, match="disk"):
-        async with scripted_client(transport, store=FailingStep()) as client:
-            pass
+        await client.__aexit__(None, None, None)
     assert not transport.open
     with pytest.raises(aw.InvalidInput, match="closed"):
         await client.submit(LINK)

@@ -294,8 +294,10 @@ class FailsBeforeSending(ScriptedTransport):
 async def test_a_local_failure_before_the_headers_are_written_pays_nothing_and_frees_the_key(error: Exception) -> None:
     store, transport = aw.MemoryStore(), FailsBeforeSending(error)
     async with scripted_client(transport, store=store) as client:
-        with pytest.raises(type(error)):
+        with pytest.raises(aw.WatermarkError, match=type(error).__name__) as caught:
             await client.submit(LINK, key="order-1")
+        assert caught.value.__cause__ is error
+        assert caught.value.token is None
         assert await store.get("order-1") is None
         assert (await client.remove(LINK, key="order-1")).url
     assert transport.submitted == 1

@@ -1,0 +1,1 @@
+"""How hosts are reached: proxies, TLS, and one pool of connections for each kind of request."""
