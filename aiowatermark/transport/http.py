@@ -94,8 +94,8 @@ class _TrackedBody(aiohttp.BytesPayload):
         self._on_sent = on_sent
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._on_sent()  # raises if nothing may be sent any more
         self.sent = True
-        self._on_sent()
         await super().write_with_length(writer, content_length)
 
 

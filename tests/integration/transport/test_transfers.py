@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 import aiowatermark as aw
+from aiowatermark.client.engine.submission.commits import SubmitContext
 from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.transport.atomic_file import atomic_file, write_batch, write_blocks
 from aiowatermark.transport.budget import TransferBudget
@@ -24,6 +25,7 @@ from aiowatermark.transport.http import HttpTransport
 from tests.support.http_server import serve_handler
 from tests.support.images import make_jpeg
 from tests.support.media_sources import Pipe, stream_in_blocks
+from tests.support.stores import get_record
 
 pytestmark = pytest.mark.usefixtures("no_retry_delays")
 
@@ -89,6 +91,27 @@ async def test_a_submission_that_fails_after_it_was_sent_is_not_sent_again(
     assert caught.value.token
     assert emulator.charged["picwish"] <= 1
     assert len(emulator.tasks) <= 1
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+async def test_a_submission_that_is_called_off_before_its_first_byte_sends_nothing_and_is_committed_anew(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, by_url: bool
+) -> None:
+    commits, ages = list[float](), iter([30.0, 0.0])
+
+    def note_commit(self: SubmitContext) -> float:
+        commits.append(age := next(ages, 0.0))
+        return age
+
+    monkeypatch.setattr(SubmitContext, "_commit_age", note_commit)
+    monkeypatch.setattr(SubmitContext, "before_attempt", SubmitContext._commit)
+    async with aw.Client(emulator.provider("picwish"), store=(store := aw.MemoryStore())) as client:
+        media = emulator.host(make_jpeg()) if by_url else make_jpeg()
+        await client.remove(media, key="order-1")
+        record = await get_record(store, "order-1")
+    assert [attempt.outcome for attempt in record.attempts][-2:] == ["not accepted: ProviderUnavailable", "accepted"]
+    assert emulator.charged["picwish"] == len(emulator.tasks) == 1
+    assert commits[:2] == [30.0, 0.0]
 
 
 @pytest.mark.parametrize("by_url", [True, False])

@@ -253,6 +253,8 @@ class Submitter:
         run = SubmitContext(context, job, committed_at=committed_at, may_be_paid_already=True)
         try:
             await context.snapshots.record(job, await context.flows.run(context.provider.start(committed), run))
+        except SubmittedElsewhere:
+            log.info("job %s is started by another client", job.key)
         except WatermarkError as error:
             if not self._is_final_refusal(job, error):
                 log.info("job %s: the request to start it failed: %s", job.key, error)
