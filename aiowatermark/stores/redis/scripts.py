@@ -105,8 +105,8 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
 """)
 
-# DELETE: delete a record and its media. With a nonce, only the record that this creation inserted; a CREATE of the same
-# nonce that is still on its way (its caller was cancelled) then inserts nothing. Without one, only this very version.
+# DELETE: delete this very version of a record, and its media. With a nonce, only if this creation inserted it: another
+# client may have taken it over since; a CREATE of the same nonce that is still on its way then inserts nothing.
 #   KEYS     record, parts, off
 #   ARGV     1 nonce, or an empty string, 2 epoch, 3 version
 #   returns  1 deleted; 0 it is another version, or was inserted by another creation; -1 there is none
@@ -114,11 +114,8 @@ DELETE = Script("""
 if ARGV[1] ~= '' then redis.call('SET', KEYS[3], ARGV[1], 'PX', 60000) end
 local known = redis.call('HMGET', KEYS[1], 'opened', 'epoch', 'version')
 if not known[1] then return -1 end
-if ARGV[1] ~= '' then
-  if known[1] ~= ARGV[1] then return 0 end
-elseif tonumber(known[2] or 0) ~= tonumber(ARGV[2]) or tonumber(known[3]) ~= tonumber(ARGV[3]) then
-  return 0
-end
+if ARGV[1] ~= '' and known[1] ~= ARGV[1] then return 0 end
+if tonumber(known[2] or 0) ~= tonumber(ARGV[2]) or tonumber(known[3]) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return 1
 """)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Any
 
 import pytest
 
@@ -343,3 +344,27 @@ async def test_a_probe_that_is_queued_in_the_moment_in_which_all_senders_fail_is
     async with asyncio.timeout(5):
         assert await probing
     await connection.close()
+
+
+async def test_an_open_without_a_reply_deletes_nothing_that_another_client_has_taken_over_since(
+    volatile_server: RedisServer,
+) -> None:
+    url = f"{volatile_server.url}?socket_timeout=0.3"
+    uploading = make_record("shared", snapshot=Snapshot(None, Status.UPLOADING), epoch=5)
+    async with RedisStore(url, lease=LEASE) as store, RedisStore(volatile_server.url, lease=LEASE) as other:
+        execute = store._connection.execute_groups
+
+        async def lose_the_reply(*groups: Any, **options: Any) -> Any:
+            await execute(*groups, **options)
+            raise StoreError("no reply")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(store._connection), "execute_groups", lambda _, *groups, **__: lose_the_reply(*groups))
+            with pytest.raises(StoreError, match="no reply"):
+                await store.open(uploading)
+            taken_over = uploading.take_over("another", 6, 2.0, None, "")
+            written = await other.put(taken_over)
+        assert written == taken_over
+        await store._membership.backlog.delete_queued("shared")
+        assert await other.get("shared") == taken_over
+        assert await store.open(make_record("shared", epoch=7)) == taken_over
