@@ -136,11 +136,16 @@ class Membership:
         return self.leases.lease(record)
 
     def on_leased(self, record: Record, reply: Sequence[int]) -> bool:
-        """Process the reply of LEASE; whether the lease was granted."""
+        """Process the reply of LEASE for a record that Redis has; whether the lease was granted."""
+        granted = self.is_granted(record, reply)
+        if granted:
+            self.add_leased(record)
+        return granted
+
+    def is_granted(self, record: Record, reply: Sequence[int]) -> bool:
+        """Whether LEASE was granted, by its reply; Redis may have another record of this key."""
         lease = LeaseReply(*reply)
         self.on_seen(self.join_account(record.account), lease.unknown)
-        if lease.granted:
-            self.add_leased(record)
         return bool(lease.granted)
 
     def add_leased(self, record: Record) -> None:

@@ -199,8 +199,11 @@ class RedisStore:
             if isinstance(error, StoreError):
                 raise add_consequence(error, "if the record was inserted all the same, it is deleted later") from None
             raise
-        leased = membership.on_leased(record, lease_reply)
-        return None if created else await self._load_existing(record, leased=leased)
+        if created:
+            membership.on_leased(record, lease_reply)
+            return None
+        # a record that was not inserted must not be written after a rewind: its later epoch would win
+        return await self._load_existing(record, leased=membership.is_granted(record, lease_reply))
 
     async def _load_existing(self, mine: Record, *, leased: bool) -> Record | None:
         """Return the record that has the key of `mine` already, and undo what `open` prepared for `mine`."""

@@ -368,3 +368,25 @@ async def test_an_open_without_a_reply_deletes_nothing_that_another_client_has_t
         await store._membership.backlog.delete_queued("shared")
         assert await other.get("shared") == taken_over
         assert await store.open(make_record("shared", epoch=7)) == taken_over
+
+
+async def test_a_record_that_was_not_inserted_is_never_written_over_the_one_that_has_its_key(
+    volatile_server: RedisServer,
+) -> None:
+    paid = accept(make_record("shared", owner="first", epoch=5))
+    async with RedisStore(volatile_server.url, lease=LEASE) as store, RedisStore(volatile_server.url) as other:
+        await other.open(make_record("shared", owner="first", epoch=5))
+        await other.put(paid)
+        await other.coordinator.release(paid)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RedisStore, "get", raise_store_error)
+            with pytest.raises(StoreError, match="no reply"):
+                await store.open(make_record("shared", owner="second", epoch=9))
+        assert store._membership.leased_record("shared") is None
+        store._membership._needs_resync = True
+        await store._membership.heartbeat()
+        assert await store.get("shared") == paid
+
+
+async def raise_store_error(*_: object) -> Record | None:
+    raise StoreError("no reply")
