@@ -13,11 +13,6 @@ from tests.support.processes import REPOSITORY, ROOT
 
 pytestmark = pytest.mark.slow
 
-# its sockets belong to a loop that ended; in debug mode they are collected, with a warning, during a later test
-_NOT_IN_DEBUG_MODE = (
-    "tests/integration/lifetimes/test_opening.py::"
-    "test_jobs_of_an_event_loop_that_left_a_client_open_are_recovered_by_the_same_client"
-)
 FOLDERS = ("tests/unit/client", "tests/integration/lifetimes")
 # pytest warns about -O because plain modules lose their assertions; it keeps those of tests
 OPTIMISED = ("-O", "-m", "pytest", "-W", "ignore:assertions not in test modules::")
@@ -25,7 +20,7 @@ OPTIMISED = ("-O", "-m", "pytest", "-W", "ignore:assertions not in test modules:
 
 @pytest.mark.parametrize(
     ("environment", "arguments"),
-    [({"PYTHONASYNCIODEBUG": "1"}, ("-m", "pytest", "--deselect", _NOT_IN_DEBUG_MODE)), ({}, OPTIMISED)],
+    [({"PYTHONASYNCIODEBUG": "1"}, ("-m", "pytest")), ({}, OPTIMISED)],
     ids=["debug", "optimised"],
 )
 async def test_the_clients_tests_pass(environment: dict[str, str], arguments: tuple[str, ...]) -> None:
