@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -39,6 +40,7 @@ from ... import InvalidInput, Result, as_media
 from ...media.base import ProgressCallback
 from .manifest import Manifest
 
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/]")
 _MAX_STEM_BYTES = 180
 """Room for `-clean-NUMBER` and the suffix within the 255 bytes that file systems allow for a name."""
 _STRAY_AGE = 3600.0
@@ -52,6 +54,12 @@ _SIGNATURES = (  # offset, bytes, suffixes that fit; the first is used for a new
     (4, b"ftypqt", (".mov", ".qt")),
     (4, b"ftyp", (".mp4", ".m4v", ".mov")),
 )
+
+
+def _safe_stem(stem: str) -> str:
+    """Return a stem without folders and control characters; it may come from a token, or a key in a store."""
+    base = _UNSAFE.sub("_", stem.replace("\\", "/").rsplit("/", 1)[-1])
+    return base if base.strip(". ") else "media"
 
 
 def stem_and_suffix(source: str) -> tuple[str, str]:
@@ -108,7 +116,7 @@ class OutputFolder:
         if self.uses_manifest and (reserved := self.manifest.reserved_file(key)) is not None:
             self.manifest.add(key, reserved, downloaded.stat().st_size)
             return downloaded.replace(reserved)
-        suffix = suffix_of_content(downloaded, suffix)
+        stem, suffix = _safe_stem(stem), suffix_of_content(downloaded, suffix)
         number = 1
         while True:
             target = self.folder / f"{stem}-clean{f'-{number}' if number > 1 else ''}{suffix}"
