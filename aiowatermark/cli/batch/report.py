@@ -11,6 +11,7 @@ import click
 from attrs import define
 
 from ... import DeadlineExceeded, JobFailed, SubmissionInDoubt
+from ...tokens import decode_token
 from ..console.runner import error_text, printable
 from .workers import CANCELLED, DONE, FAILED, UNFINISHED, BatchItem, WorkerPool
 
@@ -103,7 +104,9 @@ def print_summary(request: BatchRequest, pool: WorkerPool) -> None:
     _list_items(request, f"{len(unfinished)} submitted and not finished; running at {request.title}:", unfinished)
     if pool.stop.is_set():
         _print_not_submitted(request, pool)
-    _print_resume(request, [item for item in (*unfinished, *failed) if item.token and _is_resumable(item)])
+    _print_resume(
+        request, [item for item in (*unfinished, *failed) if _is_known_to_provider(item) and _is_resumable(item)]
+    )
     _print_in_doubt(request, in_doubt)
     _print_retry(request, [item for item in failed if isinstance(item.error, JobFailed)])
 
@@ -123,7 +126,7 @@ def _list_items(request: BatchRequest, heading: str, items: Sequence[BatchItem])
         _print(request, f"  {item.source}: {_reason(item)}" if item.status == FAILED else f"  {item.source}")
         if item.token and _is_in_doubt(item):
             _print(request, f"    check your account before you send it again; its token: {item.token}")
-        elif item.status == UNFINISHED and item.token is None:
+        elif item.status == UNFINISHED and not _is_known_to_provider(item):
             _print(
                 request, "    it was being submitted and may have been paid: check your account before you repeat it"
             )
@@ -145,6 +148,11 @@ def _print_not_submitted(request: BatchRequest, pool: WorkerPool) -> None:
 
 def _is_in_doubt(item: BatchItem) -> bool:
     return isinstance(item.error, SubmissionInDoubt)
+
+
+def _is_known_to_provider(item: BatchItem) -> bool:
+    """Whether the item's token has a task id; without one, the answer to its submission is missing."""
+    return item.token is not None and decode_token(item.token).task_id is not None
 
 
 def _is_resumable(item: BatchItem) -> bool:
