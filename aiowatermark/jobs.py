@@ -361,6 +361,10 @@ class Record:
         """Whether that is this record, unchanged: a store deletes a record only then."""
         return (record.epoch, record.version) == (self.epoch, self.version)
 
+    def is_written(self, stored: Record | None) -> bool:
+        """Whether a store that returned `stored` for `put` of this record has written it."""
+        return stored is not None and stored.same_version(self) and stored.owner == self.owner
+
     @property
     def token(self) -> str:
         """A text that resumes this job in any process with the same account; it contains no secret."""

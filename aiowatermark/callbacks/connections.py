@@ -1,7 +1,7 @@
 """Connections of the callback server: each carries one request; their number and their time are limited.
 
-The port is public, so that anybody may open connections, say nothing, or speak one byte a second. What a connection is
-doing decides how long it may stay:
+The port is public, so that any client may open connections, say nothing, or speak one byte a second. What a connection
+is doing decides how long it may stay:
 
     TLS handshake                     10 s; cancelled first when room is needed
     no byte of a request yet          120 s: longer than the 90 s for which clients keep an unused connection

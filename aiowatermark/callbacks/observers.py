@@ -58,7 +58,7 @@ class ResultObservers:
 
     @property
     def has_handlers(self) -> bool:
-        """Whether anybody handles results."""
+        """Whether there are result handlers."""
         return bool(self._handlers)
 
     def notify(self, result: Result, on_failure: Callable[[Result], object] | None = None) -> list[asyncio.Task[None]]:

@@ -1,4 +1,4 @@
-"""Finds the jobs that an earlier process left behind: unfinished, or finished without anybody taking the result."""
+"""Finds the jobs that an earlier process left behind: unfinished, or finished with a result that was not taken."""
 
 from __future__ import annotations
 

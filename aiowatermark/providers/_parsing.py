@@ -92,7 +92,7 @@ def to_int(value: Any) -> int | None:
 
 
 def to_wait(value: Any) -> float | None:
-    """Return seconds to wait, at most an hour; None if it is no positive number."""
+    """Return seconds to wait, at most an hour; None if it is not a positive number."""
     seconds = to_float(value)
     return min(seconds, MAX_RETRY_AFTER) if seconds is not None and seconds > 0 else None
 
@@ -118,7 +118,7 @@ def _to_text(value: Any) -> str:
 def first_items(value: Any) -> Any:
     """Return a list for the converter: an empty one for a missing value, without the items beyond MAX_OUTPUTS.
 
-    An item that is no object counts as one without fields: it costs its own output and not the others.
+    An item that is not an object counts as one without fields: it costs its own output and not the others.
     """
     if not isinstance(value, list):
         return value or ()

@@ -8,7 +8,7 @@ The fence. `owner` and `epoch` of a record say which client may act for the job.
 
 A store writes an act, and deletes a record, only if epoch and version are those the writer knows
 (`Record.replaceable_by`, `Record.same_version`). Evidence (a task id, a terminal answer) is not fenced: a writer whose
-record is refused applies its snapshot with `Record.advance` to the one that is stored, whoever owns that, and puts it.
+record is refused applies its snapshot with `Record.advance` to the stored one, which any client may own, and puts it.
 """
 
 from __future__ import annotations

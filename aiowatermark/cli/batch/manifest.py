@@ -100,7 +100,7 @@ class Manifest:
 
 
 def open_regular(path: Path, mode: str) -> BinaryIO:
-    """Open a file that is no symbolic link, device or FIFO; raises OSError for one that is.
+    """Open a file that is not a symbolic link, device or FIFO; raises OSError for one that is.
 
     Others may be able to write to the folder: what they put in the manifest's place must not be read or appended to.
     """

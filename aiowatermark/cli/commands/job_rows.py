@@ -52,7 +52,7 @@ def state_of(record: Record, *, is_gone: bool) -> State:
     """Return the state of a job; `is_gone`: no living client owns it."""
     if record.snapshot.status.terminal:
         return State.ENDED if record.acknowledged else State.FINISHED
-    # a client that stopped waiting for the answer has left the job to whoever settles it
+    # a client that stopped waiting for the answer has left the job to an operator who settles it
     if not is_gone and not (record.in_doubt and not record.answer_pending):
         return State.HELD
     if record.in_doubt:

@@ -11,10 +11,9 @@ import click
 
 from ... import Client, JobStore
 from ...client.engine.settle import load_unsettled, write_settlement
-from ...client.engine.submission.claims import PROCESS_OWNERS
+from ...client.engine.submission.claims import owners_of
 from ...errors import InvalidInput
 from ...jobs import Record
-from ...stores.owners import Owners
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, printable, run
 from ..options.providers import base_url_option, optional_provider_option, provider_from_env
 from ..options.store import existing_store_from, existing_store_option, store_from
@@ -110,7 +109,7 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
                 await client.settle(key, task_id=task_id)
         else:
             async with store_from(location) as opened:
-                record = await load_unsettled(opened, _owners(opened), key)
+                record = await load_unsettled(opened, owners_of(opened), key)
                 await write_settlement(opened, record, paid=paid)
         outcome = (
             f"accepted as task {task_id}" if task_id is not None else "paid" if paid else "unpaid, its key is free"
@@ -167,12 +166,7 @@ def _remaining_token(record: Record) -> str:
 
 
 async def _is_gone(store: JobStore, record: Record) -> bool:
-    return await _owners(store).is_gone(record)
-
-
-def _owners(store: JobStore) -> Owners:
-    owners: Owners = getattr(store, "owners", PROCESS_OWNERS)
-    return owners
+    return await owners_of(store).is_gone(record)
 
 
 def _print_advice(counts: dict[State, int], location: str) -> None:

@@ -27,7 +27,7 @@ from .in_doubt import InDoubtResolver
 from .settle import Settlement
 from .sharing import CoordinatedRateLimiter, SubmitSlots
 from .snapshots import SnapshotRecorder
-from .submission.claims import PROCESS_OWNERS
+from .submission.claims import owners_of
 from .submission.deletions import RecordDeletions
 from .submission.existing import ExistingRecords
 from .submission.submit import Submitter
@@ -53,7 +53,7 @@ def build_engine(
     rate = limits.requests_per_second or provider.requests_per_second
     rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
     flows = FlowRunner(provider, transport, rate_limiter, limits.max_retry_after)
-    owners = getattr(store, "owners", PROCESS_OWNERS)  # a store of one's own may have none
+    owners = owners_of(store)
     context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
     in_doubt = InDoubtResolver(context)
     downloader = ResultDownloader(

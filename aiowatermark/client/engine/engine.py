@@ -8,7 +8,7 @@
     engine closed         -> a job that was not sent is cancelled and its record deleted; one that may be paid gets
                              `drain` seconds for its answer, its token is logged, and another replica may take it over
 
-Invariants: `jobs` holds each key at most once, from start() until its task ends; whoever asks for a key that is
+Invariants: `jobs` holds each key at most once, from start() until its task ends; a caller that asks for a key that is
 running gets the same job; every job that was started is completed, with a result or an error, also when its task was
 cancelled before its first step (then no code of the task runs, and `_on_task_done` completes it).
 
@@ -139,7 +139,7 @@ class JobEngine:
         self.watch_records(records, self.adopted_deadline)
 
     async def leave(self, record: Record) -> Record:
-        """Leave a job that nobody can wait for to its callback, and to whoever asks for its key; returns its record."""
+        """Leave a job that cannot be waited for to its callback, or to a caller of its key; returns its record."""
         if record.in_doubt:
             record = await self._note_doubt(record) if record.answer_pending else record
             self.in_doubt.listen(record)
@@ -155,7 +155,7 @@ class JobEngine:
         except WatermarkError as error:
             log.warning("job %s: %s", record.key, error)
             return record
-        if stored is None or not stored.same_version(doubted):
+        if not doubted.is_written(stored):
             return stored or record
         log.warning("%s", doubt_warning(doubted))
         return doubted

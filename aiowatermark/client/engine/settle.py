@@ -86,8 +86,7 @@ async def write_settlement(store: JobStore, record: Record, *, paid: bool) -> Re
 
 async def write(store: JobStore, settled: Record, outcome: str) -> Record:
     """Put the record of a settled job and log the outcome; raises InvalidInput if the stored one was changed."""
-    stored = await store.put(settled)
-    if stored is None or not stored.same_version(settled):
+    if not settled.is_written(await store.put(settled)):
         raise InvalidInput(f"the job {settled.key!r} was changed meanwhile: look at it again")
     log.warning("job %s, which was in doubt, is settled: %s", settled.key, outcome)
     return settled

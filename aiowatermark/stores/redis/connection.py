@@ -23,7 +23,8 @@ Failures: a pipeline that failed because the connection broke is sent once more,
 connections; a timeout is not repeated. Every command is harmless when it runs twice (see scripts.py). A script that
 the server has not cached (NOSCRIPT) is sent again with its text. An error reply fails only the call it belongs to;
 but replies such as READONLY or OOM mean that the server cannot write at all, and count as an outage. Those of a server
-that is no primary at the moment (READONLY, LOADING …) also close all connections, so that its address is resolved anew.
+that is not a primary at the moment (READONLY, LOADING …) also close all connections, so that its address is resolved
+anew.
 
 Cancellation: a caller may be cancelled at any time. Commands that are still queued are then dropped; commands on their
 way run, and the result is discarded, so the caller must undo them if they matter (`RedisStore.open` does).

@@ -10,8 +10,8 @@ Who waits for that callback is woken, the others ignore it. Nothing is stored: a
 one costs its job an interval of polling. Only the user who owns the folder can connect.
 
 A socket is renamed to its name once it listens, so a name that refuses connections belongs to a process that has died:
-whoever finds it removes it. A path that is too long for the kernel (108 bytes) is reached through `/proc/self/fd`.
-Without Unix sockets (Windows) nothing is passed on, and jobs are polled.
+the client that finds it removes it. A path that is too long for the kernel (108 bytes) is reached through
+`/proc/self/fd`. Without Unix sockets (Windows) nothing is passed on, and jobs are polled.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Tests of an owner take a shared lock, so that two of them at once do not take ea
 `fcntl.lockf`: the locks of `lockf` belong to the process, so two clients in one process would not see each other, and
 closing any descriptor of the file would release the lock.
 
-Removing the file of a dead owner, which whoever finds it does:
+Removing the file of a dead owner, done by the client that finds it:
 
     remover    lock exclusively; does the path still name the locked file? then unlink it; close
     register   open or create; lock exclusively; does the path still name the locked file? if not, start again

@@ -6,9 +6,9 @@ import secrets
 import time
 import uuid
 
-from attrs import define, field
-
 from ....jobs import Record
+from ....stores import JobStore
+from ....stores.owners import LocalOwners, Owners
 
 _PROCESS = uuid.uuid4().hex[:16]
 
@@ -32,23 +32,18 @@ def time_since_boot() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
-@define(eq=False)
-class ProcessOwners:
+class _ProcessOwners(LocalOwners):
     """The clients of this process, for a store that does not tell which owners are alive."""
-
-    _alive: set[str] = field(factory=set, init=False)
-
-    async def register(self, owner: str) -> None:
-        """Count the client of that name as alive."""
-        self._alive.add(owner)
-
-    async def unregister(self, owner: str) -> None:
-        """Count the client of that name as gone."""
-        self._alive.discard(owner)
 
     async def is_gone(self, record: Record) -> bool:
         """Whether the owner was a client of this process and was closed, or there is none."""
-        return not record.owner or (record.owner.startswith(_PROCESS) and record.owner not in self._alive)
+        return not record.owner or (record.owner.startswith(_PROCESS) and await super().is_gone(record))
 
 
-PROCESS_OWNERS = ProcessOwners()
+_process_owners = _ProcessOwners()
+
+
+def owners_of(store: JobStore) -> Owners:
+    """What tells which owners of a store's records are alive; a store of one's own may have nothing for it."""
+    owners: Owners = getattr(store, "owners", _process_owners)
+    return owners

@@ -108,7 +108,7 @@ class SubmitContext(FlowContext):
             stored = await self._context.store.put(record)
         if stored is None:
             raise WatermarkError("another process deleted the record of this job before anything was sent")
-        if not stored.same_version(record) or stored.owner != record.owner:
+        if not record.is_written(stored):
             raise SubmittedElsewhere(stored)
         self._job.update(record)
         if record.snapshot.task_id is not None and record.unsent:

@@ -37,8 +37,8 @@ class RecordDeletions:
 
         Returns the record that stays, if another client has taken the job over, or it was proved accepted.
 
-        A cancellation is raised only after it: whoever cancelled the submission may cancel its task again, for example
-        by closing the client.
+        A cancellation is raised only after it: the task may be cancelled again meanwhile, for example by the closing
+        of the client.
         """
         deleting = asyncio.create_task(self._delete(record, self.failed.get(record.key)))
         cancelled: asyncio.CancelledError | None = None
@@ -76,7 +76,7 @@ class RecordDeletions:
             return await self.store.forget(stored) is not False
         restored = evolve(failed, version=stored.version + 1, epoch=stored.epoch, history=stored.history)
         written = await self.store.put(restored)
-        return written is None or written.same_version(restored)
+        return written is None or restored.is_written(written)
 
     async def _delete_later(self, record: Record, failed: Record | None) -> None:
         pause = _FIRST_RETRY_SECONDS

@@ -82,19 +82,14 @@ class ExistingRecords:
         ]
         changed = [record for record, before in zip(mine, records, strict=True) if record is not before]
         stored = await asyncio.gather(*map(self.context.store.put, changed))
-        lost = {
-            record.key
-            for record, known in zip(changed, stored, strict=True)
-            if known is None or known.epoch != record.epoch or known.owner != record.owner
-        }
+        lost = {record.key for record, known in zip(changed, stored, strict=True) if not record.is_written(known)}
         return [record for record in mine if record.key not in lost]
 
     async def take_over(self, record: Record, mine: Record) -> Record | None:
         """Become the owner of a job that is unsent or failed; returns its record, None if another client was first."""
         note = f"{record.snapshot.status} of owner {record.owner or 'none'} taken over"
         taken_over = record.take_over(self.context.owner, new_epoch(), time.time(), mine.callback, note)
-        stored = await self.context.store.put(taken_over)
-        if stored is None or not stored.same_version(taken_over) or stored.owner != taken_over.owner:
+        if not taken_over.is_written(await self.context.store.put(taken_over)):
             return None
         log.warning("job %s: %s", record.key, note)
         return taken_over

@@ -247,7 +247,7 @@ class Submitter:
         committed = record.commit(time.time(), context.owner, new_epoch())
         async with within_deadline(job):
             stored = await context.store.put(committed)
-        if stored is None or not stored.same_version(committed) or stored.owner != context.owner:
+        if not committed.is_written(stored):
             return
         job.update(committed)
         run = SubmitContext(context, job, committed_at=committed_at, may_be_paid_already=True)

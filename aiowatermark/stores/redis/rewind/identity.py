@@ -32,7 +32,7 @@ class ServerIdentity:
     age: float
     """Seconds for which the process has been running at least; INFO tells its start in whole seconds."""
     primary: bool = True
-    """Whether it is no replica."""
+    """Whether it is not a replica."""
 
     def advance(self, later: ServerIdentity) -> ServerIdentity:
         """Return this identity with the higher offset of both: replies may overtake one another."""

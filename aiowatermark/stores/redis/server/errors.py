@@ -6,7 +6,7 @@ from typing import Any
 
 # error replies of a server that can write nothing at the moment: an outage, not a mistake in the command
 _CANNOT_WRITE_REPLIES = ("OOM", "OUTOFMEMORY", "MISCONF", "BUSY", "NOREPLICAS")
-# those of a server that is no primary at the moment: another one may be by now, under the same name
+# those of a server that is not a primary at the moment: another one may be by now, under the same name
 _NOT_PRIMARY_REPLIES = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
 _REFUSED_REPLIES = ("NOAUTH", "WRONGPASS", "NOPERM", "AUTHENTICATION", "invalid username-password", "invalid password")
 
@@ -35,7 +35,7 @@ def server_cannot_write(error: Exception) -> bool:
 
 
 def is_not_primary(error: Exception) -> bool:
-    """Whether an error reply is that of a server that is no primary at the moment."""
+    """Whether an error reply is that of a server that is not a primary at the moment."""
     return reply_starts_with(error, *_NOT_PRIMARY_REPLIES)
 
 
