@@ -98,7 +98,9 @@ class LinkIdentity:
     @classmethod
     def of(cls, url: str) -> LinkIdentity:
         """Return the identity of a URL."""
-        return cls(link_digest(url.partition("?")[0]), link_digest(unsigned_url(url), 8), link_digest(url, 8))
+        address, query, _ = url.partition("?")
+        whole = link_digest(url, 8)
+        return cls(link_digest(address), link_digest(unsigned_url(url), 8) if query else whole, whole)
 
     @classmethod
     def parse(cls, text: str) -> LinkIdentity:

@@ -27,7 +27,8 @@ class JobStore(Protocol):
     is cancelled may be carried out all the same.
 
     A store that several processes share should also have a property `owners` (see `stores.owners.Owners`). Without it
-    a client can tell only of the clients of its own process whether they are alive.
+    a client can tell only of the clients of its own process whether they are alive. One whose calls never wait for
+    anything may have a property `immediate` that is True: then they are not timed.
     """
 
     @property
@@ -93,3 +94,8 @@ class JobStore(Protocol):
         version later.
         """
         ...
+
+
+def is_immediate(store: JobStore) -> bool:
+    """Whether the calls of a store never wait for anything, so that no timer is needed for them."""
+    return getattr(store, "immediate", False) is True

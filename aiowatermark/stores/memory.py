@@ -43,6 +43,11 @@ class MemoryStore:
     """What the keys of callbacks are signed with; other processes have other jobs, so they need not know it."""
 
     @property
+    def immediate(self) -> bool:
+        """Whether no call waits for anything: a subclass may."""
+        return type(self) is MemoryStore
+
+    @property
     def coordinator(self) -> None:
         """Always None: nothing is shared with other processes."""
         return None

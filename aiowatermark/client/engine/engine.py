@@ -38,7 +38,7 @@ from ..handle import ActiveJob
 from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, as_watermark_error, doubt_warning, within_deadline
+from .failures import OWNER_GONE, as_watermark_error, doubt_warning
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -252,7 +252,7 @@ class JobEngine:
                 request = None  # frees the media while the job waits
             else:
                 job.start_clock(time_limit)
-                async with within_deadline(job):
+                async with self.context.store_limit(job):
                     await self._load_record(job)
             job.mark_accepted()
             await self.watcher.wait_until_done(job)

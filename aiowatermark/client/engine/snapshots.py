@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from attrs import define, field
 
 from ...jobs import Record, Snapshot, Status
-from ...stores import JobStore
+from ...stores import JobStore, is_immediate
 from ..handle import ActiveJob
 
 log = logging.getLogger("aiowatermark")
@@ -56,7 +56,7 @@ class SnapshotRecorder:
     async def _persist(self, record: Record, snapshot: Snapshot) -> Record:
         """The record as it is stored now: with the snapshot on top of what another process wrote first."""
         try:
-            async with asyncio.timeout(_WRITE_SECONDS):
+            async with nullcontext() if is_immediate(self.store) else asyncio.timeout(_WRITE_SECONDS):
                 record = await self._merge(record, snapshot)
         except asyncio.CancelledError:
             # cancelled between the answer and its write: without the write, a paid task id would be lost

@@ -119,7 +119,7 @@ class JobWatcher:
             problem = error
         else:
             await self.context.snapshots.record(job, snapshot)
-            if self._is_unstarted(job, snapshot):
+            if job.record.video and self._is_unstarted(job, snapshot):
                 await self.start_uploaded(job)
             return None
         log.info("job %s: a query failed: %s", job.key, problem)

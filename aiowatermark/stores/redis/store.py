@@ -87,7 +87,8 @@ class RedisStore:
             sentinel_password to the Sentinels.
         prefix: the beginning of every key, so that several services can use one Redis.
         keep: seconds for which finished records are kept; the default is 30 days.
-        lease: seconds without a heartbeat after which a replica counts as dead and others adopt its jobs.
+        lease: seconds without a heartbeat after which a replica counts as dead and others adopt its jobs. With less
+            than two, a replica may be too late to write back what a Redis has forgotten.
 
     While Redis is unavailable, `open` and every `put` before a paid request raise StoreError; later snapshots are kept
     in memory and written when it answers again. Raises InvalidInput for an invalid URL or setting. Entering raises

@@ -378,6 +378,29 @@ async def test_a_video_that_was_started_and_makes_no_progress_yet_is_not_started
     assert transport.started == ["v1"]
 
 
+class FailingStarts(aw.MemoryStore):
+    """A store that fails when a client is about to start a video that was uploaded before."""
+
+    failures = 0
+
+    async def put(self, record: Record) -> Record | None:
+        if self.failures and record.answer_pending:
+            self.failures -= 1
+            raise aw.StoreError("the disk is full")
+        return await super().put(record)
+
+
+async def test_a_store_that_fails_before_a_lost_start_is_repeated_does_not_end_the_wait() -> None:
+    store, transport = FailingStarts(), LostStarts(1)
+    async with video_client(transport, store) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(VIDEO, key="order-1")
+    async with video_client(transport, store) as client:
+        store.failures = 2
+        assert (await client.remove(VIDEO, key="order-1")).url
+    assert (store.failures, transport.started) == (0, ["v1"])
+
+
 async def test_recover_starts_a_video_whose_start_was_lost() -> None:
     store, transport = aw.MemoryStore(), LostStarts(2)
     async with video_client(transport, store) as client:

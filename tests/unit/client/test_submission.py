@@ -318,3 +318,27 @@ async def test_an_unexpected_error_after_the_headers_were_written_leaves_a_submi
         with pytest.raises(aw.SubmissionInDoubt):
             await client.submit(LINK, key="order-1")
     assert transport.submitted == 1
+
+
+async def test_a_task_id_that_another_job_was_given_is_an_error_in_the_log_and_in_the_records_history(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = aw.MemoryStore()
+    transport.submissions, transport.polls = [ACCEPTED, ACCEPTED], [FINISHED, FINISHED]
+    async with scripted_client(transport, store=store) as client:
+        await client.remove("https://example.com/one.jpg", key="one")
+        await client.remove("https://example.com/another.jpg", key="another")
+    record = await store.get("another")
+    assert record is not None
+    assert "was given the task task-1 of the job one" in record.history[-1]
+    assert record.history[-1] in caplog.text
+
+
+async def test_jobs_of_the_same_work_may_share_a_task(
+    transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport.submissions, transport.polls = [ACCEPTED, ACCEPTED], [FINISHED, FINISHED]
+    async with scripted_client(transport) as client:
+        for _ in range(2):
+            await client.remove("https://example.com/one.jpg")
+    assert "was given the task" not in caplog.text

@@ -11,6 +11,7 @@ from ....stores import JobStore
 from ....stores.owners import LocalOwners, Owners
 
 _PROCESS = uuid.uuid4().hex[:16]
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def new_owner() -> str:
@@ -28,8 +29,7 @@ def new_epoch() -> int:
 
 def time_since_boot() -> float:
     """Seconds on a clock that also runs while the machine is suspended, where the system has one."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 class _ProcessOwners(LocalOwners):

@@ -21,7 +21,6 @@ from ....jobs import Record, Snapshot
 from ....media.base import ProgressCallback
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import within_deadline
 from ..flows import SUBMIT_TIMEOUT, FlowContext
 from .claims import time_since_boot
 from .upload_progress import follow_upload
@@ -104,7 +103,7 @@ class SubmitContext(FlowContext):
             await self._put_own(record)
 
     async def _put_own(self, record: Record) -> None:
-        async with within_deadline(self._job):
+        async with self._context.store_limit(self._job):
             stored = await self._context.store.put(record)
         if stored is None:
             raise WatermarkError("another process deleted the record of this job before anything was sent")

@@ -37,9 +37,9 @@ import logging
 import time
 from typing import TypeAlias
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
-from ....errors import DeadlineExceeded, SubmissionInDoubt, Unsupported, WatermarkError
+from ....errors import DeadlineExceeded, StoreError, SubmissionInDoubt, Unsupported, WatermarkError
 from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
 from ....media.fingerprints import complete_fingerprint, has_unknown_content
@@ -48,6 +48,7 @@ from ..context import EngineContext
 from ..failures import doubt_warning, nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
+from .accepted_tasks import AcceptedTasks
 from .claims import new_epoch, time_since_boot
 from .commits import SubmitContext, SubmittedElsewhere
 from .deletions import RecordDeletions
@@ -98,6 +99,7 @@ class Submitter:
     existing: ExistingRecords
     deletions: RecordDeletions
     resubmit: bool = False
+    tasks: AcceptedTasks = field(factory=AcceptedTasks, init=False)
 
     async def submit(self, job: ActiveJob, request: SubmitRequest, time_limit: float) -> SubmitOutcome:
         """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
@@ -143,7 +145,7 @@ class Submitter:
     async def _create_record(self, job: ActiveJob, record: Record) -> Record | None:
         """Insert the record before anything is sent; returns the record that has the key already, if there is one."""
         try:
-            async with within_deadline(job):
+            async with self.context.store_limit(job):
                 return await self.context.store.open(record)
         except (asyncio.CancelledError, DeadlineExceeded):
             # the insertion may have happened; nothing was sent for it, so it is taken back
@@ -201,6 +203,10 @@ class Submitter:
         if has_unknown_content(job.record.fingerprint):
             complete = complete_fingerprint(job.record.fingerprint, request.job.fingerprint)
             job.update(evolve(job.record, fingerprint=complete), announce=False)
+        if (holder := self.tasks.other_holder(snapshot.task_id, job.record)) is not None:
+            note = f"was given the task {snapshot.task_id} of the job {holder}: its result may be that job's"
+            log.error("job %s %s", job.key, note)
+            job.update(job.record.note(note), announce=False)
         await context.snapshots.record(job, snapshot)
         return Accepted()
 
@@ -245,8 +251,12 @@ class Submitter:
             return
         committed_at = time_since_boot()
         committed = record.commit(time.time(), context.owner, new_epoch())
-        async with within_deadline(job):
-            stored = await context.store.put(committed)
+        try:
+            async with context.store_limit(job):
+                stored = await context.store.put(committed)
+        except StoreError as error:
+            log.warning("job %s is not started yet: %s", job.key, error)
+            return
         if not committed.is_written(stored):
             return
         job.update(committed)
