@@ -18,6 +18,7 @@ from typing import TypeAlias
 from attrs import evolve
 
 from ..jobs import Snapshot
+from ..lifetimes import start_task
 from ..results import Result
 
 log = logging.getLogger("aiowatermark")
@@ -69,7 +70,7 @@ class ResultObservers:
         tasks: list[asyncio.Task[None]] = []
         if self._handlers:
             closing = asyncio.Event()
-            tasks.append(task := asyncio.create_task(_run_all(list(self._handlers), result, closing, on_failure)))
+            tasks.append(task := start_task(_run_all(list(self._handlers), result, closing, on_failure)))
             self._running[task] = closing
             task.add_done_callback(self._running.pop)
         if self._subscribers:

@@ -28,7 +28,7 @@ from typing import Any, Self
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
-from ..lifetimes import Lifetime
+from ..lifetimes import Lifetime, start_task
 from .aiohttp import request_handler
 from .connections import BACKLOG, ConnectionLimiter
 from .observers import HANDLER_SECONDS
@@ -149,7 +149,7 @@ class CallbackServer:
 
 def _run_until_exit(coroutine: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
     """Run a coroutine in a task that ends with the stack."""
-    task = asyncio.create_task(coroutine)
+    task = start_task(coroutine)
 
     async def cancel() -> None:
         task.cancel()

@@ -28,6 +28,7 @@ from attrs import frozen
 
 from ..errors import InvalidInput, WatermarkError
 from ..introspection import documented
+from ..lifetimes import start_task
 from ..media.base import Media
 from ..results import Result
 from .engine.failures import as_watermark_error
@@ -88,7 +89,7 @@ class JobStream:
 
     async def run(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Outcome, None]:
         """Yield the outcomes of all items; see the head of this module."""
-        puller = asyncio.create_task(self._pull(items))
+        puller = start_task(self._pull(items))
         try:
             while self._pending:
                 outcome, job = await self._queue.get()

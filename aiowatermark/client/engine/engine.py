@@ -21,6 +21,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from typing import assert_never
 
@@ -29,7 +30,7 @@ from attrs import define, evolve, field
 from ...errors import InvalidInput, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
 from ...ledger import Attempt
-from ...lifetimes import run_all
+from ...lifetimes import run_all, start_task
 from ...media.base import ProgressCallback
 from ...media.memory import Link
 from ...results import Result
@@ -109,7 +110,7 @@ class JobEngine:
             return running
         job = self.jobs[record.key] = ActiveJob(record, resumed=request is None)
         if self.admission.try_acquire():
-            job.task = asyncio.create_task(self._run(job, request, time_limit))
+            self._create_task(job, request, time_limit, None)
         else:
             self.admission.enqueue(QueuedJob(job, request, time_limit, self._abandon))
         return job
@@ -272,9 +273,13 @@ class JobEngine:
 
     def _start_next(self) -> None:
         if (queued := self.admission.release()) is not None:
-            run = self._run(queued.job, queued.request, queued.time_limit)
-            task = queued.job.task = asyncio.create_task(run, context=queued.context)
-            task.add_done_callback(partial(self._on_task_done, queued.job))
+            self._create_task(queued.job, queued.request, queued.time_limit, queued.context)
+
+    def _create_task(
+        self, job: ActiveJob, request: SubmitRequest | None, limit: float, context: Context | None
+    ) -> None:
+        task = job.task = start_task(self._run(job, request, limit), context=context)
+        task.add_done_callback(partial(self._on_task_done, job))
 
     def _on_task_done(self, job: ActiveJob, _: asyncio.Task[None]) -> None:
         # a task cancelled before its first step runs no code at all: complete the job and pass its slot on here

@@ -25,6 +25,7 @@ from attrs import define, field
 
 from ...errors import WatermarkError
 from ...jobs import Record, Snapshot, Status
+from ...lifetimes import start_task
 from ...wire import Delivery
 from ..handle import ActiveJob
 from .context import EngineContext
@@ -87,7 +88,7 @@ class InDoubtResolver:
             return
         self.latest[callback] = delivery
         if callback not in self.tasks:
-            self.tasks[callback] = asyncio.create_task(self._resolve_latest(record, callback))
+            self.tasks[callback] = start_task(self._resolve_latest(record, callback))
 
     async def _resolve_latest(self, record: Record, callback: str) -> None:
         """Look at the latest callback, once per interval, until one settles the record or no more come."""

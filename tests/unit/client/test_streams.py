@@ -314,3 +314,21 @@ async def test_a_lost_answer_is_a_failure_with_its_token(transport: ScriptedTran
     assert isinstance(outcome, aw.Failed)
     assert isinstance(outcome.error, aw.SubmissionInDoubt)
     assert outcome.error.token
+
+
+async def test_a_job_that_is_cancelled_before_its_first_step_gives_its_slot_back(transport: ScriptedTransport) -> None:
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
+
+        async def source() -> AsyncIterator[str]:
+            consumer.cancel()  # the stream is left right after the job's task was created
+            yield LINK
+
+        async def consume() -> None:
+            async for _ in client.stream(source()):
+                pass
+
+        consumer = asyncio.create_task(consume())
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
+        assert transport.submitted == 0
+        assert (await client.remove(LINK)).url
