@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import AsyncExitStack
-from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
-from ..lifetimes import Lifetime
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
 from ..provider import Credits, Polling, Provider
@@ -21,15 +18,13 @@ from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
 from .content_key import ContentKey, Key, content_key
-from .engine.build import build_engine, same_account, validate_key
+from .engine.build import validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
-from .engine.sharing import ReplicaMember, share_callbacks
-from .engine.submission.claims import new_owner
 from .handle import ActiveJob, JobHandle
-from .job_tasks import wait_until_ended
-from .limits import Limits, positive_number, validate_deadline
+from .limits import Limits, validate_deadline
+from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
 
@@ -42,7 +37,6 @@ if TYPE_CHECKING:
 
 _CREDITS_TIMEOUT = 60.0
 
-T = TypeVar("T")
 MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
 
@@ -89,31 +83,21 @@ class Client:
         proxy: str | None = None,
         ssl: SSLContext | bool | None = None,
     ) -> None:
-        self._provider = provider
-        self.limits = _instance(limits, Limits, "limits") or Limits()
-        self._deadline = validate_deadline(deadline)
-        self._store: JobStore = store or MemoryStore()
-        self._drain = positive_number(drain, "drain", zero=True)
-        self._polling = _instance(polling, Polling, "polling")
-        self._callbacks = None if callbacks is None else registry_of(callbacks)
-        self._resubmit = resubmit
-        if acknowledge not in ("auto", "manual"):
-            raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
-        self._acknowledge = acknowledge
-        self._transport: Transport = transport or HttpTransport(
-            provider, self.limits.transfers, user_session=session, network=Network(trust_env, proxy, ssl)
+        settings = ClientSettings(
+            Limits() if limits is None else limits, deadline, drain, polling, resubmit, acknowledge
         )
-        self._lifetime = Lifetime("the client")
-        self._draining = False
-        self._replica: ReplicaMember | None = None
-        self._engine: JobEngine | None = None
-        self._stack = AsyncExitStack()
-        self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
+        network = Network(trust_env, proxy, ssl)
+        transport = transport or HttpTransport(
+            provider, settings.limits.transfers, user_session=session, network=network
+        )
+        registry = None if callbacks is None else registry_of(callbacks)
+        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings)
+        self.limits, self._deadline, self._drain = settings.limits, settings.deadline, settings.drain
+        self._preparer = JobPreparer(provider, transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether the client is open."""
-        state = "closed" if self._engine is None else "draining" if self._draining else "open"
-        return f"<Client {self.provider.name} {state}>"
+        return f"<Client {self.provider.name} {self._state.name}>"
 
     @property
     def provider(self) -> Provider:
@@ -123,19 +107,16 @@ class Client:
         both `account=`, the same name, so that a later process finds the jobs of either. Raises InvalidInput for
         another provider, base URL, or named account.
         """
-        return self._provider
+        return self._state.provider
 
     @provider.setter
     def provider(self, provider: Provider) -> None:
-        rotated = same_account(self._provider, provider)
-        if (use_provider := getattr(self._transport, "use_provider", None)) is not None:
-            use_provider(rotated)
-        self._provider = rotated
+        self._state.rotate(provider)
 
     @property
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
-        return self._engine is not None and not self._draining
+        return self._state.engine is not None and not self._state.draining
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.
@@ -145,18 +126,11 @@ class Client:
         Jobs that are still at the provider when the client closes are handed over: to other replicas on a RedisStore
         at once, with another store to the next process that calls `recover()`.
         """
-        engine, self._draining = self._open_engine, True
-        until = loop_time() + (inf if seconds is None else positive_number(seconds, "seconds", zero=True))
-        if self._replica is not None:
-            await self._replica.stop_adopting()
-        ended = await wait_until_ended(engine.jobs, until)
-        await engine.watcher.wait_for_handlers(until)
-        return ended
+        return await self._state.drain(seconds)
 
     async def __aenter__(self) -> Self:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
-        self._engine = await self._lifetime.open(self._open)
-        self._draining = False
+        await self._state.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -164,61 +138,15 @@ class Client:
 
         A caller that is cancelled meanwhile, also several times, is cancelled when the client is closed.
         """
-        self._engine = None
-        await self._lifetime.close()
-
-    async def _open(self, stack: AsyncExitStack) -> JobEngine:
-        self._stack = stack
-        await stack.enter_async_context(self._store)
-        await stack.enter_async_context(self._transport)
-        return await self._build_engine(stack)
-
-    async def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
-        owner = new_owner()
-        engine = build_engine(
-            self.provider,
-            self._transport,
-            self._store,
-            self._callbacks,
-            owner=owner,
-            limits=self.limits,
-            adopted_deadline=self._deadline,
-            polling=self._polling,
-            resubmit=self._resubmit,
-            automatic_acknowledgement=self._acknowledge == "auto",
-            ensure_open=lambda: self._open_engine,
-        )
-        owners = engine.context.owners
-        await owners.register(owner)
-        stack.push_async_callback(owners.unregister, owner)
-        if self._callbacks is not None:
-            self._callbacks.observers.attach()
-            stack.callback(self._callbacks.observers.detach)
-        stack.push_async_callback(engine.close, self._drain)
-        if (coordinator := self._store.coordinator) is not None:
-            self._replica = replica = ReplicaMember(
-                self._store, coordinator, self.provider.account, self._callbacks, engine.adopt
-            )
-            stack.push_async_callback(replica.stop)
-            replica.start()
-        if self._callbacks is not None:
-            await share_callbacks(stack, self._store, self._callbacks, engine.find_callback)
-        return engine
+        await self._state.close()
 
     @property
     def _open_engine(self) -> JobEngine:
-        if self._engine is None:
-            raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
-        self._lifetime.check_loop()
-        return self._engine
+        return self._state.open_engine
 
     @property
     def _accepting_engine(self) -> JobEngine:
-        """The engine of a client that takes jobs."""
-        engine = self._open_engine
-        if self._draining:
-            raise InvalidInput("the client drains and takes no jobs: submit them to another one")
-        return engine
+        return self._state.accepting_engine
 
     async def submit(
         self,
@@ -384,12 +312,6 @@ class Client:
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)
-
-
-def _instance(value: T, kind: type, name: str) -> T:
-    if value is not None and not isinstance(value, kind):
-        raise InvalidInput(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
-    return value
 
 
 def _known(key: str) -> str:
