@@ -134,6 +134,20 @@ def redact_url(url: str) -> str:
     return f"{_on_one_line(_secrets.hide(_hide_tokens(shown)))}{'?…' if parts.query else ''}"
 
 
+def redacted_location(url: str) -> tuple[str, str]:
+    """Return the host of a URL, with its port, and its path, as `redact_url` shows them.
+
+    A path is looked at segment by segment, so that a long one of ordinary names is not taken for encoded data.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", "an invalid URL"
+    host = parts.netloc.rpartition("@")[2]
+    segments = _secrets.hide(parts.path[:_MAX_SEARCHED_CHARACTERS]).split("/")
+    return _on_one_line(_secrets.hide(host)), _on_one_line("/".join(map(_hide_tokens, segments)))
+
+
 def redacted_excerpt(body: bytes, limit: int = 300) -> str:
     """Return the text of an answer on one line of at most `limit` characters.
 

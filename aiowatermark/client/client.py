@@ -10,6 +10,8 @@ from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
+from ..observation.observer import Observer, OnEvent
+from ..observation.stats import Stats
 from ..provider import Credits, Polling, Provider
 from ..results import Result
 from ..stores import JobStore
@@ -61,6 +63,8 @@ class Client:
         proxy: the URL of an HTTP proxy through which everything goes: the API, uploads and results.
         ssl: an SSLContext for all connections, for example with the certificate of a company's own authority.
         transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
+        on_event: a function that is called on the event loop with each RequestStarted, RequestEnded and JobChanged,
+            for metrics and traces. It must not block; what it raises is logged and harms no job.
 
     Raises InvalidInput for a parameter out of range.
     """
@@ -82,6 +86,7 @@ class Client:
         trust_env: bool = False,
         proxy: str | None = None,
         ssl: SSLContext | bool | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         settings = ClientSettings(
             Limits() if limits is None else limits, deadline, drain, polling, resubmit, acknowledge
@@ -91,7 +96,8 @@ class Client:
             provider, settings.limits.transfers, user_session=session, network=network
         )
         registry = None if callbacks is None else registry_of(callbacks)
-        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings)
+        observer = Observer(on_event)
+        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, observer)
         self.limits, self._deadline, self._drain = settings.limits, settings.deadline, settings.drain
         self._preparer = JobPreparer(provider, transport, can_serve_files=callbacks is not None)
 
@@ -117,6 +123,10 @@ class Client:
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
         return self._state.engine is not None and not self._state.draining
+
+    def stats(self) -> Stats:
+        """Return what the client has done since it was made: jobs, submissions by outcome, polls, bytes, times."""
+        return self._state.stats()
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.

@@ -5,6 +5,7 @@ ActiveJob is the only code that changes the state of a running job. The engine a
     method                    what changed
     start_clock(seconds)      the job got its slot: its deadline counts from now
     update(record)            a newer record; announced to `updates()`, unless it still has to be stored
+    load(record), join(record)  the record in the store: of this job, or of the same job of another client
     set_may_be_paid(value)    a paid request was written to the connection (True), or was refused unprocessed (False)
     mark_accepted()           the provider has the job: `submit()` returns
     finish(result)            the job succeeded
@@ -36,6 +37,7 @@ from ..errors import InvalidInput, WatermarkError
 from ..events import AutoResetEvent
 from ..introspection import short_repr
 from ..jobs import Record, Snapshot
+from ..observation.observer import JobTrace
 from ..redaction import short_text
 from ..results import Result
 from ..wire import Delivery
@@ -59,6 +61,7 @@ class ActiveJob:
         "_delivery",
         "_handle",
         "_result",
+        "_trace",
         "_waiter_count",
         "deadline",
         "failure_taken",
@@ -72,8 +75,9 @@ class ActiveJob:
         "wakeup",
     )
 
-    def __init__(self, record: Record, *, resumed: bool) -> None:
+    def __init__(self, record: Record, trace: JobTrace, *, resumed: bool) -> None:
         self.record = record
+        self._trace = trace
         self.task: Cancellable | None = None
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
@@ -122,9 +126,21 @@ class ActiveJob:
 
     def update(self, record: Record, *, announce: bool = True) -> None:
         """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
-        self.record = record
+        before, self.record = self.record.snapshot, record
+        if record.snapshot is not before:
+            self._trace.changed(before, record)
         if announce:
             self._announce()
+
+    def load(self, record: Record) -> None:
+        """Replace the record by that in the store: what it says happened before, and elsewhere."""
+        self.record = record
+        self._announce()
+
+    def join(self, record: Record) -> None:
+        """Replace the record by that of a job which another client, or an earlier process, has submitted."""
+        self._trace.found(record)
+        self.load(record)
 
     def set_may_be_paid(self, value: bool) -> None:  # noqa: FBT001 - a setter
         """Whether a paid request of this job may have reached the provider."""
@@ -147,6 +163,7 @@ class ActiveJob:
     def fail(self, error: BaseException) -> None:
         """Complete the job with an error."""
         if not self._result.done():
+            self._trace.ended(self.record, error, may_be_paid=self.may_be_paid)
             self._result.set_exception(error)
             self._result.exception()  # marks it as retrieved: a job that no one awaits is not an asyncio error
         self._answered = True
@@ -159,6 +176,7 @@ class ActiveJob:
     def on_delivery(self, delivery: Delivery) -> None:
         """Keep the latest callback and wake the watcher."""
         self._delivery = delivery
+        self._trace.callback(self.record)
         self.wakeup.set()
 
     def take_delivery(self) -> Delivery | None:

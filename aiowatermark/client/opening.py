@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from math import inf
@@ -12,6 +13,8 @@ from attrs import Attribute, define, field, frozen
 from ..callbacks.registry import CallbackRegistry
 from ..errors import InvalidInput
 from ..lifetimes import Lifetime
+from ..observation.observer import Observer
+from ..observation.stats import Stats
 from ..provider import Polling, Provider
 from ..stores import JobStore
 from ..transport import Transport
@@ -62,6 +65,7 @@ class ClientState:
     store: JobStore
     callbacks: CallbackRegistry | None
     settings: ClientSettings
+    observer: Observer
     engine: JobEngine | None = field(default=None, init=False)
     draining: bool = field(default=False, init=False)
     _lifetime: Lifetime = field(factory=lambda: Lifetime("the client"), init=False)
@@ -87,6 +91,13 @@ class ClientState:
         if self.draining:
             raise InvalidInput("the client drains and takes no jobs: submit them to another one")
         return engine
+
+    def stats(self) -> Stats:
+        """Return the numbers of this moment; see `Client.stats`."""
+        if (engine := self.engine) is None:
+            return self.observer.counters.snapshot(in_flight=0, waiting=0)
+        running = self.settings.limits.in_flight - engine.admission.free_slots
+        return self.observer.counters.snapshot(in_flight=running, waiting=max(0, len(engine.jobs) - running))
 
     def rotate(self, provider: Provider) -> None:
         """Use other credentials of the same account from the next request on."""
@@ -116,6 +127,9 @@ class ClientState:
         return ended
 
     async def _open(self, stack: AsyncExitStack) -> JobEngine:
+        self.observer.clock = asyncio.get_running_loop().time
+        if (use_observer := getattr(self.transport, "use_observer", None)) is not None:
+            use_observer(self.observer)
         await stack.enter_async_context(self.store)
         await stack.enter_async_context(self.transport)
         engine = self._build_engine()
@@ -145,6 +159,7 @@ class ClientState:
             resubmit=settings.resubmit,
             automatic_acknowledgement=settings.acknowledge == "auto",
             ensure_open=lambda: self.open_engine,
+            observer=self.observer,
         )
 
     def _join_replicas(self, engine: JobEngine, stack: AsyncExitStack) -> None:

@@ -83,6 +83,12 @@ async def test_the_code_about_recovery_runs(emulator: Emulator, folder: Path) ->
     assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
 
 
+async def test_the_code_about_logs_events_and_numbers_runs(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    await run_blocks("docs/observability.md", {"provider": emulator.provider("gptge")}, {})
+    assert emulator.charged["gptge"] == 2
+
+
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("gptge")) as client:
         await run_blocks("docs/inputs.md", {"client": client}, {})

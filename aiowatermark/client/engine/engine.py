@@ -32,13 +32,14 @@ from ...ledger import Attempt
 from ...lifetimes import run_all
 from ...media.base import ProgressCallback
 from ...media.memory import Link
+from ...observation.events import JOB_FORGOTTEN, JOB_IN_DOUBT
 from ...results import Result
 from ...wire import Delivery
 from ..handle import ActiveJob
 from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, as_watermark_error, doubt_warning
+from .failures import OWNER_GONE, as_watermark_error
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -107,7 +108,8 @@ class JobEngine:
         if (running := self.jobs.get(record.key)) is not None:
             check_same_job(running.record, record.fingerprint)
             return running
-        job = self.jobs[record.key] = ActiveJob(record, resumed=request is None)
+        trace = self.context.observer.trace(record, resumed=request is None)
+        job = self.jobs[record.key] = ActiveJob(record, trace, resumed=request is None)
         if self.admission.try_acquire():
             job.task = asyncio.create_task(self._run(job, request, time_limit))
         else:
@@ -157,7 +159,7 @@ class JobEngine:
             return record
         if not doubted.is_written(stored):
             return stored or record
-        log.warning("%s", doubt_warning(doubted))
+        self.context.observer.job(JOB_IN_DOUBT, doubted)
         return doubted
 
     def is_own(self, record: Record) -> bool:
@@ -187,7 +189,7 @@ class JobEngine:
             check_same_account(record, self.context.provider)
             await self._check_forgettable(record)
             if await self.context.store.forget(record):
-                log.warning("job %s was forgotten in state %s: its key is charged anew", key, record.snapshot.status)
+                self.context.observer.job(JOB_FORGOTTEN, record)
                 return True
         return False
 
@@ -298,7 +300,7 @@ class JobEngine:
             if stored.unsent or (stored.in_doubt and stored.answer_pending):
                 # also because the token may be of an earlier attempt, which failed
                 stored = await self._await_submission(job, stored)
-            job.update(stored)
+            job.load(stored)
             if stored.snapshot.task_id is None and from_token.task_id is not None:
                 # the store failed after the job was accepted; the token has the task id
                 await self.context.snapshots.record(job, from_token)

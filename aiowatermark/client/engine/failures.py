@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -73,17 +72,6 @@ def submission_in_doubt(record: Record, cause: Exception | None) -> SubmissionIn
 
 OWNER_GONE = "the client that submitted it ended before the answer came"
 """Why a job is in doubt that a client left behind."""
-
-
-def doubt_warning(record: Record) -> str:
-    """What is logged, once, for a new doubt: what an operator should know, and the commands that settle it."""
-    key = shlex.quote(record.key)
-    choices = ("--task-id ID", "--paid", "--unpaid")
-    commands = "; ".join(f"aiowatermark jobs settle {key} {choice}" for choice in choices)
-    return (
-        f"job {record.key} is in doubt and may be paid ({record.snapshot.reason}); its token is {record.token}. Look "
-        f"for it in your account at {record.provider}, then run one of: {commands}"
-    )
 
 
 def deadline_exceeded(record: Record, problem: WatermarkError | None) -> DeadlineExceeded:

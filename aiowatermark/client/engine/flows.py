@@ -25,7 +25,6 @@ it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from itertools import count
 from typing import TypeVar
 
@@ -35,6 +34,7 @@ from ...errors import ProviderUnavailable, RateLimited, WatermarkError
 from ...http_errors import error_from_response
 from ...jobs import Snapshot
 from ...media.base import ProgressCallback
+from ...observation.events import REQUEST_REPEATED, write
 from ...provider import Exchange, Provider
 from ...transport import Transport
 from ...transport.retry import MAX_HINT, MIN_HINT, bounded_hint, delay_before_attempt, respect_retry_after
@@ -42,7 +42,6 @@ from ...wire import Request, Response
 from .sharing import RateLimiter
 
 T = TypeVar("T")
-log = logging.getLogger("aiowatermark")
 
 SUBMIT_TIMEOUT = 180.0
 QUERY_TIMEOUT = 30.0
@@ -160,7 +159,8 @@ class FlowRunner:
             return False
         if paid:
             await context.before_pause(problem)
-        log.info("repeating a request in %.1f s: %s", delay, problem)
+        reason = {"seconds": round(delay, 1), "error": type(problem).__name__, "reason": str(problem)}
+        write(REQUEST_REPEATED, reason)
         await asyncio.sleep(delay)
         return True
 

@@ -32,6 +32,7 @@ from attrs import define, field
 from ...callbacks.observers import HANDLER_SECONDS
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
+from ...observation.events import QUERY_FAILED
 from ...provider import Polling
 from ...results import Result
 from ...transport.retry import bounded_hint
@@ -107,6 +108,7 @@ class JobWatcher:
     ) -> WatermarkError | None:
         """Query the job once; returns the problem if the query failed. `before` is the problem of the last query."""
         job.wakeup.consume()
+        self.context.observer.counters.polls += 1
         if await self._apply_trusted_callback(job):
             return None
         try:
@@ -122,7 +124,8 @@ class JobWatcher:
             if job.record.video and self._is_unstarted(job, snapshot):
                 await self.start_uploaded(job)
             return None
-        log.info("job %s: a query failed: %s", job.key, problem)
+        name = type(problem).__name__
+        self.context.observer.job(QUERY_FAILED, job.record, error=name, reason=problem.message)
         return problem
 
     @staticmethod

@@ -45,7 +45,7 @@ from ....media.base import ProgressCallback
 from ....media.fingerprints import complete_fingerprint, has_unknown_content
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import doubt_warning, nothing_was_paid, submission_in_doubt, within_deadline
+from ..failures import nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
 from .accepted_tasks import AcceptedTasks
@@ -173,7 +173,7 @@ class Submitter:
             if failed:
                 self.deletions.failed[job.key] = settled
             return taken_over
-        job.update(settled)
+        job.join(settled)
         if settled.in_doubt:
             return InDoubt(submission_in_doubt(settled, None))
         self.listen_for_callbacks(job)
@@ -237,7 +237,6 @@ class Submitter:
         self.in_doubt.listen(job.record)
         if await self.in_doubt.try_resolve(job):
             return Accepted()
-        log.warning("%s", doubt_warning(job.record))
         return outcome
 
     async def start_uploaded(self, job: ActiveJob) -> None:
