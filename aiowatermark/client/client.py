@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..callbacks.registry import registry_of
@@ -24,11 +25,13 @@ from .engine.build import validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
+from .extra_fields import ExtraValue, with_extra_fields
 from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
+from .views import ViewSlots, check_view_limits
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -68,6 +71,9 @@ class Client:
 
     Raises InvalidInput for a parameter out of range.
     """
+
+    _is_view = False
+    _slots: ViewSlots | None = None
 
     def __init__(
         self,
@@ -119,6 +125,24 @@ class Client:
     def provider(self, provider: Provider) -> None:
         self._state.rotate(provider)
 
+    def with_options(self, *, deadline: float | None = None, limits: Limits | None = None) -> Client:
+        """Return a view of this client with another deadline, or limits of its own; what is not given stays.
+
+        A view has the client's account, connections, store, request rate and counters. It is open while the client is:
+        it is not entered itself. Of `limits`, `in_flight` and `submissions` apply to the jobs of the view, within what
+        the client allows; the others are the client's. Views with the same limits do not share them, a view of a view
+        that is given none does.
+
+        Raises InvalidInput for a value out of range, and for another limit that differs from the client's.
+        """
+        changed: dict[str, Any] = {"_is_view": True, "_deadline": self._deadline_seconds(deadline)}
+        if limits is not None:
+            check_view_limits(limits, self._state.settings.limits)
+            changed |= {"limits": limits, "_slots": ViewSlots(limits)}
+        view = copy(self)
+        vars(view).update(changed)
+        return view
+
     @property
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
@@ -140,6 +164,8 @@ class Client:
 
     async def __aenter__(self) -> Self:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
+        if self._is_view:
+            raise InvalidInput("a view is open while its client is: enter the client, and use the view inside")
         await self._state.open()
         return self
 
@@ -168,6 +194,7 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         **options: Any,
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
@@ -184,6 +211,7 @@ class Client:
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
+            extra_fields: form fields or JSON values (texts, numbers, booleans) that are sent as they are, besides ours.
             **options: the provider's own options.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
@@ -192,7 +220,7 @@ class Client:
         """
         _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
-        job = self._start_job(await prepare, key, deadline, progress, again=again)
+        job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -206,6 +234,7 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         **options: Any,
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
@@ -215,7 +244,7 @@ class Client:
         """
         _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
-        job = self._start_job(await prepare, key, deadline, progress, again=again)
+        job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
@@ -229,7 +258,7 @@ class Client:
         if not isinstance(result, Result):
             raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
         job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
-        return await self._start_job(job, key, deadline, None).wait_done(self._drain)
+        return await (await self._start_job(job, key, deadline, None)).wait_done(self._drain)
 
     def stream(
         self,
@@ -257,7 +286,7 @@ class Client:
         async def start(item: Source) -> ActiveJob:
             own_key = key(item) if callable(key) else key
             job = await self._preparer.prepare(item, mask, None, options, own_key)
-            return self._start_job(job, own_key, deadline, None)
+            return await self._start_job(job, own_key, deadline, None)
 
         return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
 
@@ -304,19 +333,31 @@ class Client:
         flows = self._open_engine.context.flows
         return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
-    def _start_job(
+    async def _start_job(
         self,
         job: Job,
         key: Key | None,
         deadline: float | None,
         progress: ProgressCallback | None,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         *,
         again: bool = False,
     ) -> ActiveJob:
-        # checked again: the client may have been closed while the job was prepared
-        engine = self._accepting_engine
-        name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
-        started = engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
+        job = with_extra_fields(job, extra_fields)
+        seconds, slots = self._deadline_seconds(deadline), self._slots
+        if slots is not None:
+            await slots.acquire()
+        try:
+            # checked again: the client may have been closed while the job was prepared
+            engine = self._accepting_engine
+            name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
+            started = engine.start_job(job, name, seconds, progress, again=again)
+        except BaseException:
+            if slots is not None:
+                slots.release()
+            raise
+        if slots is not None:
+            slots.hold(started)
         engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
         return started
 

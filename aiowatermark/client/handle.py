@@ -273,6 +273,13 @@ class ActiveJob:
         """Call `function` on the loop with the result or the error, once."""
         self._result.add_done_callback(lambda done: function(done.exception() or done.result()))
 
+    def call_when_answered(self, function: Callable[[], object]) -> None:
+        """Call `function` on the loop once the provider has answered, or the job has ended."""
+        if self._answered:
+            function()
+        else:
+            self._accepted_future().add_done_callback(lambda _: function())
+
     async def _cancel_if_unsent(self, drain: float) -> None:
         if self.may_be_paid:
             self.stop_if_unpaid = self._waiter_count == 1  # if the answer is that nothing was paid, do not try again

@@ -99,7 +99,7 @@ class JobEngine:
             owner=self.context.owner,
             created_at=now,
             epoch=new_epoch(),
-            masked=job.mask is not None,
+            masked=job.mask is not None or bool(job.extra_fields),
             attempts=() if job.video else (Attempt(now, account),),
         )
 

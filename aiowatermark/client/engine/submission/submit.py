@@ -43,6 +43,7 @@ from ....errors import DeadlineExceeded, StoreError, SubmissionInDoubt, Unsuppor
 from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
 from ....media.fingerprints import complete_fingerprint, has_unknown_content
+from ...extra_fields import send_extra_fields
 from ...handle import ActiveJob
 from ..context import EngineContext
 from ..failures import nothing_was_paid, submission_in_doubt, within_deadline
@@ -183,7 +184,7 @@ class Submitter:
     async def _run_submit_flow(self, job: ActiveJob, request: SubmitRequest, run: SubmitContext) -> SubmitOutcome:
         """Run the provider's submit flow once; deletes the record if nothing was paid."""
         context = self.context
-        flow = context.provider.submit(request.job, request.callback_url)
+        flow = send_extra_fields(context.provider.submit(request.job, request.callback_url), request.job)
         try:
             snapshot = await context.flows.run(flow, run)
         except SubmittedElsewhere:
