@@ -40,7 +40,7 @@ from ..jobs import Record, Snapshot
 from ..observation.observer import JobTrace
 from ..redaction import short_text
 from ..results import Result
-from ..wire import Delivery
+from ..wire import Delivery, KeptAnswer, Response
 from .limits import positive_number
 
 
@@ -63,6 +63,7 @@ class ActiveJob:
         "_result",
         "_trace",
         "_waiter_count",
+        "answer",
         "deadline",
         "failure_taken",
         "may_be_paid",
@@ -79,6 +80,7 @@ class ActiveJob:
         self.record = record
         self._trace = trace
         self.task: Cancellable | None = None
+        self.answer: KeptAnswer | None = None
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
@@ -172,6 +174,11 @@ class ActiveJob:
             accepted.set_exception(error)
             accepted.exception()
         self._announce()
+
+    def keep_answer(self, snapshot: Snapshot, response: Response | None) -> None:
+        """Keep what the result shows of the answer that ended the job; of any other answer nothing is kept."""
+        if snapshot.status.terminal and response is not None:
+            self.answer = KeptAnswer.of(response)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Keep the latest callback and wake the watcher."""

@@ -28,7 +28,7 @@ import asyncio
 from itertools import count
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, field
 
 from ...errors import ProviderUnavailable, RateLimited, WatermarkError
 from ...http_errors import error_from_response
@@ -56,6 +56,8 @@ class FlowContext:
     max_attempts: int = 6
     answer_timeout: float = QUERY_TIMEOUT
     progress: ProgressCallback | None = None
+    answer: Response | None = field(default=None, init=False)
+    """The response to the last request of the flow; None if there was none."""
 
     def request_timeout(self, *, paid: bool) -> float:
         """Seconds to wait for a response; a paid request gets them all, even after an upload used up the deadline."""
@@ -98,10 +100,17 @@ class FlowRunner:
                     await context.on_snapshot(step)
                     step = next(flow)
                 else:
-                    step = flow.send(await self._send_with_retries(step, context))
+                    context.answer = None
+                    context.answer = await self._send_with_retries(step, context)
+                    step = flow.send(context.answer)
         except StopIteration as end:
             result: T = end.value
             return result
+        except WatermarkError as error:
+            # of a response that the flow refused; an error of the transport is about no response
+            if context.answer is not None and error.request_id is None:
+                error.request_id = context.answer.request_id
+            raise
         finally:
             flow.close()
 

@@ -36,6 +36,7 @@ from ...observation.events import QUERY_FAILED
 from ...provider import Polling
 from ...results import Result
 from ...transport.retry import bounded_hint
+from ...wire import KeptAnswer
 from ..downloads import ResultDownloader
 from ..handle import ActiveJob
 from .acknowledgements import Acknowledgements
@@ -120,10 +121,13 @@ class JobWatcher:
         except WatermarkError as error:
             problem = error
         else:
+            job.keep_answer(snapshot, flow_context.answer)
             await self.context.snapshots.record(job, snapshot)
             if job.record.video and self._is_unstarted(job, snapshot):
                 await self.start_uploaded(job)
             return None
+        finally:
+            flow_context.answer = None  # a job that waits keeps no answer
         name = type(problem).__name__
         self.context.observer.job(QUERY_FAILED, job.record, error=name, reason=problem.message)
         return problem
@@ -169,13 +173,15 @@ class JobWatcher:
 
     def _finish(self, job: ActiveJob) -> None:
         """Complete the job as its terminal snapshot says."""
-        result = self.result_of(job.record)
+        result = self.result_of(job.record, job.answer)
         self.notify_handlers(result)
         if job.snapshot.status is Status.SUCCEEDED:
             job.finish(result)
         else:
             job.failure_taken = result.acknowledge if self.acknowledgements.automatic else None
-            job.fail(job_failed(job.record))
+            error = job_failed(job.record)
+            error.request_id = None if job.answer is None else job.answer.request_id
+            job.fail(error)
 
     def notify_handlers(self, result: Result, on_failure: Callable[[Result], object] | None = None) -> None:
         """Start the user's result handlers with a result; `on_failure` is called if one raised each time."""
@@ -195,6 +201,6 @@ class JobWatcher:
         if self._handlers:
             await asyncio.wait(self._handlers, timeout=None if isinf(until) else max(0.0, until - loop_time()))
 
-    def result_of(self, record: Record) -> Result:
+    def result_of(self, record: Record, answer: KeptAnswer | None = None) -> Result:
         """The result of an ended job, as its callers and handlers get it."""
-        return Result(record, self.fetcher, self.acknowledgements)
+        return Result(record, self.fetcher, self.acknowledgements, answer)

@@ -208,6 +208,7 @@ class Submitter:
             note = f"was given the task {snapshot.task_id} of the job {holder}: its result may be that job's"
             log.error("job %s %s", job.key, note)
             job.update(job.record.note(note), announce=False)
+        job.keep_answer(snapshot, run.answer)
         await context.snapshots.record(job, snapshot)
         return Accepted()
 
