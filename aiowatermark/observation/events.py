@@ -214,7 +214,8 @@ class RequestStarted:
         purpose: "submission" (the paid request), "query" (any other call of the API), "upload", or "download".
         method: the HTTP method.
         host: the host and the port if the URL has one.
-        path: the path of the URL, without its query; parts that look like a key are replaced by "…".
+        path: the path of the URL, without its query; parts that look like a key are replaced by "…", and all of it
+            for an upload.
     """
 
     number: int

@@ -78,5 +78,7 @@ class RequestTrace:
     def _described(self) -> tuple[int, str, str, str, str]:
         if self._description is None:  # once, because redaction takes longer than all the rest
             purpose, method, origin, target = self._facts
-            self._description = (self._number, purpose, method, *redacted_location(origin + target))
+            host, path = redacted_location(origin + target)
+            # a URL to upload to is a credential as a whole, and whose bucket it names concerns nobody
+            self._description = (self._number, purpose, method, host, "/…" if purpose == "upload" else path)
         return self._description

@@ -38,8 +38,8 @@ async def test_submission_query_and_download_are_told_apart_and_their_bytes_coun
     assert download.bytes_down == saved.stat().st_size
     assert submission.host == emulator.base_url.partition("://")[2]
     assert download.host == emulator.storage_url.partition("://")[2]
-    (query,) = ended(events, "query")
-    assert (query.status, query.path) == (200, f"{submission.path}/{result.snapshot.task_id}")
+    queries = {(query.status, query.path) for query in ended(events, "query")}
+    assert queries == {(200, f"{submission.path}/{result.snapshot.task_id}")}
     requests = [event for event in events if isinstance(event, aw.RequestEnded)]
     assert (stats.requests, stats.bytes_up, stats.bytes_down) == (
         len(requests),
@@ -71,7 +71,7 @@ async def test_an_upload_to_a_signed_url_shows_neither_its_query_nor_its_signatu
     async with aw.Client(emulator.provider("dewatermark"), on_event=events.append) as client:
         await client.remove(video)
     (upload,) = ended(events, "upload")
-    assert (upload.method, upload.bytes_up) == ("PUT", len(video))
+    assert (upload.method, upload.path, upload.bytes_up) == ("PUT", "/…", len(video))
     lines = [record for record in caplog.records if getattr(record, "event", "") == "request.ended"]
     assert len(lines) == len([event for event in events if isinstance(event, aw.RequestEnded)])
     for record in lines:
