@@ -129,10 +129,10 @@ class ActiveJob:
     def update(self, record: Record, *, announce: bool = True) -> None:
         """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
         before, self.record = self.record.snapshot, record
-        if record.snapshot is not before:
-            self._trace.changed(before, record)
         if announce:
             self._announce()
+        if record.snapshot is not before:
+            self._trace.changed(before, record)
 
     def load(self, record: Record) -> None:
         """Replace the record by that in the store: what it says happened before, and elsewhere."""
@@ -141,8 +141,8 @@ class ActiveJob:
 
     def join(self, record: Record) -> None:
         """Replace the record by that of a job which another client, or an earlier process, has submitted."""
-        self._trace.found(record)
         self.load(record)
+        self._trace.found(record)
 
     def set_may_be_paid(self, value: bool) -> None:  # noqa: FBT001 - a setter
         """Whether a paid request of this job may have reached the provider."""
@@ -164,8 +164,7 @@ class ActiveJob:
 
     def fail(self, error: BaseException) -> None:
         """Complete the job with an error."""
-        if not self._result.done():
-            self._trace.ended(self.record, error, may_be_paid=self.may_be_paid)
+        if is_new := not self._result.done():
             self._result.set_exception(error)
             self._result.exception()  # marks it as retrieved: a job that no one awaits is not an asyncio error
         self._answered = True
@@ -174,6 +173,8 @@ class ActiveJob:
             accepted.set_exception(error)
             accepted.exception()
         self._announce()
+        if is_new:
+            self._trace.ended(self.record, error, may_be_paid=self.may_be_paid)
 
     def keep_answer(self, snapshot: Snapshot, response: Response | None) -> None:
         """Keep what the result shows of the answer that ended the job; of any other answer nothing is kept."""
@@ -183,8 +184,8 @@ class ActiveJob:
     def on_delivery(self, delivery: Delivery) -> None:
         """Keep the latest callback and wake the watcher."""
         self._delivery = delivery
-        self._trace.callback(self.record)
         self.wakeup.set()
+        self._trace.callback(self.record)
 
     def take_delivery(self) -> Delivery | None:
         """Return the latest callback that was not taken yet."""

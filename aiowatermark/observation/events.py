@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from logging import DEBUG, INFO, WARNING
 from typing import Any
 
@@ -295,10 +296,14 @@ class JobChanged:
 
 
 def write(event: EventType, values: Mapping[str, Any]) -> None:
-    """Write the log line of an event, with its name and fields in `extra`; costs one check if its level is off."""
+    """Write the log line of an event, with its name and fields in `extra`; costs one check if its level is off.
+
+    What a filter or handler of the application raises is dropped: no job may fail or be in doubt because of a line.
+    """
     logger = request_log if event.name.startswith("request.e") else log
     if logger.isEnabledFor(event.level):
-        logger.log(event.level, event.text, values, extra={"event": event.name, **values})
+        with suppress(Exception):
+            logger.log(event.level, event.text, values, extra={"event": event.name, **values})
 
 
 def fields_of(event: EventType, source: object) -> dict[str, Any]:

@@ -332,3 +332,14 @@ async def test_names_from_a_provider_are_one_line_in_events(transport: ScriptedT
     assert event.task_id is not None
     assert event.task_id.isprintable()
     assert len(event.task_id) <= 200
+
+
+async def test_a_log_filter_that_raises_harms_no_job(
+    transport: ScriptedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: logging.LogRecord) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(logging.getLogger("aiowatermark"), "filters", [fail])
+    async with scripted_client(transport) as client:
+        assert (await client.remove(LINK)).url
