@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from .jobs import Output, Record, Snapshot, Status
     from .media import Source, as_media
     from .media.base import Media
+    from .observation.events import JobChanged, RequestEnded, RequestStarted
+    from .observation.stats import Percentiles, Stats
     from .provider import Credits, Polling, Provider
     from .providers import provider_class, provider_names
     from .providers.dewatermark import Dewatermark
@@ -88,6 +90,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "GptGe",
     "InsufficientCredits",
     "InvalidInput",
+    "JobChanged",
     "JobFailed",
     "JobHandle",
     "JobNotFound",
@@ -98,6 +101,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "MemoryStore",
     "Outcome",
     "Output",
+    "Percentiles",
     "PhotoEraser",
     "PicWish",
     "Polling",
@@ -108,11 +112,14 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "Recovery",
     "RedisStore",
     "Rejected",
+    "RequestEnded",
+    "RequestStarted",
     "Result",
     "ResultExpired",
     "SQLiteStore",
     "Snapshot",
     "Source",
+    "Stats",
     "Status",
     "StoreError",
     "SubmissionInDoubt",
@@ -158,6 +165,8 @@ _PUBLIC_NAMES = {
     "jobs": ("Output", "Record", "Snapshot", "Status"),
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
+    "observation.events": ("JobChanged", "RequestEnded", "RequestStarted"),
+    "observation.stats": ("Percentiles", "Stats"),
     "provider": ("Credits", "Polling", "Provider"),
     "providers": ("provider_class", "provider_names"),
     "providers.dewatermark": ("Dewatermark",),

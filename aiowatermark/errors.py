@@ -39,7 +39,8 @@ class WatermarkError(Exception):
         key: the job's key.
         token: the text that resumes the job.
 
-    `status` is the status of the answer, HTTP's or that in its body; None if there was no answer.
+    `status` is the status of the answer, HTTP's or that in its body; None if there was no answer. `request_id` is the
+    provider's name for the request, which its support asks for; None if it gave none.
 
     Each argument is an attribute of the error, None if unknown.
     """
@@ -61,6 +62,7 @@ class WatermarkError(Exception):
         self.key = key
         self.token = token
         self.status: int | None = None
+        self.request_id: str | None = None
 
     def about(self, *, provider: str | None, key: str | None, token: str | None) -> Self:
         """Set the provider and job this error is about, where not set yet, and return the error."""
@@ -70,8 +72,9 @@ class WatermarkError(Exception):
         return self
 
     def __str__(self) -> str:
-        """Return the message, the provider and job in brackets, and the provider's answer, all on one line."""
-        context = ", ".join(part for part in (self.provider, self.key and f"job {self.key}") if part)
+        """Return the message, the provider, job and request in brackets, and the provider's answer, all on one line."""
+        request = self.request_id and f"request {self.request_id}"
+        context = ", ".join(part for part in (self.provider, self.key and f"job {self.key}", request) if part)
         text = f"{self.message} [{context}]" if context else self.message
         text = f"{text} (answer: {self.answer})" if self.answer else text
         # a message may quote the name of a file: it must not control a terminal or pass for another line of a log

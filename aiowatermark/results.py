@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -16,6 +16,7 @@ from .jobs import Output, Record, Snapshot
 from .media.base import Media, ProgressCallback
 from .media.memory import Link
 from .redaction import short_text
+from .wire import KeptAnswer
 
 
 def _validate_bytes(_: object, __: object, value: int | None) -> None:
@@ -68,11 +69,13 @@ class Result:
         record: the job's record, with the last snapshot.
         fetcher: what downloads the outputs: the client.
         acknowledger: what notes that the result was taken; None for a result that no store keeps.
+        answer: the answer that ended the job; None if it is not known.
     """
 
     record: Record
     _fetcher: ResultFetcher = field(repr=False)
     _acknowledger: Acknowledger | None = field(default=None, repr=False)
+    _answer: KeptAnswer | None = field(default=None, repr=False)
     _taken: set[int] = field(factory=set, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -99,6 +102,20 @@ class Result:
     def token(self) -> str:
         """A text that gives the result again in any process, as long as the provider keeps it."""
         return self.record.token
+
+    @property
+    def raw(self) -> Any:
+        """The provider's last answer, for what this package does not read: JSON values, or a text if it is no JSON.
+
+        Secrets are replaced by "…", queries of URLs too; lists are cut to 20 items. None if the answer is not known, as
+        after `recover()`, or is larger than 16 KiB.
+        """
+        return None if self._answer is None else self._answer.raw
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's name for the last request, which its support asks for; None if it gave none."""
+        return None if self._answer is None else self._answer.request_id
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .console.extras import install_hint
+from .console.verbosity import with_verbosity
 
 # `--help` prints these lines and imports no command: it is quick, and needs nothing but click
 _COMMANDS = {
@@ -37,7 +38,7 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             click.echo(install_hint(error), err=True)
             raise SystemExit(2) from None
-        return command if isinstance(command, click.Command) else None
+        return with_verbosity(command) if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands; click's own method would import every command."""
@@ -70,3 +71,6 @@ def aiowatermark() -> None:
     \b
       aiowatermark remove photo.jpg --provider picwish -o clean
     """  # noqa: D301 - \b keeps click from rewrapping the example
+
+
+with_verbosity(aiowatermark)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import AsyncExitStack
-from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from copy import copy
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
-from ..lifetimes import Lifetime
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
+from ..observation.observer import Observer, OnEvent
+from ..observation.stats import Stats
 from ..provider import Credits, Polling, Provider
 from ..results import Result
 from ..stores import JobStore
@@ -21,17 +21,17 @@ from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
 from .content_key import ContentKey, Key, content_key
-from .engine.build import build_engine, same_account, validate_key
+from .engine.build import validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
-from .engine.sharing import ReplicaMember, share_callbacks
-from .engine.submission.claims import new_owner
+from .extra_fields import ExtraValue, with_extra_fields
 from .handle import ActiveJob, JobHandle
-from .job_tasks import wait_until_ended
-from .limits import Limits, positive_number, validate_deadline
+from .limits import Limits, validate_deadline
+from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
 from .stream import JobStream, Outcome, check_items
+from .views import ViewSlots, check_view_limits
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _CREDITS_TIMEOUT = 60.0
 
-T = TypeVar("T")
 MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
 
@@ -67,9 +66,14 @@ class Client:
         proxy: the URL of an HTTP proxy through which everything goes: the API, uploads and results.
         ssl: an SSLContext for all connections, for example with the certificate of a company's own authority.
         transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
+        on_event: a function that is called on the event loop with each RequestStarted, RequestEnded and JobChanged,
+            for metrics and traces. It must not block; what it raises is logged and harms no job.
 
     Raises InvalidInput for a parameter out of range.
     """
+
+    _is_view = False
+    _slots: ViewSlots | None = None
 
     def __init__(
         self,
@@ -88,32 +92,24 @@ class Client:
         trust_env: bool = False,
         proxy: str | None = None,
         ssl: SSLContext | bool | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
-        self._provider = provider
-        self.limits = _instance(limits, Limits, "limits") or Limits()
-        self._deadline = validate_deadline(deadline)
-        self._store: JobStore = store or MemoryStore()
-        self._drain = positive_number(drain, "drain", zero=True)
-        self._polling = _instance(polling, Polling, "polling")
-        self._callbacks = None if callbacks is None else registry_of(callbacks)
-        self._resubmit = resubmit
-        if acknowledge not in ("auto", "manual"):
-            raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
-        self._acknowledge = acknowledge
-        self._transport: Transport = transport or HttpTransport(
-            provider, self.limits.transfers, user_session=session, network=Network(trust_env, proxy, ssl)
+        settings = ClientSettings(
+            Limits() if limits is None else limits, deadline, drain, polling, resubmit, acknowledge
         )
-        self._lifetime = Lifetime("the client")
-        self._draining = False
-        self._replica: ReplicaMember | None = None
-        self._engine: JobEngine | None = None
-        self._stack = AsyncExitStack()
-        self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
+        network = Network(trust_env, proxy, ssl)
+        transport = transport or HttpTransport(
+            provider, settings.limits.transfers, user_session=session, network=network
+        )
+        registry = None if callbacks is None else registry_of(callbacks)
+        observer = Observer(on_event)
+        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, observer)
+        self.limits, self._deadline, self._drain = settings.limits, settings.deadline, settings.drain
+        self._preparer = JobPreparer(provider, transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether the client is open."""
-        state = "closed" if self._engine is None else "draining" if self._draining else "open"
-        return f"<Client {self.provider.name} {state}>"
+        return f"<Client {self.provider.name} {self._state.name}>"
 
     @property
     def provider(self) -> Provider:
@@ -123,19 +119,38 @@ class Client:
         both `account=`, the same name, so that a later process finds the jobs of either. Raises InvalidInput for
         another provider, base URL, or named account.
         """
-        return self._provider
+        return self._state.provider
 
     @provider.setter
     def provider(self, provider: Provider) -> None:
-        rotated = same_account(self._provider, provider)
-        if (use_provider := getattr(self._transport, "use_provider", None)) is not None:
-            use_provider(rotated)
-        self._provider = rotated
+        self._state.rotate(provider)
+
+    def with_options(self, *, deadline: float | None = None, limits: Limits | None = None) -> Client:
+        """Return a view of this client with another deadline, or limits of its own; what is not given stays.
+
+        A view has the client's account, connections, store, request rate and counters. It is open while the client is:
+        it is not entered itself. Of `limits`, `in_flight` and `submissions` apply to the jobs of the view, within what
+        the client allows; the others are the client's. Views with the same limits do not share them, a view of a view
+        that is given none does.
+
+        Raises InvalidInput for a value out of range, and for another limit that differs from the client's.
+        """
+        changed: dict[str, Any] = {"_is_view": True, "_deadline": self._deadline_seconds(deadline)}
+        if limits is not None:
+            check_view_limits(limits, self._state.settings.limits)
+            changed |= {"limits": limits, "_slots": ViewSlots(limits)}
+        view = copy(self)
+        vars(view).update(changed)
+        return view
 
     @property
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
-        return self._engine is not None and not self._draining
+        return self._state.engine is not None and not self._state.draining
+
+    def stats(self) -> Stats:
+        """Return what the client has done since it was made: jobs, submissions by outcome, polls, bytes, times."""
+        return self._state.stats()
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.
@@ -145,18 +160,13 @@ class Client:
         Jobs that are still at the provider when the client closes are handed over: to other replicas on a RedisStore
         at once, with another store to the next process that calls `recover()`.
         """
-        engine, self._draining = self._open_engine, True
-        until = loop_time() + (inf if seconds is None else positive_number(seconds, "seconds", zero=True))
-        if self._replica is not None:
-            await self._replica.stop_adopting()
-        ended = await wait_until_ended(engine.jobs, until)
-        await engine.watcher.wait_for_handlers(until)
-        return ended
+        return await self._state.drain(seconds)
 
     async def __aenter__(self) -> Self:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
-        self._engine = await self._lifetime.open(self._open)
-        self._draining = False
+        if self._is_view:
+            raise InvalidInput("a view is open while its client is: enter the client, and use the view inside")
+        await self._state.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -164,61 +174,15 @@ class Client:
 
         A caller that is cancelled meanwhile, also several times, is cancelled when the client is closed.
         """
-        self._engine = None
-        await self._lifetime.close()
-
-    async def _open(self, stack: AsyncExitStack) -> JobEngine:
-        self._stack = stack
-        await stack.enter_async_context(self._store)
-        await stack.enter_async_context(self._transport)
-        return await self._build_engine(stack)
-
-    async def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
-        owner = new_owner()
-        engine = build_engine(
-            self.provider,
-            self._transport,
-            self._store,
-            self._callbacks,
-            owner=owner,
-            limits=self.limits,
-            adopted_deadline=self._deadline,
-            polling=self._polling,
-            resubmit=self._resubmit,
-            automatic_acknowledgement=self._acknowledge == "auto",
-            ensure_open=lambda: self._open_engine,
-        )
-        owners = engine.context.owners
-        await owners.register(owner)
-        stack.push_async_callback(owners.unregister, owner)
-        if self._callbacks is not None:
-            self._callbacks.observers.attach()
-            stack.callback(self._callbacks.observers.detach)
-        stack.push_async_callback(engine.close, self._drain)
-        if (coordinator := self._store.coordinator) is not None:
-            self._replica = replica = ReplicaMember(
-                self._store, coordinator, self.provider.account, self._callbacks, engine.adopt
-            )
-            stack.push_async_callback(replica.stop)
-            replica.start()
-        if self._callbacks is not None:
-            await share_callbacks(stack, self._store, self._callbacks, engine.find_callback)
-        return engine
+        await self._state.close()
 
     @property
     def _open_engine(self) -> JobEngine:
-        if self._engine is None:
-            raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
-        self._lifetime.check_loop()
-        return self._engine
+        return self._state.open_engine
 
     @property
     def _accepting_engine(self) -> JobEngine:
-        """The engine of a client that takes jobs."""
-        engine = self._open_engine
-        if self._draining:
-            raise InvalidInput("the client drains and takes no jobs: submit them to another one")
-        return engine
+        return self._state.accepting_engine
 
     async def submit(
         self,
@@ -230,6 +194,7 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         **options: Any,
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
@@ -246,6 +211,7 @@ class Client:
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
+            extra_fields: form fields or JSON values (texts, numbers, booleans) that are sent as they are, besides ours.
             **options: the provider's own options.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
@@ -254,7 +220,7 @@ class Client:
         """
         _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
-        job = self._start_job(await prepare, key, deadline, progress, again=again)
+        job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -268,6 +234,7 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         **options: Any,
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
@@ -277,7 +244,7 @@ class Client:
         """
         _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, options, key)
-        job = self._start_job(await prepare, key, deadline, progress, again=again)
+        job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
@@ -291,7 +258,7 @@ class Client:
         if not isinstance(result, Result):
             raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
         job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
-        return await self._start_job(job, key, deadline, None).wait_done(self._drain)
+        return await (await self._start_job(job, key, deadline, None)).wait_done(self._drain)
 
     def stream(
         self,
@@ -319,7 +286,7 @@ class Client:
         async def start(item: Source) -> ActiveJob:
             own_key = key(item) if callable(key) else key
             job = await self._preparer.prepare(item, mask, None, options, own_key)
-            return self._start_job(job, own_key, deadline, None)
+            return await self._start_job(job, own_key, deadline, None)
 
         return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
 
@@ -366,30 +333,36 @@ class Client:
         flows = self._open_engine.context.flows
         return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
-    def _start_job(
+    async def _start_job(
         self,
         job: Job,
         key: Key | None,
         deadline: float | None,
         progress: ProgressCallback | None,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         *,
         again: bool = False,
     ) -> ActiveJob:
-        # checked again: the client may have been closed while the job was prepared
-        engine = self._accepting_engine
-        name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
-        started = engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
+        job = with_extra_fields(job, extra_fields)
+        seconds, slots = self._deadline_seconds(deadline), self._slots
+        if slots is not None:
+            await slots.acquire()
+        try:
+            # checked again: the client may have been closed while the job was prepared
+            engine = self._accepting_engine
+            name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
+            started = engine.start_job(job, name, seconds, progress, again=again)
+        except BaseException:
+            if slots is not None:
+                slots.release()
+            raise
+        if slots is not None:
+            slots.hold(started)
         engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
         return started
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)
-
-
-def _instance(value: T, kind: type, name: str) -> T:
-    if value is not None and not isinstance(value, kind):
-        raise InvalidInput(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
-    return value
 
 
 def _known(key: str) -> str:

@@ -5,6 +5,7 @@ ActiveJob is the only code that changes the state of a running job. The engine a
     method                    what changed
     start_clock(seconds)      the job got its slot: its deadline counts from now
     update(record)            a newer record; announced to `updates()`, unless it still has to be stored
+    load(record), join(record)  the record in the store: of this job, or of the same job of another client
     set_may_be_paid(value)    a paid request was written to the connection (True), or was refused unprocessed (False)
     mark_accepted()           the provider has the job: `submit()` returns
     finish(result)            the job succeeded
@@ -36,9 +37,10 @@ from ..errors import InvalidInput, WatermarkError
 from ..events import AutoResetEvent
 from ..introspection import short_repr
 from ..jobs import Record, Snapshot
+from ..observation.observer import JobTrace
 from ..redaction import short_text
 from ..results import Result
-from ..wire import Delivery
+from ..wire import Delivery, KeptAnswer, Response
 from .limits import positive_number
 
 
@@ -59,7 +61,9 @@ class ActiveJob:
         "_delivery",
         "_handle",
         "_result",
+        "_trace",
         "_waiter_count",
+        "answer",
         "deadline",
         "failure_taken",
         "may_be_paid",
@@ -72,9 +76,11 @@ class ActiveJob:
         "wakeup",
     )
 
-    def __init__(self, record: Record, *, resumed: bool) -> None:
+    def __init__(self, record: Record, trace: JobTrace, *, resumed: bool) -> None:
         self.record = record
+        self._trace = trace
         self.task: Cancellable | None = None
+        self.answer: KeptAnswer | None = None
         self.deadline = 0.0
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
@@ -122,9 +128,21 @@ class ActiveJob:
 
     def update(self, record: Record, *, announce: bool = True) -> None:
         """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
-        self.record = record
+        before, self.record = self.record.snapshot, record
         if announce:
             self._announce()
+        if record.snapshot is not before:
+            self._trace.changed(before, record)
+
+    def load(self, record: Record) -> None:
+        """Replace the record by that in the store: what it says happened before, and elsewhere."""
+        self.record = record
+        self._announce()
+
+    def join(self, record: Record) -> None:
+        """Replace the record by that of a job which another client, or an earlier process, has submitted."""
+        self.load(record)
+        self._trace.found(record)
 
     def set_may_be_paid(self, value: bool) -> None:  # noqa: FBT001 - a setter
         """Whether a paid request of this job may have reached the provider."""
@@ -146,7 +164,7 @@ class ActiveJob:
 
     def fail(self, error: BaseException) -> None:
         """Complete the job with an error."""
-        if not self._result.done():
+        if is_new := not self._result.done():
             self._result.set_exception(error)
             self._result.exception()  # marks it as retrieved: a job that no one awaits is not an asyncio error
         self._answered = True
@@ -155,11 +173,19 @@ class ActiveJob:
             accepted.set_exception(error)
             accepted.exception()
         self._announce()
+        if is_new:
+            self._trace.ended(self.record, error, may_be_paid=self.may_be_paid)
+
+    def keep_answer(self, snapshot: Snapshot, response: Response | None) -> None:
+        """Keep what the result shows of the answer that ended the job; of any other answer nothing is kept."""
+        if snapshot.status.terminal and response is not None:
+            self.answer = KeptAnswer.of(response)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Keep the latest callback and wake the watcher."""
         self._delivery = delivery
         self.wakeup.set()
+        self._trace.callback(self.record)
 
     def take_delivery(self) -> Delivery | None:
         """Return the latest callback that was not taken yet."""
@@ -254,6 +280,13 @@ class ActiveJob:
     def call_when_done(self, function: Callable[[Result | BaseException], object]) -> None:
         """Call `function` on the loop with the result or the error, once."""
         self._result.add_done_callback(lambda done: function(done.exception() or done.result()))
+
+    def call_when_answered(self, function: Callable[[], object]) -> None:
+        """Call `function` on the loop once the provider has answered, or the job has ended."""
+        if self._answered:
+            function()
+        else:
+            self._accepted_future().add_done_callback(lambda _: function())
 
     async def _cancel_if_unsent(self, drain: float) -> None:
         if self.may_be_paid:

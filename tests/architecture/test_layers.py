@@ -26,7 +26,7 @@ LAYERS = (
     ("errors", "events", "introspection", "ledger", "redaction"),
     ("media", "tokens", "lifetimes"),
     ("jobs", "wire"),
-    ("codec", "capabilities", "http_errors", "results", "environment"),
+    ("codec", "capabilities", "http_errors", "results", "environment", "observation"),
     ("provider",),
     ("providers", "transport", "stores", "callbacks"),
     ("client",),

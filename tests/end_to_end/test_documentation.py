@@ -19,11 +19,13 @@ from fastapi import FastAPI
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.emulator.apis import APIS
+from aiowatermark.testing import ScriptedTransport, json_response
 from tests.support.cassettes import as_fields, play
 from tests.support.http_server import free_port
 from tests.support.processes import REPOSITORY
 
 DASK = "aiowatermark.dask"
+URL = "https://results.example/clean.jpg"
 
 
 def read_blocks(document: str) -> list[str]:
@@ -81,6 +83,21 @@ async def test_the_code_about_recovery_runs(emulator: Emulator, folder: Path) ->
     await run_blocks("docs/recovery.md", names, {})
     assert emulator.charged["gptge"] == 4
     assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
+
+
+async def test_the_code_about_logs_events_and_numbers_runs(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    await run_blocks("docs/observability.md", {"provider": emulator.provider("gptge")}, {})
+    assert emulator.charged["gptge"] == 2
+
+
+async def test_the_code_beyond_the_usual_call_runs() -> None:
+    # the emulator is strict: it refuses a field that no document describes
+    accepted = json_response(200, {"x-request-id": "r-1"}, status=200, data={"task_id": "t", "state": 1, "file": URL})
+    transport = ScriptedTransport(submissions=[accepted])
+    async with aw.Client(aw.PicWish("canary-key"), transport=transport) as client:
+        await run_blocks("docs/advanced.md", {"aw": aw, "client": client}, {})
+    assert transport.submitted == 2
 
 
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:

@@ -18,11 +18,13 @@ from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, printable, run
 from ..options.providers import base_url_option, optional_provider_option, provider_from_env
 from ..options.store import existing_store_from, existing_store_option, store_from
 from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
+from .job_stats import show_stats, stats_option, wants_stats
 
 
 @click.group(invoke_without_command=True)
 @existing_store_option
 @click.option("--json", "json_lines", is_flag=True, help="Print one JSON object per job.")
+@stats_option
 @click.pass_context
 def jobs(context: click.Context, store: str | None, json_lines: bool) -> None:  # noqa: FBT001 - click's way
     """List the jobs of a store that are unfinished, or whose results nobody took.
@@ -35,6 +37,8 @@ def jobs(context: click.Context, store: str | None, json_lines: bool) -> None:  
         context.obj = store
         return
     location = existing_store_from(store)
+    if wants_stats(context):
+        show_stats(location, as_json=json_lines)
 
     async def work(stop: asyncio.Event) -> int:
         counts = dict.fromkeys(State, 0)

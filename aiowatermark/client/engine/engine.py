@@ -33,13 +33,14 @@ from ...ledger import Attempt
 from ...lifetimes import run_all, start_task
 from ...media.base import ProgressCallback
 from ...media.memory import Link
+from ...observation.events import JOB_FORGOTTEN, JOB_IN_DOUBT
 from ...results import Result
 from ...wire import Delivery
 from ..handle import ActiveJob
 from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, as_watermark_error, doubt_warning
+from .failures import OWNER_GONE, as_watermark_error
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -99,7 +100,7 @@ class JobEngine:
             owner=self.context.owner,
             created_at=now,
             epoch=new_epoch(),
-            masked=job.mask is not None,
+            masked=job.mask is not None or bool(job.extra_fields),
             attempts=() if job.video else (Attempt(now, account),),
         )
 
@@ -108,7 +109,8 @@ class JobEngine:
         if (running := self.jobs.get(record.key)) is not None:
             check_same_job(running.record, record.fingerprint)
             return running
-        job = self.jobs[record.key] = ActiveJob(record, resumed=request is None)
+        trace = self.context.observer.trace(record, resumed=request is None)
+        job = self.jobs[record.key] = ActiveJob(record, trace, resumed=request is None)
         if self.admission.try_acquire():
             self._create_task(job, request, time_limit, None)
         else:
@@ -158,7 +160,7 @@ class JobEngine:
             return record
         if not doubted.is_written(stored):
             return stored or record
-        log.warning("%s", doubt_warning(doubted))
+        self.context.observer.job(JOB_IN_DOUBT, doubted)
         return doubted
 
     def is_own(self, record: Record) -> bool:
@@ -188,7 +190,7 @@ class JobEngine:
             check_same_account(record, self.context.provider)
             await self._check_forgettable(record)
             if await self.context.store.forget(record):
-                log.warning("job %s was forgotten in state %s: its key is charged anew", key, record.snapshot.status)
+                self.context.observer.job(JOB_FORGOTTEN, record)
                 return True
         return False
 
@@ -303,7 +305,7 @@ class JobEngine:
             if stored.unsent or (stored.in_doubt and stored.answer_pending):
                 # also because the token may be of an earlier attempt, which failed
                 stored = await self._await_submission(job, stored)
-            job.update(stored)
+            job.load(stored)
             if stored.snapshot.task_id is None and from_token.task_id is not None:
                 # the store failed after the job was accepted; the token has the task id
                 await self.context.snapshots.record(job, from_token)

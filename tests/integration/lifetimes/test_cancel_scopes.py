@@ -77,7 +77,7 @@ async def test_a_stream_in_a_scope_that_is_cancelled_pays_for_nothing_more() -> 
                 pass
         await cancelling
         transport.hold.set()
-        await wait_until(lambda: len(client._engine.jobs) == 2 if client._engine else True)
+        await wait_until(lambda: len(client._state.engine.jobs) == 2 if client._state.engine else True)
     assert transport.submitted == 2
 
 
