@@ -77,7 +77,7 @@ class DaskRunner:
     ahead: int = 16
     options: dict[str, Any] = field(factory=dict)
 
-    async def run(self, items: Iterable[Source]) -> AsyncIterator[Saved | Failed]:
+    async def run(self, items: Iterable[Source]) -> AsyncIterator[Saved | Failed[Source]]:
         """Yield the outcome of every item, in the order in which batches end.
 
         `items` is read lazily: at most `ahead` batches are in memory. If a worker dies, its batches run again and find
@@ -109,7 +109,7 @@ class DaskRunner:
 
 async def _process_batch(
     batch: list[Source], keys: list[str], folder: Path, options: dict[str, Any]
-) -> list[Saved | Failed]:
+) -> list[Saved | Failed[Source]]:
     """Process one batch on a worker, on the worker's own event loop."""
     plugin: Any = get_worker().plugins[ClientPlugin.name]
     client = await plugin.client()
@@ -117,7 +117,9 @@ async def _process_batch(
     return list(await asyncio.gather(*jobs))
 
 
-async def _process_one(client: Client, item: Source, key: str, folder: Path, options: dict[str, Any]) -> Saved | Failed:
+async def _process_one(
+    client: Client, item: Source, key: str, folder: Path, options: dict[str, Any]
+) -> Saved | Failed[Source]:
     try:
         result = await client.remove(item, key=key, **options)
         name = as_media(item).name

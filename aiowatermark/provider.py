@@ -46,8 +46,9 @@ from .http_errors import STATUS_TEXT, error_class_for, error_from_response, is_r
 from .introspection import documented
 from .jobs import Job, Record, Session, Snapshot
 from .media.base import Media
+from .options import create_options, unknown_options
 from .redaction import is_loopback, protect_secrets, redact_url
-from .wire import Delivery, Request, Response, join_sorted
+from .wire import Delivery, Request, Response
 
 T = TypeVar("T")
 _SECRET = "aiowatermark.secret"  # noqa: S105 - a name
@@ -305,9 +306,8 @@ class Provider(ABC):
             return self._default_options
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
-            accepted = f"it has {join_sorted(known)}" if known else "it has none"
-            raise InvalidInput(f"{self.display_name} has no option {join_sorted(unknown)}: {accepted}")
-        return asdict(self.Options(**options), recurse=False)
+            raise InvalidInput(unknown_options(self.display_name, unknown, known))
+        return asdict(create_options(self.Options, options), recurse=False)
 
     @cached_property
     def _default_options(self) -> Mapping[str, Any]:

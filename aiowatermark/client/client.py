@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
@@ -13,6 +14,7 @@ from ..media import Source, as_media
 from ..media.base import ProgressCallback
 from ..observation.observer import Observer, OnEvent
 from ..observation.stats import Stats
+from ..options import Options
 from ..provider import Credits, Polling, Provider
 from ..results import Result
 from ..stores import JobStore
@@ -20,6 +22,7 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
+from .arguments import MediaArgument, known_key, merge_options
 from .content_key import ContentKey, Key, content_key
 from .engine.build import validate_key
 from .engine.engine import JobEngine
@@ -30,7 +33,7 @@ from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
-from .stream import JobStream, Outcome, check_items
+from .stream import Done, Failed, ItemFunctions, JobStream, check_items
 from .views import ViewSlots, check_view_limits
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
 
 _CREDITS_TIMEOUT = 60.0
 
-MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
+T = TypeVar("T")
+SourceT = TypeVar("SourceT", bound=Source | Sequence[Source])
 
 
 class Client:
@@ -195,7 +199,8 @@ class Client:
         size: int | None = None,
         again: bool = False,
         extra_fields: Mapping[str, ExtraValue] | None = None,
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
 
@@ -212,14 +217,15 @@ class Client:
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
             extra_fields: form fields or JSON values (texts, numbers, booleans) that are sent as they are, besides ours.
-            **options: the provider's own options.
+            options: options as a mapping, for a provider of your own; those of the five are given by name.
+            **named: the provider's options, which `Options` documents.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
         RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
         may be paid.
         """
         _ = self._accepting_engine
-        prepare = self._preparer.prepare(media, mask, size, options, key)
+        prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
         job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
@@ -235,7 +241,8 @@ class Client:
         size: int | None = None,
         again: bool = False,
         extra_fields: Mapping[str, ExtraValue] | None = None,
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
 
@@ -243,12 +250,19 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._accepting_engine
-        prepare = self._preparer.prepare(media, mask, size, options, key)
+        prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
         job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
-        self, result: Result, *, brush: Source, key: Key | None = None, deadline: float | None = None, **options: Any
+        self,
+        result: Result,
+        *,
+        brush: Source,
+        key: Key | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Remove more from a result: what is white in `brush`. The provider's session is part of the result.
 
@@ -257,24 +271,59 @@ class Client:
         _ = self._accepting_engine
         if not isinstance(result, Result):
             raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
-        job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
+        job = await self._preparer.prepare_refinement(result, as_media(brush), merge_options(options, named), key)
         return await (await self._start_job(job, key, deadline, None)).wait_done(self._drain)
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[SourceT] | AsyncIterable[SourceT],
+        *,
+        mask: Source | Callable[[SourceT], Source | None] | None = None,
+        key: Callable[[SourceT], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[SourceT] | Failed[SourceT], None]: ...
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        media: Callable[[T], MediaArgument],
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[T] | Failed[T], None]: ...
 
     def stream(
         self,
-        items: Iterable[Source] | AsyncIterable[Source],
+        items: Iterable[T] | AsyncIterable[T],
         *,
-        mask: Source | None = None,
-        key: Callable[[Source], Key] | ContentKey | None = None,
+        media: Callable[[T], MediaArgument] | None = None,
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
         deadline: float | None = None,
-        **options: Any,
-    ) -> AsyncGenerator[Outcome, None]:
-        """Run many jobs; yields their outcomes in completion order.
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[T] | Failed[T], None]:
+        """Run many jobs; yields Done(item, result) or Failed(item, error) in completion order.
 
-        Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
-        one failure never ends the stream. If `items` raises, what was pulled before is finished and yielded, then the
-        error is raised. `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing
-        twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+        Items are pulled as there is capacity (`limits.in_flight`); one failure never ends the stream. If `items` raises,
+        what was pulled before is finished and yielded, then the error is raised.
+
+        Args:
+            items: media, or items of any type with `media=`; an iterable or an async iterable.
+            media: `media(item)` is what `submit` takes: `media=lambda row: row.path`.
+            mask: one for all items, or `mask(item)`.
+            key: `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing twice;
+                so does `key=CONTENT_KEY`. What one of these functions raises is the failure of its item.
+            deadline: seconds for each job, in place of the client's deadline.
+            options: as for `submit`.
+            **named: as for `submit`.
 
         Leaving the stream cancels the jobs that were not sent. Python closes it on `break` if no name refers to it;
         `async with contextlib.aclosing(client.stream(…)) as outcomes:` closes it in every case.
@@ -282,13 +331,15 @@ class Client:
         Raises InvalidInput if `items` is one medium or a mapping, and when the client is closed meanwhile.
         """
         check_items(items)
-
-        async def start(item: Source) -> ActiveJob:
-            own_key = key(item) if callable(key) else key
-            job = await self._preparer.prepare(item, mask, None, options, own_key)
-            return await self._start_job(job, own_key, deadline, None)
-
+        start = partial(self._start_item, ItemFunctions(media, mask, key), merge_options(options, named), deadline)
         return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
+
+    async def _start_item(
+        self, functions: ItemFunctions[T], options: Mapping[str, Any], deadline: float | None, item: T
+    ) -> ActiveJob:
+        key, mask = functions.key_of(item), functions.mask_of(item)
+        job = await self._preparer.prepare(functions.media_of(item), mask, None, options, key)
+        return await self._start_job(job, key, deadline, None)
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
         """Return the handle of a job from its token. The job is watched again, never submitted.
@@ -317,7 +368,7 @@ class Client:
         another account, and for a task of another job; what a query raises if the task cannot be confirmed.
         """
         engine = self._open_engine
-        job = await engine.settle(_known(key), task_id, paid=paid, time_limit=self._deadline)
+        job = await engine.settle(known_key(key), task_id, paid=paid, time_limit=self._deadline)
         return None if job is None else job.handle
 
     async def forget(self, key: str) -> bool:
@@ -326,7 +377,7 @@ class Client:
         Raises InvalidInput, and deletes nothing, for a job that is running, at the provider, in doubt, or of another
         account; StoreError if the store fails.
         """
-        return await self._open_engine.forget(_known(key))
+        return await self._open_engine.forget(known_key(key))
 
     async def credits(self) -> Credits:
         """Return the account's balance; raises Unsupported if the provider documents no such call."""
@@ -363,10 +414,3 @@ class Client:
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)
-
-
-def _known(key: str) -> str:
-    """The key of a job that exists; raises InvalidInput for what cannot be one."""
-    if key is None:
-        raise InvalidInput("name the job by its key")
-    return validate_key(key)
