@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Unpack, assert_never, assert_type
+from typing import BinaryIO, Unpack, assert_never, assert_type
 
 from attrs import frozen
 
@@ -57,13 +57,12 @@ async def a_function_of_ones_own(client: aw.Client, photo: bytes, **options: Unp
     return await client.remove(photo, **options)
 
 
-async def media_of_every_kind(client: aw.Client, links: list[str], paths: Sequence[Path]) -> None:
+async def media_of_every_kind(client: aw.Client, links: list[str], paths: Sequence[Path], file: BinaryIO) -> None:
     assert_type(await client.submit("photo.jpg", key="order-4711"), aw.JobHandle)
     assert_type(await client.remove(links, key=aw.CONTENT_KEY), aw.Result)
     await client.remove(paths)
     await client.remove(None, session_id="s")
-    with Path("photo.jpg").open("rb") as file:
-        await client.submit(file, mask=b"mask", size=3)
+    await client.submit(file, mask=b"mask", size=3)
     await client.submit(7)  # type: ignore[arg-type]
     await client.submit([7])  # type: ignore[list-item]
     await client.submit("photo.jpg", key=4711)  # type: ignore[arg-type]
@@ -82,8 +81,8 @@ async def a_handle_and_its_result(client: aw.Client) -> None:
 
 
 async def a_forgotten_await(client: aw.Client, result: aw.Result) -> None:
-    client.submit("photo.jpg").token  # type: ignore[attr-defined]
-    client.remove("photo.jpg").outputs  # type: ignore[attr-defined]
+    print(client.submit("photo.jpg").token)  # type: ignore[attr-defined]
+    print(client.remove("photo.jpg").outputs)  # type: ignore[attr-defined]
     result.save("clean.jpg")  # type: ignore[unused-coroutine]
     await client.refine(client.remove("photo.jpg"), brush="brush.png")  # type: ignore[arg-type]
 
@@ -122,7 +121,7 @@ async def a_stream_of_rows(client: aw.Client, rows: AsyncIterator[Row]) -> None:
         else:
             assert_type(outcome, aw.Failed[Row])
             assert_type(outcome.error, aw.WatermarkError)
-        outcome.result  # type: ignore[union-attr]
+        print(outcome.result)  # type: ignore[union-attr]
     async for batch in client.stream([[1, 2], [3]], media=lambda numbers: [f"{number}.jpg" for number in numbers]):
         assert_type(batch.item, list[int])
 

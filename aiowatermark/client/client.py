@@ -312,8 +312,8 @@ class Client:
     ) -> AsyncGenerator[Done[T] | Failed[T], None]:
         """Run many jobs; yields Done(item, result) or Failed(item, error) in completion order.
 
-        Items are pulled as there is capacity (`limits.in_flight`); one failure never ends the stream. If `items` raises,
-        what was pulled before is finished and yielded, then the error is raised.
+        Items are pulled as there is capacity (`limits.in_flight`); one failure never ends the stream. If `items`
+        raises, what was pulled before is finished and yielded, then the error is raised.
 
         Args:
             items: media, or items of any type with `media=`; an iterable or an async iterable.

@@ -58,7 +58,7 @@ class Done(Generic[T_co]):
     @property
     def media(self) -> T_co:
         """The item: the name of `item` in version 0.1, to be removed in 0.3."""
-        return _deprecated_item(self)
+        return deprecated_item(self.item)
 
 
 @documented
@@ -77,16 +77,17 @@ class Failed(Generic[T_co]):
     @property
     def media(self) -> T_co:
         """The item: the name of `item` in version 0.1, to be removed in 0.3."""
-        return _deprecated_item(self)
+        return deprecated_item(self.item)
 
 
 Outcome: TypeAlias = Done[T] | Failed[T]
 """What became of an item of a stream."""
 
 
-def _deprecated_item(outcome: Outcome[T]) -> T:
+def deprecated_item(item: T) -> T:
+    """Return the item of an outcome, for the property `media` that version 0.3 removes; warns of that."""
     warnings.warn("`media` of an outcome is now called `item`", DeprecationWarning, stacklevel=3)
-    return outcome.item
+    return item
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 import pytest
@@ -96,7 +96,7 @@ class StrengthOptions:
 class OwnPicWish(aw.PicWish):
     """A provider of a user's own, with an option that the package does not know."""
 
-    Options = StrengthOptions
+    Options: ClassVar[type[Any]] = StrengthOptions
 
 
 def test_options_of_a_provider_of_ones_own_are_its_own() -> None:

@@ -350,7 +350,7 @@ async def test_items_of_any_type_are_streamed_by_functions_of_the_item(
 
 async def test_an_outcome_is_matched_by_position_and_by_name(transport: ScriptedTransport) -> None:
     rows = [Row(LINK), Row("missing.jpg")]
-    matched = []
+    matched: list[tuple[Any, type]] = []
     for outcome in await run_rows(transport, rows, media=lambda row: row.link):
         match outcome:
             case aw.Done(item, result):
