@@ -1,7 +1,8 @@
-"""What a wrong name was probably meant to be, for error messages."""
+"""What a wrong name or value was probably meant to be, for error messages."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -21,3 +22,12 @@ def did_you_mean(name: object, names: Iterable[str]) -> str:
     """Return the question to append to a message, or an empty text if no name is near."""
     match = closest(name, names)
     return "" if match is None else f"; did you mean {match}?"
+
+
+def forgotten_await(value: object) -> str | None:
+    """Return the message for a coroutine where its result was expected, and close it; None for anything else."""
+    if not inspect.iscoroutine(value):
+        return None
+    value.close()  # it is answered here: Python need not warn, too
+    owner = value.__qualname__.rpartition("<locals>")[2].rpartition(".")[0].strip(".").lower()
+    return f"{value.__name__}() was not awaited: `await {f'{owner}.' if owner else ''}{value.__name__}(…)`"

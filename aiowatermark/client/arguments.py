@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from ..callbacks.registry import CallbackRegistry
 from ..errors import InvalidInput
 from ..media import Source
 from ..media.base import Media
 from ..options import Options
+from ..provider import Provider
+from ..providers import provider_class, provider_names
+from ..redaction import redact_url
+from ..results import Result
+from ..suggestions import closest, forgotten_await
 from .engine.build import validate_key
+from .handle import JobHandle
 
+_REDIS_SCHEMES = {"redis", "rediss", "unix", "sentinel"}
 MediaArgument: TypeAlias = Source | Sequence[Source] | None
 """What a job is made of: one medium, several for providers that accept batches, or None where a session replaces it."""
+
+
+def check_parties(provider: object, store: object, callbacks: object) -> None:
+    """Raise InvalidInput, with the line that is right, for what cannot be a client's provider, store or callbacks."""
+    if not isinstance(provider, Provider):
+        raise InvalidInput(_provider_refusal(provider))
+    if store is not None and (isinstance(store, type) or not hasattr(type(store), "__aenter__")):
+        raise InvalidInput(f"store must be a store, not {_kind_of(store)}: store={_store_line(store)}")
+    registry = getattr(callbacks, "_registry", None)
+    if callbacks is not None and not isinstance(registry, CallbackRegistry):
+        raise InvalidInput(
+            f"callbacks must be a receiver, not {_kind_of(callbacks)}: callbacks={_receiver_line(callbacks)}"
+        )
+
+
+def check_result(result: object) -> None:
+    """Raise InvalidInput, with the line that is right, for what cannot be refined."""
+    if isinstance(result, Result):
+        return
+    if isinstance(result, JobHandle):
+        raise InvalidInput("refine takes a Result, not a JobHandle: client.refine(await handle, brush=…)")
+    raise InvalidInput(forgotten_await(result) or f"refine takes a Result, not {type(result).__name__}")
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return {"str": "a text"}.get(type(value).__name__, type(value).__name__)
+
+
+def _provider_refusal(provider: object) -> str:
+    """Return the message for what is no account; a text may be an API key, so it is not shown."""
+    kind = provider if isinstance(provider, type) else None
+    if kind is None and (name := closest(provider, provider_names())) is not None:
+        kind = provider_class(name)
+    if kind is None or not issubclass(kind, Provider):
+        return f'Client needs an account, not {_kind_of(provider)}: aw.Client(aw.PicWish(api_key="…"))'
+    module = "aw." if kind.__module__.startswith(__name__.partition(".")[0]) else ""
+    keys = ", ".join(f'{name}="…"' for name in kind.env)
+    return f"Client needs an account, not {_kind_of(provider)}: aw.Client({module}{kind.__name__}({keys}))"
+
+
+def _store_line(store: object) -> str:
+    text = str(store) if isinstance(store, str | os.PathLike) else ""
+    scheme = text.partition("://")[0]
+    if scheme in _REDIS_SCHEMES or (isinstance(store, type) and store.__name__ == "RedisStore"):
+        # the rest of the URL may hold a password
+        return f'aw.RedisStore("{scheme if text else "redis"}://…")'
+    return f'aw.SQLiteStore("{text if text and text.isprintable() and "://" not in text else "jobs.db"}")'
+
+
+def _receiver_line(callbacks: object) -> str:
+    is_url = isinstance(callbacks, str) and callbacks.startswith(("http://", "https://")) and callbacks.isprintable()
+    url = redact_url(str(callbacks)) if is_url else "https://hooks.example.com/wm"
+    return f'aw.CallbackReceiver("{url}")'
 
 
 def known_key(key: str) -> str:

@@ -12,6 +12,7 @@ from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
+from ..misuse import AsyncOnly
 from ..observation.observer import Observer, OnEvent
 from ..observation.stats import Stats
 from ..options import Options
@@ -22,7 +23,7 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
-from .arguments import MediaArgument, known_key, merge_options
+from .arguments import MediaArgument, check_parties, check_result, known_key, merge_options
 from .content_key import ContentKey, Key, content_key
 from .engine.build import validate_key
 from .engine.engine import JobEngine
@@ -33,7 +34,7 @@ from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
-from .stream import Done, Failed, ItemFunctions, JobStream, check_items
+from .stream import Done, Failed, ItemFunctions, JobStream, OutcomeStream, check_items
 from .views import ViewSlots, check_view_limits
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ T = TypeVar("T")
 SourceT = TypeVar("SourceT", bound=Source | Sequence[Source])
 
 
-class Client:
+class Client(AsyncOnly):
     """Submits jobs to one provider account and waits for their results. Used in `async with`, on one event loop.
 
     Args:
@@ -76,6 +77,7 @@ class Client:
     Raises InvalidInput for a parameter out of range.
     """
 
+    _variable = "client"
     _is_view = False
     _slots: ViewSlots | None = None
 
@@ -98,6 +100,7 @@ class Client:
         ssl: SSLContext | bool | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
+        check_parties(provider, store, callbacks)
         settings = ClientSettings(
             Limits() if limits is None else limits, deadline, drain, polling, resubmit, acknowledge
         )
@@ -269,8 +272,7 @@ class Client:
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
         _ = self._accepting_engine
-        if not isinstance(result, Result):
-            raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
+        check_result(result)
         job = await self._preparer.prepare_refinement(result, as_media(brush), merge_options(options, named), key)
         return await (await self._start_job(job, key, deadline, None)).wait_done(self._drain)
 
@@ -332,7 +334,7 @@ class Client:
         """
         check_items(items)
         start = partial(self._start_item, ItemFunctions(media, mask, key), merge_options(options, named), deadline)
-        return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
+        return OutcomeStream(JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items))
 
     async def _start_item(
         self, functions: ItemFunctions[T], options: Mapping[str, Any], deadline: float | None, item: T

@@ -70,17 +70,21 @@ class ClientState:
     draining: bool = field(default=False, init=False)
     _lifetime: Lifetime = field(factory=lambda: Lifetime("the client"), init=False)
     _replica: ReplicaMember | None = field(default=None, init=False)
+    _opened: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
         """A word for what the client does."""
-        return "closed" if self.engine is None else "draining" if self.draining else "open"
+        if self.engine is None:
+            return "closed" if self._opened else "never opened"
+        return "draining" if self.draining else "open"
 
     @property
     def open_engine(self) -> JobEngine:
         """The engine; raises InvalidInput if the client is closed, or on another event loop."""
         if self.engine is None:
-            raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
+            state = "is closed" if self._opened else "was never opened"
+            raise InvalidInput(f"the client {state}: use it inside `async with aw.Client(…) as client:`")
         self._lifetime.check_loop()
         return self.engine
 
@@ -109,7 +113,7 @@ class ClientState:
     async def open(self) -> None:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
         self.engine = await self._lifetime.open(self._open)
-        self.draining = False
+        self.draining, self._opened = False, True
 
     async def close(self) -> None:
         """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close."""

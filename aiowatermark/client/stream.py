@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeAlias, TypeVar, cast
@@ -32,7 +32,9 @@ from ..errors import InvalidInput, WatermarkError
 from ..introspection import documented
 from ..media import Source
 from ..media.base import Media
+from ..misuse import NotAwaitable
 from ..results import Result
+from ..suggestions import forgotten_await
 from .arguments import MediaArgument, is_source
 from .content_key import ContentKey, Key
 from .engine.failures import as_watermark_error
@@ -235,6 +237,32 @@ def _to_outcome(item: T, outcome: Result | BaseException) -> Outcome[T]:
     return Done(item, outcome) if isinstance(outcome, Result) else Failed(item, as_watermark_error(outcome))
 
 
+class OutcomeStream(AsyncGenerator[Outcome[T], None], NotAwaitable):
+    """The outcomes of a stream: the generator that `JobStream.run` returns, which answers an `await` of itself."""
+
+    __slots__ = ("__weakref__", "_outcomes")
+    _right_line = "`async for outcome in client.stream(…):`"
+
+    def __init__(self, outcomes: AsyncGenerator[Outcome[T], None]) -> None:
+        self._outcomes = outcomes
+
+    def __anext__(self) -> Coroutine[Any, Any, Outcome[T]]:
+        """Return the next outcome."""
+        return self._outcomes.__anext__()
+
+    def asend(self, value: None) -> Coroutine[Any, Any, Outcome[T]]:
+        """Return the next outcome."""
+        return self._outcomes.asend(value)
+
+    def athrow(self, *error: Any) -> Coroutine[Any, Any, Outcome[T]]:
+        """Raise an error where the stream waits for its consumer, which ends it."""
+        return self._outcomes.athrow(*error)
+
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """Leave the stream."""
+        return self._outcomes.aclose()
+
+
 def check_items(items: object) -> None:
     """Raise InvalidInput if this is one medium, a mapping, or nothing that can be iterated over."""
     if isinstance(items, Mapping):
@@ -243,4 +271,5 @@ def check_items(items: object) -> None:
     if one or callable(getattr(items, "read", None)):
         raise InvalidInput(f"stream() takes many items, and this {type(items).__name__} is one: pass a list of them")
     if not isinstance(items, AsyncIterable | Iterable):
-        raise InvalidInput(f"stream() takes an iterable or an async iterable of media, not {type(items).__name__}")
+        message = f"stream() takes an iterable or an async iterable of media, not {type(items).__name__}"
+        raise InvalidInput(forgotten_await(items) or message)

@@ -40,6 +40,7 @@ from attrs import define, field
 from ..lifetimes import Lifetime
 from ..provider import Polling, Provider
 from ..providers import provider_class
+from ..suggestions import did_you_mean
 from .apis import APIS
 from .backend.accounts import Account, ApiKeys, Credential, create_keys
 from .backend.image_worker import ImageWorker
@@ -158,12 +159,14 @@ class Emulator:
     def provider(self, name: str, **settings: Any) -> Provider:
         """Return a provider for this emulator, with its key, with fast polling and without a rate limit.
 
-        `settings`: further arguments of the provider's class, or other values for these.
+        `settings`: further arguments of the provider's class, or other values for these. Raises InvalidInput for the
+        name of no provider.
         """
+        kind = provider_class(name)
         key = self.keys[name]
         credentials = (key,) if isinstance(key, str) else key
         arguments = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
-        return provider_class(name)(*credentials, **arguments)
+        return kind(*credentials, **arguments)
 
     def host(self, data: bytes, name: str = "picture.jpg") -> str:
         """Store a file on the storage server and return a URL to it that needs no key."""
@@ -238,4 +241,6 @@ class Emulator:
 
 def _check_name(name: str | None, names: Mapping[str, object] | frozenset[str], what: str) -> None:
     if name is not None and name not in names:
-        raise ValueError(f"No such {what}: {name}; valid names are {', '.join(sorted(names))}.")
+        raise ValueError(
+            f"No such {what}: {name}; valid names are {', '.join(sorted(names))}{did_you_mean(name, names)}."
+        )
