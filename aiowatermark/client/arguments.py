@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..callbacks.registry import CallbackRegistry
@@ -100,4 +100,4 @@ def merge_options(options: Mapping[str, Any] | None, named: Options) -> Mapping[
 
 def is_source(value: object) -> bool:
     """Whether a value that may be a function or a source is to be used as a source."""
-    return isinstance(value, Media) or not callable(value) or callable(getattr(value, "read", None))
+    return isinstance(value, Media | AsyncIterable) or not callable(value) or callable(getattr(value, "read", None))

@@ -40,7 +40,6 @@ from attrs import define, field
 from ..lifetimes import Lifetime
 from ..provider import Polling, Provider
 from ..providers import provider_class
-from ..suggestions import did_you_mean
 from .apis import APIS
 from .backend.accounts import Account, ApiKeys, Credential, create_keys
 from .backend.image_worker import ImageWorker
@@ -241,6 +240,4 @@ class Emulator:
 
 def _check_name(name: str | None, names: Mapping[str, object] | frozenset[str], what: str) -> None:
     if name is not None and name not in names:
-        raise ValueError(
-            f"No such {what}: {name}; valid names are {', '.join(sorted(names))}{did_you_mean(name, names)}."
-        )
+        raise ValueError(f"No such {what}: {name}; valid names are {', '.join(sorted(names))}.")

@@ -103,7 +103,8 @@ async def test_the_code_beyond_the_usual_call_runs() -> None:
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("gptge")) as client:
         await run_blocks("docs/inputs.md", {"client": client}, {})
-    assert emulator.charged["gptge"] == 3
+    assert emulator.charged["gptge"] == 6
+    assert Path("clean-1.jpg").exists()
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:

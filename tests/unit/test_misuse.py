@@ -85,7 +85,7 @@ SYNCHRONOUS: dict[str, tuple[Callable[[], object], str]] = {
     "an unknown provider of an emulator": (lambda: Emulator().provider("Kase"), "did you mean kaze?"),
     "an emulated key of an unknown provider": (
         lambda: Emulator().provider("openai"),
-        "choose one of dewatermark, gptge",
+        "dewatermark, gptge, kaze",
     ),
     "an ftp link": (lambda: aw.as_media("ftp://host/photo.jpg"), "pass an https:// URL, or download the file"),
     "an S3 link": (
@@ -198,7 +198,7 @@ def assert_one_sentence(error: BaseException, line: str) -> None:
 @pytest.mark.parametrize("name", SYNCHRONOUS)
 def test_a_wrong_call_is_answered_with_the_right_line(name: str) -> None:
     call, line = SYNCHRONOUS[name]
-    with pytest.raises(aw.InvalidInput) as refused:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
         call()
     assert_one_sentence(refused.value, line)
 
@@ -210,11 +210,6 @@ async def test_a_wrong_use_of_a_client_is_answered_with_the_right_line(name: str
         with pytest.raises((aw.InvalidInput, AttributeError)) as refused:
             await call(client)
     assert_one_sentence(refused.value, line)
-
-
-def test_the_fault_injection_of_an_unknown_provider_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="did you mean dewatermark"):
-        Emulator().script(use(None), provider="dwatermark")
 
 
 async def test_several_outputs_of_one_input_need_no_index() -> None:
