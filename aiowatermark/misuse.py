@@ -28,13 +28,14 @@ class AsyncOnly:
 
 
 class NotAwaitable:
-    """What is complete and is not awaited, and says in `_right_line` what to write."""
+    """What is not awaited: `_called` is what it is called in the message, `_right_line` what to write."""
 
     __slots__ = ()
+    _called: ClassVar[str]
     _right_line: ClassVar[str]
 
     if not TYPE_CHECKING:
 
         def __await__(self) -> NoReturn:
             """Raise InvalidInput."""
-            raise InvalidInput(f"{type(self).__name__} is not awaited: {self._right_line}")
+            raise InvalidInput(f"{self._called} is not awaited: {self._right_line}")

@@ -73,7 +73,8 @@ class Result(NotAwaitable):
         answer: the answer that ended the job; None if it is not known.
     """
 
-    _right_line = "it is complete: `await result.save(path)`"
+    _called = "a result that has come"
+    _right_line = "`await result.save(path)`"
 
     record: Record
     _fetcher: ResultFetcher = field(repr=False)

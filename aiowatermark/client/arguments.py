@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ..callbacks.registry import CallbackRegistry
+from ..callbacks.registry import CallbackRegistry, registry_of
 from ..errors import InvalidInput
 from ..media import Source
 from ..media.base import Media
@@ -30,11 +30,17 @@ def check_parties(provider: object, store: object, callbacks: object) -> None:
         raise InvalidInput(_provider_refusal(provider))
     if store is not None and (isinstance(store, type) or not hasattr(type(store), "__aenter__")):
         raise InvalidInput(f"store must be a store, not {_kind_of(store)}: store={_store_line(store)}")
-    registry = getattr(callbacks, "_registry", None)
-    if callbacks is not None and not isinstance(registry, CallbackRegistry):
+    if callbacks is not None and not _is_receiver(callbacks):
         raise InvalidInput(
             f"callbacks must be a receiver, not {_kind_of(callbacks)}: callbacks={_receiver_line(callbacks)}"
         )
+
+
+def _is_receiver(callbacks: Any) -> bool:
+    try:
+        return isinstance(registry_of(callbacks), CallbackRegistry)
+    except AttributeError:
+        return False
 
 
 def check_result(result: object) -> None:
@@ -54,6 +60,8 @@ def _kind_of(value: object) -> str:
 
 def _provider_refusal(provider: object) -> str:
     """Return the message for what is no account; a text may be an API key, so it is not shown."""
+    if callable(getattr(provider, "provider", None)):
+        return f'Client needs an account, not {_kind_of(provider)}: aw.Client(emulator.provider("picwish"))'
     kind = provider if isinstance(provider, type) else None
     if kind is None and (name := closest(provider, provider_names())) is not None:
         kind = provider_class(name)

@@ -30,7 +30,8 @@ from .limits import Limits, positive_number, validate_deadline
 def _validate_class(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
     def validate(_: Any, attribute: Attribute[Any], value: Any) -> None:
         if value is not None and not isinstance(value, kind):
-            raise InvalidInput(f"{attribute.name} must be a {kind.__name__}, not {type(value).__name__}")
+            name, right = attribute.name, kind.__name__
+            raise InvalidInput(f"{name} must be a {right}, not {type(value).__name__}: {name}=aw.{right}(…)")
 
     return validate
 

@@ -24,7 +24,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from itertools import count
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar, cast
 
 from attrs import frozen
 
@@ -241,10 +241,17 @@ class OutcomeStream(AsyncGenerator[Outcome[T], None], NotAwaitable):
     """The outcomes of a stream: the generator that `JobStream.run` returns, which answers an `await` of itself."""
 
     __slots__ = ("__weakref__", "_outcomes")
+    _called = "stream()"
     _right_line = "`async for outcome in client.stream(…):`"
 
     def __init__(self, outcomes: AsyncGenerator[Outcome[T], None]) -> None:
         self._outcomes = outcomes
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> NoReturn:
+            """Raise InvalidInput, for a `for` in place of `async for`."""
+            raise InvalidInput(f"{self._called} is asynchronous: {self._right_line}")
 
     def __anext__(self) -> Coroutine[Any, Any, Outcome[T]]:
         """Return the next outcome."""

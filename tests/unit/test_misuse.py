@@ -60,6 +60,8 @@ SYNCHRONOUS: dict[str, tuple[Callable[[], object], str]] = {
     "a provider's name": (lambda: aw.Client(use("kaze")), 'aw.Client(aw.Kaze(api_key="…"))'),
     "a misspelt name": (lambda: aw.Client(use("pic-wich")), 'aw.Client(aw.PicWish(api_key="…"))'),
     "an API key": (lambda: aw.Client(use("canary-1")), 'aw.Client(aw.PicWish(api_key="…"))'),
+    "an emulator": (lambda: aw.Client(use(Emulator())), 'aw.Client(emulator.provider("picwish"))'),
+    "a number as limits": (lambda: aw.Client(KAZE, limits=use(16)), "not int: limits=aw.Limits(…)"),
     "no provider": (lambda: aw.Client(use(None)), 'aw.Client(aw.PicWish(api_key="…"))'),
     "a path as store": (lambda: aw.Client(KAZE, store=use("jobs.db")), 'store=aw.SQLiteStore("jobs.db")'),
     "a Path as store": (lambda: aw.Client(KAZE, store=use(Path("a/b.db"))), 'store=aw.SQLiteStore("a/b.db")'),
@@ -145,6 +147,10 @@ async def await_stream(client: aw.Client) -> None:
     await use(client.stream([LINK]))
 
 
+async def iterate_stream(client: aw.Client) -> None:
+    list(use(client.stream([LINK])))
+
+
 async def refine_handle(client: aw.Client) -> None:
     await client.refine(use(await client.submit(LINK)), brush="brush.png")
 
@@ -164,8 +170,9 @@ ASYNCHRONOUS: dict[str, tuple[Callable[[aw.Client], Awaitable[Any]], str]] = {
     ),
     "a client that was closed": (closed, "the client is closed: use it inside `async with aw.Client(…) as client:`"),
     "a receiver on two event loops": (on_another_loop, "make one for each, aw.CallbackReceiver("),
-    "awaiting a result": (await_result, "Result is not awaited: it is complete: `await result.save(path)`"),
-    "awaiting a stream": (await_stream, "is not awaited: `async for outcome in client.stream(…):`"),
+    "awaiting a result": (await_result, "a result that has come is not awaited: `await result.save(path)`"),
+    "awaiting a stream": (await_stream, "stream() is not awaited: `async for outcome in client.stream(…):`"),
+    "a stream in `for`": (iterate_stream, "stream() is asynchronous: `async for outcome in client.stream(…):`"),
     "saving one of several outputs": (
         lambda _: make_result("a", "b", "c").save("clean.jpg"),
         "one for each input: `for number in range(len(result.outputs)): await result.save(path, index=number)`",

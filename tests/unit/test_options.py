@@ -71,6 +71,7 @@ def test_the_parameters_that_are_suggested_are_those_of_the_calls() -> None:
     [
         ("picwish", {"snyc": True}, "PicWish has no option snyc: it has sync; did you mean sync?"),
         ("picwish", {"maks": b""}, "PicWish has no option maks: it has sync; did you mean mask?"),
+        ("picwish", {"mask": b""}, "it has sync; mask is no option but an argument of the call, mask=…"),
         ("picwish", {"dead_line": 3}, "did you mean deadline?"),
         ("kaze", {"sync": True}, "Kaze has no option sync, an option of another provider: it has smear"),
         ("gptge", {"strength": 3}, "gpt.ge has no option strength: it has sync"),
