@@ -35,7 +35,7 @@ async def options_are_known_by_name_and_type(client: aw.Client, photo: bytes) ->
     await client.remove(photo, maks="mask.png")  # type: ignore[call-arg]
     await client.submit(photo, snyc=True)  # type: ignore[call-arg]
     await client.submit(photo, priority="high")  # type: ignore[arg-type]
-    await client.submit(photo, predict_mode="4.0")  # type: ignore[arg-type]
+    await client.submit(photo, predict_mode="9.0")  # type: ignore[arg-type]
     await client.submit(photo, smear=7)  # type: ignore[arg-type]
     client.stream([photo], sync=True)
     client.stream([photo], snyc=True)  # type: ignore[call-overload]

@@ -295,5 +295,7 @@ async def test_what_a_callers_input_causes_is_one_class() -> None:
         for wrong in ({"mask": b"mask"}, {"key": ""}, {"deadline": -1}):
             with pytest.raises(aw.InvalidInput):
                 await client.submit(LINK, **use(wrong))
+    eraser = aw.PhotoEraser("canary-1", "canary-2")
+    async with aw.Client(eraser, transport=ScriptedTransport()) as client:
         with pytest.raises(aw.InvalidInput):
             await client.credits()
