@@ -11,17 +11,18 @@ from .errors import InvalidInput
 
 
 class AsyncOnly:
-    """What is opened with `async with`, and says so in `with`; `_variable` is what it is called in the message."""
+    """What is opened with `async with`, and says so in `with`."""
 
     __slots__ = ()
-    _variable: ClassVar[str]
 
     if not TYPE_CHECKING:
 
         def __enter__(self) -> NoReturn:
             """Raise InvalidInput."""
             name = type(self).__name__
-            raise InvalidInput(f"{name} is asynchronous: `async with aw.{name}(…) as {self._variable}:`")
+            raise InvalidInput(
+                f"{name} is asynchronous: `async with aw.{name}(…) as {name.removeprefix('Callback').lower()}:`"
+            )
 
         def __exit__(self, *exc: object) -> None:
             """Do nothing: nothing was opened."""

@@ -16,7 +16,7 @@ from .suggestions import did_you_mean
 from .wire import join_sorted
 
 T = TypeVar("T")
-PARAMETERS = ("mask", "key", "deadline", "progress", "size", "again", "brush", "media", "options")
+PARAMETERS = ("mask", "key", "deadline", "progress", "size", "again", "extra_fields", "brush", "media", "options")
 """What the calls of a client accept besides options: a misspelt one arrives as an option."""
 
 

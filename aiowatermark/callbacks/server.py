@@ -74,8 +74,6 @@ class CallbackServer(AsyncOnly):
     Entering raises InvalidInput if the port is in use or not allowed.
     """
 
-    _variable = "server"
-
     def __init__(
         self,
         receiver: CallbackReceiver,

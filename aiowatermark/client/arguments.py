@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import Any, TypeAlias, TypeVar
 
 from ..callbacks.registry import CallbackRegistry, registry_of
 from ..errors import InvalidInput
@@ -20,27 +21,30 @@ from .engine.build import validate_key
 from .handle import JobHandle
 
 _REDIS_SCHEMES = {"redis", "rediss", "unix", "sentinel"}
+T = TypeVar("T")
+SourceT = TypeVar("SourceT", bound=Source | Sequence[Source])
 MediaArgument: TypeAlias = Source | Sequence[Source] | None
 """What a job is made of: one medium, several for providers that accept batches, or None where a session replaces it."""
 
 
-def check_parties(provider: object, store: object, callbacks: object) -> None:
-    """Raise InvalidInput, with the line that is right, for what cannot be a client's provider, store or callbacks."""
+def check_parties(provider: object, store: object, callbacks: Any) -> CallbackRegistry | None:
+    """Return the registry of a client's callbacks.
+
+    Raises InvalidInput, with the line that is right, for what cannot be a client's provider, store or callbacks.
+    """
     if not isinstance(provider, Provider):
         raise InvalidInput(_provider_refusal(provider))
     if store is not None and (isinstance(store, type) or not hasattr(type(store), "__aenter__")):
         raise InvalidInput(f"store must be a store, not {_kind_of(store)}: store={_store_line(store)}")
-    if callbacks is not None and not _is_receiver(callbacks):
-        raise InvalidInput(
-            f"callbacks must be a receiver, not {_kind_of(callbacks)}: callbacks={_receiver_line(callbacks)}"
-        )
+    return None if callbacks is None else _registry_of(callbacks)
 
 
-def _is_receiver(callbacks: Any) -> bool:
-    try:
-        return isinstance(registry_of(callbacks), CallbackRegistry)
-    except AttributeError:
-        return False
+def _registry_of(callbacks: Any) -> CallbackRegistry:
+    with suppress(AttributeError):
+        if isinstance(registry := registry_of(callbacks), CallbackRegistry):
+            return registry
+    given, line = _kind_of(callbacks), _receiver_line(callbacks)
+    raise InvalidInput(f"callbacks must be a receiver, not {given}: callbacks={line}")
 
 
 def check_result(result: object) -> None:

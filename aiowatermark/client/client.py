@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
-from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
@@ -23,7 +22,7 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
-from .arguments import MediaArgument, check_parties, check_result, known_key, merge_options
+from .arguments import MediaArgument, SourceT, T, check_parties, check_result, known_key, merge_options
 from .content_key import ContentKey, Key, content_key
 from .engine.build import validate_key
 from .engine.engine import JobEngine
@@ -35,7 +34,7 @@ from .limits import Limits, validate_deadline
 from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
 from .stream import Done, Failed, ItemFunctions, JobStream, OutcomeStream, check_items
-from .views import ViewSlots, check_view_limits
+from .views import ViewSlots, check_view_limits, start_in
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
     from ..callbacks.receiver import CallbackReceiver
 
 _CREDITS_TIMEOUT = 60.0
-
-T = TypeVar("T")
-SourceT = TypeVar("SourceT", bound=Source | Sequence[Source])
 
 
 class Client(AsyncOnly):
@@ -77,7 +73,6 @@ class Client(AsyncOnly):
     Raises InvalidInput for a parameter out of range.
     """
 
-    _variable = "client"
     _is_view = False
     _slots: ViewSlots | None = None
 
@@ -100,18 +95,12 @@ class Client(AsyncOnly):
         ssl: SSLContext | bool | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        check_parties(provider, store, callbacks)
-        settings = ClientSettings(
-            Limits() if limits is None else limits, deadline, drain, polling, resubmit, acknowledge
-        )
-        network = Network(trust_env, proxy, ssl)
-        transport = transport or HttpTransport(
-            provider, settings.limits.transfers, user_session=session, network=network
-        )
-        registry = None if callbacks is None else registry_of(callbacks)
-        observer = Observer(on_event)
-        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, observer)
+        registry = check_parties(provider, store, callbacks)
+        settings = ClientSettings(limits, deadline, drain, polling, resubmit, acknowledge)
         self.limits, self._deadline, self._drain = settings.limits, settings.deadline, settings.drain
+        network = Network(trust_env, proxy, ssl)
+        transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session, network=network)
+        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, Observer(on_event))
         self._preparer = JobPreparer(provider, transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
@@ -223,9 +212,8 @@ class Client(AsyncOnly):
             options: options as a mapping, for a provider of your own; those of the five are given by name.
             **named: the provider's options, which `Options` documents.
 
-        Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
-        RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
-        may be paid.
+        Raises InvalidInput before anything is sent; AuthenticationError, InsufficientCredits, RateLimited, Rejected,
+        TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job may be paid.
         """
         _ = self._accepting_engine
         prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
@@ -369,8 +357,7 @@ class Client(AsyncOnly):
         Raises InvalidInput, and changes nothing, for a job that is not in doubt, whose answer may still come, or of
         another account, and for a task of another job; what a query raises if the task cannot be confirmed.
         """
-        engine = self._open_engine
-        job = await engine.settle(known_key(key), task_id, paid=paid, time_limit=self._deadline)
+        job = await self._open_engine.settle(known_key(key), task_id, paid=paid, time_limit=self._deadline)
         return None if job is None else job.handle
 
     async def forget(self, key: str) -> bool:
@@ -397,22 +384,17 @@ class Client(AsyncOnly):
         again: bool = False,
     ) -> ActiveJob:
         job = with_extra_fields(job, extra_fields)
-        seconds, slots = self._deadline_seconds(deadline), self._slots
-        if slots is not None:
-            await slots.acquire()
-        try:
+        seconds = self._deadline_seconds(deadline)
+
+        def start() -> ActiveJob:
             # checked again: the client may have been closed while the job was prepared
             engine = self._accepting_engine
             name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
             started = engine.start_job(job, name, seconds, progress, again=again)
-        except BaseException:
-            if slots is not None:
-                slots.release()
-            raise
-        if slots is not None:
-            slots.hold(started)
-        engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
-        return started
+            engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
+            return started
+
+        return await start_in(self._slots, start)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)

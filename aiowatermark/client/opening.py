@@ -41,6 +41,10 @@ def _validate_acknowledge(_: Any, __: Any, value: Any) -> None:
         raise InvalidInput(f'acknowledge must be "auto" or "manual", not {value!r}')
 
 
+def _default_limits(value: Limits | None) -> Limits:
+    return Limits() if value is None else value
+
+
 def _drain_seconds(value: float) -> float:
     return positive_number(value, "drain", zero=True)
 
@@ -49,7 +53,7 @@ def _drain_seconds(value: float) -> float:
 class ClientSettings:
     """How a client works; see the parameters of `Client`. Raises InvalidInput for a value out of range."""
 
-    limits: Limits = field(validator=_validate_class(Limits))
+    limits: Limits = field(converter=_default_limits, validator=_validate_class(Limits))
     deadline: float = field(converter=validate_deadline)
     drain: float = field(converter=_drain_seconds)
     polling: Polling | None = field(validator=_validate_class(Polling))
