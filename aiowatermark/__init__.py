@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .media.base import Media
     from .observation.events import JobChanged, RequestEnded, RequestStarted
     from .observation.stats import Percentiles, Stats
+    from .options import Options
     from .provider import Credits, Polling, Provider
     from .providers import provider_class, provider_names
     from .providers.dewatermark import Dewatermark
@@ -99,6 +100,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "Limits",
     "Media",
     "MemoryStore",
+    "Options",
     "Outcome",
     "Output",
     "Percentiles",
@@ -167,6 +169,7 @@ _PUBLIC_NAMES = {
     "media.base": ("Media",),
     "observation.events": ("JobChanged", "RequestEnded", "RequestStarted"),
     "observation.stats": ("Percentiles", "Stats"),
+    "options": ("Options",),
     "provider": ("Credits", "Polling", "Provider"),
     "providers": ("provider_class", "provider_names"),
     "providers.dewatermark": ("Dewatermark",),

@@ -4,7 +4,7 @@
 
     WatermarkError
     ├── InvalidInput (ValueError)        correct the call; nothing was sent
-    ├── Unsupported                      choose another provider; this one cannot do it
+    │   └── Unsupported                  choose another provider; this one cannot do it
     ├── AuthenticationError              correct the API key
     ├── InsufficientCredits              add credits to the account
     ├── RateLimited                      retry after `.retry_after` seconds
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     # for type checkers only: jobs stands above errors and imports it
-    from .jobs import Snapshot
+    from .jobs import Snapshot, Status
 
 
 class WatermarkError(Exception):
@@ -85,7 +85,7 @@ class InvalidInput(WatermarkError, ValueError):
     """The call is wrong: an argument, a file or a setting. Nothing was submitted."""
 
 
-class Unsupported(WatermarkError):
+class Unsupported(InvalidInput):
     """This provider does not offer the call or does not accept the input. Nothing was submitted."""
 
 
@@ -153,7 +153,28 @@ class JobFailed(WatermarkError):
 
 
 class DeadlineExceeded(WatermarkError, TimeoutError):
-    """The job did not end before its deadline. It continues at the provider, and `token` resumes it."""
+    """The job did not end before its deadline. It continues at the provider, and `token` resumes it.
+
+    Args:
+        message: as in `WatermarkError`, like `answer`, `provider`, `key` and `token`.
+        seconds: the deadline that passed, counted from the start of the job.
+        last_status: the last status of the job that is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        seconds: float | None = None,
+        last_status: Status | None = None,
+        answer: str | None = None,
+        provider: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        super().__init__(message, answer=answer, provider=provider, key=key, token=token)
+        self.seconds = seconds
+        self.last_status = last_status
 
 
 class JobNotFound(WatermarkError):

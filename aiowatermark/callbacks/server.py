@@ -29,6 +29,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
 from ..lifetimes import Lifetime, start_task
+from ..misuse import AsyncOnly
 from .aiohttp import request_handler
 from .connections import BACKLOG, ConnectionLimiter
 from .observers import HANDLER_SECONDS
@@ -56,7 +57,7 @@ class _RedactParseErrors(logging.Filter):
 log.addFilter(_RedactParseErrors())
 
 
-class CallbackServer:
+class CallbackServer(AsyncOnly):
     """Serves a receiver on a port inside `async with`.
 
     Every path leads to the receiver, by its last segment, whatever prefix a proxy uses. A connection carries one

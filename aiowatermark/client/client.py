@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
-from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
+from ..misuse import AsyncOnly
 from ..observation.observer import Observer, OnEvent
 from ..observation.stats import Stats
+from ..options import Options
 from ..provider import Credits, Polling, Provider
 from ..results import Result
 from ..stores import JobStore
@@ -20,6 +22,7 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
+from .arguments import MediaArgument, SourceT, T, check_parties, check_result, known_key, merge_options
 from .content_key import ContentKey, Key, content_key
 from .engine.build import validate_key
 from .engine.engine import JobEngine
@@ -30,8 +33,8 @@ from .handle import ActiveJob, JobHandle
 from .limits import Limits, validate_deadline
 from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
-from .stream import JobStream, Outcome, check_items
-from .views import ViewSlots, check_view_limits
+from .stream import Done, Failed, ItemFunctions, JobStream, OutcomeStream, check_items
+from .views import ViewSlots, check_view_limits, start_in
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -42,10 +45,8 @@ if TYPE_CHECKING:
 
 _CREDITS_TIMEOUT = 60.0
 
-MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
-
-class Client:
+class Client(AsyncOnly):
     """Submits jobs to one provider account and waits for their results. Used in `async with`, on one event loop.
 
     Args:
@@ -94,17 +95,12 @@ class Client:
         ssl: SSLContext | bool | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        settings = ClientSettings(
-            Limits() if limits is None else limits, deadline, drain, polling, resubmit, acknowledge
-        )
-        network = Network(trust_env, proxy, ssl)
-        transport = transport or HttpTransport(
-            provider, settings.limits.transfers, user_session=session, network=network
-        )
-        registry = None if callbacks is None else registry_of(callbacks)
-        observer = Observer(on_event)
-        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, observer)
+        registry = check_parties(provider, store, callbacks)
+        settings = ClientSettings(limits, deadline, drain, polling, resubmit, acknowledge)
         self.limits, self._deadline, self._drain = settings.limits, settings.deadline, settings.drain
+        network = Network(trust_env, proxy, ssl)
+        transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session, network=network)
+        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, Observer(on_event))
         self._preparer = JobPreparer(provider, transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
@@ -195,7 +191,8 @@ class Client:
         size: int | None = None,
         again: bool = False,
         extra_fields: Mapping[str, ExtraValue] | None = None,
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
 
@@ -212,14 +209,14 @@ class Client:
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
             extra_fields: form fields or JSON values (texts, numbers, booleans) that are sent as they are, besides ours.
-            **options: the provider's own options.
+            options: options as a mapping, for a provider of your own; those of the five are given by name.
+            **named: the provider's options, which `Options` documents.
 
-        Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
-        RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
-        may be paid.
+        Raises InvalidInput before anything is sent; AuthenticationError, InsufficientCredits, RateLimited, Rejected,
+        TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job may be paid.
         """
         _ = self._accepting_engine
-        prepare = self._preparer.prepare(media, mask, size, options, key)
+        prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
         job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
@@ -235,7 +232,8 @@ class Client:
         size: int | None = None,
         again: bool = False,
         extra_fields: Mapping[str, ExtraValue] | None = None,
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
 
@@ -243,38 +241,79 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._accepting_engine
-        prepare = self._preparer.prepare(media, mask, size, options, key)
+        prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
         job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
-        self, result: Result, *, brush: Source, key: Key | None = None, deadline: float | None = None, **options: Any
+        self,
+        result: Result,
+        *,
+        brush: Source,
+        key: Key | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Remove more from a result: what is white in `brush`. The provider's session is part of the result.
 
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
         _ = self._accepting_engine
-        if not isinstance(result, Result):
-            raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
-        job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
+        check_result(result)
+        job = await self._preparer.prepare_refinement(result, as_media(brush), merge_options(options, named), key)
         return await (await self._start_job(job, key, deadline, None)).wait_done(self._drain)
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[SourceT] | AsyncIterable[SourceT],
+        *,
+        mask: Source | Callable[[SourceT], Source | None] | None = None,
+        key: Callable[[SourceT], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[SourceT] | Failed[SourceT], None]: ...
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        media: Callable[[T], MediaArgument],
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[T] | Failed[T], None]: ...
 
     def stream(
         self,
-        items: Iterable[Source] | AsyncIterable[Source],
+        items: Iterable[T] | AsyncIterable[T],
         *,
-        mask: Source | None = None,
-        key: Callable[[Source], Key] | ContentKey | None = None,
+        media: Callable[[T], MediaArgument] | None = None,
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
         deadline: float | None = None,
-        **options: Any,
-    ) -> AsyncGenerator[Outcome, None]:
-        """Run many jobs; yields their outcomes in completion order.
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[T] | Failed[T], None]:
+        """Run many jobs; yields Done(item, result) or Failed(item, error) in completion order.
 
-        Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
-        one failure never ends the stream. If `items` raises, what was pulled before is finished and yielded, then the
-        error is raised. `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing
-        twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+        Items are pulled as there is capacity (`limits.in_flight`); one failure never ends the stream. If `items`
+        raises, what was pulled before is finished and yielded, then the error is raised.
+
+        Args:
+            items: media, or items of any type with `media=`; an iterable or an async iterable.
+            media: `media(item)` is what `submit` takes: `media=lambda row: row.path`.
+            mask: one for all items, or `mask(item)`.
+            key: `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing twice;
+                so does `key=CONTENT_KEY`. What one of these functions raises is the failure of its item.
+            deadline: seconds for each job, in place of the client's deadline.
+            options: as for `submit`.
+            **named: as for `submit`.
 
         Leaving the stream cancels the jobs that were not sent. Python closes it on `break` if no name refers to it;
         `async with contextlib.aclosing(client.stream(…)) as outcomes:` closes it in every case.
@@ -282,13 +321,15 @@ class Client:
         Raises InvalidInput if `items` is one medium or a mapping, and when the client is closed meanwhile.
         """
         check_items(items)
+        start = partial(self._start_item, ItemFunctions(media, mask, key), merge_options(options, named), deadline)
+        return OutcomeStream(JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items))
 
-        async def start(item: Source) -> ActiveJob:
-            own_key = key(item) if callable(key) else key
-            job = await self._preparer.prepare(item, mask, None, options, own_key)
-            return await self._start_job(job, own_key, deadline, None)
-
-        return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
+    async def _start_item(
+        self, functions: ItemFunctions[T], options: Mapping[str, Any], deadline: float | None, item: T
+    ) -> ActiveJob:
+        key, mask = functions.key_of(item), functions.mask_of(item)
+        job = await self._preparer.prepare(functions.media_of(item), mask, None, options, key)
+        return await self._start_job(job, key, deadline, None)
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
         """Return the handle of a job from its token. The job is watched again, never submitted.
@@ -316,8 +357,7 @@ class Client:
         Raises InvalidInput, and changes nothing, for a job that is not in doubt, whose answer may still come, or of
         another account, and for a task of another job; what a query raises if the task cannot be confirmed.
         """
-        engine = self._open_engine
-        job = await engine.settle(_known(key), task_id, paid=paid, time_limit=self._deadline)
+        job = await self._open_engine.settle(known_key(key), task_id, paid=paid, time_limit=self._deadline)
         return None if job is None else job.handle
 
     async def forget(self, key: str) -> bool:
@@ -326,7 +366,7 @@ class Client:
         Raises InvalidInput, and deletes nothing, for a job that is running, at the provider, in doubt, or of another
         account; StoreError if the store fails.
         """
-        return await self._open_engine.forget(_known(key))
+        return await self._open_engine.forget(known_key(key))
 
     async def credits(self) -> Credits:
         """Return the account's balance; raises Unsupported if the provider documents no such call."""
@@ -344,29 +384,17 @@ class Client:
         again: bool = False,
     ) -> ActiveJob:
         job = with_extra_fields(job, extra_fields)
-        seconds, slots = self._deadline_seconds(deadline), self._slots
-        if slots is not None:
-            await slots.acquire()
-        try:
+        seconds = self._deadline_seconds(deadline)
+
+        def start() -> ActiveJob:
             # checked again: the client may have been closed while the job was prepared
             engine = self._accepting_engine
             name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
             started = engine.start_job(job, name, seconds, progress, again=again)
-        except BaseException:
-            if slots is not None:
-                slots.release()
-            raise
-        if slots is not None:
-            slots.hold(started)
-        engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
-        return started
+            engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
+            return started
+
+        return await start_in(self._slots, start)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)
-
-
-def _known(key: str) -> str:
-    """The key of a job that exists; raises InvalidInput for what cannot be one."""
-    if key is None:
-        raise InvalidInput("name the job by its key")
-    return validate_key(key)

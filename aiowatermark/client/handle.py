@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from weakref import ref
 
 from ..errors import InvalidInput, WatermarkError
@@ -42,6 +42,8 @@ from ..redaction import short_text
 from ..results import Result
 from ..wire import Delivery, KeptAnswer, Response
 from .limits import positive_number
+
+_OF_A_RESULT = {"acknowledge", "outputs", "read", "save", "url"}
 
 
 class Cancellable(Protocol):
@@ -72,6 +74,7 @@ class ActiveJob:
         "start_refused",
         "stop_if_unpaid",
         "task",
+        "time_limit",
         "unstarted_since",
         "wakeup",
     )
@@ -81,7 +84,7 @@ class ActiveJob:
         self._trace = trace
         self.task: Cancellable | None = None
         self.answer: KeptAnswer | None = None
-        self.deadline = 0.0
+        self.deadline = self.time_limit = 0.0
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
         self.resumed = resumed
@@ -124,7 +127,7 @@ class ActiveJob:
 
     def start_clock(self, seconds: float) -> None:
         """Let the deadline count from now; time spent in the admission queue does not count."""
-        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.deadline, self.time_limit = asyncio.get_running_loop().time() + seconds, seconds
 
     def update(self, record: Record, *, announce: bool = True) -> None:
         """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
@@ -340,6 +343,13 @@ class JobHandle:
     def snapshot(self) -> Snapshot:
         """The latest observation."""
         return self._job.record.snapshot
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Raise AttributeError; for what a Result has, with the line that is right."""
+            advice = f": `result = await handle`, then result.{name}" if name in _OF_A_RESULT else ""
+            raise AttributeError(f"JobHandle has no attribute {name!r}{advice}")
 
     def done(self) -> bool:
         """Whether there is a result or an error."""

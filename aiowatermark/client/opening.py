@@ -30,7 +30,8 @@ from .limits import Limits, positive_number, validate_deadline
 def _validate_class(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
     def validate(_: Any, attribute: Attribute[Any], value: Any) -> None:
         if value is not None and not isinstance(value, kind):
-            raise InvalidInput(f"{attribute.name} must be a {kind.__name__}, not {type(value).__name__}")
+            name, right = attribute.name, kind.__name__
+            raise InvalidInput(f"{name} must be a {right}, not {type(value).__name__}: {name}=aw.{right}(…)")
 
     return validate
 
@@ -38,6 +39,10 @@ def _validate_class(kind: type) -> Callable[[Any, Attribute[Any], Any], None]:
 def _validate_acknowledge(_: Any, __: Any, value: Any) -> None:
     if value not in ("auto", "manual"):
         raise InvalidInput(f'acknowledge must be "auto" or "manual", not {value!r}')
+
+
+def _default_limits(value: Limits | None) -> Limits:
+    return Limits() if value is None else value
 
 
 def _drain_seconds(value: float) -> float:
@@ -48,7 +53,7 @@ def _drain_seconds(value: float) -> float:
 class ClientSettings:
     """How a client works; see the parameters of `Client`. Raises InvalidInput for a value out of range."""
 
-    limits: Limits = field(validator=_validate_class(Limits))
+    limits: Limits = field(converter=_default_limits, validator=_validate_class(Limits))
     deadline: float = field(converter=validate_deadline)
     drain: float = field(converter=_drain_seconds)
     polling: Polling | None = field(validator=_validate_class(Polling))
@@ -70,17 +75,21 @@ class ClientState:
     draining: bool = field(default=False, init=False)
     _lifetime: Lifetime = field(factory=lambda: Lifetime("the client"), init=False)
     _replica: ReplicaMember | None = field(default=None, init=False)
+    _opened: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
         """A word for what the client does."""
-        return "closed" if self.engine is None else "draining" if self.draining else "open"
+        if self.engine is None:
+            return "closed" if self._opened else "never opened"
+        return "draining" if self.draining else "open"
 
     @property
     def open_engine(self) -> JobEngine:
         """The engine; raises InvalidInput if the client is closed, or on another event loop."""
         if self.engine is None:
-            raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
+            state = "is closed" if self._opened else "was never opened"
+            raise InvalidInput(f"the client {state}: use it inside `async with aw.Client(…) as client:`")
         self._lifetime.check_loop()
         return self.engine
 
@@ -109,7 +118,7 @@ class ClientState:
     async def open(self) -> None:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
         self.engine = await self._lifetime.open(self._open)
-        self.draining = False
+        self.draining, self._opened = False, True
 
     async def close(self) -> None:
         """Wait up to `drain` seconds for answers to paid requests, log the tokens of unfinished jobs, and close."""

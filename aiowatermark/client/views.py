@@ -13,6 +13,7 @@ not a job of the client yet: it is not counted by `stats()`, and closing the cli
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from attrs import define, field, fields
 
@@ -65,3 +66,17 @@ class ViewSlots:
         """Give the slots back: no job was started."""
         self._submissions.release()
         self._in_flight.release()
+
+
+async def start_in(slots: ViewSlots | None, start: Callable[[], ActiveJob]) -> ActiveJob:
+    """Start a job when it has slots of its view, if there is one; they are given back if it is not started."""
+    if slots is None:
+        return start()
+    await slots.acquire()
+    try:
+        job = start()
+    except BaseException:
+        slots.release()
+        raise
+    slots.hold(job)
+    return job

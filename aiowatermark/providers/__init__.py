@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 
 from ..errors import InvalidInput
 from ..provider import Provider
+from ..suggestions import did_you_mean
 from ..wire import join_sorted
 
 
@@ -18,7 +19,8 @@ def provider_names() -> tuple[str, ...]:
 def provider_class(name: str) -> type[Provider]:
     """Return the provider class for a name such as "picwish"; raises InvalidInput that lists the valid names."""
     if name not in provider_names():
-        raise InvalidInput(f"{name!r} is not a provider: choose one of {join_sorted(provider_names())}")
+        names = provider_names()
+        raise InvalidInput(f"{name!r} is not a provider: choose one of {join_sorted(names)}{did_you_mean(name, names)}")
     module = import_module(f"{__name__}.{name}")
     # the class defined in this module, not a base class imported into it
     return next(

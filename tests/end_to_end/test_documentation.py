@@ -20,6 +20,7 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.emulator.apis import APIS
 from aiowatermark.testing import ScriptedTransport, json_response
+from tests.support import documents
 from tests.support.cassettes import as_fields, play
 from tests.support.http_server import free_port
 from tests.support.processes import REPOSITORY
@@ -29,8 +30,7 @@ URL = "https://results.example/clean.jpg"
 
 
 def read_blocks(document: str) -> list[str]:
-    text = (REPOSITORY / document).read_text()
-    return [match[1] for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+    return documents.read_blocks(REPOSITORY / document)
 
 
 async def run(code: str, names: dict[str, Any]) -> None:
@@ -103,7 +103,8 @@ async def test_the_code_beyond_the_usual_call_runs() -> None:
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("gptge")) as client:
         await run_blocks("docs/inputs.md", {"client": client}, {})
-    assert emulator.charged["gptge"] == 3
+    assert emulator.charged["gptge"] == 6
+    assert Path("clean-1.jpg").exists()
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:

@@ -380,7 +380,7 @@ class JobEngine:
 
     async def _await_submission(self, job: ActiveJob, record: Record) -> Record:
         """Wait until another client has submitted this job, if it is alive; only that client can do it."""
-        settled = await self.submitter.existing.wait_until_settled(record, job.deadline)
+        settled = await self.submitter.existing.wait_until_settled(record, job)
         if settled is None or settled.unsent:
             raise WatermarkError("the submission of this job ended before anything was paid: submit it again")
         return settled

@@ -76,11 +76,15 @@ OWNER_GONE = "the client that submitted it ended before the answer came"
 """Why a job is in doubt that a client left behind."""
 
 
-def deadline_exceeded(record: Record, problem: WatermarkError | None) -> DeadlineExceeded:
-    """The job did not end before its deadline; `problem` is what the last query met."""
+def deadline_exceeded(record: Record, seconds: float, problem: WatermarkError | None = None) -> DeadlineExceeded:
+    """The job did not end within its deadline of so many seconds; `problem` is what the last query met."""
+    status = record.snapshot.status
     last = f"; the last query failed: {problem}" if problem is not None else ""
     error = DeadlineExceeded(
-        f"the job did not end before its deadline; resume it with its token{last}",
+        f"the job did not end within its deadline of {seconds:g} s, its last status is {status}: continue it with "
+        f"client.resume({record.token!r}){last}",
+        seconds=seconds,
+        last_status=status,
         provider=record.provider,
         key=record.key,
         token=record.token,
@@ -112,7 +116,7 @@ async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
     except TimeoutError:
         if not timeout.expired():
             raise
-        raise deadline_exceeded(job.record, None) from None
+        raise deadline_exceeded(job.record, job.time_limit) from None
 
 
 def client_closed(record: Record, *, may_be_paid: bool) -> WatermarkError:

@@ -89,7 +89,7 @@ class JobWatcher:
         due = time + delay
         while not job.snapshot.status.terminal:
             if time >= job.deadline:
-                raise deadline_exceeded(job.record, problem)
+                raise deadline_exceeded(job.record, job.time_limit, problem)
             if await job.wakeup.wait(min(due, job.deadline) - time):
                 await asyncio.sleep(max(0.0, polled_at + _WAKEUP_DELAY - loop_time()))
             polled_at = loop_time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -74,14 +75,14 @@ async def test_a_stream_of_a_view_pulls_no_more_than_the_view_may_run(transport:
     transport.hold = asyncio.Event()
     pulled = []
 
-    def items() -> object:
+    def items() -> Iterator[str]:
         for number in range(10):
             pulled.append(number)
             yield LINK
 
     async with scripted_client(transport) as client:
         view = client.with_options(limits=aw.Limits(in_flight=3))
-        stream = view.stream(items())  # type: ignore[arg-type]
+        stream = view.stream(items())
         first = asyncio.ensure_future(anext(stream))
         await run_ready_tasks()
         assert len(pulled) <= 3

@@ -162,7 +162,7 @@ class Submitter:
         """
         check_same_account(existing, self.context.provider)
         check_same_job(existing, mine.fingerprint)
-        settled = await self.existing.wait_until_settled(existing, job.deadline)
+        settled = await self.existing.wait_until_settled(existing, job)
         if settled is None:
             return None
         failed = again and settled.snapshot.status is Status.FAILED
