@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from ... import Provider, provider_class
+from ... import Provider
 from ..console.runner import EXIT_NOT_STARTED, run
 from ..options.callbacks import CallbackOptions, callback_options
-from ..options.providers import base_url_option, exit_with_error, provider_from_env, provider_option
+from ..options.providers import base_url_option, exit_with_error, provider_from_env, provider_kind, provider_option
 from ..record.paths import RecordingPath, paths_of
 from ..record.report import cost_lines
 from ..record.run import RecordingPlan, record_paths
@@ -81,7 +81,7 @@ def record(  # noqa: PLR0917 - click calls it by name
 
     Exit status: 0 if all paths were recorded, 1 if some were not or Ctrl-C was pressed, 2 if nothing was sent.
     """
-    kind = provider_class(name)
+    kind = provider_kind(name)
     media = MediaChoice(file, mask, video, tuple(urls))
     paths = _choose(kind, path_names)
     if not consent or not path_names:
