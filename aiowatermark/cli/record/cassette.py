@@ -67,16 +67,17 @@ class CassetteDocument:
 
     def _learn_own_urls(self, request: Request) -> None:
         """Tell the redactor the URLs of our callback server in a request: they hold keys."""
-        if self.public_url is None or not isinstance(request.body, Json | Multipart):
-            return
-        fields = request.body.value if isinstance(request.body, Json) else request.body.fields
         lent = 0
-        for name, value in fields.items():
-            for text in value if isinstance(value, list) else [value]:
-                if isinstance(text, str) and text.startswith(f"{self.public_url}/"):
-                    lent += name != "callback_url"
-                    self.redactor.add_secret(text.removeprefix(f"{self.public_url}/").partition("/")[0])
-                    self.redactor.replace_url(text, SHOWN_CALLBACK if name == "callback_url" else shown_url(lent))
+        for url in own_urls(request, self.public_url):
+            key, _, name = url.removeprefix(f"{self.public_url}/").partition("/")
+            lent += bool(name)  # a callback's URL ends with its key
+            self.redactor.add_secret(key)
+            self.redactor.replace_url(url, shown_url(lent) if name else SHOWN_CALLBACK)
+
+    def has_callback(self, request: Request) -> bool:
+        """Whether a request names a URL of the callback server to be called back at."""
+        prefix = f"{self.public_url}/"
+        return any("/" not in url.removeprefix(prefix) for url in own_urls(request, self.public_url))
 
     def _without_leaks(self, value: Any) -> Any:
         if not isinstance(value, list):
@@ -120,8 +121,11 @@ class CassetteDocument:
             entry["task_id"] = self.redactor.id(path.task_id or "", "task_id")
             entry |= {"video": True} if path.video else {}
             entry |= {"inputs": list(path.inputs)} if path.inputs else {}
+            entry |= {"route": path.route} if path.route is not None else {}
         elif call == "submit":
             entry["job"] = self._job(job or {"inputs": []})
+            if any(self.has_callback(each.request) for each in exchanges):
+                entry["job"]["callback_url"] = SHOWN_CALLBACK
         entry["exchanges"] = [self._exchange(provider, each) for each in exchanges]
         return entry | _play(provider, entry)
 
@@ -179,6 +183,17 @@ class CassetteDocument:
                         "failure": self.redactor.text(each.failure or ""),
                         "seconds": round(each.seconds, 2),
                     }
+
+
+def own_urls(request: Request, public_url: str | None) -> Iterator[str]:
+    """Yield the URLs in a request that lead to the callback server at `public_url`."""
+    if public_url is None or not isinstance(request.body, Json | Multipart):
+        return
+    fields = request.body.value if isinstance(request.body, Json) else request.body.fields
+    for value in fields.values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and text.startswith(f"{public_url}/"):
+                yield text
 
 
 def _play(provider: Provider, entry: Mapping[str, Any]) -> dict[str, Any]:

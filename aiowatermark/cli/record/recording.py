@@ -39,6 +39,7 @@ class PathRecording:
     inputs: Sequence[str] = field(default=(), repr=False)
     task_id: str | None = field(default=None, repr=False)
     video: bool = False
+    route: str | None = None
     exchanges: list[RecordedExchange] = field(factory=list, repr=False)
     downloads: list[RecordedDownload] = field(factory=list, repr=False)
     callbacks: list[RecordedCallback] = field(factory=list, repr=False)

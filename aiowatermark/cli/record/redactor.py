@@ -170,9 +170,11 @@ class Redactor:
     def _learn_query(self, url: str) -> None:
         """Keep what the query of a URL contains out of every other text, too: some errors repeat it."""
         query = urlsplit(url).query if url.count("&") < _MAX_ITEMS else ""
-        for pair in (*parse_qsl(query), *((item, item) for item in query.split("&"))):
-            if _looks_random(pair[1]):
-                self.add_secret(pair[1])
+        # as they are, too; a query may be one value without a name
+        raw = [pair.partition("=")[2] or pair for pair in query.split("&")]
+        for value in (*(value for _, value in parse_qsl(query)), *raw):
+            if _looks_random(value):
+                self.add_secret(value)
 
     def text(self, text: str, limit: int = _MAX_TEXT) -> str:
         """Return a text without what it must not say."""

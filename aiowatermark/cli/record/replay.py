@@ -73,8 +73,9 @@ def start_flow(provider: Provider, cassette: Mapping[str, Any]) -> Exchange[Any]
         case "credits":
             return provider.credits()
     inputs = tuple(Link(url).identity for url in cassette.get("inputs", ()))
-    snapshot = Snapshot(cassette["task_id"], Status.QUEUED)
-    return provider.query(Record("key", provider.name, snapshot, video=cassette.get("video", False), inputs=inputs))
+    snapshot, video = Snapshot(cassette["task_id"], Status.QUEUED), cassette.get("video", False)
+    route = cassette.get("route")
+    return provider.query(Record("key", provider.name, snapshot, video=video, inputs=inputs, route=route))
 
 
 def _job(provider: Provider, fields: Mapping[str, Any]) -> Job:
@@ -93,7 +94,7 @@ def _media(name: str | None) -> Media | None:
 
 def snapshot_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as cassettes write it, without fields that are None."""
-    session = snapshot.session
+    session, charged = snapshot.session, getattr(snapshot, "charged", None)
     fields = {
         "task_id": snapshot.task_id,
         "status": snapshot.status.value,
@@ -102,6 +103,7 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, Any]:
         "reason": snapshot.reason,
         "retry_after": snapshot.retry_after,
         "details": dict(snapshot.details) or None,
+        "charged": charged and [charged.credits, charged.source],
         "session": session and {"id": session.id, "mask": _text(session.mask), "refinements": session.refinements},
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -48,7 +48,7 @@ from ...media.base import Media
 from ...media.memory import Link
 from ...transport.http import HttpTransport
 from ...transport.network.proxies import Network
-from .cassette import SHOWN_CALLBACK, CassetteDocument, shown_url
+from .cassette import CassetteDocument, shown_url
 from .exchanges import RecordingTransport
 from .paths import RecordingPath
 from .recording import PathRecording, RecordedCallback
@@ -165,8 +165,6 @@ class RecordingSession:
         mask = self.media.mask_image() if needs_mask else None
         recording.video = path.media == "video"
         job: dict[str, Any] = {"video": True} if recording.video else {}
-        if provider.capabilities.callbacks and self.receiver is not None:
-            job["callback_url"] = SHOWN_CALLBACK
         if mask is not None:
             job["mask"] = mask.name
         recording.jobs.append(job | {"options": dict(options)} if options else job)
@@ -177,14 +175,14 @@ class RecordingSession:
             handle = await client.submit(source, mask=mask, key=_new_key(provider, path), **options)
         finally:
             await self._note_media(recording, inputs, mask)
-        recording.task_id = handle.task_id
+        recording.task_id, recording.route = handle.task_id, Record.from_token(handle.token).route
         self.say(f"{path.name}: accepted by {provider.display_name}; token {handle.token}")
         result = await handle
         recording.task_id = result.snapshot.task_id
         await self._save_results(result, path)
         if path.call == "refine":
             await self._refine(client, recording, result)
-        elif provider.capabilities.callbacks and self.receiver is not None:
+        elif any(self.document.has_callback(each.request) for each in recording.exchanges):
             await self._wait_for_callback()
 
     async def _refine(self, client: Client, recording: PathRecording, result: Result) -> None:
