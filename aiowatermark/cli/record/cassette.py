@@ -80,8 +80,8 @@ class CassetteDocument:
         return any("/" not in url.removeprefix(prefix) for url in own_urls(request, self.public_url))
 
     def _without_leaks(self, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value if not self.redactor.leaks(json.dumps(value)) else "left out: it contained a secret"
+        if isinstance(value, dict):
+            return {name: item for name, item in value.items() if not self.redactor.leaks(json.dumps([name, item]))}
         kept = [item for item in value if not self.redactor.leaks(json.dumps(item, ensure_ascii=False))]
         return kept if len(kept) == len(value) else [*kept, {"left_out": len(value) - len(kept)}]
 
@@ -152,7 +152,8 @@ class CassetteDocument:
             for each in path.callbacks:
                 content_type = each.request.headers.get("Content-Type", "")
                 yield {
-                    "path": path.path.name,
+                    # it may be that of an earlier path, if the provider calls late or again
+                    "during": path.path.name,
                     "method": self.redactor.text(each.request.method, 20),
                     "headers": self.redactor.headers(each.request.headers),
                     "content_type": self.redactor.text(content_type, 200),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -39,10 +39,13 @@ class RecordedDownload:
 
 @define(eq=False)
 class RecordingTransport:
-    """Notes what passes through `inner`; awaits `on_change` after each exchange that got a response."""
+    """Notes what passes through `inner`, and calls `on_change` after each exchange that got a response.
+
+    The response is passed on at once: what a paid request was answered must reach the store without a delay.
+    """
 
     inner: Transport = field(repr=False)
-    on_change: Callable[[], Awaitable[object]] = field(repr=False)
+    on_change: Callable[[], object] = field(repr=False)
     exchanges: list[RecordedExchange] = field(factory=list, init=False)
     downloads: list[RecordedDownload] = field(factory=list, init=False)
 
@@ -72,7 +75,7 @@ class RecordingTransport:
             self.exchanges.append(RecordedExchange(request, None, text, time.monotonic() - started))
             raise
         self.exchanges.append(RecordedExchange(request, response, None, time.monotonic() - started))
-        await self.on_change()
+        self.on_change()
         return response
 
     async def download(

@@ -24,7 +24,7 @@ def report_lines(document: Mapping[str, Any]) -> list[str]:
     """Return the report of a finished cassette, without anything that the cassette does not hold."""
     head = document["recorded"]
     lines = [f"{head['provider']}, recorded {head['at']}", ""]
-    for name, path in head["paths"].items():
+    for name, path in head.get("paths", {}).items():
         lines.append(f"  {name:<{_WIDTH}}{path['outcome']}, {path['seconds']} s  {path.get('error', '')}".rstrip())
     playable, unplayed = len(document["cassettes"]), len(document["unplayed"])
     lines += ["", f"{playable} entries that tests can play, {unplayed} that they cannot."]

@@ -75,7 +75,7 @@ async def record_paths(plan: RecordingPlan, stop: asyncio.Event) -> int:
             _print_report(session)
             click.echo("\n".join(jobs), err=True, nl=bool(jobs))
     recorded = document.recording.paths
-    complete = len(recorded) == len(plan.paths) and not stop.is_set() and not session.problem
+    complete = len(recorded) == len(plan.paths) and not (stop.is_set() or session.problem or unfinished)
     return EXIT_OK if complete and all(each.exchanges for each in recorded) else EXIT_SOME_FAILED
 
 

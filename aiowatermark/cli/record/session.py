@@ -2,7 +2,7 @@
 
 What a path leaves, however it ends:
 
-    cassette    written after each answer, and at the end of each path, by replacing the file; redacted
+    cassette    written in a thread after each answer, and at the end of each path, by replacing the file; redacted
     results     saved beside it, because they were paid
     store       an SQLite file beside it: it has the job before its paid request is sent, and the token is printed when
                 the provider has accepted it
@@ -78,9 +78,10 @@ class RecordingSession:
     callback_wait: float
     say: Callable[[str], object]
     problem: str = field(default="", init=False)
+    _changed: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
     _answered: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
     _called_back: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
-    # the write of a cancelled task may still run in its thread when the last one begins
+    # held while a cassette is built, which a thread does, and while what it is built of is changed here
     _writing: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     @property
@@ -100,6 +101,7 @@ class RecordingSession:
         started = time.monotonic()
         if self.receiver is not None:
             registry_of(self.receiver).on_request = self._callback_recorder(recording, started)
+        writer = asyncio.create_task(self._write_changes())
         try:
             await self._record(recording, provider)
             recording.outcome = "done"
@@ -109,12 +111,13 @@ class RecordingSession:
             self.say(f"{path.name}: {type(error).__name__}: {error.message}{token}")
         finally:
             recording.seconds = time.monotonic() - started
+            writer.cancel()
             # not in a thread: it must happen also while this task is being cancelled
             self.write()
 
     async def _record(self, recording: PathRecording, provider: Provider) -> None:
         path = recording.path
-        transport = RecordingTransport(HttpTransport(provider, network=Network(trust_env=True)), self.save)
+        transport = RecordingTransport(HttpTransport(provider, network=Network(trust_env=True)), self._note_answer)
         recording.exchanges, recording.downloads = transport.exchanges, transport.downloads
         async with Client(
             provider,
@@ -210,14 +213,14 @@ class RecordingSession:
         """Note what stands for the inputs of a job: their names, or URLs in place of the user's."""
         by_url = recording.path.media in {"url", "broken url"}
         names = [shown_url(number) if by_url else media.name for number, media in enumerate(inputs, 1)]
-        for number, media in enumerate(inputs):
-            if isinstance(media, Link):
+        urls = [media.url for media in inputs if isinstance(media, Link)]
+        with self._writing:
+            for number, url in enumerate(urls):
                 # the same URL twice is written as the same; that of `broken-url` is not the user's
-                first = [each.url for each in inputs if isinstance(each, Link)].index(media.url)
-                names[number] = BROKEN_URL if media.url == BROKEN_URL else names[first]
-                self.document.redactor.replace_url(media.url, names[number])
-        recording.jobs[-1]["inputs"] = names
-        recording.inputs = names if by_url else ()
+                names[number] = BROKEN_URL if url == BROKEN_URL else names[urls.index(url)]
+                self.document.redactor.replace_url(url, names[number])
+            recording.jobs[-1]["inputs"] = names
+            recording.inputs = names if by_url else ()
 
     async def _note_media(self, recording: PathRecording, inputs: Sequence[Media], mask: Media | None) -> None:
         """Note names and digests of the media of a job, now that the client has named them by their formats."""
@@ -242,13 +245,22 @@ class RecordingSession:
             async with asyncio.timeout(self.callback_wait):
                 await self._called_back.wait()
 
-    async def save(self) -> None:
-        """Write the cassette in a thread; a failure is kept in `problem`, because it must not fail a paid job."""
+    def _note_answer(self) -> None:
         self._answered.set()
-        await asyncio.to_thread(self.write)
+        self._changed.set()
+
+    async def _write_changes(self) -> None:
+        """Write the cassette in a thread after each answer, until this is cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await asyncio.to_thread(self.write)
 
     def write(self) -> dict[str, Any] | None:
-        """Write the cassette as `save` does, here and now, and return it; None if that fails."""
+        """Write the cassette and return it; None if that fails.
+
+        A failure is kept in `problem` until it succeeds: it must not fail a paid job.
+        """
         with self._writing:
             try:
                 document = self.build()
@@ -256,6 +268,7 @@ class RecordingSession:
             except Exception as error:  # noqa: BLE001 - whatever it is, the job that is being recorded comes first
                 self.problem = f"the cassette could not be written: {type(error).__name__}: {error}"
                 return None
+            self.problem = ""
             return document
 
     def build(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from aiowatermark.cli.commands.record import record
 from aiowatermark.emulator import Emulator
 from tests.support.cli import Cli
+from tests.support.waiting import wait_until
 
 OPTIONS = ("--provider", "gptge")
 RECORD = ("record", *OPTIONS, "-o", "out")
@@ -95,6 +96,7 @@ async def test_a_killed_recording_leaves_the_cassette_and_the_job(
         *RECORD, "--base-url", slow_emulator.base_url, "--path", "submit-file", "--yes-this-costs"
     )
     await running.wait_for_output("accepted by gpt.ge; token")
+    await wait_until((tmp_path / "out/gptge-1.json").exists)
     await running.kill()
     cassette = json.loads((tmp_path / "out/gptge-1.json").read_text())
     assert cassette["cassettes"][0]["call"] == "submit"

@@ -7,6 +7,8 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiowatermark import Kaze, PhotoEraser
 from aiowatermark.cli.record.redactor import Redactor, encodings
@@ -128,3 +130,27 @@ def test_headers_keep_their_names_and_the_values_that_tell_limits(redactor: Reda
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 5000, b"\xff\xfe\x00", b'"text"', b"null", b"NaN"])
 def test_a_body_that_is_not_json_raises_nothing(redactor: Redactor, body: bytes) -> None:
     json.dumps(redactor.body(body))
+
+
+EMBEDDED = st.builds(
+    lambda before, form, after: f"{before}{form}{after}", st.text(), st.sampled_from([*forms(KEY)]), st.text()
+)
+NAMES = st.sampled_from(["message", "task_id", "data", "token", "url", "x"]) | EMBEDDED
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | EMBEDDED,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES, st.sampled_from(["", "https://cdn.example.net/a?x=", '{"a": "', "data:image/png;base64,"]))
+@settings(max_examples=100, deadline=None)
+def test_no_value_with_a_key_anywhere_in_it_keeps_the_key(value: Any, prefix: str) -> None:
+    provider = Kaze(KEY)
+    redactor = Redactor.for_provider(provider)
+    body = json.dumps({"value": value, "prefixed": f"{prefix}{KEY}"}).encode()
+    for shown in (redactor.body(body), redactor.value(value), redactor.body(b"text " + body)):
+        text = json.dumps(shown, ensure_ascii=False)
+        assert not redactor.leaks(text), text
+        assert not find_secrets(text, {"key": KEY}), text
+        assert "canary" not in text
