@@ -117,3 +117,7 @@ def _require_media(
         if path.media == "url" and not media.urls and not lends:
             files = "" if kind.capabilities.files else " or --callback-url, under which a file is then served"
             exit_with_error(f"the path {path.name} needs --url, the https URL of an image{files}")
+        needs_mask = path.mask or (kind.capabilities.mask == "required" and path.submissions)
+        if needs_mask and path.media == "url" and media.urls and media.mask is None:
+            # a generated one would have another size, and the job may be charged nevertheless
+            exit_with_error(f"the path {path.name} needs --mask, of the size of the image at the URL")

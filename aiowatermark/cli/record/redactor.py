@@ -107,7 +107,10 @@ class Redactor:
         payload = parse_json(body)
         if payload is None:
             return self.text(body[:_MAX_TEXT].decode(errors="replace"))
-        return self.value(_describe_long_texts(payload, texts or {}))
+        try:
+            return self.value(_describe_long_texts(payload, texts or {}))
+        except RecursionError:
+            return f"<{len(body)} bytes of JSON, nested too deeply>"
 
     def value(self, value: Any, name: str = "", *, hidden: bool = False) -> Any:
         """Return a JSON value of the field `name`; `hidden` if it stands below a field with a secret name."""

@@ -198,7 +198,7 @@ class RecordingSession:
         await self._save_results(refined, recording.path)
 
     def _inputs(self, path: RecordingPath, provider: Provider) -> list[Media]:
-        """Return the inputs of a path, as `missing_media` has checked that they are there."""
+        """Return the inputs of a path, as the command has checked that they are there."""
         match path.media:
             case "video" if self.media.video is not None:
                 return [as_media(self.media.video, name="video.mp4")]

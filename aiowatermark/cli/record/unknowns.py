@@ -41,10 +41,17 @@ def answer_unknowns(document: Document) -> list[Finding]:
     """Return a finding for each unknown of the recorded provider."""
     findings = []
     for unknown in (*UNKNOWNS.get(document["recorded"]["provider"], ()), *COMMON_UNKNOWNS):
-        evidence = unknown.find(document)
-        hint = f"may be told by: {', '.join(unknown.paths)}" if unknown.paths else "not seen"
+        evidence = _find(unknown, document)
+        hint = f"may be told by: {', '.join(unknown.paths)}" if unknown.paths else "no path tells it"
         findings.append(Finding(unknown.question, evidence is not None, (evidence or hint)[:_MAX_EVIDENCE]))
     return findings
+
+
+def _find(unknown: Unknown, document: Document) -> str | None:
+    try:
+        return unknown.find(document)
+    except (KeyError, TypeError, ValueError, AttributeError):  # an answer of a form that nobody expected
+        return None
 
 
 def _entries(document: Document) -> Iterator[Mapping[str, Any]]:
@@ -96,6 +103,10 @@ def _error_of(path: str) -> Callable[[Document], str | None]:
         return _answer_text(answers[-1]) if answers else None
 
     return find
+
+
+def _not_told(_: Document) -> None:
+    """Return None: one call of a kind does not tell it; it is listed because no document does, either."""
 
 
 def _no_credits(document: Document) -> str | None:
@@ -205,6 +216,7 @@ COMMON_UNKNOWNS: tuple[Unknown, ...] = (
     Unknown("Retry-After on a refusal for haste", _retry_after, ("any path, if the provider refuses for haste",)),
     Unknown("headers that tell a rate limit", _rate_limit_headers, ("any path",)),
     Unknown("keys in answers that no document names", _further_keys, ("any path",)),
+    Unknown("default limit of requests", _not_told),
 )
 UNKNOWNS: Mapping[str, tuple[Unknown, ...]] = {
     "gptge": (
@@ -240,6 +252,8 @@ UNKNOWNS: Mapping[str, tuple[Unknown, ...]] = {
         Unknown("answers to refinements", _error_of("refine"), ("refine",)),
         Unknown("answer of version v3", _error_of("v3"), ("v3",)),
         Unknown("answer of the PRO call", _error_of("pro"), ("pro",)),
-        Unknown("answer to the start of a video", _error_of("video"), ("video",)),
+        Unknown("last answer to the query of a video", _error_of("video"), ("video",)),
+        Unknown("lifetime of a session", _not_told),
+        Unknown("size of the largest video", _not_told),
     ),
 }

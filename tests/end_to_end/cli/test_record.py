@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from aiowatermark.cli.commands.record import record
-from aiowatermark.emulator import Emulator
+from aiowatermark.emulator import Emulator, Fault
 from tests.support.cli import Cli
 from tests.support.waiting import wait_until
 
@@ -46,6 +46,10 @@ def test_without_consent_or_a_choice_the_costs_are_listed_and_nothing_is_sent(
         (("--provider", "gptge", "--path", "submit-url"), "the path submit-url needs --url"),
         (("--provider", "photoeraser", "--path", "submit-url"), "or --callback-url, under which a file is then served"),
         (("--provider", "dewatermark", "--path", "video"), "the path video needs --video"),
+        (
+            ("--provider", "photoeraser", "--path", "submit-url", "--url", "https://example.com/a.jpg"),
+            "the path submit-url needs --mask, of the size of the image at the URL",
+        ),
         (("--provider", "gptge", "--path", "submit-file"), "GPTGE_API_KEY is not set"),
     ],
 )
@@ -84,6 +88,23 @@ async def test_ctrl_c_writes_what_was_recorded_and_the_paid_job_is_fetched_later
     assert "aiowatermark resume --provider gptge --store out/jobs.db --all" in finished.err
     cassette = json.loads((tmp_path / "out/gptge-1.json").read_text())
     assert cassette["recorded"]["paths"]["submit-file"]["outcome"] == "interrupted"
+    assert cassette["cassettes"][0]["snapshot"]["status"] == "queued"
+    await fetch(cli, slow_emulator, tmp_path)
+
+
+@pytest.mark.slow
+async def test_ctrl_c_while_a_paid_request_is_unanswered_waits_for_its_answer_and_records_it(
+    cli: Cli, slow_emulator: Emulator, tmp_path: Path
+) -> None:
+    slow_emulator.inject(Fault.stalled(1.0, after_work=True), "gptge", "submit")
+    base = ("--base-url", slow_emulator.base_url)
+    running = await cli.start(*RECORD, *base, "--path", "submit-file", "--yes-this-costs")
+    await wait_until(lambda: slow_emulator.tasks)
+    running.process.send_signal(signal.SIGINT)
+    finished = await running.finish()
+    assert finished.code == 1, finished.text
+    assert "token: aw2." in finished.err
+    cassette = json.loads((tmp_path / "out/gptge-1.json").read_text())
     assert cassette["cassettes"][0]["snapshot"]["status"] == "queued"
     await fetch(cli, slow_emulator, tmp_path)
 

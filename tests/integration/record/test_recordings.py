@@ -174,6 +174,22 @@ async def test_a_callback_is_recorded_with_its_method_headers_and_body(
     assert findings["callback: form and content of the body"]["known"]
 
 
+async def test_files_that_are_lent_to_a_provider_are_written_as_urls_without_their_keys(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    code, cassette = await record_provider(emulator, "photoeraser", tmp_path, paths=["submit-url", "batch"])
+    assert code == 0
+    assert not cassette["unplayed"]
+    sent = [entry["job"]["inputs"] for entry in cassette["cassettes"] if entry["call"] == "submit"]
+    assert sent == [
+        ["https://example.com/image-1.jpg"],
+        ["https://example.com/image-1.jpg", "https://example.com/image-2.jpg"],
+    ]
+    for entry in cassette["cassettes"]:
+        play_entry("photoeraser", cassette, entry)
+    assert "127.0.0.1" not in written_text(tmp_path)
+
+
 async def test_what_a_recording_does_not_tell_is_still_unknown_with_the_path_that_may_tell(
     emulator: Emulator, tmp_path: Path
 ) -> None:

@@ -127,7 +127,20 @@ def test_headers_keep_their_names_and_the_values_that_tell_limits(redactor: Reda
     }
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 5000, b"\xff\xfe\x00", b'"text"', b"null", b"NaN"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[" * 5000,
+        b"[" * 450 + b"]" * 450,
+        b"[" * 900 + b"]" * 900,
+        b"\xff\xfe\x00",
+        b'"text"',
+        b"null",
+        b"NaN",
+    ],
+)
 def test_a_body_that_is_not_json_raises_nothing(redactor: Redactor, body: bytes) -> None:
     json.dumps(redactor.body(body))
 

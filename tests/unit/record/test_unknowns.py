@@ -33,6 +33,14 @@ def test_an_empty_recording_tells_nothing(name: str) -> None:
     assert not [finding for finding in findings if finding.known]
 
 
+@pytest.mark.parametrize("name", sorted(UNKNOWNS))
+@pytest.mark.parametrize(
+    "answer", [None, 7, "text", [], {"data": None}, {"data": 7}, {"data": {"list": {}, "state": 1}}]
+)
+def test_an_answer_of_another_form_raises_nothing(name: str, answer: Any) -> None:
+    assert answer_unknowns(document(name, *(entry(path.name, answer) for path in PATHS[name])))
+
+
 def test_every_provider_has_paths_and_unknowns() -> None:
     assert set(PATHS) == set(UNKNOWNS) == set(provider_names())
 
