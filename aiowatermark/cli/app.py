@@ -16,6 +16,7 @@ _COMMANDS = {
     "resume": "Fetch the results of jobs that were submitted before.",
     "jobs": "List the unfinished jobs of a store, or delete some.",
     "credits": "Show the balance of a provider account.",
+    "record": "Record real answers of a provider for its tests; costs money.",
     "doctor": "Check packages, API keys, callbacks and the store.",
     "demo": "Try it on this machine: no account, no network, no cost.",
     "emulator": "Run a local emulator of the five provider APIs.",

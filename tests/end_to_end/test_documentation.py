@@ -152,7 +152,7 @@ def make_module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 async def test_a_provider_written_like_the_documented_one_removes_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
-    provider, flow, api = read_blocks("docs/adding-a-provider.md")
+    provider, flow, api, _ = read_blocks("docs/adding-a-provider.md")
     providers = make_module("aiowatermark.providers.example", monkeypatch)
     await run(provider, vars(providers))
     await run(flow, dict(vars(providers)))
