@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .callbacks.receiver import CallbackReceiver
     from .callbacks.server import CallbackServer
+    from .charges import Charge
     from .client.client import Client
     from .client.content_key import CONTENT_KEY
     from .client.handle import JobHandle
@@ -78,6 +79,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "CONTENT_KEY",
     "CallbackReceiver",
     "CallbackServer",
+    "Charge",
     "Client",
     "Credits",
     "DeadlineExceeded",
@@ -130,6 +132,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
 _PUBLIC_NAMES = {
     "callbacks.receiver": ("CallbackReceiver",),
     "callbacks.server": ("CallbackServer",),
+    "charges": ("Charge",),
     "client.client": ("Client",),
     "client.content_key": ("CONTENT_KEY",),
     "client.handle": ("JobHandle",),

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from .charges import Charge
 from .errors import InvalidInput, JobFailed
 from .events import Completed
 from .introspection import documented, short_repr
@@ -99,6 +100,11 @@ class Result:
     def token(self) -> str:
         """A text that gives the result again in any process, as long as the provider keeps it."""
         return self.record.token
+
+    @property
+    def charged(self) -> Charge | None:
+        """What the job cost, and where that is known from; None if it is not known."""
+        return self.record.charged
 
     @property
     def outputs(self) -> tuple[Output, ...]:

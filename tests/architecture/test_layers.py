@@ -24,7 +24,7 @@ ROOT = Path(aiowatermark.__file__).parent
 # of the package or a whole subpackage.
 LAYERS = (
     ("errors", "events", "introspection", "ledger", "redaction"),
-    ("media", "tokens", "lifetimes"),
+    ("charges", "media", "tokens", "lifetimes"),
     ("jobs", "wire"),
     ("codec", "capabilities", "http_errors", "results", "environment"),
     ("provider",),

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from attrs import evolve
+
 from ...errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -146,7 +148,7 @@ def job_failed(record: Record) -> JobFailed | JobNotFound:
         )
     return JobFailed(
         f"the job failed: {snapshot.reason or 'the provider gave no reason'}",
-        snapshot=snapshot,
+        snapshot=evolve(snapshot, charged=record.charged),
         provider=record.provider,
         key=record.key,
         token=record.token,
