@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .jobs import Output, Record, Snapshot, Status
     from .media import Source, as_media
     from .media.base import Media
+    from .media.masks.boxes import Boxes
     from .provider import Credits, Polling, Provider
     from .providers import provider_class, provider_names
     from .providers.dewatermark import Dewatermark
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022 - sorted by code points
     "AuthenticationError",
+    "Boxes",
     "CONTENT_KEY",
     "CallbackReceiver",
     "CallbackServer",
@@ -161,6 +163,7 @@ _PUBLIC_NAMES = {
     "jobs": ("Output", "Record", "Snapshot", "Status"),
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
+    "media.masks.boxes": ("Boxes",),
     "provider": ("Credits", "Polling", "Provider"),
     "providers": ("provider_class", "provider_names"),
     "providers.dewatermark": ("Dewatermark",),

@@ -23,8 +23,8 @@ from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
+from ..media.masks.strokes import StrokeMask
 from ..media.memory import Link
-from ..media.stroke_mask import StrokeMask
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Base64, Json, Request, Response
 from ._parsing import first_items, first_text, json_or_empty, parse_task_id, to_float, to_int, to_link

@@ -149,6 +149,7 @@ def job_failed(record: Record) -> JobFailed | JobNotFound:
     return JobFailed(
         f"the job failed: {snapshot.reason or 'the provider gave no reason'}",
         snapshot=evolve(snapshot, charged=record.charged),
+        retryable=snapshot.details.get("retryable"),
         provider=record.provider,
         key=record.key,
         token=record.token,
