@@ -157,7 +157,9 @@ def parse_task(task_id: str | None, payload: Mapping[str, Any], reply: Response)
     status = task.status.lower()
     if status in {"failed", "timeout"}:
         # the documents do not say whether err_msg is in `data` or beside it
-        return Snapshot(task_id, Status.FAILED, reason=first_text(task.err_msg, payload.get("err_msg"), status))
+        reason = first_text(task.err_msg, payload.get("err_msg"), status)
+        details = {"retryable": True} if status == "timeout" else {}
+        return Snapshot(task_id, Status.FAILED, reason=reason, details=details)
     if status != "success":
         return Snapshot(task_id, Status.RUNNING)
     images = parse(first_items(task.images), _Images, reply)

@@ -26,8 +26,12 @@ _ADVANCED = Call("/api/tasks/visual/advanced/watermark-remove", image="image")
 
 
 def _validate_tier(_: Any, __: Attribute[Any], value: Any) -> None:
-    if value not in ("standard", "advanced"):
+    if value not in (None, "advanced"):
         raise InvalidInput(f"tier must be standard or advanced, not {value!r}")
+
+
+def _to_tier(value: Any) -> Any:
+    return None if value == "standard" else value
 
 
 @frozen
@@ -38,7 +42,8 @@ class PicWishOptions(SyncOptions):
     have more pixels than the input.
     """
 
-    tier: Literal["standard", "advanced"] = field(default="standard", validator=_validate_tier)
+    # "standard" becomes None, which is left out of fingerprints: those of earlier versions stay valid
+    tier: Literal["standard", "advanced"] | None = field(default=None, converter=_to_tier, validator=_validate_tier)
 
 
 @frozen
@@ -99,7 +104,7 @@ class PicWish(VisualProvider, RegionalProvider):
 
     def call_for(self, job: Job) -> Call:
         """Return the call for a job; raises Unsupported for a mask with `tier="advanced"`."""
-        if job.options["tier"] != "advanced":
+        if job.options["tier"] is None:
             return super().call_for(job)
         if job.mask is not None:
             raise Unsupported('PicWish takes no mask with tier="advanced": omit the tier or the mask')

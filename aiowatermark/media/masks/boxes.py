@@ -87,9 +87,7 @@ class Boxes(Media):
                     "pixels"
                 )
             if (box_width, box_height) == size:
-                raise InvalidInput(
-                    f"the box ({x}, {y}, {box_width}, {box_height}) is all of {name}: nothing would stay"
-                )
+                raise InvalidInput(f"a box is as large as {name}: nothing of it would be kept")
 
 
 @define(eq=False)

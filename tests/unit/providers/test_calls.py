@@ -80,9 +80,9 @@ async def test_the_better_remover_is_queried_rarely_in_its_first_20_seconds_and_
 @pytest.mark.parametrize("where", ["client", "provider"])
 async def test_a_schedule_that_the_user_chose_is_kept_for_the_better_remover(where: str) -> None:
     transport = ScriptedTransport(submissions=[ACCEPTED], queries=[FINISHED])
-    chosen = Polling(first=3.0)
-    provider = aw.PicWish("canary-1", requests_per_second=None, **({"polling": chosen} if where == "provider" else {}))
-    settings = {"polling": chosen} if where == "client" else {}
+    chosen: dict[str, Any] = {"polling": Polling(first=3.0)}
+    provider = aw.PicWish("canary-1", requests_per_second=None, **(chosen if where == "provider" else {}))
+    settings = chosen if where == "client" else {}
     async with scripted_client(transport, provider=provider, **settings) as client:
         await client.remove(LINK, tier="advanced")
     assert transport.times[1] - transport.times[0] == pytest.approx(3.0)
