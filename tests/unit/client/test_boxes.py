@@ -205,7 +205,7 @@ async def test_a_job_with_boxes_is_known_by_its_boxes(name: str) -> None:
     async with aw.Client(PROVIDERS[name], transport=transport, store=store, drain=0) as client:
         handle = await client.submit(IMAGE, mask=aw.Boxes(BOXES), key="order-1")
         assert handle.token
-        await client.submit(IMAGE, mask=aw.Boxes(list(map(list, BOXES))), key="order-1")  # type: ignore[arg-type]
+        await client.submit(IMAGE, mask=aw.Boxes(list(map(list, BOXES))), key="order-1")
         for other in (aw.Boxes([(5, 6, 40, 31)]), aw.Boxes(BOXES[:1]), make_mask(*SIZE), None):
             with pytest.raises(aw.InvalidInput):
                 await client.submit(IMAGE, mask=other, key="order-1")
