@@ -161,5 +161,7 @@ def _note(result: Result, output: Output, check: ResultCheck) -> None:
     output.inspection.info, output.inspection.suspect = check.info, check.suspect
     if check.suspect:
         log.warning("job %s: the end of the result's file is missing; the provider has no other", result.key)
+    if check.resized is not None:
+        log.info("job %s: the result %s", result.key, check.resized)
     if check.info is not None and check.info.unchanged:
         log.warning("job %s: the result is unchanged: it equals the input", result.key)
