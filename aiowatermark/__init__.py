@@ -13,6 +13,7 @@ Start with a `Client` for an account at a provider::
     to                                       use
     choose a provider                        PicWish, GptGe, Kaze, PhotoEraser, Dewatermark
     submit an image or a video               Client.remove, or Client.submit and its JobHandle
+    say what to remove                       mask=, an image that is white there, or Boxes
     submit many                              Client.stream, whose outcomes are Done or Failed
     save or read the result                  Result.save, Result.read
     limit what is done concurrently          Limits

@@ -13,7 +13,7 @@ from ..provider import Provider
 Region = Literal["global", "cn"]
 
 
-def _validate_region(_: Any, __: Attribute[Region], value: Any) -> None:
+def _validate_region(_: Any, __: Attribute[Any], value: Any) -> None:
     if value not in ("global", "cn"):
         raise InvalidInput(f"region must be global or cn, not {value!r}")
 

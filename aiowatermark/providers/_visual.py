@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ..capabilities import Capabilities
 from ..codec import parse
@@ -61,19 +61,13 @@ class Call:
     """A call that removes a watermark.
 
     `query_path`: the path below which its tasks are queried; the default is its own. `image`: what the names of the
-    fields of the image begin with. `callbacks`: whether it takes a `callback_url`. `takes_mask`: whether it takes, and
-    requires, a mask or boxes.
+    fields of the image begin with. `callbacks`: whether it takes a `callback_url`.
     """
 
     path: str
-    query_path: str = field()
+    query_path: str = field(default=Factory(lambda self: self.path, takes_self=True))
     image: str = ""
     callbacks: bool = False
-    takes_mask: bool = False
-
-    @query_path.default
-    def _own_path(self) -> str:
-        return self.path
 
 
 @frozen

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from attrs import define, evolve
 
 from ...capabilities import check_job, input_warnings
-from ...errors import InvalidInput, TransferFailed, Unsupported, WatermarkError
+from ...errors import InvalidInput, ResultExpired, TransferFailed, Unsupported, WatermarkError
 from ...jobs import Job
 from ...media import Source, as_media
 from ...media.base import SNIFF_BYTES, Media
@@ -130,7 +130,7 @@ class JobPreparer:
     async def _read_head(self, link: Link) -> bytes:
         try:
             return (await self.transport.read(link.url, _MAX_IMAGE_BYTES))[:SNIFF_BYTES]
-        except TransferFailed as error:
+        except (TransferFailed, ResultExpired) as error:
             raise InvalidInput(
                 f"boxes need the size of the image, which cannot be downloaded: {error.message}"
             ) from None
@@ -186,7 +186,7 @@ class JobPreparer:
         """Download a mask for a provider that does not fetch masks by URL; masks are small."""
         try:
             return Bytes(await self.transport.read(link.url, _MAX_MASK_BYTES), name=link.name)
-        except TransferFailed as error:
+        except (TransferFailed, ResultExpired) as error:
             raise InvalidInput(f"the mask cannot be downloaded: {error.message}") from None
 
 

@@ -182,6 +182,23 @@ async def test_an_image_whose_size_is_not_known_needs_a_mask_image() -> None:
     assert not transport.requests
 
 
+@pytest.mark.parametrize("error", [aw.TransferFailed("HTTP 500"), aw.ResultExpired("HTTP 404")])
+@pytest.mark.parametrize("what", ["image", "mask"])
+async def test_a_link_that_cannot_be_fetched_is_refused_before_anything_is_sent(
+    error: aw.WatermarkError, what: str
+) -> None:
+    transport = Transport(ANSWERS["kaze"])
+
+    async def read(url: str, max_bytes: int | None, check: Any = None) -> bytes:
+        raise error
+
+    transport.read = read  # type: ignore[method-assign]
+    mask: Any = aw.Boxes(BOXES) if what == "image" else LINK
+    with pytest.raises(aw.InvalidInput, match=f"cannot be downloaded: {error.message}"):
+        await submit("kaze", transport, mask, LINK)
+    assert not transport.requests
+
+
 async def test_boxes_are_no_image_and_no_mask_option() -> None:
     for arguments in ({"media": aw.Boxes(BOXES)}, {"media": IMAGE, "smear": aw.Boxes(BOXES)}):
         transport = Transport(ANSWERS["kaze"])
@@ -241,7 +258,7 @@ async def test_a_refinement_takes_boxes_of_its_image_and_later_of_the_mask_of_it
     for request, field in zip(transport.requests[1:], ("original_preview_image", "session_id"), strict=True):
         assert isinstance(request.body, Multipart)
         assert field in request.body.fields
-        assert (await mask_pixels(request.body.fields["mask_brush"])).tobytes() == painted(BOXES, (255,) * 3, SIZE)
+        assert (await mask_pixels(request.body.fields["mask_brush"])).tobytes() == painted(BOXES, (255, 255, 255), SIZE)
 
 
 def encode(data: bytes) -> str:

@@ -108,6 +108,12 @@ def test_a_callback_is_asked_for_and_expected_only_where_the_call_takes_one(
     assert provider.capabilities_for(submitted).callbacks is expected
 
 
+def test_without_the_better_remover_a_job_is_the_same_as_in_earlier_versions() -> None:
+    before = Job((Link(LINK),), None, {"sync": False})
+    assert job(PICWISH).fingerprint == job(PICWISH, tier="standard").fingerprint == before.fingerprint
+    assert job(PICWISH, tier="advanced").fingerprint != before.fingerprint
+
+
 def test_a_tier_is_standard_or_advanced() -> None:
     with pytest.raises(aw.InvalidInput, match="tier must be standard or advanced, not 'better'"):
         PICWISH.resolve_options({"tier": "better"})
