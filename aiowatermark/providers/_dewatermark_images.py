@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
 
@@ -52,7 +52,7 @@ class DewatermarkOptions:
     """
 
     remove_text: bool = field(default=False, converter=to_bool)
-    predict_mode: str | None = None
+    predict_mode: Literal["4.0", "3.0", "2.0", "old"] | None = None
     session_id: str | None = field(default=None, validator=_validate_session_id, repr=False)
     mask_base: Media | None = field(default=None, converter=optional_media)
     # False becomes None, which is left out of fingerprints: those of earlier versions stay valid
@@ -63,7 +63,8 @@ def complete_options(options: Mapping[str, Any], version: str) -> Mapping[str, A
     """Return the options with the version's predict_mode; raises InvalidInput for what the call does not take."""
     mode, modes = options["predict_mode"], _MODES[version]
     if mode is not None and mode not in modes:
-        raise InvalidInput(f"predict_mode must be one of {', '.join(modes)}, not {mode!r} (version {version})")
+        given = f"{mode!r} ({type(mode).__name__} given)"
+        raise InvalidInput(f"predict_mode must be one of {', '.join(modes)}, not {given}, with version={version!r}")
     if not options["pro"]:
         return {**options, "predict_mode": mode or modes[0]}
     if excluded := [name for name in _NOT_WITH_PRO if options[name]]:

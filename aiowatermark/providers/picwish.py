@@ -104,7 +104,7 @@ class PicWish(VisualProvider, RegionalProvider):
 
     def call_for(self, job: Job) -> Call:
         """Return the call for a job; raises Unsupported for a mask with `tier="advanced"`."""
-        if job.options["tier"] is None:
+        if job.options.get("tier") is None:
             return super().call_for(job)
         if job.mask is not None:
             raise Unsupported('PicWish takes no mask with tier="advanced": omit the tier or the mask')
