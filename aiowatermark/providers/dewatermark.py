@@ -25,8 +25,7 @@ _IMAGE_LIMITS = ImageLimits(frozenset({"jpeg"}), max_side=6000)
 _MAX_SIDE_OF_REFINEMENT = 1920
 # «Video Requirements» of the newer documents
 _VIDEO_LIMITS = VideoLimits("mp4", fps=24, seconds=540)
-
-
+# another page of the vendor
 _PRO_PATH = "/api/object_removal/v1/erase_watermark_pro"
 
 

@@ -106,6 +106,20 @@ def url_of(result: aw.Result) -> str:
 
 
 @each_path
+async def test_a_doubt_that_is_settled_with_a_task_id_is_polled_where_the_job_was_made(
+    emulator: Emulator, tmp_path: Path, case: Case
+) -> None:
+    source = media(emulator, case)
+    emulator.inject(Fault.dropped_after(), provider=case.provider, step="submit")
+    async with aw.Client(emulator.provider(case.provider), store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.submit(source, key="order-1", **case.options)
+        await client.settle("order-1", task_id=emulator.tasks[0].task_id)
+        assert url_of(await client.remove(source, key="order-1", **case.options))
+    assert emulator.charged[case.provider] == 1
+
+
+@each_path
 async def test_an_expired_link_is_requested_again_where_the_job_was_made(emulator: Emulator, case: Case) -> None:
     async with aw.Client(emulator.provider(case.provider)) as client:
         result = await client.remove(media(emulator, case), **case.options)
