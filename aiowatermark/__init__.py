@@ -13,6 +13,7 @@ Start with a `Client` for an account at a provider::
     to                                       use
     choose a provider                        PicWish, GptGe, Kaze, PhotoEraser, Dewatermark
     submit an image or a video               Client.remove, or Client.submit and its JobHandle
+    say what to remove                       mask=, an image that is white there, or Boxes
     submit many                              Client.stream, whose outcomes are Done or Failed
     save or read the result                  Result.save, Result.read
     limit what is done concurrently          Limits
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .callbacks.receiver import CallbackReceiver
     from .callbacks.server import CallbackServer
+    from .charges import Charge
     from .client.client import Client
     from .client.content_key import CONTENT_KEY
     from .client.handle import JobHandle
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from .jobs import Output, Record, Snapshot, Status
     from .media import Source, as_media
     from .media.base import Media
+    from .media.masks.boxes import Boxes
     from .observation.events import JobChanged, RequestEnded, RequestStarted
     from .observation.stats import Percentiles, Stats
     from .options import Options
@@ -78,9 +81,11 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022 - sorted by code points
     "AuthenticationError",
+    "Boxes",
     "CONTENT_KEY",
     "CallbackReceiver",
     "CallbackServer",
+    "Charge",
     "Client",
     "Credits",
     "DeadlineExceeded",
@@ -139,6 +144,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
 _PUBLIC_NAMES = {
     "callbacks.receiver": ("CallbackReceiver",),
     "callbacks.server": ("CallbackServer",),
+    "charges": ("Charge",),
     "client.client": ("Client",),
     "client.content_key": ("CONTENT_KEY",),
     "client.handle": ("JobHandle",),
@@ -167,6 +173,7 @@ _PUBLIC_NAMES = {
     "jobs": ("Output", "Record", "Snapshot", "Status"),
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
+    "media.masks.boxes": ("Boxes",),
     "observation.events": ("JobChanged", "RequestEnded", "RequestStarted"),
     "observation.stats": ("Percentiles", "Stats"),
     "options": ("Options",),

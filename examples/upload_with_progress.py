@@ -44,7 +44,7 @@ async def main(video: Path, target: Path, base_url: str, interval: float) -> Non
         result = await handle
         await result.save(target)
     details = result.snapshot.details
-    facts = ", ".join(f"{name} {details.get(name)}" for name in ("duration", "cost", "has_watermark"))
+    facts = ", ".join(f"{name} {details.get(name)}" for name in ("duration", "cost", "cost_is_guess", "has_watermark"))
     print(f"\n{target}: {facts}")
 
 

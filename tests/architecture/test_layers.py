@@ -24,7 +24,7 @@ ROOT = Path(aiowatermark.__file__).parent
 # of the package or a whole subpackage.
 LAYERS = (
     ("errors", "events", "introspection", "ledger", "redaction", "suggestions"),
-    ("media", "tokens", "lifetimes", "misuse"),
+    ("charges", "media", "tokens", "lifetimes", "misuse"),
     ("jobs", "wire"),
     ("codec", "capabilities", "http_errors", "results", "environment", "observation", "options"),
     ("provider",),

@@ -103,8 +103,22 @@ async def test_the_code_beyond_the_usual_call_runs() -> None:
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("gptge")) as client:
         await run_blocks("docs/inputs.md", {"client": client}, {})
-    assert emulator.charged["gptge"] == 6
+    assert emulator.charged["gptge"] == 7
     assert Path("clean-1.jpg").exists()
+
+
+async def test_the_code_about_the_providers_runs(emulator: Emulator, folder: Path) -> None:
+    url = emulator.host((folder / "photo.jpg").read_bytes(), "1.jpg")
+    replaced = {
+        'aw.PicWish(api_key="…")': 'emulator.provider("picwish")',
+        'aw.GptGe(api_key="…")': 'emulator.provider("gptge")',
+        'aw.Kaze(api_key="…")': 'emulator.provider("kaze")',
+        'aw.PhotoEraser("…", "…")': 'emulator.provider("photoeraser")',
+        'aw.Dewatermark(api_key="…")': 'emulator.provider("dewatermark")',
+        "https://images.example.com/1.jpg": url,
+    }
+    await run_blocks("docs/providers.md", {"aw": aw, "emulator": emulator}, replaced)
+    assert emulator.charged == {"picwish": 3, "gptge": 2, "kaze": 1, "photoeraser": 1, "dewatermark": 3}
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:

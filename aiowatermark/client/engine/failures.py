@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from attrs import evolve
+
 from ...errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -144,7 +146,8 @@ def job_failed(record: Record) -> JobFailed | JobNotFound:
         )
     return JobFailed(
         f"the job failed: {snapshot.reason or 'the provider gave no reason'}",
-        snapshot=snapshot,
+        snapshot=evolve(snapshot, charged=record.charged),
+        retryable=snapshot.details.get("retryable"),
         provider=record.provider,
         key=record.key,
         token=record.token,

@@ -4,7 +4,7 @@ A task (the vendors' word) is one emulated job. Its life, and who is charged whe
 
     method                          effect                                              task.state
     create                          the task exists; free (a video's ticket)            created
-    create_charged, submit_images   1 credit is charged, the processing time begins     processing
+    create_charged, submit_images   the price is charged, the processing time begins    processing
     charge (a video's start)        one charge at a price still unknown, which needs    processing
                                     a positive balance; the processing time begins.
                                     Called again: one more charge, the same work
@@ -84,13 +84,14 @@ class JobService:
         self.tasks.add(task)
         return task
 
-    def create_charged(self, provider: str) -> EmulatedTask:
-        """Charge one credit and return a new task whose processing time has begun.
+    def create_charged(self, provider: str, price: float = 1) -> EmulatedTask:
+        """Charge the price, in credits, and return a new task whose processing time has begun.
 
         Raises ApiError when the balance is too low.
         """
-        self.accounts[provider].charge()
+        self.accounts[provider].charge(price)
         task = self.create(provider)
+        task.price = price
         self._start(task, "submit")
         return task
 
@@ -113,14 +114,17 @@ class JobService:
         job: ImageJob,
         callback_url: str | None = None,
         build_payload: PayloadBuilder | None = None,
+        *,
+        price: float = 1,
+        path: str = "",
     ) -> EmulatedTask:
         """Charge for an image job, start it, schedule its callback and return its task.
 
         Raises ApiError when the balance is too low.
         """
-        task = self.create_charged(provider)
+        task = self.create_charged(provider, price)
         task.output_count = len(job.images)
-        task.callback_url = callback_url
+        task.callback_url, task.path = callback_url, path
         self._run_images(task, job)
         if callback_url and build_payload:
             script = self.scripts.take(provider, None, lambda _: True) or self.script

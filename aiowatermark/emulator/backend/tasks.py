@@ -41,7 +41,8 @@ class EmulatedTask:
 
     Times are seconds on `clock`. `charges` counts the charges of `price` credits each that were not refunded,
     `queries` the queries of this task, `deliveries` the POSTs to its callback URL. `processed` is set when the work
-    is finished, which may be before the processing time is over.
+    is finished, which may be before the processing time is over. `path`: of the submit that made it, where an API has
+    several.
     """
 
     provider: str
@@ -58,6 +59,7 @@ class EmulatedTask:
     outputs: list[TaskOutput] = field(factory=list, repr=False)
     failure: JobFailure | None = None
     callback_url: str | None = field(default=None, repr=False)
+    path: str = field(default="", repr=False)
     processed: asyncio.Event = field(factory=asyncio.Event, repr=False)
     work_progress: Callable[[], float] | None = field(default=None, repr=False)
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator
 
 from attrs import define, field
 
-from ..errors import InvalidInput
-from .base import Media
-from .mask import binary_levels, open_mask
-from .memory import Bytes
+from ...errors import InvalidInput
+from ..base import Media
+from ..memory import Bytes
+from .black_and_white import binary_levels, open_mask
 
 _STROKE_COLOUR = (255, 0, 0)
 
@@ -51,7 +51,7 @@ class StrokeMask(Media):
 def draw_strokes(mask: bytes) -> bytes:
     """Return a PNG that is red where the mask is white and black elsewhere.
 
-    Raises InvalidInput if the mask is not a readable image, or can do nothing; see `mask.py`.
+    Raises InvalidInput if the mask is not a readable image, or can do nothing; see `black_and_white.py`.
     """
     levels = binary_levels(open_mask(mask))
     # a palette image, so that the file stays small: level 0 is black, level 255 red
