@@ -12,6 +12,7 @@ and the credentials are checked, so a refused request uses one up too.
     GARBAGE     yes                             200 with a body that is not valid JSON
     SLOW        yes                             the body at some bytes per second
     CUT         yes                             the full Content-Length, then the connection closes after some bytes
+    UPLOAD_CUT  no                              the connection closes after some bytes of the request's body
     EXPIRED     no                              an expired signed URL
     FORGOTTEN   no                              an unknown task
     FAILED      not handled here: the job service takes it, and the response is the usual one
@@ -172,7 +173,14 @@ async def _cut(injector: FaultInjector, request: web.Request, fault: Fault) -> w
     return _close_connection(request, response)
 
 
-async def _send_expired(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - one signature for all actions
+async def _cut_upload(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - one signature for all actions
+    remaining = int(fault.amount or 0)
+    while remaining > 0 and (block := await request.content.readany()):
+        remaining -= len(block)
+    return _close_connection(request)
+
+
+async def _send_expired(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - the same
     return await injector.send_error(request, ErrorReason.EXPIRED, "The provided token has expired.")
 
 
@@ -187,6 +195,7 @@ _ACTIONS: Mapping[FaultKind, Callable[[FaultInjector, web.Request, Fault], Await
     FaultKind.GARBAGE: _send_garbage,
     FaultKind.SLOW: _send_slowly,
     FaultKind.CUT: _cut,
+    FaultKind.UPLOAD_CUT: _cut_upload,
     FaultKind.EXPIRED: _send_expired,
     FaultKind.FORGOTTEN: _send_unknown_task,
 }
