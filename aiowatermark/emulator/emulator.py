@@ -30,7 +30,6 @@ An error or a cancellation while opening closes what is open already, then is ra
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -40,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 from attrs import define, field
 
+from ..clock import wall_time
 from ..lifetimes import Lifetime
 from ..provider import Polling, Provider
 from ..providers import provider_class
@@ -105,7 +105,7 @@ class Emulator(ProviderControls):
     sync_limit: float = 30.0
     link_lifetime: float | None = None
     upload_lifetime: float = 900.0
-    clock: Callable[[], float] = field(default=time.time, repr=False)
+    clock: Callable[[], float] = field(default=wall_time, repr=False)
 
     base_url: str = field(init=False, default="")
     storage_url: str = field(init=False, default="")

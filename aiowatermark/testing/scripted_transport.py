@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from ..clock import now
 from ..errors import ProviderUnavailable
 from ..media.base import ProgressCallback
 from ..media.inspection import ResultCheck
@@ -41,9 +42,9 @@ class ScriptedTransport:
     """A transport that answers from two lists: `submissions` for paid requests, `queries` for all others.
 
     An item is a Response, an exception to raise, or a function that returns one of them. Items are used in order, the
-    last one for every further request. Afterwards `requests` holds the requests, `times` the loop's time of each, and
-    `submitted` how many were paid. `hold`, if you set it to an asyncio.Event, delays answers to paid requests until it
-    is set. Downloads raise AssertionError: read results of tests from an emulator.
+    last one for every further request. Afterwards `requests` holds the requests, `times` when each was made (seconds
+    on the SDK's clock), and `submitted` how many were paid. `hold`, if you set it to an asyncio.Event, delays answers
+    to paid requests until it is set. Downloads raise AssertionError: read results of tests from an emulator.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ScriptedTransport:
     ) -> Response:
         """Return or raise the next item of the script; `on_sent` is called unless that says nothing was sent."""
         self.requests.append(request)
-        self.times.append(asyncio.get_running_loop().time())
+        self.times.append(now())
         script = self.queries if request.repeatable else self.submissions
         if not script:
             raise AssertionError(f"the script has no answer for {request.method} {request.target}")

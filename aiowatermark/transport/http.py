@@ -49,6 +49,7 @@ from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFi
 from attrs import define, field
 from yarl import URL
 
+from ..clock import Watchdog
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
 from ..lifetimes import run_all
 from ..media.base import Media, ProgressCallback, safe_name
@@ -188,7 +189,7 @@ class HttpTransport:
         answer_timeout: float,
     ) -> Response:
         try:
-            async with asyncio.timeout(answer_timeout):
+            async with Watchdog(answer_timeout):
                 return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT), request)
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, written=_is_written(data)) from None
@@ -215,18 +216,14 @@ class HttpTransport:
         """Send a body with media; a watchdog that each accepted chunk resets takes the place of a total timeout."""
         headers = {**stream.body.headers, "Content-Length": str(stream.length)}
         try:
-            async with asyncio.timeout(self.stall) as watchdog:
-                stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
+            async with Watchdog(self.stall) as watchdog:
+                stream.on_progress = lambda: watchdog.extend(self.stall + (answer_timeout if stream.complete else 0.0))
                 sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
                 return await read_response(await sending, request)
         except _CONNECTION_ERRORS as error:
             raise self._upload_error(error, request, stream) from None
         finally:
             await stream.close()
-
-    def _watchdog_deadline(self, stream: BodyStream, answer_timeout: float) -> float:
-        """Return the time on the loop's clock by which the next chunk must be accepted, or the response be read."""
-        return asyncio.get_running_loop().time() + self.stall + (answer_timeout if stream.complete else 0.0)
 
     def _upload_error(self, error: BaseException, request: Request, stream: BodyStream) -> WatermarkError:
         """Return the error for a failed upload: see the table at the head of this module."""

@@ -127,7 +127,9 @@ async def test_another(client, watermark_emulator):
 def test_a_wrong_scope_is_named(pytester: pytest.Pytester) -> None:
     result = run(pytester, PLAIN_TEST, ini="watermark_emulator_scope = test")
     assert result.ret
-    assert "watermark_emulator_scope must be one of function, class, module, package, session, not 'test'" in texts(result)
+    assert "watermark_emulator_scope must be one of function, class, module, package, session, not 'test'" in texts(
+        result
+    )
 
 
 def test_restoring_without_opencv_names_the_extra(pytester: pytest.Pytester) -> None:

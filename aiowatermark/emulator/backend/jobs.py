@@ -41,6 +41,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from ...clock import active_until_done, time_limit
 from ..callbacks import CallbackScript, CallbackSender, PayloadBuilder
 from ..faults import Fault
 from ..storage.objects import ObjectStore
@@ -146,7 +147,8 @@ class JobService:
         if task.awaits_polls:
             return
         try:
-            await asyncio.wait_for(task.done(), self.sync_limit)
+            async with time_limit(self.sync_limit):
+                await task.done()
         except TimeoutError:
             return
 
@@ -216,6 +218,7 @@ class JobService:
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         running = asyncio.ensure_future(work)
+        active_until_done(running)
         # the event loop holds asyncio tasks weakly
         self._running.add(running)
         running.add_done_callback(self._running.discard)

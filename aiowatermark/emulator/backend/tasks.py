@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from attrs import Attribute, define, field, frozen
 
+from ...clock import idle, pause
 from ..storage.objects import StoredObject
 from ..web.responses import ApiError, ErrorReason
 from .limits import JobFailure
@@ -147,11 +148,12 @@ class EmulatedTask:
 
     async def done(self) -> None:
         """Wait until the task is done: for its work, for its polls, and for the seconds then remaining on `clock`."""
-        await self.processed.wait()
-        if self.awaits_polls:
-            await self.polled.wait()
-        await asyncio.sleep(self.remaining)
-        # `sleep` uses the loop's clock, which may end a little before `clock` reaches ready_at: the task is done now
+        with idle():
+            await self.processed.wait()
+            if self.awaits_polls:
+                await self.polled.wait()
+            await pause(self.remaining)
+        # the pause uses the loop's clock, which may end a little before `clock` reaches ready_at: the task is done now
         self.ready_at = min(self.ready_at, self.clock())
 
 

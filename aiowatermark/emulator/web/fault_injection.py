@@ -34,6 +34,7 @@ from contextlib import suppress
 from aiohttp import StreamReader, web
 from attrs import define
 
+from ...clock import call_later, idle
 from ..faults import Fault, FaultKind
 from .fault_queue import FaultQueue
 from .responses import ApiError, ApiResponse, ErrorReason
@@ -113,13 +114,18 @@ class FaultInjector:
 
     async def disconnects_within(self, request: web.Request, seconds: float | None) -> bool:
         """Wait for `seconds`, None meaning without limit; return True, earlier, on a disconnect or on closing."""
-        loop = asyncio.get_running_loop()
-        end = float("inf") if seconds is None else loop.time() + seconds
+        disconnected = asyncio.ensure_future(self._wait_for_disconnect(request))
+        timer = None if seconds is None else call_later(seconds, disconnected.cancel)
+        with idle():
+            await asyncio.wait([disconnected])
+        if timer is not None:
+            timer.cancel()
+        return not disconnected.cancelled()
+
+    async def _wait_for_disconnect(self, request: web.Request) -> None:
         # aiohttp has no event for a disconnect, so the transport is polled
-        while loop.time() < end:
-            if _is_disconnected(request) or await self.closes_within(min(_CHECK_INTERVAL, end - loop.time())):
-                return True
-        return False
+        while not _is_disconnected(request) and not await self.closes_within(_CHECK_INTERVAL):
+            pass
 
 
 async def _send_status(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
