@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -68,6 +68,7 @@ class Clock:
 
 
 _clock = Clock()
+_NOT_COUNTED: AbstractContextManager[None] = nullcontext()
 
 
 def current_clock() -> Clock:
@@ -140,10 +141,10 @@ class Watchdog:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         """End; raises TimeoutError if the time was over."""
         self._stop_timer()
-        return await self._scope.__aexit__(kind, error, trace)
+        await self._scope.__aexit__(kind, error, trace)
 
     def extend(self, seconds: float) -> None:
         """Let so many seconds remain from now on."""
@@ -163,11 +164,9 @@ class Watchdog:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
 
-@contextmanager
-def active() -> Iterator[None]:
+def active() -> AbstractContextManager[None]:
     """Mark that something is under way which takes real time: a request, an access to a store, work in a thread."""
-    with _counted(1):
-        yield
+    return _counted(1) if _clock.counts else _NOT_COUNTED
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -176,11 +175,9 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         return await asyncio.to_thread(function, *args, **kwargs)
 
 
-@contextmanager
-def idle() -> Iterator[None]:
+def idle() -> AbstractContextManager[None]:
     """Mark that an activity waits for this time to pass: the emulator's handler of a request that takes a while."""
-    with _counted(-1):
-        yield
+    return _counted(-1) if _clock.counts else _NOT_COUNTED
 
 
 def active_until_done(future: asyncio.Future[Any]) -> None:

@@ -101,7 +101,7 @@ async def test_the_processing_time_of_one_provider_is_not_that_of_the_others(
 async def test_callbacks_come_as_chosen(
     emulator: Emulator, no_waiting: None, callback: str | CallbackScript, deliveries: int
 ) -> None:
-    emulator.gptge.callback = callback  # type: ignore[assignment] - the getter returns what a name stands for
+    emulator.gptge.callback = callback
     emulator.gptge.processing = 10
     receiver = aw.CallbackReceiver("http://127.0.0.1")
     async with serve_callbacks(receiver), aw.Client(emulator.provider("gptge"), callbacks=receiver) as client:
@@ -115,7 +115,7 @@ async def test_callbacks_come_as_chosen(
 
 def test_every_name_of_a_callback_is_what_it_says(emulator: Emulator) -> None:
     for name, script in CALLBACKS.items():
-        emulator.picwish.callback = name  # type: ignore[assignment] - the same
+        emulator.picwish.callback = name
         assert emulator.picwish.callback == script
     emulator.picwish.callback = None
     assert emulator.picwish.callback is None
@@ -205,7 +205,7 @@ def test_the_typed_attributes_are_all_providers() -> None:
 
 
 def test_a_provider_of_ones_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(APIS, "mine", APIS["kaze"])  # type: ignore[index] - a Mapping to its users
+    monkeypatch.setitem(APIS, "mine", APIS["kaze"])
     emulator: object = Emulator(restore=False)
     assert getattr(emulator, "mine").name == "mine"  # noqa: B009 - no attribute that a type checker knows
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,10 +48,14 @@ class TestWithAnEmulator:
         durations = iter(seconds)
         watermark_emulator.picwish.processing = lambda _: next(durations)
         ended: list[int] = []
+
+        def note(duration: int, _: object) -> None:
+            ended.append(duration)
+
         async with aw.Client(watermark_emulator.provider("picwish"), polling=aw.Polling(), deadline=DAY) as client:
             for duration in seconds:
                 handle = await client.submit(PHOTO)
-                handle.when_done(lambda _, duration=duration: ended.append(duration))
+                handle.when_done(partial(note, duration))
             await client.drain()
         assert ended == sorted(seconds)
 
@@ -150,7 +155,7 @@ def test_a_synchronous_program_does_not_wait_either(in_no_time: None, watermark_
     answer = requests.post(
         watermark_emulator.base_url + PicWish.submit_path,
         headers={"X-API-KEY": str(watermark_emulator.keys["picwish"])},
-        files={"file": ("photo.jpg", PHOTO), "sync": (None, "1")},
+        files=[("file", ("photo.jpg", PHOTO)), ("sync", (None, b"1"))],
         timeout=60,
     )
     assert answer.json()["data"]["state"] == 1
