@@ -63,8 +63,8 @@ class Clock:
         """Call the function on the running loop in so many seconds."""
         return asyncio.get_running_loop().call_later(seconds, function, *arguments)
 
-    def count(self, change: int) -> None:
-        """So many more activities are under way; real time passes anyway."""
+    def count(self, change: int, loop: asyncio.AbstractEventLoop) -> None:
+        """So many more activities are under way on this loop; real time passes anyway."""
 
 
 _clock = Clock()
@@ -182,20 +182,20 @@ def idle() -> AbstractContextManager[None]:
 
 def active_until_done(future: asyncio.Future[Any]) -> None:
     """Mark that something is under way, until the future is done."""
-    clock = _clock
+    clock, loop = _clock, future.get_loop()
     if clock.counts:
-        clock.count(1)
-        future.add_done_callback(lambda _: clock.count(-1))
+        clock.count(1, loop)
+        future.add_done_callback(lambda _: clock.count(-1, loop))
 
 
 @contextmanager
 def _counted(change: int) -> Iterator[None]:
-    clock = _clock
-    clock.count(change)
+    clock, loop = _clock, asyncio.get_running_loop()
+    clock.count(change, loop)
     try:
         yield
     finally:
-        clock.count(-change)
+        clock.count(-change, loop)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -5,8 +5,8 @@ emulator in a thread. When nothing is, it jumps to the earliest timer of all eve
 minute is polled as often as in a minute, a deadline of ten minutes passes after ten minutes of polls, and who is done
 first is what it would be; only nobody waits.
 
-    active > 0                   time stands still
-    active <= 0, a timer is set  `_settle`: each running loop takes some steps; if one of them starts something or sets
+    something is under way       time stands still
+    nothing is, a timer is set   `_settle`: each running loop takes some steps; if one of them starts something or sets
                                  a timer, begin anew. Then the earliest timer is called, one at a time
 
 The steps are what a loop needs from the end of one activity to the start of the next: a few callbacks and futures.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
@@ -92,7 +93,7 @@ class VirtualClock(Clock):
         self._elapsed = 0.0
         self._lock = RLock()
         self._timers: list[tuple[float, int, _VirtualTimer]] = []
-        self._active = 0
+        self._active: Counter[asyncio.AbstractEventLoop] = Counter()
         self._changes = 0
         # each loop with its time minus the seconds that have passed here
         self._loops: dict[asyncio.AbstractEventLoop, float] = {}
@@ -127,13 +128,17 @@ class VirtualClock(Clock):
                 self._settle()
         return timer
 
-    def count(self, change: int) -> None:
-        """So many more activities are under way; time stands still while there are any."""
+    def count(self, change: int, loop: asyncio.AbstractEventLoop) -> None:
+        """So many more activities are under way on this loop; time stands still while there are any."""
         with self._lock:
-            self._active += change
+            self._active[loop] += change
             self._changes += 1
-            self._start_of(asyncio.get_running_loop())
             self._settle()
+
+    @property
+    def _stands_still(self) -> bool:
+        # what was under way on a loop that has ended never ends
+        return sum(count for loop, count in self._active.items() if loop.is_running()) > 0
 
     def end(self) -> Clock:
         """Let timers that are left become real; returns a clock on which nothing jumps."""
@@ -147,7 +152,7 @@ class VirtualClock(Clock):
 
     def _settle(self) -> None:
         """Begin to let the loops take their steps, unless that is under way on a loop that runs."""
-        if self._ended or self._active > 0 or not self._timers:
+        if self._ended or not self._timers or self._stands_still:
             return
         if self._settling is None or not self._settling.loop.is_running():
             self._settling = _Settling(self._timers[0][2].loop)
@@ -158,12 +163,12 @@ class VirtualClock(Clock):
         with self._lock:
             if settling is not self._settling:
                 return
-            if self._active > 0:
+            if self._stands_still:
                 self._settling = None
                 return
             if settling.changes != self._changes:
                 settling.changes = self._changes
-                settling.steps = [loop for loop in self._loops if loop.is_running()] * _STEPS
+                settling.steps = [loop for loop in {*self._loops, *self._active} if loop.is_running()] * _STEPS
             while settling.steps:
                 settling.loop = settling.steps.pop()
                 if _post(settling.loop, self._next_step, settling):

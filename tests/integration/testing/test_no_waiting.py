@@ -204,8 +204,9 @@ async def test_the_clock_goes_on_from_where_it_was() -> None:
     started = clock.now()
     with no_waiting():
         await clock.pause(DAY)
-        inside = clock.now()
+        inside, seen = clock.now(), clock.wall_time()
     assert started + DAY <= inside <= clock.now() < inside + DAY
+    assert seen <= clock.wall_time() < seen + DAY
 
 
 @pytest.mark.parametrize("raises", [False, True])
@@ -215,6 +216,18 @@ def test_time_is_real_again_afterwards_and_nesting_changes_nothing(raises: bool)
         if raises:
             raise KeyError
     assert not clock.current_clock().counts
+
+
+def test_what_was_under_way_on_a_loop_that_has_ended_holds_up_nothing() -> None:
+    with no_waiting():
+        loop = asyncio.new_event_loop()
+        unfinished = loop.create_future()
+        loop.call_soon(clock.active_until_done, unfinished)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        asyncio.run(clock.pause(DAY))
+        loop.close()
+        asyncio.run(clock.pause(DAY))
 
 
 def test_loops_that_come_and_go_hold_up_nothing() -> None:
