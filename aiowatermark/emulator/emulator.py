@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 from attrs import define, field
 
-from ..clock import wall_time
+from ..clock import current_clock, wall_time
 from ..lifetimes import Lifetime
 from ..provider import Polling, Provider
 from ..providers import provider_class
@@ -196,13 +196,15 @@ class Emulator(ProviderControls):
     def provider(self, name: str, **settings: Any) -> Provider:
         """Return a provider for this emulator, with its key, with fast polling and without a rate limit.
 
+        Where `no_waiting` is in use, polling takes no time, and its schedule is the usual one of the provider.
         `settings`: further arguments of the provider's class, or other values for these. Raises ValueError for an
         unknown provider.
         """
         _check_name(name, APIS, "provider")
         key = self.keys[name]
         credentials = (key,) if isinstance(key, str) else key
-        arguments = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
+        polling = {} if current_clock().counts else {"polling": _POLLING}
+        arguments = {"base_url": self.base_url, "requests_per_second": None, **polling, **settings}
         return provider_class(name)(*credentials, **arguments)
 
     def host(self, data: bytes, name: str = "picture.jpg") -> str:

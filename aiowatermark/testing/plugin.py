@@ -74,6 +74,7 @@ def no_waiting_fixture() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Name the line to write for a test that anyio runs on trio, and for an asynchronous one that no plugin runs."""
+    __tracebackhide__ = True
     if _FIXTURES.isdisjoint(pyfuncitem.fixturenames):
         return (yield)
     if _backend(pyfuncitem) == "trio":
