@@ -39,7 +39,7 @@ class Options(TypedDict, total=False):
     """Dewatermark, images: remove all text."""
 
     predict_mode: Literal["4.0", "3.0", "2.0", "old"] | None
-    """Dewatermark, images: the model; v3 of the API knows "4.0", v2 the others, of which "2.0" or "old" is for emoji."""
+    """Dewatermark, images: the model; v3 of the API has "4.0", v2 the others ("2.0", also "old", for emoji)."""
 
     pro: bool | None
     """Dewatermark, images: the PRO call, which costs three credits."""

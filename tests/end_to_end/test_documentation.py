@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,15 +61,31 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_the_tests_in_the_readme_pass(emulator: Emulator) -> None:
+async def test_the_test_in_the_readme_passes(watermark_emulator: Emulator, no_waiting: None) -> None:
     names: dict[str, Any] = {}
-    example, test, scripted_test = read_blocks("README.md")
+    example, test = read_blocks("README.md")
     assert "asyncio.run(main())" in example  # test_examples runs it, test_readme compares it
     await run(test, names)
-    await names["test_a_lost_answer_is_not_charged_twice"](emulator)
-    assert emulator.charged["kaze"] == 1
-    await run(scripted_test, names)
-    await names["test_an_account_without_credits_is_reported"]()
+    await names["test_a_lost_answer_is_not_charged_twice"](watermark_emulator, no_waiting)
+    assert watermark_emulator.kaze.charged == 1
+
+
+@pytest.mark.slow
+def test_the_test_files_about_testing_pass_as_they_stand(tmp_path: Path) -> None:
+    blocks = read_blocks("docs/testing.md")
+    names = [re.match(r"# (test_\w+\.py)\n", block) for block in blocks]
+    assert len(blocks) == 3
+    for name, block in zip(names, blocks, strict=True):
+        assert name is not None
+        (tmp_path / name[1]).write_text(block)
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\nasyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "function"\n'
+        'filterwarnings = ["error"]\n'
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "16 passed" in finished.stdout
 
 
 async def test_the_code_about_the_emulator_runs() -> None:

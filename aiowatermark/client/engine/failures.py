@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from attrs import evolve
 
+from ...clock import now
 from ...errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -111,7 +112,7 @@ def query_refused(record: Record, cause: WatermarkError) -> UnexpectedAnswer:
 @asynccontextmanager
 async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
     """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""
-    timeout = asyncio.timeout_at(job.deadline)
+    timeout = asyncio.timeout(job.deadline - now())
     try:
         async with timeout:
             yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import define, evolve
 
 from ...capabilities import check_job, input_warnings
+from ...clock import in_thread
 from ...errors import InvalidInput, ResultExpired, TransferFailed, Unsupported, WatermarkError
 from ...jobs import Job
 from ...media import Source, as_media
@@ -160,10 +160,10 @@ class JobPreparer:
         smear = job.options.get(self.provider.capabilities.stroke_option or "")
         if isinstance(smear, Media) and smear.reopenable and not isinstance(smear, Link):
             data = await _read_mask(smear)
-            await asyncio.to_thread(_check_strokes, data)
+            await in_thread(_check_strokes, data)
         if not isinstance(job.mask, Bytes):
             return job
-        data = await asyncio.to_thread(_convert_mask, job.mask.data)
+        data = await in_thread(_convert_mask, job.mask.data)
         if data is job.mask.data:
             return job
         mask = Bytes(data, name=job.mask.name)
@@ -246,7 +246,7 @@ def _convert_mask(data: bytes) -> bytes:
 
 async def _draw(boxes: Boxes, size: tuple[int, int]) -> DrawnBoxes:
     """The boxes as a mask of an image of this width and height."""
-    data = await asyncio.to_thread(lambda: import_module(_DRAWING).draw_boxes(boxes.boxes, size))
+    data = await in_thread(lambda: import_module(_DRAWING).draw_boxes(boxes.boxes, size))
     mask = DrawnBoxes(data, boxes=boxes)
     name_by_format(mask, MediaInfo("png"))
     return mask

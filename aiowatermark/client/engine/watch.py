@@ -30,6 +30,7 @@ from math import isinf
 from attrs import define, field
 
 from ...callbacks.observers import HANDLER_SECONDS
+from ...clock import call_later, pause
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
 from ...observation.events import QUERY_FAILED
@@ -88,8 +89,8 @@ class JobWatcher:
         while not job.snapshot.status.terminal:
             if time >= job.deadline:
                 raise deadline_exceeded(job.record, job.time_limit, problem)
-            if await job.wakeup.wait(min(due, job.deadline) - time):
-                await asyncio.sleep(max(0.0, polled_at + _WAKEUP_DELAY - loop_time()))
+            if await job.wakeup.wait(min(due, job.deadline) - time, call_later):
+                await pause(polled_at + _WAKEUP_DELAY - loop_time())
             polled_at = loop_time()
             problem = await self._poll(job, flow_context, problem)
             time = loop_time()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import AsyncGenerator
 
 from attrs import define, field
 
+from ...clock import in_thread
 from ...errors import InvalidInput
 from ..base import Media
 from ..memory import Bytes
@@ -38,7 +38,7 @@ class StrokeMask(Media):
         """Draw the strokes in a worker thread; raises InvalidInput if the mask is not a readable image."""
         if self._drawn is None:
             data = b"".join([block async for block in self.mask.blocks()])
-            self._drawn = Bytes(await asyncio.to_thread(draw_strokes, data), name=self.name)
+            self._drawn = Bytes(await in_thread(draw_strokes, data), name=self.name)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield the PNG."""
