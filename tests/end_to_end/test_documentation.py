@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from aiohttp import web
 from fastapi import FastAPI
 
 import aiowatermark as aw
+from aiowatermark import sync
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.emulator.apis import APIS
 from tests.support.cassettes import as_fields, play
@@ -92,6 +94,27 @@ async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
     for document in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.py")):
         assert not re.search(r"key=.*\bpath\.name\b", document.read_text()), document
+
+
+async def test_the_code_about_synchronous_use_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [folder / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pictures.sample_photo(seed=number))
+    with sync.open_in_thread(Emulator(restore=False, processing=0.0)) as emulator:
+        provider = emulator.provider("picwish")
+        monkeypatch.setattr(aw.PicWish, "from_env", lambda: provider)
+        names: dict[str, Any] = {"__name__": __name__, "aw": aw, "provider": provider, "paths": paths}
+        await run_blocks("docs/sync.md", names, {})
+        with closing(names["client"]):
+            response = names["app"].test_client().post("/clean", data=paths[0].read_bytes())
+        assert (response.status_code, response.data) == (200, paths[0].read_bytes())
+        config = names["PhotosConfig"]("photos", sys.modules[__name__])
+        config.ready()
+        with closing(config.client) as client:
+            assert client.remove("photo.jpg").read()
+        assert emulator.charged["picwish"] == 8
+    assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
+    assert (folder / "clean.jpg").exists()
 
 
 async def test_the_code_about_webhooks_runs(emulator: Emulator) -> None:
