@@ -48,7 +48,7 @@ def main() -> None:
         server = make_server("127.0.0.1", 0, create_app(client), threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base_url = f"http://127.0.0.1:{server.port}"
-        upload = urllib.request.Request(f"{base_url}/jobs", pictures.sample_photo(), {"Idempotency-Key": "order-4711"})  # noqa: S310
+        upload = urllib.request.Request(f"{base_url}/jobs", pictures.sample_photo())  # noqa: S310
         with urllib.request.urlopen(upload) as response:  # noqa: S310
             token = json.load(response)["token"]
         with urllib.request.urlopen(f"{base_url}/jobs/{token}") as response:  # noqa: S310

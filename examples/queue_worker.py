@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated
 
 from taskiq import Context, InMemoryBroker, TaskiqDepends, TaskiqEvents, TaskiqState
 
@@ -11,6 +10,8 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 
 broker = InMemoryBroker()  # in production taskiq_redis.ListQueueBroker("redis://…"), and workers: `taskiq worker …`
+
+CONTEXT: Context = TaskiqDepends()
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
@@ -27,7 +28,7 @@ async def close_client(state: TaskiqState) -> None:
 
 
 @broker.task
-async def clean(order: str, photo: str, context: Annotated[Context, TaskiqDepends()]) -> str:
+async def clean(order: str, photo: str, context: Context = CONTEXT) -> str:
     """Save the clean photo of an order; as often as the queue runs it, the order's job is charged once."""
     client: aw.Client = context.state.client
     result = await client.remove(photo, key=f"order-{order}")

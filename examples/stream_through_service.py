@@ -11,7 +11,6 @@ from aiowatermark.emulator import Emulator
 from aiowatermark.emulator.clips import write_sample_clip
 
 CLIENT = web.AppKey("client", aw.Client)
-CHUNK = 1 << 18
 MAX_UPLOAD = 1_000_000_000
 NOT_YET_ACCEPTED = {aw.Status.UPLOADING, aw.Status.IN_DOUBT}
 
@@ -37,7 +36,7 @@ async def upload(request: web.Request) -> web.Response:
         raise web.HTTPLengthRequired(text="Content-Length is required: storage hosts need the size in advance")
     if request.content_length > MAX_UPLOAD:
         raise web.HTTPRequestEntityTooLarge(MAX_UPLOAD, request.content_length)
-    body = request.content.iter_chunked(CHUNK)
+    body = request.content.iter_chunked(1 << 18)
     video = aw.as_media(body, size=request.content_length, name="video.mp4")
     try:
         handle = await request.app[CLIENT].submit(video)
@@ -56,9 +55,10 @@ async def fetch(request: web.Request) -> web.Response:
     """Respond with the result's URL, or with 202 while the job is running."""
     try:
         handle = request.app[CLIENT].resume(request.match_info["token"])
-        result = await handle.result(timeout=5.0)
     except aw.InvalidInput as error:
         raise web.HTTPBadRequest(text=error.message) from None
+    try:
+        result = await handle.result(timeout=5.0)
     except TimeoutError:
         return web.json_response({"status": handle.snapshot.status}, status=202)
     return web.json_response({"url": result.url, "details": dict(result.snapshot.details)})
@@ -70,8 +70,8 @@ async def main() -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
-            with write_sample_clip("clip.mp4").open("rb") as clip:
-                token = (await (await session.put("/videos", data=clip)).json())["token"]
+            clip = write_sample_clip("clip.mp4").read_bytes()
+            token = (await (await session.put("/videos", data=clip)).json())["token"]
             print("fetched:", (await (await session.get(f"/videos/{token}")).json())["details"])
         await runner.cleanup()
 

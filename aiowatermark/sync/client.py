@@ -25,7 +25,7 @@ from .wrapping import Wrapper, attribute, synchronous, synchronous_value, wrap
 
 _NAME = "the client"
 _EXCEPT_DOCSTRING = tuple(name for name in WRAPPER_ASSIGNMENTS if name != "__doc__")
-_ITEM_FUNCTIONS = ("key", "media")
+_ITEM_FUNCTIONS = ("key", "mask", "media")
 """Parameters of `stream` that are functions of an item; they are called in the caller's thread."""
 
 
