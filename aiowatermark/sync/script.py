@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from ..media import Source
+from ..media.base import ProgressCallback
 from ..provider import Provider
 from ..providers import provider_class
 from ..transport.targets import open_target
 from .client import Client
 
 
-def remove(media: Source, target: str | PathLike[str], *, provider: Provider | str, **options: Any) -> Path:
+def remove(
+    media: Source,
+    target: str | PathLike[str],
+    *,
+    provider: Provider | str,
+    mask: Source | None = None,
+    deadline: float | None = None,
+    progress: ProgressCallback | None = None,
+    **options: Any,
+) -> Path:
     """Remove the watermark of one image or video, save the result, and return the path of the file. It waits.
 
     It opens a client for this one job: for several, use `aiowatermark.sync.Client`. It may be called where an event
@@ -24,7 +34,10 @@ def remove(media: Source, target: str | PathLike[str], *, provider: Provider | s
         target: the file to write, or a folder, in which a free name is used; as for `Result.save`.
         provider: an account, such as `PicWish(api_key="…")`, or a name, such as "picwish": its key is then read from
             the environment, here `PICWISH_API_KEY`.
-        **options: further arguments of `Client.remove`: `mask`, `deadline`, `progress`, and the provider's options.
+        mask: white is removed, black is kept; as for `Client.remove`.
+        deadline: seconds, 600 if not given.
+        progress: called as `progress(sent, total)` with bytes while the media is uploaded.
+        **options: the provider's own options.
 
     Raises InvalidInput, before anything is paid, if `target` cannot be written; else what `Client.remove` and
     `Result.save` raise. What is raised after the job was accepted, Ctrl-C included, has the token that resumes it.
@@ -34,7 +47,7 @@ def remove(media: Source, target: str | PathLike[str], *, provider: Provider | s
         open_target(path, "result").discard()
     account = provider if isinstance(provider, Provider) else provider_class(provider).from_env()
     with Client(account) as client:
-        handle = client.submit(media, **options)
+        handle = client.submit(media, mask=mask, deadline=deadline, progress=progress, **options)
         try:
             return handle.result().save(path)
         except BaseException as error:

@@ -50,7 +50,7 @@ class Wrapper:
         """The thread to run on."""
         return self._thread
 
-    def _run(self, name: str, *arguments: Any, **options: Any) -> Any:
+    def _run(self, name: str, /, *arguments: Any, **options: Any) -> Any:
         """Call a method of the asynchronous object on its loop."""
         thread = self._open_thread
         method = getattr(self._wrapped, name)
@@ -117,11 +117,11 @@ def _counterpart(name: str, member: Any) -> Any:
 
 def _method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
-    def method(self: Wrapper, *arguments: Any, **options: Any) -> Any:
+    def method(self: Wrapper, /, *arguments: Any, **options: Any) -> Any:
         return self._run(name, *arguments, **options)
 
     @wraps(function)
-    def direct(self: Wrapper, *arguments: Any, **options: Any) -> Any:
+    def direct(self: Wrapper, /, *arguments: Any, **options: Any) -> Any:
         return getattr(self._wrapped, name)(*arguments, **options)
 
     return direct if name in CALLABLE_ANYWHERE else method

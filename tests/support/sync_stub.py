@@ -111,7 +111,8 @@ def _class_stub(node: ast.ClassDef) -> ast.ClassDef:
     attributes = ast.parse(ATTRIBUTES.get(node.name, "")).body
     methods = [_method_stub(each) for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     fields = [_field_stub(each) for each in node.body if isinstance(each, ast.AnnAssign)]
-    node.body = [*_docstring(node), *attributes, *filter(None, [*fields, *methods])]
+    node.body = [*_docstring(node), *attributes, *filter(None, fields), *_without_implementations(methods)]
+    node.bases = [base for base in node.bases if ast.unparse(base).startswith("Generic[")]
     is_value = bool(fields) and node.name != "Result"
     node.decorator_list = [each for each in node.decorator_list if is_value and ast.unparse(each) != "documented"]
     return node
@@ -125,7 +126,7 @@ def _field_stub(node: ast.AnnAssign) -> ast.stmt | None:
     return node
 
 
-def _method_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt | None:
+def _method_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.FunctionDef | None:
     name = RENAMED_METHODS.get(node.name, node.name)
     if name.startswith("_") and name not in {"__init__", *RENAMED_METHODS.values()}:
         return None
@@ -160,6 +161,22 @@ def _replace_docstring(stub: ast.ClassDef | ast.FunctionDef, own: ast.ClassDef |
     if own_docstring := _docstring(own):
         rest = stub.body[1:] if ast.get_docstring(stub) or isinstance(stub, ast.FunctionDef) else stub.body
         stub.body = [*own_docstring, *rest]
+
+
+def _without_implementations(methods: Iterable[ast.FunctionDef | None]) -> list[ast.FunctionDef]:
+    """Leave out what implements overloads; the last overload gets its docstring."""
+    kept: list[ast.FunctionDef] = []
+    for method in filter(None, methods):
+        is_implementation = bool(kept) and kept[-1].name == method.name and _is_overload(kept[-1])
+        if is_implementation and not _is_overload(method):
+            kept[-1].body = method.body
+        else:
+            kept.append(method)
+    return kept
+
+
+def _is_overload(method: ast.FunctionDef) -> bool:
+    return "overload" in map(ast.unparse, method.decorator_list)
 
 
 def _docstring(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import AsyncIterator
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark import sync
 from aiowatermark.sync.wrapping import Wrapper, synchronous
-from tests.support.picwish import scripted_client
 from tests.support.sync_stub import STUB, make_stub
 
 COUNTERPARTS = [(aw.Client, sync.Client), (aw.JobHandle, sync.JobHandle), (aw.Result, sync.Result)]
@@ -117,9 +115,3 @@ def normalized(text: str) -> tuple[set[tuple[str, str]], list[str]]:
 def test_a_session_of_another_loop_is_refused() -> None:
     with pytest.raises(aw.InvalidInput, match="a session belongs to its event loop"):
         sync.Client(aw.PicWish("a key"), session=object())  # type: ignore[arg-type]
-
-
-def test_the_asynchronous_client_is_left_as_it_is() -> None:
-    client = scripted_client(None)  # type: ignore[arg-type]
-    assert inspect.isasyncgen(outcomes := client.stream([]))
-    assert isinstance(outcomes, AsyncIterator)
