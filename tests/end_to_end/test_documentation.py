@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,24 +98,34 @@ def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
 
 
 async def test_the_code_about_synchronous_use_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [folder / f"{number}.jpg" for number in range(3)]
+    settings = import_module("django.conf").settings
+    if not settings.configured:
+        settings.configure()
+    (folder / "photos").mkdir()
+    paths = [folder / "photos" / f"{number}.jpg" for number in range(3)]
     for number, path in enumerate(paths):
         path.write_bytes(pictures.sample_photo(seed=number))
     with sync.open_in_thread(Emulator(restore=False, processing=0.0)) as emulator:
-        provider = emulator.provider("picwish")
-        monkeypatch.setattr(aw.PicWish, "from_env", lambda: provider)
-        names: dict[str, Any] = {"__name__": __name__, "aw": aw, "provider": provider, "paths": paths}
+        monkeypatch.setattr(aw.PicWish, "from_env", lambda: emulator.provider("picwish"))
+        names: dict[str, Any] = {"__name__": __name__}
         await run_blocks("docs/sync.md", names, {})
         with closing(names["client"]):
-            response = names["app"].test_client().post("/clean", data=paths[0].read_bytes())
-        assert (response.status_code, response.data) == (200, paths[0].read_bytes())
-        config = names["PhotosConfig"]("photos", sys.modules[__name__])
-        config.ready()
-        with closing(config.client) as client:
-            assert client.remove("photo.jpg").read()
+            replies = [post_to_flask(names["app"], paths[0]), post_to_django(names["clean_photo"], paths[0])]
+        assert replies == [(200, paths[0].read_bytes())] * 2
         assert emulator.charged["picwish"] == 8
     assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
     assert (folder / "clean.jpg").exists()
+
+
+def post_to_flask(app: Any, photo: Path) -> tuple[int, bytes]:
+    response = app.test_client().post("/clean", data=photo.read_bytes())
+    return response.status_code, response.data
+
+
+def post_to_django(view: Any, photo: Path) -> tuple[int, bytes]:
+    with photo.open("rb") as file:
+        response = view(import_module("django.test").RequestFactory().post("/", {"photo": file}))
+    return response.status_code, response.content
 
 
 async def test_the_code_about_webhooks_runs(emulator: Emulator) -> None:
