@@ -91,6 +91,8 @@ class Client(Wrapper):
     The arguments are those of `aiowatermark.Client`, without `session`, which belongs to an event loop of yours.
     """
 
+    _changing: threading.Lock
+    _opened: bool
     limits = attribute("limits", "How much is done concurrently.")
 
     @wraps(AsyncClient.__init__, _EXCEPT_DOCSTRING)
@@ -101,7 +103,12 @@ class Client(Wrapper):
                 "a session belongs to its event loop: give this client proxy=, ssl= or trust_env= instead"
             )
         super().__init__(AsyncClient(*arguments, **options), LoopThread(_NAME))
+
+    def _attach(self, wrapped: Any, thread: LoopThread) -> None:
+        """Set the attributes; a client that an open client gives has a running thread, which it does not end."""
+        super()._attach(wrapped, thread)
         self._changing = threading.Lock()
+        self._opened = False
 
     def open(self) -> Self:
         """Open the client and return it; it is open until `close`, or until the interpreter exits.
@@ -118,6 +125,7 @@ class Client(Wrapper):
             except BaseException:
                 thread.stop()
                 raise
+            self._opened = True
             atexit.register(self._close_at_exit)
         return self
 
@@ -126,13 +134,14 @@ class Client(Wrapper):
 
         Does nothing if the client is not open, and in a child of a fork, which has no copy of it.
         """
-        if not self._thread.running:
+        if not self._opened or not self._thread.running:
             return
         self._thread.check_caller()
         with self._changing:
             try:
                 self._thread.finish(self._wrapped.__aexit__)
             finally:
+                self._opened = False
                 self._thread.stop()
                 atexit.unregister(self._close_at_exit)
 

@@ -120,14 +120,15 @@ def iterate(
     """Iterate over what an asynchronous generator yields on the loop, converted; leaving it closes the generator."""
     try:
         while True:
-            call = thread.begin(lambda: _next(source))
+            call = Call(lambda: _next(source))
             try:
+                thread.begin(call)
                 if items is not None:
                     items.pull_until(call)
+                value = call.outcome.result()
             except BaseException:
                 thread.cancel(call)
                 raise
-            value = thread.result(call)
             if value is _END:
                 return
             yield convert(value)

@@ -23,7 +23,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -37,25 +37,28 @@ log = logging.getLogger("aiowatermark")
 
 @define(eq=False)
 class Call(Generic[T]):
-    """One coroutine on the loop; `outcome` is done when it has ended."""
+    """One coroutine on the loop; `outcome` is done when it has ended, or will never begin."""
 
     function: Callable[[], Coroutine[Any, Any, T]]
-    outcome: Future[T] = field(factory=Future)
-    task: asyncio.Task[T] | None = None
+    outcome: Future[T] = field(factory=Future, init=False)
+    _task: asyncio.Task[T] | None = field(default=None, init=False)
 
     def begin(self) -> None:
-        """Start the coroutine; on the loop."""
-        self.task = asyncio.create_task(self.function())
-        self.task.add_done_callback(self._end)
+        """Start the coroutine, unless its caller was interrupted before; on the loop."""
+        if not self.outcome.done():
+            self._task = asyncio.create_task(self.function())
+            self._task.add_done_callback(self._end)
 
     def cancel(self) -> None:
-        """Cancel the coroutine; on the loop, after `begin`."""
-        if self.task is not None:
-            self.task.cancel()
+        """Cancel the coroutine; on the loop."""
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self.abandon("the call was interrupted")
 
     def abandon(self, reason: str) -> None:
-        """Give up a call that has not ended when its loop ends."""
-        if not self.outcome.done():
+        """End a call that has not ended."""
+        with suppress(InvalidStateError):
             self.outcome.set_exception(InvalidInput(reason))
 
     def _end(self, task: asyncio.Task[T]) -> None:
@@ -98,36 +101,30 @@ class LoopThread:
 
         Raises InvalidInput if the loop does not run or ends meanwhile, in a forked child, and on the loop's own thread.
         """
-        call = self.begin(function)
-        return self.result(call)
-
-    def begin(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Call[T]:
-        """Start a coroutine function on the loop; `result` waits for it. Raises what `run` raises."""
-        self.check_caller()
         call = Call(function)
-        self._calls.add(call)  # before it is posted: what the loop leaves undone when it ends is found here
-        call.outcome.add_done_callback(lambda _: self._calls.discard(call))
         try:
-            self._post(lambda: self._begin(call))
-        except InvalidInput:
-            self._calls.discard(call)
-            raise
-        return call
-
-    def result(self, call: Call[T]) -> T:
-        """Wait for the end of a call; one that is interrupted is cancelled, and its end awaited."""
-        try:
+            self.begin(call)
             return call.outcome.result()
         except BaseException:
             self.cancel(call)
             raise
 
+    def begin(self, call: Call[Any]) -> None:
+        """Start a call on the loop; raises what `run` raises. Interrupted here or later, it is to be cancelled."""
+        self.check_caller()
+        self._calls.add(call)  # before it is posted: what the loop leaves undone when it ends is found here
+        call.outcome.add_done_callback(lambda _: self._calls.discard(call))
+        self._post(lambda: self._begin(call))
+
     def cancel(self, call: Call[Any]) -> None:
-        """Cancel a call that has not ended, and wait for its end."""
-        if not call.outcome.done():
-            with suppress(InvalidInput):  # the loop has just ended, and with it the call
-                self._post(call.cancel)
-            wait([call.outcome])
+        """Cancel a call that has begun and not ended, and wait for its end."""
+        if call not in self._calls:
+            return
+        try:
+            self._post(call.cancel)
+        except InvalidInput as error:
+            call.abandon(error.message)
+        wait([call.outcome])
 
     def finish(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run what ends something, where that is possible: not after the loop, nor in a forked child.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable
 from functools import wraps
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from attrs import fields
 
@@ -26,7 +26,7 @@ from .loop_thread import LoopThread
 ClassT = TypeVar("ClassT", bound="type[Wrapper]")
 ValueT = TypeVar("ValueT", bound=type)
 
-CALLABLE_ANYWHERE = {"done"}
+CALLABLE_ANYWHERE = {"done", "stats"}
 """Functions that only read, and may be called when the client is closed."""
 _COUNTERPARTS: dict[type, Callable[[Any, LoopThread], Any]] = {}
 
@@ -38,8 +38,18 @@ class Wrapper:
     async_class: ClassVar[type]
 
     def __init__(self, wrapped: Any, thread: LoopThread) -> None:
+        self._attach(wrapped, thread)
+
+    def _attach(self, wrapped: Any, thread: LoopThread) -> None:
         self._wrapped = wrapped
         self._thread = thread
+
+    @classmethod
+    def wrapping(cls, wrapped: Any, thread: LoopThread) -> Self:
+        """Return the counterpart of an asynchronous object that exists, whatever the constructor takes."""
+        self = cls.__new__(cls)
+        self._attach(wrapped, thread)
+        return self
 
     def __repr__(self) -> str:
         """That of the asynchronous object."""
@@ -89,7 +99,7 @@ def synchronous(async_class: type) -> Callable[[ClassT], ClassT]:
         for name in dir(async_class):
             if not name.startswith("_") and name not in vars(cls):
                 setattr(cls, name, _counterpart(name, inspect.getattr_static(async_class, name)))
-        _COUNTERPARTS[async_class] = cls
+        _COUNTERPARTS[async_class] = cls.wrapping
         return cls
 
     return decorate

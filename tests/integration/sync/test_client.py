@@ -16,6 +16,7 @@ import pytest
 import aiowatermark as aw
 from aiowatermark import sync
 from aiowatermark.emulator import Emulator, Fault, pictures
+from aiowatermark.sync.wrapping import unwrap, wrap
 
 PHOTO = pictures.sample_photo()
 
@@ -161,6 +162,23 @@ def test_a_client_that_is_not_open_says_so_and_can_be_opened_again(client: sync.
         closed.open()
     with closed:
         assert closed.credits().available == 1000
+
+
+def test_an_asynchronous_client_that_a_client_gives_works_on_its_loop_and_does_not_end_it(client: sync.Client) -> None:
+    wrapper: Any = client
+    given = wrap(unwrap(client), wrapper._thread)
+    assert isinstance(given, sync.Client)
+    assert given.credits().available == 1000
+    given.close()
+    assert client.ready
+
+
+def test_the_key_of_an_open_client_can_be_rotated(client: sync.Client, threaded_emulator: Emulator) -> None:
+    client.provider = rotated = threaded_emulator.provider("dewatermark")
+    assert client.provider.base_url == rotated.base_url
+    assert client.remove(PHOTO).read() == PHOTO
+    with pytest.raises(aw.InvalidInput):
+        client.provider = threaded_emulator.provider("kaze")
 
 
 def test_a_store_that_cannot_be_opened_leaves_no_thread(threaded_emulator: Emulator, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from contextvars import ContextVar
 import pytest
 
 from aiowatermark import InvalidInput
-from aiowatermark.sync.loop_thread import LoopThread
+from aiowatermark.sync.loop_thread import Call, LoopThread
 
 
 @pytest.fixture
@@ -72,10 +73,32 @@ def test_an_interrupted_caller_cancels_its_coroutine_and_waits_for_its_end(threa
             ended.append(True)
             raise
 
-    call = thread.begin(end_slowly)
+    call = Call(end_slowly)
+    thread.begin(call)
     assert started.wait(10)
     thread.cancel(call)
     assert ended == [True]
+
+
+def test_a_second_interruption_ends_the_wait_for_a_coroutine_that_does_not_end(thread: LoopThread) -> None:
+    started, cancelled, interrupted = threading.Event(), threading.Event(), threading.get_ident()
+
+    async def end_on_the_second_cancellation() -> None:
+        with suppress(asyncio.CancelledError):
+            await wait_for_ever(started)
+        await wait_for_ever(cancelled)
+
+    def interrupt_twice() -> None:
+        for event in (started, cancelled):
+            event.wait(10)
+            signal.pthread_kill(interrupted, signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt_twice)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        thread.run(end_on_the_second_cancellation)
+    assert cancelled.is_set()
+    interrupting.join()
 
 
 def test_a_coroutine_that_was_cancelled_may_return_a_value(thread: LoopThread) -> None:
@@ -86,10 +109,24 @@ def test_a_coroutine_that_was_cancelled_may_return_a_value(thread: LoopThread) -
             await wait_for_ever(started)
         return 7
 
-    call = thread.begin(return_all_the_same)
+    call = Call(return_all_the_same)
+    thread.begin(call)
     assert started.wait(10)
     thread.cancel(call)
-    assert thread.result(call) == 7
+    assert call.outcome.result() == 7
+
+
+def test_a_call_that_is_interrupted_before_it_begins_never_begins(thread: LoopThread) -> None:
+    async def begin() -> None:
+        raise AssertionError
+
+    call = Call(begin)
+    thread._calls.add(call)  # interrupted between this and the next step of `begin`
+    thread.cancel(call)
+    thread.begin(call)
+    thread.run(lambda: asyncio.sleep(0))
+    with pytest.raises(InvalidInput, match="interrupted"):
+        call.outcome.result()
 
 
 def test_a_caller_that_waits_while_the_loop_ends_gets_an_error(thread: LoopThread) -> None:
