@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from ..media.base import ProgressCallback
 from ..provider import Provider
 from ..providers import provider_class
 from ..transport.targets import open_target
-from .client import Client
+from .client import Client, JobHandle
 
 
 def remove(
@@ -42,14 +44,27 @@ def remove(
     Raises InvalidInput, before anything is paid, if `target` cannot be written; else what `Client.remove` and
     `Result.save` raise. What is raised after the job was accepted, Ctrl-C included, has the token that resumes it.
     """
-    path = Path(target)
-    if path.is_file() or path.is_dir() or not path.exists():  # opening a device or FIFO would be noticed at its end
-        open_target(path, "result").discard()
+    path = _writable(target)
     account = provider if isinstance(provider, Provider) else provider_class(provider).from_env()
     with Client(account) as client:
         handle = client.submit(media, mask=mask, deadline=deadline, progress=progress, **options)
-        try:
+        with _token_noted(handle):
             return handle.result().save(path)
-        except BaseException as error:
-            error.add_note(f"the job was submitted to {account.display_name}; resume it with its token {handle.token}")
-            raise
+
+
+def _writable(target: str | PathLike[str]) -> Path:
+    """Return the path of a target that can be written, as far as that can be told; raises InvalidInput."""
+    path = Path(target)
+    if path.is_file() or path.is_dir() or not path.exists():  # opening a device or FIFO would be noticed at its end
+        open_target(path, "result").discard()
+    return path
+
+
+@contextmanager
+def _token_noted(handle: JobHandle) -> Iterator[None]:
+    """Note in whatever is raised how to get the result of this job, which is paid."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"the job was submitted; resume it with its token {handle.token}")
+        raise
