@@ -17,12 +17,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-from .loop_thread import Call, LoopThread
+from .loop_thread import WAIT_SECONDS, Call, LoopThread
 
 T = TypeVar("T")
 _END: Any = object()
@@ -99,7 +99,7 @@ class CallerItems(Generic[T]):
         """Pull an item for each request until the call has ended; in the caller's thread."""
         call.outcome.add_done_callback(lambda _: self.requests.put(None))
         self.items = iter(self.items)
-        while (request := self.requests.get()) is not None:
+        while (request := self._next_request()) is not None:
             try:
                 item = next(self.items, _END)
             except Exception as error:  # noqa: BLE001 - the stream raises it after the outcomes of earlier items
@@ -109,6 +109,11 @@ class CallerItems(Generic[T]):
                 if item is not _END:
                     function.apply(item)
             request.post(item)
+
+    def _next_request(self) -> ItemRequest | None:
+        while True:
+            with suppress(Empty):
+                return self.requests.get(timeout=WAIT_SECONDS)
 
 
 def iterate(
@@ -125,6 +130,7 @@ def iterate(
                 thread.begin(call)
                 if items is not None:
                     items.pull_until(call)
+                call.wait()
                 value = call.outcome.result()
             except BaseException:
                 thread.cancel(call)

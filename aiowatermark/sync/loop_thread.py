@@ -23,7 +23,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +33,9 @@ from ..errors import InvalidInput
 
 T = TypeVar("T")
 log = logging.getLogger("aiowatermark")
+
+WAIT_SECONDS = 0.5
+"""Length of one wait of many: a signal that arrives just before a wait begins does not end it, and is seen after it."""
 
 
 @define(eq=False)
@@ -56,6 +59,12 @@ class Call(Generic[T]):
         else:
             self.abandon("the call was interrupted")
 
+    def wait(self) -> None:
+        """Wait for the end; in the caller's thread."""
+        while not self.outcome.done():
+            with suppress(TimeoutError):
+                self.outcome.exception(WAIT_SECONDS)
+
     def abandon(self, reason: str) -> None:
         """End a call that has not ended."""
         with suppress(InvalidStateError):
@@ -78,14 +87,16 @@ class LoopThread:
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _stopping: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _process: int = field(factory=os.getpid, init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _process: int = field(default=0, init=False)
+    # reentrant: the garbage collector may close a stream, which posts, while this thread posts
+    _lock: threading.RLock = field(factory=threading.RLock, init=False)
     _calls: set[Call[Any]] = field(factory=set, init=False)
 
     def start(self) -> None:
         """Start the thread and its loop."""
         if self._thread is not None:
             raise InvalidInput(f"{self.owner} is already open")
+        self._process = os.getpid()
         ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._serve, args=(ready,), name=f"{self.owner}, loop", daemon=True)
         self._thread.start()
@@ -104,6 +115,7 @@ class LoopThread:
         call = Call(function)
         try:
             self.begin(call)
+            call.wait()
             return call.outcome.result()
         except BaseException:
             self.cancel(call)
@@ -124,7 +136,7 @@ class LoopThread:
             self._post(call.cancel)
         except InvalidInput as error:
             call.abandon(error.message)
-        wait([call.outcome])
+        call.wait()
 
     def finish(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run what ends something, where that is possible: not after the loop, nor in a forked child.
@@ -145,8 +157,8 @@ class LoopThread:
             return
         with suppress(InvalidInput):
             self._post(self._stopping.set)
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(WAIT_SECONDS)
 
     def _begin(self, call: Call[Any]) -> None:
         """Start a call, unless the loop is ending and would destroy it; on the loop."""
@@ -164,7 +176,7 @@ class LoopThread:
 
     def check_caller(self) -> None:
         """Raise InvalidInput where nobody can wait for the loop: in a forked child, and on its own thread."""
-        if self._process != os.getpid():
+        if self._thread is not None and self._process != os.getpid():
             raise InvalidInput(
                 f"{self.owner} was opened in another process, and a fork does not copy its thread: "
                 "open one in each process, after the fork"

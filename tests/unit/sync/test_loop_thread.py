@@ -166,6 +166,29 @@ def test_a_call_before_the_start_and_after_the_end_is_refused(thread: LoopThread
         thread.run(lambda: asyncio.sleep(0))
 
 
+def test_a_process_is_another_one_only_for_a_thread_that_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is made before a fork may be opened in the child."""
+    thread = LoopThread("the client")
+    monkeypatch.setattr("aiowatermark.sync.loop_thread.os.getpid", lambda: 1)
+    with pytest.raises(InvalidInput, match="not open"):
+        thread.run(lambda: asyncio.sleep(0))
+    thread.start()
+    assert thread.run(lambda: asyncio.sleep(0, "slept")) == "slept"
+    thread.stop()
+
+
+def test_a_stream_that_the_garbage_collector_closes_while_its_thread_posts_is_closed(thread: LoopThread) -> None:
+    ended = threading.Event()
+
+    async def end() -> None:
+        ended.set()
+
+    thread._post(lambda: None)
+    with thread._lock:
+        thread.finish(end)
+    assert ended.wait(10)
+
+
 def test_a_call_on_its_own_thread_is_refused_instead_of_waiting_for_ever(thread: LoopThread) -> None:
     async def call_again() -> None:
         thread.run(lambda: asyncio.sleep(0))
