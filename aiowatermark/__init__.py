@@ -14,6 +14,7 @@ Start with a `Client` for an account at a provider::
     choose a provider                        PicWish, GptGe, Kaze, PhotoEraser, Dewatermark
     submit an image or a video               Client.remove, or Client.submit and its JobHandle
     say what to remove                       mask=, an image that is white there, or Boxes
+    work without an event loop               sync.Client, or remove("photo.jpg", "clean.jpg", provider="picwish")
     submit many                              Client.stream, whose outcomes are Done or Failed
     save or read the result                  Result.save, Result.read
     limit what is done concurrently          Limits
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from .stores.memory import MemoryStore
     from .stores.redis.store import RedisStore
     from .stores.sqlite.store import SQLiteStore
+    from .sync.script import remove
     from .wire import Delivery
 
 __all__ = [  # noqa: RUF022 - sorted by code points
@@ -137,6 +139,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "as_media",
     "provider_class",
     "provider_names",
+    "remove",
 ]
 
 # Modules are imported when one of their names is first used, so that `--help`, or a script with one provider, does not
@@ -189,6 +192,7 @@ _PUBLIC_NAMES = {
     "stores.memory": ("MemoryStore",),
     "stores.redis.store": ("RedisStore",),
     "stores.sqlite.store": ("SQLiteStore",),
+    "sync.script": ("remove",),
     "wire": ("Delivery",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}

@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,7 @@ from aiohttp import web
 from fastapi import FastAPI
 
 import aiowatermark as aw
+from aiowatermark import sync
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.emulator.apis import APIS
 from aiowatermark.testing import ScriptedTransport, json_response
@@ -141,6 +144,37 @@ async def test_the_code_about_the_providers_runs(emulator: Emulator, folder: Pat
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
     for document in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.py")):
         assert not re.search(r"key=.*\bpath\.name\b", document.read_text()), document
+
+
+async def test_the_code_about_synchronous_use_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = import_module("django.conf").settings
+    if not settings.configured:
+        settings.configure()
+    (folder / "photos").mkdir()
+    paths = [folder / "photos" / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pictures.sample_photo(seed=number))
+    with sync.open_in_thread(Emulator(restore=False, processing=0.0)) as emulator:
+        monkeypatch.setattr(aw.PicWish, "from_env", lambda: emulator.provider("picwish"))
+        names: dict[str, Any] = {"__name__": __name__}
+        await run_blocks("docs/sync.md", names, {})
+        with closing(names["client"]):
+            replies = [post_to_flask(names["app"], paths[0]), post_to_django(names["clean_photo"], paths[0])]
+        assert replies == [(200, paths[0].read_bytes())] * 2
+        assert emulator.charged["picwish"] == 8
+    assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
+    assert (folder / "clean.jpg").exists()
+
+
+def post_to_flask(app: Any, photo: Path) -> tuple[int, bytes]:
+    response = app.test_client().post("/clean", data=photo.read_bytes())
+    return response.status_code, response.data
+
+
+def post_to_django(view: Any, photo: Path) -> tuple[int, bytes]:
+    with photo.open("rb") as file:
+        response = view(import_module("django.test").RequestFactory().post("/", {"photo": file}))
+    return response.status_code, response.content
 
 
 async def test_the_code_about_webhooks_runs(emulator: Emulator) -> None:
