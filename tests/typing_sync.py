@@ -27,17 +27,22 @@ def use_client(provider: aw.Provider) -> None:
         assert_type(client.recover().finished, list[sync.Result])
         assert_type(client.drain(5), bool)
         assert_type(aw.remove("photo.jpg", "clean.jpg", provider="picwish"), Path)
-        for outcome in client.stream(["photo.jpg"]):
-            if isinstance(outcome, sync.Done):
-                assert_type(outcome.result, sync.Result)
-            else:
-                assert_type(outcome.error, aw.WatermarkError)
+        for outcome in client.stream([1, 2], media=str, key=str):
+            match outcome:
+                case sync.Done(item, result):
+                    assert_type(item, int)
+                    assert_type(result, sync.Result)
+                case sync.Failed(item, error):
+                    assert_type(item, int)
+                    assert_type(error, aw.WatermarkError)
     with sync.open_in_thread(Emulator()) as emulator:
         assert_type(emulator, Emulator)
 
 
 def misuse_client(client: sync.Client, result: aw.Result) -> None:
     client.remove()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.remove("photo.jpg", snyc=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    aw.remove("photo.jpg", "clean.jpg", provider="picwish", sync="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.remove("photo.jpg", key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.refine(result, brush=b"")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     sync.Client()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Generic, Literal, Self, TypeAlias, Unpack, overload
 
 import aiohttp
 from attrs import frozen
 
 from ..callbacks.receiver import CallbackReceiver
-from ..client.client import MediaArgument
+from ..client.arguments import MediaArgument
+from ..client.client import SourceT, T
 from ..client.content_key import ContentKey, Key
 from ..client.limits import Limits
-from ..client.stream import Failed
+from ..client.stream import Failed, T_co
 from ..jobs import Output, Record, Snapshot
 from ..media import Source
 from ..media.base import ProgressCallback
+from ..observation.observer import OnEvent
+from ..observation.stats import Stats
+from ..options import Options
 from ..provider import Credits, Polling, Provider
 from ..stores import JobStore
 from ..transport import Transport
@@ -77,13 +81,13 @@ class Result:
         Args:
             path: the file to write. A folder: a free name in it, with the suffix of the result's format. A device or
                 FIFO: the result is written into it. A symbolic link stays, and a file that is replaced keeps its mode.
-            index: the number of the output, counted from 0; None: the first that succeeded.
+            index: the number of the output, counted from 0; to be given if there are several.
             max_bytes: a larger download fails; None: no limit.
             progress: called as `progress(done, total)` with bytes as they arrive; `total` is None while unknown.
             verify: False delivers whatever came.
 
-        Raises InvalidInput, before anything is fetched, if the path cannot be written; TransferFailed, ResultExpired,
-        and the output's own error (JobFailed) if it did not succeed.
+        Raises InvalidInput, before anything is fetched, if the path cannot be written, or no index says which output;
+        TransferFailed, ResultExpired, and the output's own error (JobFailed) if it did not succeed.
         """
 
     def read(self, *, index: int | None = None, max_bytes: int | None = None, verify: bool = True) -> bytes:
@@ -154,13 +158,17 @@ class Recovery:
     elsewhere: int = 0
 
 @frozen
-class Done:
+class Done(Generic[T_co]):
     """An item of a stream that succeeded, and its synchronous result."""
 
-    media: Any
+    item: T_co
     result: Result
 
-Outcome: TypeAlias = Done | Failed
+    @property
+    def media(self) -> T_co:
+        """The item: the name of `item` in version 0.1, to be removed in 0.3."""
+
+Outcome: TypeAlias = Done[T] | Failed[T]
 
 class Client:
     """Submits jobs to one provider account and waits for their results, for code without an event loop.
@@ -191,6 +199,7 @@ class Client:
         trust_env: bool = False,
         proxy: str | None = None,
         ssl: SSLContext | bool | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         """Make a client that is not open."""
 
@@ -208,6 +217,9 @@ class Client:
     @property
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
+
+    def stats(self) -> Stats:
+        """Return what the client has done since it was made: jobs, submissions by outcome, polls, bytes, times."""
 
     def drain(self, seconds: float | None = None) -> bool:
         """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.
@@ -234,7 +246,8 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
 
@@ -250,7 +263,8 @@ class Client:
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
-            **options: the provider's own options.
+            options: options as a mapping, for a provider of your own; those of the five are given by name.
+            **named: the provider's options, which `Options` documents.
 
         Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
         RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
@@ -267,7 +281,8 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
 
@@ -276,22 +291,43 @@ class Client:
         """
 
     def refine(
-        self, result: Result, *, brush: Source, key: Key | None = None, deadline: float | None = None, **options: Any
+        self,
+        result: Result,
+        *,
+        brush: Source,
+        key: Key | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Remove more from a result: what is white in `brush`. The provider's session is part of the result.
 
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
 
+    @overload
     def stream(
         self,
-        items: Iterable[Source] | AsyncIterable[Source],
+        items: Iterable[SourceT] | AsyncIterable[SourceT],
         *,
-        mask: Source | None = None,
-        key: Callable[[Source], Key] | ContentKey | None = None,
+        mask: Source | Callable[[SourceT], Source | None] | None = None,
+        key: Callable[[SourceT], Key] | ContentKey | None = None,
         deadline: float | None = None,
-        **options: Any,
-    ) -> Generator[Outcome]:
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> Generator[Done[SourceT] | Failed[SourceT]]: ...
+    @overload
+    def stream(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        media: Callable[[T], MediaArgument],
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> Generator[Done[T] | Failed[T]]:
         """Run many jobs; yields their outcomes in completion order.
 
         As `aiowatermark.Client.stream`. Items are pulled, and `key` and `media` are called, in the thread that iterates

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ..media import Source
 from ..media.base import ProgressCallback
+from ..options import Options
 from ..provider import Provider
 from ..providers import provider_class
 from ..transport.targets import open_target
@@ -24,7 +25,8 @@ def remove(
     mask: Source | None = None,
     deadline: float | None = None,
     progress: ProgressCallback | None = None,
-    **options: Any,
+    options: Mapping[str, Any] | None = None,
+    **named: Unpack[Options],
 ) -> Path:
     """Remove the watermark of one image or video, save the result, and return the path of the file. It waits.
 
@@ -39,7 +41,8 @@ def remove(
         mask: white is removed, black is kept; as for `Client.remove`.
         deadline: seconds, 600 if not given.
         progress: called as `progress(sent, total)` with bytes while the media is uploaded.
-        **options: the provider's own options.
+        options: options as a mapping, for a provider of your own; those of the five are given by name.
+        **named: the provider's options, which `Options` documents.
 
     Raises InvalidInput, before anything is paid, if `target` cannot be written; else what `Client.remove` and
     `Result.save` raise. What is raised after the job was accepted, Ctrl-C included, has the token that resumes it.
@@ -47,7 +50,7 @@ def remove(
     path = _writable(target)
     account = provider if isinstance(provider, Provider) else provider_class(provider).from_env()
     with Client(account) as client:
-        handle = client.submit(media, mask=mask, deadline=deadline, progress=progress, **options)
+        handle = client.submit(media, mask=mask, deadline=deadline, progress=progress, options=options, **named)
         with _token_noted(handle):
             return handle.result().save(path)
 

@@ -13,6 +13,7 @@ from tests.support.processes import run_python
 
 EXPECTED_OUTPUT = {
     "aiohttp_service": "fetched: 200 image/jpeg",
+    "batch_from_database": "charged: 5",
     "fastapi_service": "200 image/jpeg after 1 query",
     "flask_service": "200 image/jpeg",
     "graceful_shutdown": "drained: all jobs ended",

@@ -202,11 +202,27 @@ def test_a_stream_pulls_items_and_calls_functions_of_them_in_the_callers_thread(
         threads.add(threading.get_ident())
         return f"order-{photos(8).index(photo)}"
 
-    outcomes = list(client.stream(rows(), key=key))  # type: ignore[arg-type]
+    outcomes = list(client.stream(rows(), key=key))
     assert all(isinstance(outcome, sync.Done) for outcome in outcomes)
     assert {outcome.result.key for outcome in outcomes if isinstance(outcome, sync.Done)} == {
         f"order-{n}" for n in range(8)
     }
+    assert threads == {threading.get_ident()}
+
+
+def test_a_stream_of_rows_calls_all_its_functions_in_the_callers_thread(client: sync.Client) -> None:
+    threads = set()
+
+    def media(number: int) -> bytes:
+        threads.add(threading.get_ident())
+        return photos(8)[number]
+
+    def mask(number: int) -> bytes | None:
+        threads.add(threading.get_ident())
+        return pictures.sample_mask(640, 480) if number % 2 else None
+
+    outcomes = client.stream(range(4), media=media, mask=mask, key=lambda number: f"order-{number}")
+    assert sorted(outcome.item for outcome in outcomes if isinstance(outcome, sync.Done)) == [0, 1, 2, 3]
     assert threads == {threading.get_ident()}
 
 
@@ -252,7 +268,7 @@ def test_what_was_pulled_before_the_items_failed_is_yielded(client: sync.Client)
         yield from photos(3)
         raise OSError("the cursor was closed")
 
-    outcomes: list[sync.Outcome] = []
+    outcomes: list[sync.Outcome[bytes]] = []
     with pytest.raises(OSError, match="the cursor was closed"):
         outcomes.extend(client.stream(rows()))
     stream = client.stream(rows())
@@ -296,4 +312,4 @@ def test_an_error_in_the_pulling_thread_that_is_no_exception_leaves_the_stream(c
 
 def test_one_medium_is_refused_as_items_before_the_first_outcome(client: sync.Client) -> None:
     with pytest.raises(aw.InvalidInput, match="many items"):
-        client.stream(PHOTO)  # type: ignore[arg-type]
+        client.stream(PHOTO)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
