@@ -44,7 +44,7 @@ async def main() -> None:
         result = await handle
         saved = await result.save("clean.mp4")
     details = result.snapshot.details
-    facts = ", ".join(f"{name} {details.get(name)}" for name in ("duration", "cost", "has_watermark"))
+    facts = ", ".join(f"{name} {details.get(name)}" for name in ("duration", "cost", "cost_is_guess", "has_watermark"))
     print(f"\n{saved}: {facts}")
 
 

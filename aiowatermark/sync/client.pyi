@@ -12,9 +12,10 @@ import aiohttp
 from attrs import frozen
 
 from ..callbacks.receiver import CallbackReceiver
-from ..client.arguments import MediaArgument
-from ..client.client import SourceT, T
+from ..charges import Charge
+from ..client.arguments import MediaArgument, SourceT, T
 from ..client.content_key import ContentKey, Key
+from ..client.extra_fields import ExtraValue
 from ..client.limits import Limits
 from ..client.stream import Failed, T_co
 from ..jobs import Output, Record, Snapshot
@@ -50,6 +51,22 @@ class Result:
     @property
     def token(self) -> str:
         """A text that gives the result again in any process, as long as the provider keeps it."""
+
+    @property
+    def raw(self) -> Any:
+        """The provider's last answer, for what this package does not read: JSON values, or a text if it is no JSON.
+
+        Secrets are replaced by "…", queries of URLs too; lists are cut to 20 items. None if the answer is not known, as
+        after `recover()`, or is larger than 16 KiB.
+        """
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's name for the last request, which its support asks for; None if it gave none."""
+
+    @property
+    def charged(self) -> Charge | None:
+        """What the job cost, and where that is known from; None if it is not known."""
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -214,6 +231,17 @@ class Client:
 
     @provider.setter
     def provider(self, provider: Provider) -> None: ...
+    def with_options(self, *, deadline: float | None = None, limits: Limits | None = None) -> Client:
+        """Return a view of this client with another deadline, or limits of its own; what is not given stays.
+
+        A view has the client's account, connections, store, request rate and counters. It is open while the client is:
+        it is not entered itself. Of `limits`, `in_flight` and `submissions` apply to the jobs of the view, within what
+        the client allows; the others are the client's. Views with the same limits do not share them, a view of a view
+        that is given none does.
+
+        Raises InvalidInput for a value out of range, and for another limit that differs from the client's.
+        """
+
     @property
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
@@ -246,6 +274,7 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         options: Mapping[str, Any] | None = None,
         **named: Unpack[Options],
     ) -> JobHandle:
@@ -254,7 +283,7 @@ class Client:
         Args:
             media: a path, bytes, a URL, an open file or upload (anything with `read`), or an async iterable of bytes;
                 or a list of them, for providers that accept batches.
-            mask: any media of one image: white is removed, black is kept.
+            mask: any media of one image: white is removed, black is kept; or `Boxes`.
             key: your idempotency key, 1 to 200 printable characters. A key that is known returns its job, and nothing
                 is submitted again; with other content than that job's it is InvalidInput. `CONTENT_KEY` makes the key
                 from the bytes, the mask and the options (a link counts by its text).
@@ -263,12 +292,12 @@ class Client:
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
+            extra_fields: form fields or JSON values (texts, numbers, booleans) that are sent as they are, besides ours.
             options: options as a mapping, for a provider of your own; those of the five are given by name.
             **named: the provider's options, which `Options` documents.
 
-        Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
-        RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
-        may be paid.
+        Raises InvalidInput before anything is sent; AuthenticationError, InsufficientCredits, RateLimited, Rejected,
+        TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job may be paid.
         """
 
     def remove(
@@ -281,6 +310,7 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         options: Mapping[str, Any] | None = None,
         **named: Unpack[Options],
     ) -> Result:
