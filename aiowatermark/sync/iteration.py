@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-from .loop_thread import WAIT_SECONDS, Call, LoopThread
+from .loop_thread import WAIT_SECONDS, LoopCall, LoopThread
 
 T = TypeVar("T")
 _END: Any = object()
@@ -95,7 +95,7 @@ class CallerItems(Generic[T]):
             raise StopAsyncIteration
         return item
 
-    def pull_until(self, call: Call[Any]) -> None:
+    def pull_until(self, call: LoopCall[Any]) -> None:
         """Pull an item for each request until the call has ended; in the caller's thread."""
         call.outcome.add_done_callback(lambda _: self.requests.put(None))
         self.items = iter(self.items)
@@ -125,7 +125,7 @@ def iterate(
     """Iterate over what an asynchronous generator yields on the loop, converted; leaving it closes the generator."""
     try:
         while True:
-            call = Call(lambda: _next(source))
+            call = LoopCall(lambda: _next(source))
             try:
                 thread.begin(call)
                 if items is not None:

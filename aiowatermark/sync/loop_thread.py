@@ -39,7 +39,7 @@ WAIT_SECONDS = 0.5
 
 
 @define(eq=False)
-class Call(Generic[T]):
+class LoopCall(Generic[T]):
     """One coroutine on the loop; `outcome` is done when it has ended, or will never begin."""
 
     function: Callable[[], Coroutine[Any, Any, T]]
@@ -90,7 +90,7 @@ class LoopThread:
     _process: int = field(default=0, init=False)
     # reentrant: the garbage collector may close a stream, which posts, while this thread posts
     _lock: threading.RLock = field(factory=threading.RLock, init=False)
-    _calls: set[Call[Any]] = field(factory=set, init=False)
+    _calls: set[LoopCall[Any]] = field(factory=set, init=False)
 
     def start(self) -> None:
         """Start the thread and its loop."""
@@ -112,7 +112,7 @@ class LoopThread:
 
         Raises InvalidInput if the loop does not run or ends meanwhile, in a forked child, and on the loop's own thread.
         """
-        call = Call(function)
+        call = LoopCall(function)
         try:
             self.begin(call)
             call.wait()
@@ -121,14 +121,14 @@ class LoopThread:
             self.cancel(call)
             raise
 
-    def begin(self, call: Call[Any]) -> None:
+    def begin(self, call: LoopCall[Any]) -> None:
         """Start a call on the loop; raises what `run` raises. Interrupted here or later, it is to be cancelled."""
         self.check_caller()
         self._calls.add(call)  # before it is posted: what the loop leaves undone when it ends is found here
         call.outcome.add_done_callback(lambda _: self._calls.discard(call))
         self._post(lambda: self._begin(call))
 
-    def cancel(self, call: Call[Any]) -> None:
+    def cancel(self, call: LoopCall[Any]) -> None:
         """Cancel a call that has begun and not ended, and wait for its end."""
         if call not in self._calls:
             return
@@ -147,7 +147,7 @@ class LoopThread:
             return
         with suppress(InvalidInput, RuntimeError):  # the loop is ending, and ends it, too
             if threading.current_thread() is self._thread:
-                self._post(lambda: self._begin(Call(function)))
+                self._post(lambda: self._begin(LoopCall(function)))
             else:
                 self.run(function)
 
@@ -160,7 +160,7 @@ class LoopThread:
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(WAIT_SECONDS)
 
-    def _begin(self, call: Call[Any]) -> None:
+    def _begin(self, call: LoopCall[Any]) -> None:
         """Start a call, unless the loop is ending and would destroy it; on the loop."""
         if self._stopping.is_set():
             call.abandon(f"{self.owner} was closed meanwhile")

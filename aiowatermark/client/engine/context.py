@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from attrs import frozen
 
 from ...callbacks.registry import CallbackRegistry
+from ...jobs import Record
 from ...observation.observer import Observer
 from ...provider import Provider
 from ...stores import JobStore, is_immediate
@@ -29,6 +30,10 @@ class EngineContext:
     owner: str
     owners: Owners
     observer: Observer
+
+    async def is_gone(self, record: Record) -> bool:
+        """Whether the owner of a record has certainly ended, so that nobody else acts for the job any more."""
+        return record.owner == self.owner or await self.owners.is_gone(record)
 
     def store_limit(self, job: ActiveJob) -> AbstractAsyncContextManager[None]:
         """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""

@@ -33,7 +33,7 @@ from ...ledger import Attempt
 from ...lifetimes import run_all, start_task
 from ...media.base import ProgressCallback
 from ...media.memory import Link
-from ...observation.events import JOB_FORGOTTEN, JOB_IN_DOUBT
+from ...observation.events import JOB_IN_DOUBT
 from ...results import Result
 from ...wire import Delivery
 from ..handle import ActiveJob
@@ -187,13 +187,7 @@ class JobEngine:
         """Delete the record of a job that ended or was not paid; False if there is none; see `Client.forget`."""
         if key in self.jobs:
             raise InvalidInput(f"the job {key!r} is running in this client: wait for its end")
-        while (record := await self.context.store.get(key)) is not None:
-            check_same_account(record, self.context.provider)
-            await self._check_forgettable(record)
-            if await self.context.store.forget(record):
-                self.context.observer.job(JOB_FORGOTTEN, record)
-                return True
-        return False
+        return await self.settlement.forget(key)
 
     async def settle(self, key: str, task_id: str | None, *, paid: bool | None, time_limit: float) -> ActiveJob | None:
         """Settle a job in doubt; see `Client.settle`."""
@@ -205,14 +199,6 @@ class JobEngine:
             return None
         (record,) = await self.submitter.existing.adopt([record]) or [record]
         return self.start(record, None, time_limit)
-
-    async def _check_forgettable(self, record: Record) -> None:
-        if record.in_doubt:
-            raise InvalidInput(f"the job {record.key!r} is in doubt and may be paid: settle it instead")
-        if record.at_provider:
-            raise InvalidInput(f"the job {record.key!r} is at the provider and is paid: resume it with its token")
-        if record.unsent and not await self.submitter.existing.is_gone(record):
-            raise InvalidInput(f"the job {record.key!r} is being submitted by a client that is alive")
 
     async def find_callback(self, key_hash: str, delivery: Delivery) -> bool:
         """Whether a callback that no job in this process expects belongs to a job in the store; settles it if in doubt.

@@ -1,4 +1,6 @@
-"""Settles jobs in doubt on the word of an operator, who looked into the account at the provider.
+"""What operators and callers say of records: settles jobs in doubt, and forgets jobs that ended or were not paid.
+
+An operator, who looked into the account at the provider, settles a job in doubt:
 
     settle(key, task_id=…)   it was accepted as this task: one query confirms that, then it is a job like any other
     settle(key, paid=True)   it was paid and its result is lost (a provider without queries): its key stays used
@@ -17,7 +19,7 @@ from attrs import define, evolve
 
 from ...errors import InvalidInput
 from ...jobs import Record, Snapshot, Status
-from ...observation.events import JOB_SETTLED
+from ...observation.events import JOB_FORGOTTEN, JOB_SETTLED
 from ...observation.events import write as write_event
 from ...stores import JobStore
 from ...stores.owners import Owners
@@ -33,7 +35,7 @@ SETTLED_UNPAID = "settled as unpaid"
 
 @define(eq=False)
 class Settlement:
-    """Settles the jobs of one client's account."""
+    """Settles and forgets the jobs of one client's account."""
 
     context: EngineContext
 
@@ -47,6 +49,24 @@ class Settlement:
         if task_id is None:
             return await write_settlement(store, record, paid=bool(paid))
         return await write(store, await self._confirm(record, task_id), f"it was accepted as task {task_id}")
+
+    async def forget(self, key: str) -> bool:
+        """Delete the record of a job that ended or was not paid; False if there is none; see `Client.forget`."""
+        while (record := await self.context.store.get(key)) is not None:
+            check_same_account(record, self.context.provider)
+            await self._check_forgettable(record)
+            if await self.context.store.forget(record):
+                self.context.observer.job(JOB_FORGOTTEN, record)
+                return True
+        return False
+
+    async def _check_forgettable(self, record: Record) -> None:
+        if record.in_doubt:
+            raise InvalidInput(f"the job {record.key!r} is in doubt and may be paid: settle it instead")
+        if record.at_provider:
+            raise InvalidInput(f"the job {record.key!r} is at the provider and is paid: resume it with its token")
+        if record.unsent and not await self.context.is_gone(record):
+            raise InvalidInput(f"the job {record.key!r} is being submitted by a client that is alive")
 
     async def _confirm(self, record: Record, task_id: str) -> Record:
         """The record with its task, if the provider knows that and no other job has it."""

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 import pytest
 
 from aiowatermark import InvalidInput
-from aiowatermark.sync.loop_thread import Call, LoopThread
+from aiowatermark.sync.loop_thread import LoopCall, LoopThread
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_an_interrupted_caller_cancels_its_coroutine_and_waits_for_its_end(threa
             ended.append(True)
             raise
 
-    call = Call(end_slowly)
+    call = LoopCall(end_slowly)
     thread.begin(call)
     assert started.wait(10)
     thread.cancel(call)
@@ -109,7 +109,7 @@ def test_a_coroutine_that_was_cancelled_may_return_a_value(thread: LoopThread) -
             await wait_for_ever(started)
         return 7
 
-    call = Call(return_all_the_same)
+    call = LoopCall(return_all_the_same)
     thread.begin(call)
     assert started.wait(10)
     thread.cancel(call)
@@ -120,7 +120,7 @@ def test_a_call_that_is_interrupted_before_it_begins_never_begins(thread: LoopTh
     async def begin() -> None:
         raise AssertionError
 
-    call = Call(begin)
+    call = LoopCall(begin)
     thread._calls.add(call)  # interrupted between this and the next step of `begin`
     thread.cancel(call)
     thread.begin(call)

@@ -45,7 +45,7 @@ class ExistingRecords:
         existing: Record | None = record
         delay, answer_until = _FIRST_RECHECK_SECONDS, None
         while existing is not None and existing.before_payment:
-            if await self.is_gone(existing):
+            if await self.context.is_gone(existing):
                 latest = await self.context.store.get(existing.key)
                 if latest is None or latest.same_version(existing):
                     return latest
@@ -62,16 +62,12 @@ class ExistingRecords:
             existing = await self.context.store.get(existing.key)
         return existing
 
-    async def is_gone(self, record: Record) -> bool:
-        """Whether the owner of a record has certainly ended, so that nobody acts for the job any more."""
-        return record.owner == self.context.owner or await self.context.owners.is_gone(record)
-
     async def are_gone(self, records: Sequence[Record]) -> list[bool]:
         """Whether the owner of each record has certainly ended; its lease, where there are leases, is ours then."""
         if self.context.store.coordinator is not None:
-            return await asyncio.gather(*map(self.is_gone, records))
+            return await asyncio.gather(*map(self.context.is_gone, records))
         owners = {record.owner: record for record in records}
-        gone = dict(zip(owners, await asyncio.gather(*map(self.is_gone, owners.values())), strict=True))
+        gone = dict(zip(owners, await asyncio.gather(*map(self.context.is_gone, owners.values())), strict=True))
         return [gone[record.owner] for record in records]
 
     async def adopt(self, records: Sequence[Record]) -> list[Record]:

@@ -248,7 +248,7 @@ class Submitter:
         nothing was paid then, and its key can be submitted again.
         """
         context, record = self.context, job.record
-        if record.owner != context.owner and not await self.existing.is_gone(record):
+        if record.owner != context.owner and not await self.context.is_gone(record):
             return
         committed_at = time_since_boot()
         committed = record.commit(time.time(), context.owner, new_epoch())
