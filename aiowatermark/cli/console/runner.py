@@ -36,6 +36,7 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
+from .texts import printable
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -131,8 +132,3 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, WatermarkError):
         return f"{error.message} (answer: {error.answer})" if error.answer else error.message
     return str(error) or type(error).__name__
-
-
-def printable(text: str) -> str:
-    """Return the text without control characters: a file name must not send escape sequences to the terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

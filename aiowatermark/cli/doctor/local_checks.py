@@ -14,7 +14,8 @@ import click
 from attrs import frozen
 
 from ... import InvalidInput, provider_class, provider_names
-from ..console.runner import error_text, printable
+from ..console.runner import error_text
+from ..console.texts import printable
 
 _MIN_PYTHON = (3, 11)
 _REQUIRED = {
