@@ -172,7 +172,6 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
 
 def _print_stopping() -> None:
     click.echo(
-        f"Stopping: nothing more is submitted; waiting up to {_DRAIN:.0f} s for the answers to what has been sent. "
-        "Press Ctrl-C again to exit immediately.",
+        f"Stopping: waiting up to {_DRAIN:.0f} s for the answers to what was sent; Ctrl-C again exits at once.",
         err=True,
     )

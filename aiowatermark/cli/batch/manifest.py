@@ -114,7 +114,7 @@ class Manifest:
             (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if tables and application != _APPLICATION_ID:
                 raise StoreError(f"{path} is the database of another program; the file was left unchanged")
-            for statement in _SCHEMA:
+            for statement in () if tables else _SCHEMA:
                 database.execute(statement)
 
     def close(self) -> None:

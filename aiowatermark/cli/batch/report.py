@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,12 +12,14 @@ from attrs import frozen
 from ... import DeadlineExceeded, JobFailed
 from ...tokens import decode_token
 from ..console.runner import error_text
-from ..console.texts import printable, shown_name
+from ..console.texts import say, shown_name
 from .items import BatchItem, ItemStatus, Outcome
 from .json_lines import outcome_line
 from .request import BatchRequest
 from .workers import WorkerPool
 
+_MAX_ALIKE = 3
+_MAX_TOKEN = 5000
 _MAX_LISTED = 50
 """Items that a list names; all of them are in the lines of --json."""
 
@@ -66,7 +69,7 @@ class Summary:
         """Print it, on stdout or, with --json, on stderr."""
         self._say(self._headline(), bold=True)
         failed = self._items(ItemStatus.FAILED)
-        self._list([f"  {shown_name(item.source)}: {reason_of(item)}" for item in failed])
+        self._list(list(_failure_lines(failed)))
         self._print_in_doubt(self._items(ItemStatus.IN_DOUBT))
         self._print_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not _has_task(item)])
         self._print_failed_at_provider([item for item in failed if isinstance(item.error, JobFailed)])
@@ -127,12 +130,15 @@ class Summary:
     def _print_continuation(self) -> None:
         """Print the command that continues, or the one that fetches what is at the provider."""
         if self.request.store:
-            if self.pool.not_done and not self.pool.stop.is_set():  # else the headline says so
+            # after Ctrl-C the headline says so
+            if any(map(_is_tried_again, self.pool.not_done)) and not self.pool.stop.is_set():
                 command = self.request.same_command()
                 self._say("The same command tries these again; what is done is skipped, and nothing is paid twice:")
                 self._say(f"  {command}")
             return
-        tokens = [item.token for item in self.pool.not_done if item.token and _has_task(item) and _is_resumable(item)]
+        items = [item for item in self.pool.not_done if _has_task(item) and _is_resumable(item)]
+        # one of a megabyte came from outside, and is not repeated
+        tokens = [item.token for item in items if item.token and len(item.token) <= _MAX_TOKEN]
         if tokens:
             self._say("To fetch the results of what was submitted, at no further cost:")
             click.echo(f"  {self.request.resume_command(tokens)}", err=self.request.as_json)
@@ -145,7 +151,20 @@ class Summary:
 
     def _say(self, text: str, *, bold: bool = False) -> None:
         # with --json stdout is for the JSON lines alone
-        click.echo(click.style(printable(text), bold=bold), err=self.request.as_json)
+        say(text, err=self.request.as_json, bold=bold)
+
+
+def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:
+    """Yield a line for each failure; a reason that many have in common is one line, with the first names."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        groups[reason_of(item)].append(shown_name(item.source))
+    for reason, names in groups.items():
+        if len(names) <= _MAX_ALIKE:
+            yield from (f"  {name}: {reason}" for name in names)
+        else:
+            yield f"  {len(names)} inputs: {reason}"
+            yield f"    {', '.join(names[:_MAX_ALIKE])} and {len(names) - _MAX_ALIKE} more"
 
 
 def reason_of(item: BatchItem) -> str:
@@ -157,6 +176,11 @@ def reason_of(item: BatchItem) -> str:
 def _has_task(item: BatchItem) -> bool:
     """Whether the item's token has a task id; without one, the answer to its submission is missing."""
     return item.token is not None and decode_token(item.token).task_id is not None
+
+
+def _is_tried_again(item: BatchItem) -> bool:
+    """Whether the same command does more for an item than to report it again."""
+    return item.status is not ItemStatus.IN_DOUBT and not isinstance(item.error, JobFailed)
 
 
 def _is_resumable(item: BatchItem) -> bool:

@@ -1,7 +1,7 @@
 """Notices: what the library logs while a batch runs, as a person in front of the terminal wants to read it.
 
 logged                                     shown
-a request is repeated later                a notice: `PicWish is not reachable, next try in 4 s`
+a request is repeated later                a notice: `PicWish: not reachable, next try in 4 s`
 a query failed                             a notice: `a query failed, and is repeated: …`
 a warning, for example of a mask           a line that stays, once for each text
 anything else                              nothing
@@ -48,12 +48,12 @@ class NoticeHandler:
 
     def _show_pause(self, seconds: float, error: str, reason: str) -> None:
         if error == RateLimited.__name__:
-            problem = "asks for a pause"
+            problem = "too many requests"
         elif error == ProviderUnavailable.__name__ and "server error" not in reason:
-            problem = "is not reachable"
+            problem = "not reachable"
         else:
-            problem = f"answers with an error ({reason})"
-        self.display.notice(f"{self.title} {problem}, next try in {max(seconds, 1):.0f} s", "pause")
+            problem = f"an error ({reason})"
+        self.display.notice(f"{self.title}: {problem}, next try in {max(seconds, 1):.0f} s", "pause")
 
     def _warn(self, text: str) -> None:
         if text in self._said or len(self._said) > _MAX_WARNINGS or any(part in text for part in _IN_SUMMARY):

@@ -39,6 +39,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from attrs import define, field, frozen
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -52,6 +53,7 @@ from .texts import MAX_NAME, encodable, has_unicode, printable
 _MAX_ROWS = 8
 _MEDIUM, _WIDE = 80, 120
 """Columns from which on a row has room for the provider and a bar, and for its rate and its remaining time."""
+_LIMIT_IN_BAR = 100
 _NOTICE_SECONDS = 10.0
 
 
@@ -202,14 +204,15 @@ class ProgressDisplay:
             table.add_row(*columns.cells(row))
         hidden = len(rows) - _MAX_ROWS
         more = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
-        return Group(table, *more, *self._notice_line(), self._bar(width))
+        return Group(table, *more, *self._notice_line(width), self._bar(width))
 
-    def _notice_line(self) -> list[RenderableType]:
+    def _notice_line(self, width: int) -> list[RenderableType]:
         """Return the last notice while it is new; else the limit, where the bar has no room for it."""
         text, since = self._notice
-        if not text or time.monotonic() - since > _NOTICE_SECONDS:
-            return []
-        return [Text(text, "yellow", no_wrap=True, overflow="ellipsis")]
+        if text and time.monotonic() - since <= _NOTICE_SECONDS:
+            return [Text(text, "yellow", no_wrap=True, overflow="ellipsis")]
+        limit = self.limit if width < _LIMIT_IN_BAR else ""
+        return [Text(limit, "dim", no_wrap=True, overflow="ellipsis")] if limit else []
 
     def _bar(self, width: int) -> RenderableType:
         finished = self.done + self.failed
@@ -225,7 +228,7 @@ class ProgressDisplay:
         count = Text(f"{finished}/{self.total}" if self.total else str(finished), no_wrap=True)
         if self.failed:
             count.append(f" {self.failed} failed", "red")
-        limit = Text(self.limit if width >= _MEDIUM + 20 else "", "dim", no_wrap=True, overflow="ellipsis")
+        limit = Text(self.limit if width >= _LIMIT_IN_BAR else "", "dim", no_wrap=True, overflow="ellipsis")
         grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim", no_wrap=True), limit)
         return grid
 
@@ -266,5 +269,21 @@ class _Columns:
             meter.total, meter.done, width=widths[3] or 1, complete_style="cyan", pulse=meter.total is None
         )
         seconds = Text(f"{row.seconds:.1f} s", "dim")
-        cells = [Text(row.label), Text(row.title, "dim"), Text(row.stage), bar or "", Text(meter.text if meter else "")]
+        cells = [
+            Text(_end_of(row.label, widths[0])),
+            Text(row.title, "dim"),
+            Text(row.stage),
+            bar or "",
+            Text(meter.text if meter else ""),
+        ]
         return tuple(cell for cell, width in zip([*cells, seconds], widths, strict=True) if width)
+
+
+def _end_of(text: str, width: int) -> str:
+    """Return the end of a text that fits in so many columns: names of a batch often begin alike."""
+    if cell_len(text) <= width:
+        return text
+    end = text[-width + 1 :]
+    while cell_len(end) >= width:
+        end = end[1:]
+    return f"…{end}"

@@ -36,7 +36,7 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
-from .texts import printable
+from .texts import encodable, printable
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -124,7 +124,8 @@ async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) 
 
 def print_error(text: str) -> None:
     """Print `Error: TEXT` on stderr."""
-    click.echo(f"{click.style('Error:', fg='red')} {printable(text)}", err=True)
+    shown = encodable(printable(text), sys.stderr)
+    click.echo(f"{click.style('Error:', fg='red')} {shown}", err=True)
 
 
 def error_text(error: BaseException) -> str:

@@ -7,7 +7,10 @@ bytes that are not UTF-8 and, where the encoding of the terminal is narrower, th
 from __future__ import annotations
 
 import re
+import sys
 from typing import TextIO
+
+import click
 
 from ...redaction import redact_url
 
@@ -40,6 +43,13 @@ def encodable(text: str, stream: TextIO) -> str:
     """Return a text with escapes for what the encoding of a stream does not have."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding, "replace")
+
+
+def say(text: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print a text on one line, as its stream can show it."""
+    # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it
+    shown = encodable(printable(text), sys.stderr if err else sys.stdout)
+    click.echo(click.style(shown, bold=bold), err=err)
 
 
 def has_unicode(stream: TextIO) -> bool:

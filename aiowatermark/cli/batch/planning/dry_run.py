@@ -15,7 +15,7 @@ from .... import JobStore
 from ...console.notices import show_notices
 from ...console.progress import ProgressDisplay
 from ...console.runner import EXIT_OK, EXIT_SOME_FAILED
-from ...console.texts import printable, shown_name
+from ...console.texts import say, shown_name
 from ...options.store import is_network_url, store_from
 from ..batch import describe_rate
 from ..items import BatchItem, Plan
@@ -85,10 +85,11 @@ class _DryRunReport:
             self._say(note)
         if self.refusals:
             self._say("Would be refused:")
-        for item, reason in self.refusals.items():
-            self._say(f"  {shown_name(item.source)}: {reason}")
+        for item in self.items:
+            if item in self.refusals:
+                self._say(f"  {shown_name(item.source)}: {self.refusals[item]}")
         self._say(f"To be paid: {self.cost}")
         self._say("Nothing was sent.")
 
     def _say(self, text: str) -> None:
-        click.echo(printable(text), err=self.request.as_json)
+        say(text, err=self.request.as_json)
