@@ -1,5 +1,6 @@
 """A terminal for tests: runs the command line in a pseudo-terminal, and knows what its screen shows.
 
+A line that is too long is continued in the next one; `widest` is how long it would have been.
 It understands what the command line writes: printable text, carriage return, line feed, cursor up, erase line, and
 colours, which are counted and otherwise ignored.
 """
@@ -58,10 +59,16 @@ class Screen:
             self.colors += any(3 <= int(code or 0) // 10 <= 4 for code in arguments.split(";"))
 
     def _write(self, text: str) -> None:
-        line = self.lines[self._row].ljust(self._column)
-        self.lines[self._row] = line[: self._column] + text + line[self._column + len(text) :]
-        self._column += len(text)
-        self.widest = max(self.widest, self._column)
+        self.widest = max(self.widest, self._column + len(text))
+        while text:
+            room = self.columns - self._column
+            if not room:  # a terminal goes on in the next line when more is written
+                self.feed("\r\n")
+                continue
+            line = self.lines[self._row].ljust(self._column)
+            self.lines[self._row] = line[: self._column] + text[:room] + line[self._column + len(text[:room]) :]
+            self._column += len(text[:room])
+            text = text[room:]
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from attrs import frozen
 
-from ... import DeadlineExceeded, JobFailed
+from ... import DeadlineExceeded, InvalidInput, JobFailed, Unsupported
 from ...tokens import decode_token
 from ..console.runner import error_text
 from ..console.texts import say, shown_name
@@ -180,7 +180,7 @@ def _has_task(item: BatchItem) -> bool:
 
 def _is_tried_again(item: BatchItem) -> bool:
     """Whether the same command does more for an item than to report it again."""
-    return item.status is not ItemStatus.IN_DOUBT and not isinstance(item.error, JobFailed)
+    return item.status is not ItemStatus.IN_DOUBT and not isinstance(item.error, JobFailed | InvalidInput | Unsupported)
 
 
 def _is_resumable(item: BatchItem) -> bool:
