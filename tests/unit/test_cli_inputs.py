@@ -26,8 +26,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def read(*arguments: str, recursive: bool = False, output: str = "out") -> list[Input]:
-    return [found async for found in InputReader(Path(output), recursive).read(arguments)]
+async def read(
+    *arguments: str, recursive: bool = False, output: str = "out", uses_manifest: bool = True
+) -> list[Input]:
+    return [found async for found in InputReader(Path(output), recursive, uses_manifest).read(arguments)]
 
 
 def sources(inputs: Iterable[Input]) -> list[str]:
@@ -116,6 +118,24 @@ async def test_results_of_earlier_runs_are_no_inputs_of_a_folder(folder: Path, o
         assert "1 result of earlier runs" in reader.describe_skipped()
     saved.write_text("retouched by hand, so it is a file of its own")
     assert len(await read(".", recursive=True, output=output)) == len(before) + 1
+
+
+async def test_results_that_no_manifest_knows_are_no_inputs_of_a_folder(folder: Path) -> None:
+    before = sources(await read(".", recursive=True, output="."))
+    for name in ("a-clean.jpg", "a-clean-2.jpg", "photos/clean/c-clean.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "squeaky-clean.jpg").touch()
+    inside = await read("photos", recursive=True, output="photos/clean", uses_manifest=False)
+    assert sources(inside) == ["photos/c.jpg", "photos/deep/c.jpg", "photos/deep/clip.MP4"]
+    (folder / "photos/clean/c-clean.jpg").unlink()
+    assert sources(await read(".", recursive=True, output=".")) == sorted(
+        [*before, "./squeaky-clean.jpg"], key=_by_folder
+    )
+
+
+def _by_folder(source: str) -> tuple[bool, str]:
+    return "photos" in source, source
 
 
 async def test_results_are_no_inputs_of_a_pattern_that_the_shell_expanded_in_the_output_folder(folder: Path) -> None:

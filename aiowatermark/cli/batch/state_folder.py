@@ -55,8 +55,11 @@ class StateFolder:
 
     def check(self) -> None:
         """Raise OSError if the folder is not a folder, or one of the files in it is a symbolic link or the like."""
-        if not stat.S_ISDIR(self.path.lstat().st_mode):
+        found = self.path.lstat()
+        if not stat.S_ISDIR(found.st_mode):
             raise OSError(errno.ENOTDIR, f"{NAME} in it is not a folder")
+        if hasattr(os, "geteuid") and os.geteuid() not in {found.st_uid, 0}:
+            raise OSError(errno.EPERM, f"{NAME} in it belongs to another user")
         for path in self.path.iterdir():
             mode = path.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

@@ -67,8 +67,7 @@ def _pause_of(record: logging.LogRecord) -> tuple[float, str, str]:
     """Return the seconds until a request is repeated, the name of the error's class, and the reason."""
     if hasattr(record, "event"):
         return record.seconds, str(record.error), str(record.reason)  # type: ignore[attr-defined]
-    args = record.args if isinstance(record.args, tuple) else ()
-    seconds, problem = args
+    seconds, problem = record.args if isinstance(record.args, tuple) and len(record.args) == 2 else (0.0, "")
     return float(str(seconds)), type(problem).__name__, _text(problem)
 
 

@@ -31,7 +31,7 @@ from .removal import Removal
 
 async def run_dry(removal: Removal, request: BatchRequest) -> int:
     """Print what the run would do; return EXIT_SOME_FAILED if an input would be refused."""
-    reader = InputReader(request.folder, removal.recursive)
+    reader = InputReader(request.folder, removal.recursive, request.store is not None)
     provider = removal.provider
     display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
     with show_notices(display, provider.display_name):

@@ -20,6 +20,7 @@ import asyncio
 import glob
 import hashlib
 import os
+import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,7 @@ _IMAGES = {
 }
 _VIDEOS = {".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi"}
 _SUFFIXES = _IMAGES | _VIDEOS
+_RESULT_STEM = re.compile(r"(.+?)-clean(-\d+)?", re.DOTALL)
 
 
 @frozen
@@ -66,10 +68,14 @@ class Input:
 
 @define(eq=False)
 class InputReader:
-    """Turns arguments into inputs, each once; `skipped` counts the results of earlier runs that were left out."""
+    """Turns arguments into inputs, each once; `skipped` counts the results of earlier runs that were left out.
+
+    Without a manifest, what is in the output folder is told by its names and its place.
+    """
 
     output: Path
     recursive: bool = False
+    uses_manifest: bool = True
     skipped: int = field(default=0, init=False)
     ignored: int = field(default=0, init=False)
     _seen: set[str] = field(factory=set, init=False)
@@ -138,11 +144,17 @@ class InputReader:
             yield argument, "", "it is a folder: add -r for the images and videos in it"
             return
         for folder, subfolders, names in os.walk(argument):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            subfolders[:] = sorted(name for name in subfolders if self._is_searched(Path(folder), name))
             below = os.path.relpath(folder, argument)
             for name in sorted(names):
                 if self._is_input(Path(folder), name):
                     yield os.path.join(folder, name), "" if below == "." else below, ""  # noqa: PTH118 - keeps "./"
+
+    def _is_searched(self, folder: Path, name: str) -> bool:
+        """Whether a subfolder is searched: not a hidden one, and not an output folder without a manifest."""
+        if name.startswith("."):
+            return False
+        return self.uses_manifest or _absolute(folder / name) != _absolute(self.output)
 
     def _is_input(self, folder: Path, name: str) -> bool:
         """Whether a file of a folder is an image or a video, and not a result of an earlier run."""
@@ -173,7 +185,13 @@ class InputReader:
     def _is_result(self, folder: Path, name: str) -> bool:
         """Whether one of the manifests in this folder and those above it knows a file as a result."""
         path = _absolute(folder) / name
-        return any(self._is_result_of(above, path) for above in path.parents)
+        if any(self._is_result_of(above, path) for above in path.parents):
+            return True
+        in_output = not self.uses_manifest and path.parent == _absolute(self.output)
+        named = _RESULT_STEM.fullmatch(path.stem) if in_output else None
+        return named is not None and any(
+            each.stem == named[1] for each in path.parent.glob(f"{glob.escape(named[1])}.*")
+        )
 
     def _is_result_of(self, folder: Path, path: Path) -> bool:
         """Whether the manifest in a folder, if there is one, knows a file as a result."""

@@ -36,7 +36,8 @@ class Removal:
 
     async def prepare(self, context: BatchContext) -> BatchWork:
         """Plan the inputs, as far as they can be known beforehand, and say what is done anew."""
-        outputs, reader = context.outputs, InputReader(context.outputs.folder, self.recursive)
+        outputs = context.outputs
+        reader = InputReader(outputs.folder, self.recursive, outputs.uses_manifest)
         planner = None
         if context.store is not None:
             planner = Planner(await self.make_keys(), outputs, context.store, self.again)
@@ -51,6 +52,7 @@ class Removal:
         if planner is not None and (outputs.used_before or self.uses_shared_store or self.again):
             context.display.notice(f"comparing {len(items)} files with earlier runs")
             await planner.plan_all(items, context.stop)
+            context.display.notice("")
             await self._say_plan(context, items)
         return BatchWork(action, _iterate(items), len(items), at_end)
 
