@@ -64,12 +64,13 @@ class BatchContext:
 class BatchWork:
     """What a command does: an action for each item, and what follows when all have ended and nothing was stopped.
 
-    `total` is the number of items, None if it is not known.
+    `total` is the number of items, and `pending` that of items that were not done before; None if it is not known.
     """
 
     action: BatchAction
     items: AsyncGenerator[BatchItem, None]
     total: int | None = None
+    pending: int | None = None
     at_end: Callable[[], Awaitable[None]] | None = None
 
 
@@ -105,11 +106,13 @@ async def run_batch(
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
         client = _make_client(provider, batch_limits, store, receiver)
         # with --json stdout is for programs
-        display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None, describe_rate(provider))
+        display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
         with display, show_notices(display, provider.display_name):
             context = BatchContext(client, store, outputs, display, stop)
             work = await prepare(context)
             display.total = work.total
+            if work.pending is None or work.pending > 1:
+                display.show_limit(describe_rate(provider))
             report = make_reporter(request)
             pool = WorkerPool(work.action, provider.name, provider.display_name, outputs, display, report, stop)
             try:

@@ -118,7 +118,7 @@ class Summary:
 
     def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
         if items:
-            self._say(f"{len(items)} were being submitted and may have been paid; check your account:")
+            self._say(f"{len(items)} still being submitted, so maybe paid; check your account:")
             self._list([f"  {shown_name(item.source)}" for item in items])
 
     def _print_failed_at_provider(self, items: Sequence[BatchItem]) -> None:

@@ -149,7 +149,8 @@ def resume(tokens: Sequence[str], folder: Path, store: str | None, callbacks: Ca
 async def _prepare(context: BatchContext, tokens: Sequence[str], *, everything: bool) -> BatchWork:
     distinct = list(dict.fromkeys(tokens))
     items = _unfinished_items(context) if everything else _read_items(distinct)
-    return BatchWork(_ResumeAction(context), items, None if everything or "-" in distinct else len(distinct))
+    total = None if everything or "-" in distinct else len(distinct)
+    return BatchWork(_ResumeAction(context), items, total, total)
 
 
 async def _read_items(texts: Sequence[str]) -> AsyncGenerator[BatchItem, None]:

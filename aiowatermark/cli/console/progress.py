@@ -103,17 +103,14 @@ class ProgressRow:
 
 @define(eq=False)
 class ProgressDisplay:
-    """Counts finished jobs and shows running ones; `total` is None if the number of jobs is not known.
-
-    `limit` is what bounds the rate of the whole batch, such as `PicWish: 2 requests per second`.
-    """
+    """Counts finished jobs and shows running ones; `total` is None if the number of jobs is not known."""
 
     stream: TextIO
     total: int | None
-    limit: str = ""
     done: int = 0
     failed: int = 0
     started: float = field(factory=time.monotonic, init=False)
+    _limit: str = field(default="", init=False)
     _rows: dict[int, ProgressRow] = field(factory=dict, init=False)
     _live: Live | None = field(default=None, init=False)
     _spinner: Spinner = field(init=False)
@@ -138,8 +135,6 @@ class ProgressDisplay:
                 redirect_stderr=False,
             )
             self._live.start()
-        elif self.limit:
-            self.say(self.limit)
         return self
 
     def __exit__(
@@ -179,6 +174,12 @@ class ProgressDisplay:
         else:
             self._live.console.print(Text(encodable(printable(text), self.stream)))
 
+    def show_limit(self, text: str) -> None:
+        """Show from now on what bounds the rate of all jobs, such as `PicWish: 2 requests per second`."""
+        self._limit = text
+        if self._live is None and text:
+            self._print(text)
+
     def notice(self, text: str, kind: str = "") -> None:
         """Show a text that is of interest for a while only; `kind` is what it has in common with others.
 
@@ -211,7 +212,7 @@ class ProgressDisplay:
         text, since = self._notice
         if text and time.monotonic() - since <= _NOTICE_SECONDS:
             return [Text(text, "yellow", no_wrap=True, overflow="ellipsis")]
-        limit = self.limit if width < _LIMIT_IN_BAR else ""
+        limit = self._limit if width < _LIMIT_IN_BAR else ""
         return [Text(limit, "dim", no_wrap=True, overflow="ellipsis")] if limit else []
 
     def _bar(self, width: int) -> RenderableType:
@@ -228,7 +229,7 @@ class ProgressDisplay:
         count = Text(f"{finished}/{self.total}" if self.total else str(finished), no_wrap=True)
         if self.failed:
             count.append(f" {self.failed} failed", "red")
-        limit = Text(self.limit if width >= _LIMIT_IN_BAR else "", "dim", no_wrap=True, overflow="ellipsis")
+        limit = Text(self._limit if width >= _LIMIT_IN_BAR else "", "dim", no_wrap=True, overflow="ellipsis")
         grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim", no_wrap=True), limit)
         return grid
 

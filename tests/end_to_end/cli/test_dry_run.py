@@ -40,6 +40,7 @@ async def test_it_counts_jobs_refusals_and_cost_without_a_server_and_writes_noth
     assert list_names(tmp_path) == before
 
 
+@pytest.mark.slow
 async def test_what_was_done_before_is_not_counted_and_the_next_run_does_what_was_said(
     cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, emulator: Emulator
 ) -> None:

@@ -63,6 +63,7 @@ async def test_what_is_new_is_paid_and_the_line_counts_each_kind(
     assert results_in(tmp_path / "clean") == results_of(pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "paid"),
     [
@@ -82,6 +83,7 @@ async def test_another_option_account_or_provider_is_another_job_and_anything_el
     assert sum(emulator.charged.values()) == paid
 
 
+@pytest.mark.slow
 async def test_the_content_of_a_mask_is_part_of_a_job_and_its_name_is_not(
     cli: Cli, emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -104,6 +106,7 @@ def write_mask(path: Path, box: tuple[int, int, int, int]) -> None:
     mask.save(path)
 
 
+@pytest.mark.slow
 async def test_a_changed_file_is_a_new_job_and_the_earlier_result_stays(
     cli: Cli, to_emulator: list[str], pictures: list[str], tmp_path: Path, emulator: Emulator
 ) -> None:
@@ -160,6 +163,7 @@ async def test_without_a_store_everything_is_paid_again_and_nothing_is_remembere
 # --again
 
 
+@pytest.mark.slow
 async def test_again_says_what_it_costs_and_pays_anew_once(
     cli: Cli, emulator: Emulator, pictures: list[str], tmp_path: Path
 ) -> None:
@@ -178,6 +182,7 @@ async def test_again_says_what_it_costs_and_pays_anew_once(
     assert emulator.charged["dewatermark"] == 6
 
 
+@pytest.mark.slow
 async def test_again_pays_for_a_job_that_failed_and_one_in_doubt(
     cli: Cli, to_emulator: list[str], pictures: list[str], emulator: Emulator
 ) -> None:
@@ -221,6 +226,7 @@ async def test_a_run_with_again_that_was_killed_is_continued_by_either_command(
 # interrupted
 
 
+@pytest.mark.slow
 async def test_ctrl_c_is_one_line_and_the_same_command_continues(cli: Cli, pictures: list[str], tmp_path: Path) -> None:
     async with Emulator(restore=False, processing=lambda _: 0.0 if len(emulator.tasks) < 3 else 3.0) as emulator:
         cli.use_keys_of(emulator)

@@ -238,7 +238,7 @@ async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_pa
         assert emulator.charged["gptge"] == 1
     assert finished.code == 1
     assert "Stopped: 0 done, 1 open, 1 unsent; the same command continues" in finished.out
-    assert "being submitted and may have been paid; check your account:\n  one.jpg\n" in finished.out
+    assert "1 still being submitted, so maybe paid; check your account:\n  one.jpg\n" in finished.out
 
 
 async def test_a_token_that_is_not_valid_is_a_failure_of_its_item(cli: Cli, to_emulator: list[str]) -> None:

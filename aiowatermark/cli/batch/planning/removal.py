@@ -46,7 +46,9 @@ class Removal:
         action = RemoveAction(context, self.mask, self.options, planner)
         at_end = None if planner is None else planner.end_rounds
         if "-" in self.arguments:
-            return BatchWork(action, self.read_items(reader, context), None, at_end)
+            if self.again:
+                context.display.say("--again pays anew for each line of stdin that is done, has failed or is in doubt")
+            return BatchWork(action, self.read_items(reader, context), at_end=at_end)
         items = [item async for item in self.read_items(reader)]
         _say_skipped(context, reader)
         if planner is not None and (outputs.used_before or self.uses_shared_store or self.again):
@@ -54,7 +56,8 @@ class Removal:
             await planner.plan_all(items, context.stop)
             context.display.notice("")
             await self._say_plan(context, items)
-        return BatchWork(action, _iterate(items), len(items), at_end)
+        pending = sum(item.plan is not Plan.DONE for item in items)
+        return BatchWork(action, _iterate(items), len(items), pending, at_end)
 
     async def make_keys(self) -> KeyMaker:
         """Return what makes keys; raises InvalidInput if the mask cannot be read."""
