@@ -90,12 +90,30 @@ def outcome(key: str, name: str, credits: float) -> Outcome:  # noqa: A002 - the
     return Outcome(name, Path(f"clean/{name}"), ItemStatus.DONE, "picwish", 1.25, key=key, charge=charge)
 
 
+class CollectingListener:
+    """Keeps all outcomes."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.outcomes: list[Outcome] = []
+
+    async def check(self) -> None:
+        """Nothing can fail."""
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    async def save(self, code: int, *, err: bool) -> int:
+        return code
+
+
 def test_a_charge_is_shown_with_the_result_and_counted_once_for_one_job() -> None:
-    outcomes = Outcomes()
+    listener = CollectingListener()
+    outcomes = Outcomes(listener)
     for each in (outcome("k1", "a.jpg", 1.0), outcome("k1", "copy.jpg", 1.0), outcome("k2", "b.jpg", 0.5)):
         outcomes.add(each)
     assert outcomes.credits == 1.5
-    assert [each.source for each in outcomes] == ["a.jpg", "copy.jpg", "b.jpg"]
+    assert [each.source for each in listener.outcomes] == ["a.jpg", "copy.jpg", "b.jpg"]
     assert format_line(outcome("k1", "a.jpg", 1.0)).endswith("1.2 s (1 credit)")
     assert '"charge": {"credits": 1.0, "source": "answer"}' in outcome_line(outcome("k1", "a.jpg", 1.0))
     assert Outcomes().credits is None

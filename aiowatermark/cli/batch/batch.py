@@ -36,7 +36,7 @@ from ..console.progress import ProgressDisplay
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
-from .items import BatchItem, Outcomes
+from .items import BatchItem, OutcomeListener, Outcomes
 from .output_folder import OutputFolder
 from .report import Summary, make_reporter
 from .request import BatchRequest
@@ -82,10 +82,6 @@ class BatchLimits:
     deadline: float
 
 
-OutcomesCallback = Callable[[Outcomes], Awaitable[None]]
-"""Gets the outcomes of all items when a run has ended, however it ended."""
-
-
 async def run_batch(
     request: BatchRequest,
     provider: Provider,
@@ -94,14 +90,16 @@ async def run_batch(
     *,
     batch_limits: BatchLimits,
     callbacks: CallbackOptions,
-    on_outcomes: OutcomesCallback | None = None,
+    listener: OutcomeListener | None = None,
 ) -> int:
     """Run a batch and return the exit code; raise InvalidInput or StoreError if it cannot be started.
 
-    `prepare` is called once, when all but the client is open, and returns what to do.
+    `prepare` is called once, when all but the client is open, and returns what to do. `listener` gets each outcome.
     """
     async with AsyncExitStack() as stack:
         outputs = await stack.enter_async_context(_open_outputs(request))
+        if listener is not None:
+            await listener.check()
         receiver = await stack.enter_async_context(callbacks.open(provider))
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
         client = _make_client(provider, batch_limits, store, receiver)
@@ -113,16 +111,23 @@ async def run_batch(
             display.total = work.total
             if work.pending is None or work.pending > 1:
                 display.show_limit(describe_rate(provider))
-            report = make_reporter(request)
-            pool = WorkerPool(work.action, provider.name, provider.display_name, outputs, display, report, stop)
+            pool = _make_pool(context, work, request, provider, Outcomes(listener))
             try:
                 await _run_workers(pool, context, work, min(batch_limits.jobs, work.total or batch_limits.jobs))
             finally:
                 display.close()
                 Summary(request, pool, work.total).print()
-                if on_outcomes is not None:
-                    await on_outcomes(pool.outcomes)
-    return EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+    code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+    return code if listener is None else await listener.save(code, err=request.as_json)
+
+
+def _make_pool(
+    context: BatchContext, work: BatchWork, request: BatchRequest, provider: Provider, outcomes: Outcomes
+) -> WorkerPool:
+    if outcomes.listener is not None:
+        outcomes.listener.total = work.total
+    names, report = (provider.name, provider.display_name), make_reporter(request)
+    return WorkerPool(work.action, *names, context.outputs, context.display, report, context.stop, outcomes)
 
 
 def _make_client(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from attrs import define, field, frozen
 
@@ -141,30 +142,42 @@ class Outcome:
         )
 
 
+class OutcomeListener(Protocol):
+    """Gets all outcomes of a batch as they come, for example for a report; `total` is the number of items, if known."""
+
+    total: int | None
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise InvalidInput if it cannot do its work; called before anything is paid."""
+
+    @abstractmethod
+    def add(self, outcome: Outcome) -> None:
+        """Take the outcome of an item that has ended."""
+
+    @abstractmethod
+    async def save(self, code: int, *, err: bool) -> int:
+        """Do what is to be done at the end, say so on stdout or stderr, and return the exit code, perhaps another."""
+
+
 @define(eq=False)
 class Outcomes:
-    """All outcomes of a batch, in the order in which the items ended; iterable."""
+    """Counts the outcomes of a batch, and passes each to the listener."""
 
-    all: list[Outcome] = field(factory=list)
-    counts: Counter[ItemStatus] = field(factory=Counter)
-    _charges: dict[str | None, float] = field(factory=dict)
-
-    def __iter__(self) -> Iterator[Outcome]:
-        """Iterate over the outcomes."""
-        return iter(self.all)
+    listener: OutcomeListener | None = None
+    counts: Counter[ItemStatus] = field(factory=Counter, init=False)
+    saved_before: int = field(default=0, init=False)
+    _charges: dict[str | None, float] = field(factory=dict, init=False)
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of an item."""
-        self.all.append(outcome)
         self.counts[outcome.status] += 1
+        self.saved_before += outcome.saved_before
         if outcome.charge is not None:
             # the same picture under two names is one job, and one charge
             self._charges[outcome.key] = outcome.charge.credits
-
-    @property
-    def saved_before(self) -> int:
-        """How many results earlier runs had saved."""
-        return sum(outcome.saved_before for outcome in self.all)
+        if self.listener is not None:
+            self.listener.add(outcome)
 
     @property
     def credits(self) -> float | None:

@@ -85,7 +85,7 @@ class WorkerPool:
     display: ProgressDisplay
     report: Callable[[Outcome], str]
     stop: asyncio.Event
-    outcomes: Outcomes = field(factory=Outcomes, init=False)
+    outcomes: Outcomes = field(factory=Outcomes)
     not_done: list[BatchItem] = field(factory=list, init=False)
     _cancellable_tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
     _pull_lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
