@@ -36,7 +36,8 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
-from .texts import encodable, printable
+from .texts import encodable
+from .texts import printable as printable  # other modules take it from here
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

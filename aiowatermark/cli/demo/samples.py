@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from ... import InvalidInput, Provider, provider_class, provider_names
 from ...emulator.pictures import psnr, sample_mark, sample_photo, stamp
-from ..console.texts import printable
+from ..console.runner import printable
 
 # positions of the mark: the share of the free space to its left and above it
 _CORNERS = ((0.9, 0.9), (0.1, 0.9), (0.9, 0.12), (0.12, 0.1))

@@ -14,8 +14,7 @@ import click
 from attrs import frozen
 
 from ... import InvalidInput, provider_class, provider_names
-from ..console.runner import error_text
-from ..console.texts import printable
+from ..console.runner import error_text, printable
 
 _MIN_PYTHON = (3, 11)
 _REQUIRED = {
