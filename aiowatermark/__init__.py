@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from .jobs import Output, Record, Snapshot, Status
     from .media import Source, as_media
     from .media.base import Media
+    from .observation.events import JobChanged, RequestEnded, RequestStarted
+    from .observation.stats import Percentiles, Stats
+    from .options import Options
     from .provider import Credits, Polling, Provider
     from .providers import provider_class, provider_names
     from .providers.dewatermark import Dewatermark
@@ -88,6 +91,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "GptGe",
     "InsufficientCredits",
     "InvalidInput",
+    "JobChanged",
     "JobFailed",
     "JobHandle",
     "JobNotFound",
@@ -96,8 +100,10 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "Limits",
     "Media",
     "MemoryStore",
+    "Options",
     "Outcome",
     "Output",
+    "Percentiles",
     "PhotoEraser",
     "PicWish",
     "Polling",
@@ -108,11 +114,14 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "Recovery",
     "RedisStore",
     "Rejected",
+    "RequestEnded",
+    "RequestStarted",
     "Result",
     "ResultExpired",
     "SQLiteStore",
     "Snapshot",
     "Source",
+    "Stats",
     "Status",
     "StoreError",
     "SubmissionInDoubt",
@@ -158,6 +167,9 @@ _PUBLIC_NAMES = {
     "jobs": ("Output", "Record", "Snapshot", "Status"),
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
+    "observation.events": ("JobChanged", "RequestEnded", "RequestStarted"),
+    "observation.stats": ("Percentiles", "Stats"),
+    "options": ("Options",),
     "provider": ("Credits", "Polling", "Provider"),
     "providers": ("provider_class", "provider_names"),
     "providers.dewatermark": ("Dewatermark",),

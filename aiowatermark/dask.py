@@ -10,28 +10,35 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 from distributed import Client as Cluster
 from distributed import Worker, WorkerPlugin, as_completed, get_worker
 
 from .client.client import Client
-from .client.stream import Failed
+from .client.stream import Failed as Failed  # users import it from here
+from .client.stream import T_co, deprecated_item
 from .errors import WatermarkError
 from .media import Source, as_media
 from .media.base import safe_name
 
+SourceT = TypeVar("SourceT", bound=Source)
 OpenClient: TypeAlias = Callable[[], Client]
 """Creates a worker's client, with its provider and the store that all workers share; called on the worker."""
 
 
 @frozen
-class Saved:
-    """An item that succeeded: `media` is the item as passed, `path` the file with its result."""
+class Saved(Generic[T_co]):
+    """An item that succeeded: `item` as it was passed, `path` the file with its result."""
 
-    media: Any
+    item: T_co
     path: Path
+
+    @property
+    def media(self) -> T_co:
+        """The item: the name of `item` in version 0.1, to be removed in 0.3."""
+        return deprecated_item(self.item)
 
 
 class ClientPlugin(WorkerPlugin):
@@ -60,7 +67,7 @@ class ClientPlugin(WorkerPlugin):
 
 
 @define(eq=False)
-class DaskRunner:
+class DaskRunner(Generic[SourceT]):
     """Processes items on a dask cluster.
 
     `open_client` creates each worker's client. `folder`, where results are saved, must be writable for all workers.
@@ -72,12 +79,12 @@ class DaskRunner:
     cluster: Cluster
     open_client: OpenClient
     folder: Path
-    key: Callable[[Source], str]
+    key: Callable[[SourceT], str]
     batch: int = 32
     ahead: int = 16
     options: dict[str, Any] = field(factory=dict)
 
-    async def run(self, items: Iterable[Source]) -> AsyncIterator[Saved | Failed]:
+    async def run(self, items: Iterable[SourceT]) -> AsyncIterator[Saved[SourceT] | Failed[SourceT]]:
         """Yield the outcome of every item, in the order in which batches end.
 
         `items` is read lazily: at most `ahead` batches are in memory. If a worker dies, its batches run again and find
@@ -96,20 +103,20 @@ class DaskRunner:
             for batch in self._next_batches(source, 1):
                 running.add(self._submit_batch(batch))
 
-    def _next_batches(self, source: Iterable[Source], count: int) -> list[list[Source]]:
+    def _next_batches(self, source: Iterable[SourceT], count: int) -> list[list[SourceT]]:
         """Take up to `count` batches from the items; the last may be shorter, empty ones are left out."""
         batches = (list(islice(iter(source), self.batch)) for _ in range(count))
         return [batch for batch in batches if batch]
 
-    def _submit_batch(self, batch: list[Source]) -> Any:
+    def _submit_batch(self, batch: list[SourceT]) -> Any:
         keys = [self.key(item) for item in batch]
         # pure=False: dask must not merge batches that look alike
         return self.cluster.submit(_process_batch, batch, keys, self.folder, self.options, pure=False)
 
 
 async def _process_batch(
-    batch: list[Source], keys: list[str], folder: Path, options: dict[str, Any]
-) -> list[Saved | Failed]:
+    batch: list[SourceT], keys: list[str], folder: Path, options: dict[str, Any]
+) -> list[Saved[SourceT] | Failed[SourceT]]:
     """Process one batch on a worker, on the worker's own event loop."""
     plugin: Any = get_worker().plugins[ClientPlugin.name]
     client = await plugin.client()
@@ -117,7 +124,9 @@ async def _process_batch(
     return list(await asyncio.gather(*jobs))
 
 
-async def _process_one(client: Client, item: Source, key: str, folder: Path, options: dict[str, Any]) -> Saved | Failed:
+async def _process_one(
+    client: Client, item: SourceT, key: str, folder: Path, options: dict[str, Any]
+) -> Saved[SourceT] | Failed[SourceT]:
     try:
         result = await client.remove(item, key=key, **options)
         name = as_media(item).name

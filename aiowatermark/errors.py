@@ -4,7 +4,7 @@
 
     WatermarkError
     ├── InvalidInput (ValueError)        correct the call; nothing was sent
-    ├── Unsupported                      choose another provider; this one cannot do it
+    │   └── Unsupported                  choose another provider; this one cannot do it
     ├── AuthenticationError              correct the API key
     ├── InsufficientCredits              add credits to the account
     ├── RateLimited                      retry after `.retry_after` seconds
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     # for type checkers only: jobs stands above errors and imports it
-    from .jobs import Snapshot
+    from .jobs import Snapshot, Status
 
 
 class WatermarkError(Exception):
@@ -39,7 +39,8 @@ class WatermarkError(Exception):
         key: the job's key.
         token: the text that resumes the job.
 
-    `status` is the status of the answer, HTTP's or that in its body; None if there was no answer.
+    `status` is the status of the answer, HTTP's or that in its body; None if there was no answer. `request_id` is the
+    provider's name for the request, which its support asks for; None if it gave none.
 
     Each argument is an attribute of the error, None if unknown.
     """
@@ -61,6 +62,7 @@ class WatermarkError(Exception):
         self.key = key
         self.token = token
         self.status: int | None = None
+        self.request_id: str | None = None
 
     def about(self, *, provider: str | None, key: str | None, token: str | None) -> Self:
         """Set the provider and job this error is about, where not set yet, and return the error."""
@@ -70,8 +72,9 @@ class WatermarkError(Exception):
         return self
 
     def __str__(self) -> str:
-        """Return the message, the provider and job in brackets, and the provider's answer, all on one line."""
-        context = ", ".join(part for part in (self.provider, self.key and f"job {self.key}") if part)
+        """Return the message, the provider, job and request in brackets, and the provider's answer, all on one line."""
+        request = self.request_id and f"request {self.request_id}"
+        context = ", ".join(part for part in (self.provider, self.key and f"job {self.key}", request) if part)
         text = f"{self.message} [{context}]" if context else self.message
         text = f"{text} (answer: {self.answer})" if self.answer else text
         # a message may quote the name of a file: it must not control a terminal or pass for another line of a log
@@ -82,7 +85,7 @@ class InvalidInput(WatermarkError, ValueError):
     """The call is wrong: an argument, a file or a setting. Nothing was submitted."""
 
 
-class Unsupported(WatermarkError):
+class Unsupported(InvalidInput):
     """This provider does not offer the call or does not accept the input. Nothing was submitted."""
 
 
@@ -150,7 +153,28 @@ class JobFailed(WatermarkError):
 
 
 class DeadlineExceeded(WatermarkError, TimeoutError):
-    """The job did not end before its deadline. It continues at the provider, and `token` resumes it."""
+    """The job did not end before its deadline. It continues at the provider, and `token` resumes it.
+
+    Args:
+        message: as in `WatermarkError`, like `answer`, `provider`, `key` and `token`.
+        seconds: the deadline that passed, counted from the start of the job.
+        last_status: the last status of the job that is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        seconds: float | None = None,
+        last_status: Status | None = None,
+        answer: str | None = None,
+        provider: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        super().__init__(message, answer=answer, provider=provider, key=key, token=token)
+        self.seconds = seconds
+        self.last_status = last_status
 
 
 class JobNotFound(WatermarkError):

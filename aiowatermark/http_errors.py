@@ -37,6 +37,15 @@ STATUS_TEXT = {
     504: "is unavailable",
 }
 """What to say of a status, as the rest of a sentence that begins with the provider's name."""
+_WORDS: Mapping[type[WatermarkError], str] = {
+    AuthenticationError: "{} does not accept the API key",
+    InsufficientCredits: "No credits left at {}",
+    RateLimited: "{} received too many requests",
+}
+_OTHER_WORDS: Mapping[type[WatermarkError], str] = {
+    ProviderUnavailable: "{} reports an internal error",
+    UnexpectedAnswer: "{} answered in an undocumented way",
+}
 _BILLING_WORDS = ("credit", "balance", "insufficient", "quota", "payment", "recharge", "top up", "余额", "额度")
 _RATE_LIMIT_WORDS = (
     "rate limit",
@@ -92,6 +101,32 @@ def redirect_error(name: str, reply: Response) -> WatermarkError:
         )
     not_taken = reply.status in {301, 307, 308} and not reply.repeatable
     return (Rejected if not_taken else UnexpectedAnswer)(message, answer=reply.excerpt)
+
+
+def refusal(
+    error_class: type[WatermarkError], name: str, reply: Response, code: int | None = None, details: str = ""
+) -> WatermarkError:
+    """Return the error for a provider's refusal, in plain words with the provider's own code or, without one, HTTP's.
+
+    `name` is the provider's, `code` the one in the body, `details` follow it in the brackets.
+    """
+    words = _in_words(error_class, name, reply, code)
+    return error_from_response(error_class, f"{words} ({_number(reply, code)}{details})", reply)
+
+
+def _number(reply: Response, code: int | None) -> str:
+    if code is None:
+        return f"HTTP {reply.status}"
+    return f"status {code}" if code in range(100, 600) else f"code {code}"
+
+
+def _in_words(error_class: type[WatermarkError], name: str, reply: Response, code: int | None) -> str:
+    status = code if code in STATUS_TEXT else reply.status
+    if error_class in _WORDS and status != 403:
+        return _WORDS[error_class].format(name)
+    if status in STATUS_TEXT and error_class is not InsufficientCredits:
+        return f"{name} {STATUS_TEXT[status]}"
+    return {**_WORDS, **_OTHER_WORDS}.get(error_class, "{} refused the request").format(name)
 
 
 def error_from_response(error_class: type[WatermarkError], message: str, reply: Response) -> WatermarkError:

@@ -81,13 +81,17 @@ class Session:
 
 @frozen
 class Job:
-    """What to do: one or more inputs, what to remove, and the provider's own options."""
+    """What to do: one or more inputs, what to remove, and the provider's own options.
+
+    `extra_fields` are sent with the paid request as they are.
+    """
 
     inputs: tuple[Media, ...]
     mask: Media | None = None
     options: Mapping[str, Any] = field(factory=dict)
     session: Session | None = None
     video: bool = False
+    extra_fields: Mapping[str, str | int | float | bool] = field(factory=dict)
 
     def __repr__(self) -> str:
         """The first input, the mask and the names of the options; an option's value may be secret."""
@@ -97,6 +101,7 @@ class Job:
             f"and {len(self.inputs) - 1} more" if len(self.inputs) > 1 else "",
             f"mask={short_text(self.mask.name, 40)}" if self.mask else "",
             f"options={short_text(','.join(self.options), 60)}" if self.options else "",
+            f"extra_fields={short_text(','.join(self.extra_fields), 60)}" if self.extra_fields else "",
             "refinement" if self.session else "",
             "video" if self.video else "",
         )
@@ -113,7 +118,8 @@ class Job:
         known = {name: value for name, value in media.items() if isinstance(value, Media)}
         plain = [item for item in sorted(self.options.items()) if item[0] not in known and item[1] is not None]
         shape = (len(self.inputs), list(known), plain, self.session.id if self.session else "")
-        return fingerprint(repr(shape), (*self.inputs, *known.values()))
+        extra = (sorted(self.extra_fields.items()),) if self.extra_fields else ()
+        return fingerprint(repr((*shape, *extra)), (*self.inputs, *known.values()))
 
 
 @documented
@@ -205,7 +211,7 @@ class Record:
         version: the number of changes since then.
         epoch: identifies the owner's claim: greater than that of any owner before; 0 in records of earlier versions.
         attempts: the paid requests, the latest one last.
-        masked: whether the job has a mask, which the record does not hold.
+        masked: whether the job has a mask or extra fields, which the record does not hold.
         route: the path of the provider's API by which the job is queried; None for the usual one.
         accepted_at: when the provider was known to have accepted the job, in seconds since 1970.
         charged: what the job cost, in the provider's credits; None while unknown.

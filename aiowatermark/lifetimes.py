@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from contextvars import Context
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -65,7 +66,7 @@ class Lifetime:
         if self._state == "open":
             self.check_loop()
             self._state = "closing"
-            self._closing = asyncio.create_task(self._end())
+            self._closing = start_task(self._end())
         if self._closing is not None:
             await finish(self._closing)
 
@@ -186,3 +187,12 @@ def running_loop(name: str) -> asyncio.AbstractEventLoop:
             f"{name} needs a running asyncio event loop: use `asyncio.run()`, or anyio with its asyncio backend; "
             "under trio, run it in a thread of its own with `asyncio.run()`"
         ) from None
+
+
+def start_task(coroutine: Coroutine[Any, Any, T], *, context: Context | None = None) -> asyncio.Task[T]:
+    """Start a task whose first step runs after this call, whatever the task factory of the loop.
+
+    With `asyncio.eager_task_factory`, `create_task` runs a task until it waits for something: it may end, and clear
+    what its caller keeps of it, before the caller has it.
+    """
+    return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), context=context)

@@ -42,12 +42,13 @@ from attrs import Attribute, Factory, asdict, field, fields, frozen
 from .capabilities import Capabilities
 from .environment import required_variable
 from .errors import InvalidInput, Unsupported, WatermarkError
-from .http_errors import STATUS_TEXT, error_class_for, error_from_response, is_redirect, redirect_error
+from .http_errors import error_class_for, is_redirect, redirect_error, refusal
 from .introspection import documented
 from .jobs import Job, Record, Session, Snapshot
 from .media.base import Media
+from .options import create_options, unknown_options
 from .redaction import is_loopback, protect_secrets, redact_url
-from .wire import Delivery, Request, Response, join_sorted
+from .wire import Delivery, Request, Response
 
 T = TypeVar("T")
 _SECRET = "aiowatermark.secret"  # noqa: S105 - a name
@@ -117,6 +118,11 @@ class NoOptions:
 
 def _validate_key(_: Any, attribute: Attribute[str], value: str) -> None:
     # the value is never shown: it may be a real key with a typing error
+    if isinstance(value, str) and value.strip() and value != value.strip():
+        extra = "a line break" if "\n" in value or "\r" in value else "spaces"
+        raise InvalidInput(f"{attribute.name} begins or ends with {extra}: {attribute.name}=text.strip()")
+    if isinstance(value, str) and len(value.splitlines()) > 1:
+        raise InvalidInput(f"{attribute.name} has a line break in it: {attribute.name}=text.splitlines()[0]")
     if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
         raise InvalidInput(
             f"{attribute.name} is empty or not a valid API key: pass the text shown in the provider's console"
@@ -305,9 +311,8 @@ class Provider(ABC):
             return self._default_options
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
-            accepted = f"it has {join_sorted(known)}" if known else "it has none"
-            raise InvalidInput(f"{self.display_name} has no option {join_sorted(unknown)}: {accepted}")
-        return asdict(self.Options(**options), recurse=False)
+            raise InvalidInput(unknown_options(self.display_name, unknown, known))
+        return asdict(create_options(self.Options, options), recurse=False)
 
     @cached_property
     def _default_options(self) -> Mapping[str, Any]:
@@ -328,9 +333,7 @@ class Provider(ABC):
             return None
         if is_redirect(reply):
             return redirect_error(self.display_name, reply)
-        return error_from_response(
-            self._kind(reply), f"{self.display_name} {STATUS_TEXT.get(reply.status, 'refused')}", reply
-        )
+        return refusal(self._kind(reply), self.display_name, reply)
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
         """Return the class of error a refusal stands for; override it where a status has a meaning of its own."""

@@ -45,6 +45,9 @@ _DECODING_ROUNDS = 3
 _BLOB = re.compile(r"[\w+/=-]{64,}", re.ASCII)
 _TOKEN = re.compile(r"[\w+=-]{20,}", re.ASCII)
 _RUN = re.compile(r'[^\s"<>]+')
+_NOT_IN_ID = re.compile(r"[^\w.:/+=@-]", re.ASCII)
+_MAX_ID = 100
+"""Characters of the longest identifier that is kept."""
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(/)|\\[bfnrt]")
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -134,6 +137,20 @@ def redact_url(url: str) -> str:
     return f"{_on_one_line(_secrets.hide(_hide_tokens(shown)))}{'?…' if parts.query else ''}"
 
 
+def redacted_location(url: str) -> tuple[str, str]:
+    """Return the host of a URL, with its port, and its path, as `redact_url` shows them.
+
+    A path is looked at segment by segment, so that a long one of ordinary names is not taken for encoded data.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", "an invalid URL"
+    host = parts.netloc.rpartition("@")[2]
+    segments = _secrets.hide(parts.path[:_MAX_SEARCHED_CHARACTERS]).split("/")
+    return _on_one_line(_secrets.hide(host)), _on_one_line("/".join(map(_hide_tokens, segments)))
+
+
 def redacted_excerpt(body: bytes, limit: int = 300) -> str:
     """Return the text of an answer on one line of at most `limit` characters.
 
@@ -141,6 +158,33 @@ def redacted_excerpt(body: bytes, limit: int = 300) -> str:
     left out.
     """
     return _clean(_readable_text(body))[:limit]
+
+
+def redacted_json(body: bytes) -> Any:
+    """Return an answer as JSON values, each text of it as `redacted_excerpt` shows it; a text if it is not JSON.
+
+    Lists are cut to 20 items, texts to 2,000 characters. None for an empty answer.
+    """
+    try:
+        return _redact_texts(_redact(json.loads(body)))
+    except (ValueError, RecursionError):
+        return redacted_excerpt(body, _MAX_SEARCHED_CHARACTERS) or None
+
+
+def _redact_texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_clean(key): _redact_texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redact_texts(item) for item in value]
+    return _clean(value) if isinstance(value, str) else value
+
+
+def clean_id(text: str) -> str:
+    """Return an identifier that a provider gave, such as that of a request; secrets in use are left out.
+
+    Unlike other texts it may look like a key: that is what identifiers look like.
+    """
+    return _NOT_IN_ID.sub("", _secrets.hide(text[: 2 * _MAX_ID]))[:_MAX_ID]
 
 
 def short_text(text: str, limit: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -15,7 +15,9 @@ from .introspection import documented, short_repr
 from .jobs import Output, Record, Snapshot
 from .media.base import Media, ProgressCallback
 from .media.memory import Link
+from .misuse import NotAwaitable
 from .redaction import short_text
+from .wire import KeptAnswer
 
 
 def _validate_bytes(_: object, __: object, value: int | None) -> None:
@@ -59,7 +61,7 @@ class Acknowledger(Protocol):
 
 @documented
 @frozen(eq=False)
-class Result:
+class Result(NotAwaitable):
     """A finished job: its `outputs`, one per input in the inputs' order, and how to save or read them.
 
     Clients make results; you get them from `Client.remove`, from a JobHandle, and in result handlers.
@@ -68,11 +70,16 @@ class Result:
         record: the job's record, with the last snapshot.
         fetcher: what downloads the outputs: the client.
         acknowledger: what notes that the result was taken; None for a result that no store keeps.
+        answer: the answer that ended the job; None if it is not known.
     """
+
+    _called = "a result that has come"
+    _right_line = "`await result.save(path)`"
 
     record: Record
     _fetcher: ResultFetcher = field(repr=False)
     _acknowledger: Acknowledger | None = field(default=None, repr=False)
+    _answer: KeptAnswer | None = field(default=None, repr=False)
     _taken: set[int] = field(factory=set, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -99,6 +106,20 @@ class Result:
     def token(self) -> str:
         """A text that gives the result again in any process, as long as the provider keeps it."""
         return self.record.token
+
+    @property
+    def raw(self) -> Any:
+        """The provider's last answer, for what this package does not read: JSON values, or a text if it is no JSON.
+
+        Secrets are replaced by "…", queries of URLs too; lists are cut to 20 items. None if the answer is not known, as
+        after `recover()`, or is larger than 16 KiB.
+        """
+        return None if self._answer is None else self._answer.raw
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's name for the last request, which its support asks for; None if it gave none."""
+        return None if self._answer is None else self._answer.request_id
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -133,15 +154,15 @@ class Result:
         Args:
             path: the file to write. A folder: a free name in it, with the suffix of the result's format. A device or
                 FIFO: the result is written into it. A symbolic link stays, and a file that is replaced keeps its mode.
-            index: the number of the output, counted from 0; None: the first that succeeded.
+            index: the number of the output, counted from 0; to be given if there are several.
             max_bytes: a larger download fails; None: no limit.
             progress: called as `progress(done, total)` with bytes as they arrive; `total` is None while unknown.
             verify: False delivers whatever came.
 
-        Raises InvalidInput, before anything is fetched, if the path cannot be written; TransferFailed, ResultExpired,
-        and the output's own error (JobFailed) if it did not succeed.
+        Raises InvalidInput, before anything is fetched, if the path cannot be written, or no index says which output;
+        TransferFailed, ResultExpired, and the output's own error (JobFailed) if it did not succeed.
         """
-        target, output = _to_path(path), self._output(index)
+        target, output = _to_path(path), self._one_output(index, "save(path, index=number)")
         saved = await self._fetcher.save(self, output, target, FetchOptions(max_bytes, progress, verify))
         self._note_taken(output)
         return saved
@@ -151,7 +172,7 @@ class Result:
 
         Without `max_bytes`, more than 256 MiB are TransferFailed: save them, or pass a larger number.
         """
-        output = self._output(index)
+        output = self._one_output(index, "read(index=number)")
         data = await self._fetcher.read(self, output, FetchOptions(max_bytes, verify=verify))
         self._note_taken(output)
         return data
@@ -176,6 +197,16 @@ class Result:
         self._taken.update(index for index, each in enumerate(self.outputs) if each is output)
         if len(self._taken) == sum(each.media is not None for each in self.outputs):
             self.acknowledge()
+
+    def _one_output(self, index: int | None, call: str) -> Output:
+        """Return the output that a call without an index means; raises InvalidInput if there are several."""
+        # one input may have several outputs: then the first is the result
+        if index is None and len(self.outputs) > 1 and len(self.record.inputs) != 1:
+            raise InvalidInput(
+                f"the result has {len(self.outputs)} outputs, one for each input: "
+                f"`for number in range(len(result.outputs)): await result.{call}`"
+            )
+        return self._output(index)
 
     def _output(self, index: int | None) -> Output:
         """Return the first successful output, or output `index`; raises its error if it did not succeed."""

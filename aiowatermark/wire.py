@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from .errors import UnexpectedAnswer
 from .introspection import documented
 from .media.base import Media
-from .redaction import clean_text, redacted_excerpt
+from .redaction import clean_id, clean_text, redacted_excerpt, redacted_json
 
 _MAX_PARTS, _MAX_PART_HEAD = 64, 1000
 _MAX_DIGITS = 300
@@ -54,6 +54,10 @@ Body: TypeAlias = Json | Multipart | Media | None
 
 MAX_ANSWER_BYTES = 1 << 18
 """Bytes of the largest answer that carries no image, 256 KiB, and of everything but the images in one that does."""
+_MAX_KEPT = 1 << 14
+_REQUEST_IDS = ("x-request-id", "request-id", "x-requestid", "x-trace-id", "trace-id", "trace_id", "x-amz-request-id")
+"""Headers of an answer that name its request, the first counts."""
+_REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId", "log_id")
 MAX_RETRY_AFTER = 3600.0
 """Seconds of the longest wait that a server may ask for; a longer one is cut to this."""
 
@@ -117,6 +121,16 @@ class Response:
         return f"HTTP {self.status} {redacted_excerpt(self.body)}".rstrip()
 
     @property
+    def request_id(self) -> str | None:
+        """The provider's own name for the request, which its support asks for; None if it gave none."""
+        found: Any = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
+        if found is None:
+            payload = self._payload if self._payload is not None else parse_json(self.body)
+            names = _REQUEST_ID_FIELDS if isinstance(payload, dict) else ()
+            found = next((payload[name] for name in names if isinstance(payload.get(name), str | int)), None)
+        return None if found is None else clean_id(str(found)) or None
+
+    @property
     def retry_after(self) -> float | None:
         """The Retry-After header in seconds, at most an hour; None if there is none or it is invalid.
 
@@ -132,6 +146,26 @@ class Response:
         except ValueError:
             return None
         return clean_text(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", 200) if parts.netloc else None
+
+
+@frozen
+class KeptAnswer:
+    """What is kept of a job's last answer: enough to look up what this package does not read."""
+
+    status: int
+    body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, response: Response) -> KeptAnswer:
+        """Return what is kept of a response; a body of more than 16 KiB is not."""
+        body = response.body if len(response.body) <= _MAX_KEPT else b""
+        return cls(response.status, body, response.request_id)
+
+    @property
+    def raw(self) -> Any:
+        """The body as JSON values, or as text if it is not JSON, without secrets; None if there is none."""
+        return redacted_json(self.body)
 
 
 @documented

@@ -12,6 +12,7 @@ import pytest
 
 from aiowatermark.emulator import Emulator
 from tests.support.log_search import KEYS, SecretSearch
+from tests.support.loops import loop_factory, with_task_factory
 from tests.support.virtual_clock import VirtualLoop
 
 
@@ -19,9 +20,10 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config,
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run modules that set VIRTUAL_CLOCK = True on the loop whose time jumps."""
+    """Run modules that set VIRTUAL_CLOCK = True on the loop whose time jumps, others on the loop to be tested."""
     module = getattr(item, "module", None)
-    return {"virtual": VirtualLoop} if getattr(module, "VIRTUAL_CLOCK", False) else {"real": asyncio.new_event_loop}
+    factory = VirtualLoop if getattr(module, "VIRTUAL_CLOCK", False) else loop_factory()
+    return {"loop": with_task_factory(factory)}
 
 
 @pytest.fixture(autouse=True)

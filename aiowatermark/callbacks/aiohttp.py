@@ -22,7 +22,7 @@ from ..errors import InvalidInput, WatermarkError
 from ..wire import Delivery
 from .lent import MAX_READERS, PIECE_SECONDS, LentMedia
 from .observers import HANDLER_SECONDS
-from .registry import CallbackRegistry, KnownKey
+from .registry import CallbackRegistry, KnownKey, ReceivedRequest
 from .routes import key_from_path
 
 log = logging.getLogger("aiowatermark.callbacks")
@@ -49,6 +49,8 @@ def request_handler(registry: CallbackRegistry) -> Callable[[web.BaseRequest], A
             if known is None:
                 return await _refuse(request, registry.refuse())
             return await _receive(registry, known, request)
+        if registry.on_request is not None:
+            await _note_other_request(registry, key, request)
         if request.method not in {"GET", "HEAD"}:
             return await _refuse(request, 405, {"Allow": "GET, HEAD, POST"})
         if (lent := registry.served_media(key)) is not None:
@@ -93,11 +95,23 @@ async def _receive(registry: CallbackRegistry, known: KnownKey, request: web.Bas
     except (ValueError, OSError, web.RequestPayloadError, HttpProcessingError):  # OSError: the sender hung up
         return await _refuse(request, 400)
     headers = request.headers  # not request.content_type: its parser takes a second for a hostile header
+    if registry.on_request is not None:
+        registry.on_request(ReceivedRequest(request.method, headers, body))
     delivery = Delivery(body, headers.get("Content-Type", ""), headers.get("Content-Encoding", ""))
     response = _closing(await registry.deliver(known, delivery))
     if not request.content.is_eof():
         await _send_and_linger(request, response)
     return response
+
+
+async def _note_other_request(registry: CallbackRegistry, key: str, request: web.BaseRequest) -> None:
+    """Pass a request that is not a POST to the observer, with its body if that comes in time."""
+    if registry.on_request is None or await registry.look_up(key) is None:
+        return
+    body = b""
+    with suppress(TimeoutError, ValueError, OSError, web.RequestPayloadError, HttpProcessingError):
+        body = await _read_body(request, registry.body_limit)
+    registry.on_request(ReceivedRequest(request.method, request.headers, body))
 
 
 async def _continue(request: web.BaseRequest) -> None:

@@ -39,6 +39,7 @@ from typing import Any
 from aiohttp import web
 from attrs import define
 
+from ..lifetimes import start_task
 from .throttle import ThrottledLog
 
 _HANDSHAKE_SECONDS = 10.0
@@ -82,12 +83,15 @@ def _is_readable(descriptor: int) -> bool:
 class _Waiting:
     """A connection without a complete head: when it was opened, when its first byte came, and its last bytes.
 
-    `opening` is the task that makes a transport of the `accepted` socket; a TLS handshake takes its time.
+    `opening` is the task that makes a transport of the `accepted` socket. It is cancelled only during a TLS handshake,
+    which takes its time: uvloop would close a connection that is open by then, and tell nobody.
     """
 
     opened_at: float
     accepted: socket.socket | None = None
     opening: asyncio.Task[None] | None = None
+    has_handshake: bool = False
+    aborted: bool = False
     transport: asyncio.Transport | None = None
     spoke_at: float | None = None
     tail: bytes = b""
@@ -107,9 +111,10 @@ class _Waiting:
 
     def abort(self) -> None:
         """Close the connection, soon."""
+        self.aborted = True
         if self.transport is not None:
             asyncio.get_running_loop().call_soon(self.transport.abort)
-        elif self.opening is not None:
+        elif self.opening is not None and self.has_handshake:
             self.opening.cancel()
 
 
@@ -162,8 +167,8 @@ class ConnectionLimiter(web.Server):
             self._log.log(logging.INFO, "all connections are being answered; a new one was closed")
             return
         loop, protocol = asyncio.get_running_loop(), self()
-        waiting = self._waiting[protocol] = _Waiting(loop.time(), accepted)
-        waiting.opening = loop.create_task(self._open(protocol, waiting, accepted, ssl))
+        waiting = self._waiting[protocol] = _Waiting(loop.time(), accepted, has_handshake=ssl is not None)
+        waiting.opening = start_task(self._open(protocol, waiting, accepted, ssl))
         waiting.opening.add_done_callback(lambda _: self._on_opened(protocol, waiting))
 
     async def _open(
@@ -197,7 +202,9 @@ class ConnectionLimiter(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """The connection is open; it is the youngest of those that wait for a request."""
         super().connection_made(handler, transport)
-        waiting = self._waiting.pop(handler, None) or _Waiting(0.0)
+        if (waiting := self._waiting.pop(handler, None)) is None or waiting.aborted:
+            asyncio.get_running_loop().call_soon(transport.abort)  # its task runs its first step before that
+            return
         waiting.opened_at, waiting.transport = asyncio.get_running_loop().time(), transport
         self._waiting[handler] = waiting
 

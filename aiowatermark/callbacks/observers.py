@@ -17,7 +17,9 @@ from typing import TypeAlias
 
 from attrs import evolve
 
+from ..errors import InvalidInput
 from ..jobs import Snapshot
+from ..lifetimes import start_task
 from ..results import Result
 
 log = logging.getLogger("aiowatermark")
@@ -40,9 +42,16 @@ class ResultObservers:
         self._running: dict[asyncio.Task[None], asyncio.Event] = {}
         self._subscribers: set[asyncio.Queue[Snapshot | None]] = set()
         self._clients = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self) -> None:
-        """Count a client whose results are passed on."""
+        """Count a client whose results are passed on; raises InvalidInput if others are on another event loop."""
+        loop = asyncio.get_running_loop()
+        if self._clients and self._loop is not loop and self._loop is not None and not self._loop.is_closed():
+            raise InvalidInput(
+                'this receiver is used on another event loop: make one for each, aw.CallbackReceiver("https://…")'
+            )
+        self._loop = loop
         self._clients += 1
 
     def detach(self) -> None:
@@ -69,7 +78,7 @@ class ResultObservers:
         tasks: list[asyncio.Task[None]] = []
         if self._handlers:
             closing = asyncio.Event()
-            tasks.append(task := asyncio.create_task(_run_all(list(self._handlers), result, closing, on_failure)))
+            tasks.append(task := start_task(_run_all(list(self._handlers), result, closing, on_failure)))
             self._running[task] = closing
             task.add_done_callback(self._running.pop)
         if self._subscribers:

@@ -44,11 +44,11 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..errors import Unsupported, WatermarkError
 from ..media.base import Media
@@ -118,6 +118,15 @@ class _Attached:
 
 
 @frozen(eq=False)
+class ReceivedRequest:
+    """A request to the URL of a job that is expected, as the server received it, for whoever records callbacks."""
+
+    method: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@frozen(eq=False)
 class KnownKey:
     """A key that was looked up: its hash, and the forwarders that may pass its deliveries on."""
 
@@ -130,7 +139,8 @@ class CallbackRegistry:
 
     `public_url` has no slash at its end; `verify` and `body_limit` (bytes) are the receiver's; `counts` counts
     deliveries by what became of them; `observers` hear of results. `secret` signs keys, as a MAC key of 32 bytes; None
-    where the receiver was given none.
+    where the receiver was given none. `on_request`, if set, is called with each request to a known key that the aiohttp
+    bridge receives, whatever its method.
     """
 
     def __init__(self, public_url: str, *, verify: bool, body_limit: int, secret: bytes | None = None) -> None:
@@ -139,6 +149,7 @@ class CallbackRegistry:
         self.body_limit = body_limit
         self.counts: Counter[str] = Counter()
         self.observers = ResultObservers()
+        self.on_request: Callable[[ReceivedRequest], object] | None = None
         self._secret = secret
         self._own_secret = secret or create_secret()
         self._expected: dict[str, _Expected] = {}

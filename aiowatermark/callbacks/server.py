@@ -28,7 +28,8 @@ from typing import Any, Self
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidInput
-from ..lifetimes import Lifetime
+from ..lifetimes import Lifetime, start_task
+from ..misuse import AsyncOnly
 from .aiohttp import request_handler
 from .connections import BACKLOG, ConnectionLimiter
 from .observers import HANDLER_SECONDS
@@ -56,7 +57,7 @@ class _RedactParseErrors(logging.Filter):
 log.addFilter(_RedactParseErrors())
 
 
-class CallbackServer:
+class CallbackServer(AsyncOnly):
     """Serves a receiver on a port inside `async with`.
 
     Every path leads to the receiver, by its last segment, whatever prefix a proxy uses. A connection carries one
@@ -149,7 +150,7 @@ class CallbackServer:
 
 def _run_until_exit(coroutine: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
     """Run a coroutine in a task that ends with the stack."""
-    task = asyncio.create_task(coroutine)
+    task = start_task(coroutine)
 
     async def cancel() -> None:
         task.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .console.extras import install_hint
+from .console.verbosity import with_verbosity
 
 # `--help` prints these lines and imports no command: it is quick, and needs nothing but click
 _COMMANDS = {
@@ -16,6 +17,7 @@ _COMMANDS = {
     "resume": "Fetch the results of jobs that were submitted before.",
     "jobs": "List the unfinished jobs of a store, or delete some.",
     "credits": "Show the balance of a provider account.",
+    "record": "Record real answers of a provider for its tests; costs money.",
     "doctor": "Check packages, API keys, callbacks and the store.",
     "demo": "Try it on this machine: no account, no network, no cost.",
     "emulator": "Run a local emulator of the five provider APIs.",
@@ -38,7 +40,7 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             click.echo(install_hint(error), err=True)
             raise SystemExit(2) from None
-        return command if isinstance(command, click.Command) else None
+        return with_verbosity(command) if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands; click's own method would import every command."""
@@ -82,3 +84,6 @@ def aiowatermark(context: click.Context) -> None:
     """  # noqa: D301 - \b keeps click from rewrapping the example
     if os.environ.get("NO_COLOR"):
         context.color = False
+
+
+with_verbosity(aiowatermark)

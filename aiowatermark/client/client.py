@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import AsyncExitStack
-from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
-from ..callbacks.registry import registry_of
 from ..errors import InvalidInput
 from ..jobs import Job, Record
-from ..lifetimes import Lifetime
 from ..media import Source, as_media
 from ..media.base import ProgressCallback
+from ..misuse import AsyncOnly
+from ..observation.observer import Observer, OnEvent
+from ..observation.stats import Stats
+from ..options import Options
 from ..provider import Credits, Polling, Provider
 from ..results import Result
 from ..stores import JobStore
@@ -20,18 +22,19 @@ from ..stores.memory import MemoryStore
 from ..transport import Transport
 from ..transport.http import HttpTransport
 from ..transport.network.proxies import Network
+from .arguments import MediaArgument, SourceT, T, check_parties, check_result, known_key, merge_options
 from .content_key import ContentKey, Key, content_key
-from .engine.build import build_engine, same_account, validate_key
+from .engine.build import validate_key
 from .engine.engine import JobEngine
 from .engine.flows import FlowContext, loop_time
 from .engine.prepare import JobPreparer
-from .engine.sharing import ReplicaMember, share_callbacks
-from .engine.submission.claims import new_owner
+from .extra_fields import ExtraValue, with_extra_fields
 from .handle import ActiveJob, JobHandle
-from .job_tasks import wait_until_ended
-from .limits import Limits, positive_number, validate_deadline
+from .limits import Limits, validate_deadline
+from .opening import ClientSettings, ClientState
 from .recovery import Recovery, recover
-from .stream import JobStream, Outcome, check_items
+from .stream import Done, Failed, ItemFunctions, JobStream, OutcomeStream, check_items
+from .views import ViewSlots, check_view_limits, start_in
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -42,11 +45,8 @@ if TYPE_CHECKING:
 
 _CREDITS_TIMEOUT = 60.0
 
-T = TypeVar("T")
-MediaArgument: TypeAlias = Source | list[Source] | tuple[Source, ...] | None
 
-
-class Client:
+class Client(AsyncOnly):
     """Submits jobs to one provider account and waits for their results. Used in `async with`, on one event loop.
 
     Args:
@@ -67,9 +67,14 @@ class Client:
         proxy: the URL of an HTTP proxy through which everything goes: the API, uploads and results.
         ssl: an SSLContext for all connections, for example with the certificate of a company's own authority.
         transport: replaces HTTP, for tests: anything that implements `aiowatermark.transport.Transport`.
+        on_event: a function that is called on the event loop with each RequestStarted, RequestEnded and JobChanged,
+            for metrics and traces. It must not block; what it raises is logged and harms no job.
 
     Raises InvalidInput for a parameter out of range.
     """
+
+    _is_view = False
+    _slots: ViewSlots | None = None
 
     def __init__(
         self,
@@ -88,32 +93,19 @@ class Client:
         trust_env: bool = False,
         proxy: str | None = None,
         ssl: SSLContext | bool | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
-        self._provider = provider
-        self.limits = _instance(limits, Limits, "limits") or Limits()
-        self._deadline = validate_deadline(deadline)
-        self._store: JobStore = store or MemoryStore()
-        self._drain = positive_number(drain, "drain", zero=True)
-        self._polling = _instance(polling, Polling, "polling")
-        self._callbacks = None if callbacks is None else registry_of(callbacks)
-        self._resubmit = resubmit
-        if acknowledge not in ("auto", "manual"):
-            raise InvalidInput(f'acknowledge must be "auto" or "manual", not {acknowledge!r}')
-        self._acknowledge = acknowledge
-        self._transport: Transport = transport or HttpTransport(
-            provider, self.limits.transfers, user_session=session, network=Network(trust_env, proxy, ssl)
-        )
-        self._lifetime = Lifetime("the client")
-        self._draining = False
-        self._replica: ReplicaMember | None = None
-        self._engine: JobEngine | None = None
-        self._stack = AsyncExitStack()
-        self._preparer = JobPreparer(provider, self._transport, can_serve_files=callbacks is not None)
+        registry = check_parties(provider, store, callbacks)
+        settings = ClientSettings(limits, deadline, drain, polling, resubmit, acknowledge)
+        self.limits, self._deadline, self._drain = settings.limits, settings.deadline, settings.drain
+        network = Network(trust_env, proxy, ssl)
+        transport = transport or HttpTransport(provider, self.limits.transfers, user_session=session, network=network)
+        self._state = ClientState(provider, transport, store or MemoryStore(), registry, settings, Observer(on_event))
+        self._preparer = JobPreparer(provider, transport, can_serve_files=callbacks is not None)
 
     def __repr__(self) -> str:
         """The provider's name and whether the client is open."""
-        state = "closed" if self._engine is None else "draining" if self._draining else "open"
-        return f"<Client {self.provider.name} {state}>"
+        return f"<Client {self.provider.name} {self._state.name}>"
 
     @property
     def provider(self) -> Provider:
@@ -123,19 +115,38 @@ class Client:
         both `account=`, the same name, so that a later process finds the jobs of either. Raises InvalidInput for
         another provider, base URL, or named account.
         """
-        return self._provider
+        return self._state.provider
 
     @provider.setter
     def provider(self, provider: Provider) -> None:
-        rotated = same_account(self._provider, provider)
-        if (use_provider := getattr(self._transport, "use_provider", None)) is not None:
-            use_provider(rotated)
-        self._provider = rotated
+        self._state.rotate(provider)
+
+    def with_options(self, *, deadline: float | None = None, limits: Limits | None = None) -> Client:
+        """Return a view of this client with another deadline, or limits of its own; what is not given stays.
+
+        A view has the client's account, connections, store, request rate and counters. It is open while the client is:
+        it is not entered itself. Of `limits`, `in_flight` and `submissions` apply to the jobs of the view, within what
+        the client allows; the others are the client's. Views with the same limits do not share them, a view of a view
+        that is given none does.
+
+        Raises InvalidInput for a value out of range, and for another limit that differs from the client's.
+        """
+        changed: dict[str, Any] = {"_is_view": True, "_deadline": self._deadline_seconds(deadline)}
+        if limits is not None:
+            check_view_limits(limits, self._state.settings.limits)
+            changed |= {"limits": limits, "_slots": ViewSlots(limits)}
+        view = copy(self)
+        vars(view).update(changed)
+        return view
 
     @property
     def ready(self) -> bool:
         """Whether the client takes jobs: it is open and not draining. For the readiness probe of a service."""
-        return self._engine is not None and not self._draining
+        return self._state.engine is not None and not self._state.draining
+
+    def stats(self) -> Stats:
+        """Return what the client has done since it was made: jobs, submissions by outcome, polls, bytes, times."""
+        return self._state.stats()
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Take nothing new, and wait until the running jobs have ended, at most `seconds`; whether all have.
@@ -145,18 +156,13 @@ class Client:
         Jobs that are still at the provider when the client closes are handed over: to other replicas on a RedisStore
         at once, with another store to the next process that calls `recover()`.
         """
-        engine, self._draining = self._open_engine, True
-        until = loop_time() + (inf if seconds is None else positive_number(seconds, "seconds", zero=True))
-        if self._replica is not None:
-            await self._replica.stop_adopting()
-        ended = await wait_until_ended(engine.jobs, until)
-        await engine.watcher.wait_for_handlers(until)
-        return ended
+        return await self._state.drain(seconds)
 
     async def __aenter__(self) -> Self:
         """Open the store and the transport on the running loop; raises InvalidInput if the client is not closed."""
-        self._engine = await self._lifetime.open(self._open)
-        self._draining = False
+        if self._is_view:
+            raise InvalidInput("a view is open while its client is: enter the client, and use the view inside")
+        await self._state.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -164,61 +170,15 @@ class Client:
 
         A caller that is cancelled meanwhile, also several times, is cancelled when the client is closed.
         """
-        self._engine = None
-        await self._lifetime.close()
-
-    async def _open(self, stack: AsyncExitStack) -> JobEngine:
-        self._stack = stack
-        await stack.enter_async_context(self._store)
-        await stack.enter_async_context(self._transport)
-        return await self._build_engine(stack)
-
-    async def _build_engine(self, stack: AsyncExitStack) -> JobEngine:
-        owner = new_owner()
-        engine = build_engine(
-            self.provider,
-            self._transport,
-            self._store,
-            self._callbacks,
-            owner=owner,
-            limits=self.limits,
-            adopted_deadline=self._deadline,
-            polling=self._polling,
-            resubmit=self._resubmit,
-            automatic_acknowledgement=self._acknowledge == "auto",
-            ensure_open=lambda: self._open_engine,
-        )
-        owners = engine.context.owners
-        await owners.register(owner)
-        stack.push_async_callback(owners.unregister, owner)
-        if self._callbacks is not None:
-            self._callbacks.observers.attach()
-            stack.callback(self._callbacks.observers.detach)
-        stack.push_async_callback(engine.close, self._drain)
-        if (coordinator := self._store.coordinator) is not None:
-            self._replica = replica = ReplicaMember(
-                self._store, coordinator, self.provider.account, self._callbacks, engine.adopt
-            )
-            stack.push_async_callback(replica.stop)
-            replica.start()
-        if self._callbacks is not None:
-            await share_callbacks(stack, self._store, self._callbacks, engine.find_callback)
-        return engine
+        await self._state.close()
 
     @property
     def _open_engine(self) -> JobEngine:
-        if self._engine is None:
-            raise InvalidInput("the client is closed: use it inside `async with Client(…)`")
-        self._lifetime.check_loop()
-        return self._engine
+        return self._state.open_engine
 
     @property
     def _accepting_engine(self) -> JobEngine:
-        """The engine of a client that takes jobs."""
-        engine = self._open_engine
-        if self._draining:
-            raise InvalidInput("the client drains and takes no jobs: submit them to another one")
-        return engine
+        return self._state.accepting_engine
 
     async def submit(
         self,
@@ -230,7 +190,9 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
-        **options: Any,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> JobHandle:
         """Submit a job; returns when the provider has accepted it (for a video: when its upload begins).
 
@@ -246,15 +208,16 @@ class Client:
             size: bytes of an async iterable, if you know it; otherwise it is spooled to a temporary file.
             again: True submits and charges anew a job that failed under this key; otherwise its failure is raised
                 again. A job that did not fail is not submitted again.
-            **options: the provider's own options.
+            extra_fields: form fields or JSON values (texts, numbers, booleans) that are sent as they are, besides ours.
+            options: options as a mapping, for a provider of your own; those of the five are given by name.
+            **named: the provider's options, which `Options` documents.
 
-        Raises InvalidInput or Unsupported before anything is sent; AuthenticationError, InsufficientCredits,
-        RateLimited, Rejected, TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job
-        may be paid.
+        Raises InvalidInput before anything is sent; AuthenticationError, InsufficientCredits, RateLimited, Rejected,
+        TransferFailed or ProviderUnavailable if nothing was paid; SubmissionInDoubt if the job may be paid.
         """
         _ = self._accepting_engine
-        prepare = self._preparer.prepare(media, mask, size, options, key)
-        job = self._start_job(await prepare, key, deadline, progress, again=again)
+        prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
+        job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         await job.wait_accepted(self._drain)
         return job.handle
 
@@ -268,7 +231,9 @@ class Client:
         progress: ProgressCallback | None = None,
         size: int | None = None,
         again: bool = False,
-        **options: Any,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Submit a job and wait for its result; parameters as for `submit`.
 
@@ -276,38 +241,79 @@ class Client:
         Raises what `submit` raises, JobFailed, and DeadlineExceeded.
         """
         _ = self._accepting_engine
-        prepare = self._preparer.prepare(media, mask, size, options, key)
-        job = self._start_job(await prepare, key, deadline, progress, again=again)
+        prepare = self._preparer.prepare(media, mask, size, merge_options(options, named), key)
+        job = await self._start_job(await prepare, key, deadline, progress, extra_fields, again=again)
         return await job.wait_done(self._drain)
 
     async def refine(
-        self, result: Result, *, brush: Source, key: Key | None = None, deadline: float | None = None, **options: Any
+        self,
+        result: Result,
+        *,
+        brush: Source,
+        key: Key | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
     ) -> Result:
         """Remove more from a result: what is white in `brush`. The provider's session is part of the result.
 
         A refinement is charged like a job. Raises Unsupported if the provider has no sessions, else as `remove`.
         """
         _ = self._accepting_engine
-        if not isinstance(result, Result):
-            raise InvalidInput(f"refine takes a Result, not {type(result).__name__}")
-        job = await self._preparer.prepare_refinement(result, as_media(brush), options, key)
-        return await self._start_job(job, key, deadline, None).wait_done(self._drain)
+        check_result(result)
+        job = await self._preparer.prepare_refinement(result, as_media(brush), merge_options(options, named), key)
+        return await (await self._start_job(job, key, deadline, None)).wait_done(self._drain)
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[SourceT] | AsyncIterable[SourceT],
+        *,
+        mask: Source | Callable[[SourceT], Source | None] | None = None,
+        key: Callable[[SourceT], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[SourceT] | Failed[SourceT], None]: ...
+
+    @overload
+    def stream(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        media: Callable[[T], MediaArgument],
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[T] | Failed[T], None]: ...
 
     def stream(
         self,
-        items: Iterable[Source] | AsyncIterable[Source],
+        items: Iterable[T] | AsyncIterable[T],
         *,
-        mask: Source | None = None,
-        key: Callable[[Source], Key] | ContentKey | None = None,
+        media: Callable[[T], MediaArgument] | None = None,
+        mask: Source | Callable[[T], Source | None] | None = None,
+        key: Callable[[T], Key] | ContentKey | None = None,
         deadline: float | None = None,
-        **options: Any,
-    ) -> AsyncGenerator[Outcome, None]:
-        """Run many jobs; yields their outcomes in completion order.
+        options: Mapping[str, Any] | None = None,
+        **named: Unpack[Options],
+    ) -> AsyncGenerator[Done[T] | Failed[T], None]:
+        """Run many jobs; yields Done(item, result) or Failed(item, error) in completion order.
 
-        Items are pulled as there is capacity (`limits.in_flight`). Yields Done(media, result) or Failed(media, error);
-        one failure never ends the stream. If `items` raises, what was pulled before is finished and yielded, then the
-        error is raised. `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing
-        twice; so does `key=CONTENT_KEY`. Other parameters as for `submit`.
+        Items are pulled as there is capacity (`limits.in_flight`); one failure never ends the stream. If `items`
+        raises, what was pulled before is finished and yielded, then the error is raised.
+
+        Args:
+            items: media, or items of any type with `media=`; an iterable or an async iterable.
+            media: `media(item)` is what `submit` takes: `media=lambda row: row.path`.
+            mask: one for all items, or `mask(item)`.
+            key: `key(item)` names the job of an item: with a store, a stream that is repeated pays for nothing twice;
+                so does `key=CONTENT_KEY`. What one of these functions raises is the failure of its item.
+            deadline: seconds for each job, in place of the client's deadline.
+            options: as for `submit`.
+            **named: as for `submit`.
 
         Leaving the stream cancels the jobs that were not sent. Python closes it on `break` if no name refers to it;
         `async with contextlib.aclosing(client.stream(…)) as outcomes:` closes it in every case.
@@ -315,13 +321,15 @@ class Client:
         Raises InvalidInput if `items` is one medium or a mapping, and when the client is closed meanwhile.
         """
         check_items(items)
+        start = partial(self._start_item, ItemFunctions(media, mask, key), merge_options(options, named), deadline)
+        return OutcomeStream(JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items))
 
-        async def start(item: Source) -> ActiveJob:
-            own_key = key(item) if callable(key) else key
-            job = await self._preparer.prepare(item, mask, None, options, own_key)
-            return self._start_job(job, own_key, deadline, None)
-
-        return JobStream(start, self.limits.in_flight, lambda: self._accepting_engine).run(items)
+    async def _start_item(
+        self, functions: ItemFunctions[T], options: Mapping[str, Any], deadline: float | None, item: T
+    ) -> ActiveJob:
+        key, mask = functions.key_of(item), functions.mask_of(item)
+        job = await self._preparer.prepare(functions.media_of(item), mask, None, options, key)
+        return await self._start_job(job, key, deadline, None)
 
     def resume(self, token: str, *, deadline: float | None = None) -> JobHandle:
         """Return the handle of a job from its token. The job is watched again, never submitted.
@@ -349,8 +357,7 @@ class Client:
         Raises InvalidInput, and changes nothing, for a job that is not in doubt, whose answer may still come, or of
         another account, and for a task of another job; what a query raises if the task cannot be confirmed.
         """
-        engine = self._open_engine
-        job = await engine.settle(_known(key), task_id, paid=paid, time_limit=self._deadline)
+        job = await self._open_engine.settle(known_key(key), task_id, paid=paid, time_limit=self._deadline)
         return None if job is None else job.handle
 
     async def forget(self, key: str) -> bool:
@@ -359,41 +366,35 @@ class Client:
         Raises InvalidInput, and deletes nothing, for a job that is running, at the provider, in doubt, or of another
         account; StoreError if the store fails.
         """
-        return await self._open_engine.forget(_known(key))
+        return await self._open_engine.forget(known_key(key))
 
     async def credits(self) -> Credits:
         """Return the account's balance; raises Unsupported if the provider documents no such call."""
         flows = self._open_engine.context.flows
         return await flows.run(self.provider.credits(), FlowContext(loop_time() + _CREDITS_TIMEOUT))
 
-    def _start_job(
+    async def _start_job(
         self,
         job: Job,
         key: Key | None,
         deadline: float | None,
         progress: ProgressCallback | None,
+        extra_fields: Mapping[str, ExtraValue] | None = None,
         *,
         again: bool = False,
     ) -> ActiveJob:
-        # checked again: the client may have been closed while the job was prepared
-        engine = self._accepting_engine
-        name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
-        started = engine.start_job(job, name, self._deadline_seconds(deadline), progress, again=again)
-        engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
-        return started
+        job = with_extra_fields(job, extra_fields)
+        seconds = self._deadline_seconds(deadline)
+
+        def start() -> ActiveJob:
+            # checked again: the client may have been closed while the job was prepared
+            engine = self._accepting_engine
+            name = content_key(self.provider, job) if isinstance(key, ContentKey) else validate_key(key)
+            started = engine.start_job(job, name, seconds, progress, again=again)
+            engine.watcher.fetcher.remember_inputs(started.record.key, job.inputs)
+            return started
+
+        return await start_in(self._slots, start)
 
     def _deadline_seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else validate_deadline(deadline)
-
-
-def _instance(value: T, kind: type, name: str) -> T:
-    if value is not None and not isinstance(value, kind):
-        raise InvalidInput(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
-    return value
-
-
-def _known(key: str) -> str:
-    """The key of a job that exists; raises InvalidInput for what cannot be one."""
-    if key is None:
-        raise InvalidInput("name the job by its key")
-    return validate_key(key)

@@ -16,6 +16,8 @@ from ..jobs import Output
 from ..media.base import Media
 from ..media.inspection import ResultCheck, SourceContent
 from ..media.memory import Link
+from ..observation.events import RESULT_READ, RESULT_SAVED, EventType
+from ..observation.observer import Observer
 from ..provider import Provider
 from ..results import FetchOptions, Result
 from ..transport import Transport
@@ -44,6 +46,7 @@ class ResultDownloader:
     scopes: DownloadScopes
     provider: Provider
     flows: FlowRunner
+    observer: Observer
     _inputs: dict[str, tuple[SourceContent | None, ...]] = field(factory=dict, init=False, repr=False)
 
     def remember_inputs(self, key: str, inputs: Sequence[Media]) -> None:
@@ -72,7 +75,7 @@ class ResultDownloader:
                 saved = await self._fetch(result, media, download)
             else:
                 saved = await self._write(output, path, options, check)
-        _note(result, output, check)
+        self._note(result, output, check, RESULT_SAVED)
         return saved
 
     async def read(self, result: Result, output: Output, options: FetchOptions) -> bytes:
@@ -88,7 +91,7 @@ class ResultDownloader:
                 data = await self._fetch(result, media, download)
             else:
                 data = await _read_media(output, options.max_bytes, check)
-        _note(result, output, check)
+        self._note(result, output, check, RESULT_READ)
         return data
 
     async def _write(self, output: Output, path: Path, options: FetchOptions, check: ResultCheck) -> Path:
@@ -116,6 +119,15 @@ class ResultDownloader:
         if index < len(snapshot.outputs) and isinstance(renewed := snapshot.outputs[index].media, Link):
             return renewed
         raise ResultExpired("the result link has expired and the provider gives no new one")
+
+    def _note(self, result: Result, output: Output, check: ResultCheck, event: EventType) -> None:
+        """Keep in the output what it is, and log what a user has to know."""
+        output.inspection.info, output.inspection.suspect = check.info, check.suspect
+        self.observer.job(event, result.record, bytes=None if check.info is None else check.info.size)
+        if check.suspect:
+            log.warning("job %s: the end of the result's file is missing; the provider has no other", result.key)
+        if check.info is not None and check.info.unchanged:
+            log.warning("job %s: the result is unchanged: it equals the input", result.key)
 
 
 @contextmanager
@@ -154,12 +166,3 @@ async def _examine(target: DownloadTarget, check: ResultCheck) -> None:
     problem = await target.examine(check, declared=True) and await target.examine(check, declared=True)
     if problem:
         raise TransferFailed(problem)
-
-
-def _note(result: Result, output: Output, check: ResultCheck) -> None:
-    """Keep in the output what it is, and log what a user has to know."""
-    output.inspection.info, output.inspection.suspect = check.info, check.suspect
-    if check.suspect:
-        log.warning("job %s: the end of the result's file is missing; the provider has no other", result.key)
-    if check.info is not None and check.info.unchanged:
-        log.warning("job %s: the result is unchanged: it equals the input", result.key)

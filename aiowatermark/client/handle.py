@@ -5,6 +5,7 @@ ActiveJob is the only code that changes the state of a running job. The engine a
     method                    what changed
     start_clock(seconds)      the job got its slot: its deadline counts from now
     update(record)            a newer record; announced to `updates()`, unless it still has to be stored
+    load(record), join(record)  the record in the store: of this job, or of the same job of another client
     set_may_be_paid(value)    a paid request was written to the connection (True), or was refused unprocessed (False)
     mark_accepted()           the provider has the job: `submit()` returns
     finish(result)            the job succeeded
@@ -29,17 +30,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from weakref import ref
 
 from ..errors import InvalidInput, WatermarkError
 from ..events import AutoResetEvent
 from ..introspection import short_repr
 from ..jobs import Record, Snapshot
+from ..observation.observer import JobTrace
 from ..redaction import short_text
 from ..results import Result
-from ..wire import Delivery
+from ..wire import Delivery, KeptAnswer, Response
 from .limits import positive_number
+
+_OF_A_RESULT = {"acknowledge", "outputs", "read", "save", "url"}
 
 
 class Cancellable(Protocol):
@@ -59,7 +63,9 @@ class ActiveJob:
         "_delivery",
         "_handle",
         "_result",
+        "_trace",
         "_waiter_count",
+        "answer",
         "deadline",
         "failure_taken",
         "may_be_paid",
@@ -68,14 +74,17 @@ class ActiveJob:
         "start_refused",
         "stop_if_unpaid",
         "task",
+        "time_limit",
         "unstarted_since",
         "wakeup",
     )
 
-    def __init__(self, record: Record, *, resumed: bool) -> None:
+    def __init__(self, record: Record, trace: JobTrace, *, resumed: bool) -> None:
         self.record = record
+        self._trace = trace
         self.task: Cancellable | None = None
-        self.deadline = 0.0
+        self.answer: KeptAnswer | None = None
+        self.deadline = self.time_limit = 0.0
         self.wakeup = AutoResetEvent()
         self.may_be_paid = resumed
         self.resumed = resumed
@@ -118,13 +127,25 @@ class ActiveJob:
 
     def start_clock(self, seconds: float) -> None:
         """Let the deadline count from now; time spent in the admission queue does not count."""
-        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.deadline, self.time_limit = asyncio.get_running_loop().time() + seconds, seconds
 
     def update(self, record: Record, *, announce: bool = True) -> None:
         """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
-        self.record = record
+        before, self.record = self.record.snapshot, record
         if announce:
             self._announce()
+        if record.snapshot is not before:
+            self._trace.changed(before, record)
+
+    def load(self, record: Record) -> None:
+        """Replace the record by that in the store: what it says happened before, and elsewhere."""
+        self.record = record
+        self._announce()
+
+    def join(self, record: Record) -> None:
+        """Replace the record by that of a job which another client, or an earlier process, has submitted."""
+        self.load(record)
+        self._trace.found(record)
 
     def set_may_be_paid(self, value: bool) -> None:  # noqa: FBT001 - a setter
         """Whether a paid request of this job may have reached the provider."""
@@ -146,7 +167,7 @@ class ActiveJob:
 
     def fail(self, error: BaseException) -> None:
         """Complete the job with an error."""
-        if not self._result.done():
+        if is_new := not self._result.done():
             self._result.set_exception(error)
             self._result.exception()  # marks it as retrieved: a job that no one awaits is not an asyncio error
         self._answered = True
@@ -155,11 +176,19 @@ class ActiveJob:
             accepted.set_exception(error)
             accepted.exception()
         self._announce()
+        if is_new:
+            self._trace.ended(self.record, error, may_be_paid=self.may_be_paid)
+
+    def keep_answer(self, snapshot: Snapshot, response: Response | None) -> None:
+        """Keep what the result shows of the answer that ended the job; of any other answer nothing is kept."""
+        if snapshot.status.terminal and response is not None:
+            self.answer = KeptAnswer.of(response)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Keep the latest callback and wake the watcher."""
         self._delivery = delivery
         self.wakeup.set()
+        self._trace.callback(self.record)
 
     def take_delivery(self) -> Delivery | None:
         """Return the latest callback that was not taken yet."""
@@ -255,6 +284,13 @@ class ActiveJob:
         """Call `function` on the loop with the result or the error, once."""
         self._result.add_done_callback(lambda done: function(done.exception() or done.result()))
 
+    def call_when_answered(self, function: Callable[[], object]) -> None:
+        """Call `function` on the loop once the provider has answered, or the job has ended."""
+        if self._answered:
+            function()
+        else:
+            self._accepted_future().add_done_callback(lambda _: function())
+
     async def _cancel_if_unsent(self, drain: float) -> None:
         if self.may_be_paid:
             self.stop_if_unpaid = self._waiter_count == 1  # if the answer is that nothing was paid, do not try again
@@ -307,6 +343,13 @@ class JobHandle:
     def snapshot(self) -> Snapshot:
         """The latest observation."""
         return self._job.record.snapshot
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Raise AttributeError; for what a Result has, with the line that is right."""
+            advice = f": `result = await handle`, then result.{name}" if name in _OF_A_RESULT else ""
+            raise AttributeError(f"JobHandle has no attribute {name!r}{advice}")
 
     def done(self) -> bool:
         """Whether there is a result or an error."""

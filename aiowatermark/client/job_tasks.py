@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from math import isinf
 
 from .engine.failures import client_closed
 from .handle import ActiveJob
-
-log = logging.getLogger("aiowatermark")
 
 _CLEANUP_SECONDS = 5.0
 """Seconds that cancelled jobs have to delete their records when the client closes."""
@@ -18,8 +15,6 @@ _CLEANUP_SECONDS = 5.0
 
 def end_unfinished(job: ActiveJob) -> None:
     """Complete a job that this client does not follow any more; the log has the token of one that may be paid."""
-    if job.may_be_paid and not job.done():
-        log.warning("job %s is not finished; resume it with %s", job.key, job.record.token)
     job.fail(client_closed(job.record, may_be_paid=job.may_be_paid))
 
 

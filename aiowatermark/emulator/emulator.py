@@ -158,12 +158,14 @@ class Emulator:
     def provider(self, name: str, **settings: Any) -> Provider:
         """Return a provider for this emulator, with its key, with fast polling and without a rate limit.
 
-        `settings`: further arguments of the provider's class, or other values for these.
+        `settings`: further arguments of the provider's class, or other values for these. Raises InvalidInput for the
+        name of no provider.
         """
+        kind = provider_class(name)
         key = self.keys[name]
         credentials = (key,) if isinstance(key, str) else key
         arguments = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
-        return provider_class(name)(*credentials, **arguments)
+        return kind(*credentials, **arguments)
 
     def host(self, data: bytes, name: str = "picture.jpg") -> str:
         """Store a file on the storage server and return a URL to it that needs no key."""

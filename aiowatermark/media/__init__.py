@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import InvalidInput
+from ..suggestions import forgotten_await
 from .base import Media
 from .files import File
 from .memory import Bytes, Link, parse_data_url
@@ -29,6 +30,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Re
 """Everything that `as_media` accepts; a `str` is a URL if it starts with http://, https:// or data:, else a path."""
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_OTHER_URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:[^,/]*(/[^,]*)?,", re.IGNORECASE)
 # types of other packages that hold pixels, and the line that encodes them; `module.name` of the type
 _PIXELS = {
@@ -59,6 +61,8 @@ def _coerce(source: object, size: int | None) -> Media:
         return Link(source, size=size)
     if isinstance(source, str) and _DATA_URL.match(source):
         return parse_data_url(source)
+    if isinstance(source, str) and (other := _OTHER_URL.match(source)):
+        raise InvalidInput(_url_refusal(other[1].lower()))
     if isinstance(source, str | os.PathLike):
         return File(Path(source))
     if isinstance(source, bytes | bytearray | memoryview):
@@ -70,7 +74,15 @@ def _coerce(source: object, size: int | None) -> Media:
     raise InvalidInput(_refusal(source))
 
 
+def _url_refusal(scheme: str) -> str:
+    if scheme == "file":
+        return 'a file:// URL names a file of this machine: pass its path, such as "photos/photo.jpg"'
+    return f"no provider fetches {scheme}:// URLs: pass an https:// URL, or download the file and pass its path"
+
+
 def _refusal(source: object) -> str:
+    if message := forgotten_await(source):
+        return message
     for kind in type(source).__mro__:
         if advice := _PIXELS.get(f"{kind.__module__}.{kind.__qualname__}"):
             return advice

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from ..codec import parse
 from ..errors import InsufficientCredits, UnexpectedAnswer, WatermarkError
-from ..http_errors import error_from_response, mentions_billing, raise_unexpected
+from ..http_errors import mentions_billing, raise_unexpected, refusal
 from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.memory import Link
@@ -94,7 +94,7 @@ class VisualProvider(Provider):
             error_class = self._kind(Response(to_int(status) or 0, reply.headers, reply.body))
         elif mentions_billing(reply.excerpt):
             error_class = InsufficientCredits
-        error = error_from_response(error_class, f"{self.display_name} refused", reply)
+        error = refusal(error_class, self.display_name, reply, to_int(status))
         error.status = to_int(status) or reply.status
         return error
 

@@ -18,7 +18,7 @@ from ..errors import (
     UnexpectedAnswer,
     WatermarkError,
 )
-from ..http_errors import error_from_response, is_redirect, raise_unexpected
+from ..http_errors import is_redirect, raise_unexpected, refusal
 from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
@@ -119,10 +119,8 @@ class Kaze(Provider):
         number = to_int(code) or 0
         error_class = ProviderUnavailable if number // 100 == 11 else _ERROR_BY_CODE.get(number)
         if error_class is None:
-            return error or error_from_response(
-                UnexpectedAnswer, f"{self.display_name} answered with an undocumented code", reply
-            )
-        return error_from_response(error_class, f"{self.display_name} refused with code {number}", reply)
+            return error or refusal(UnexpectedAnswer, self.display_name, reply, number)
+        return refusal(error_class, self.display_name, reply, number)
 
 
 def _media_field(name: str, media: Media) -> dict[str, Any]:

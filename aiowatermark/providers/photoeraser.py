@@ -21,7 +21,7 @@ from ..errors import (
     Unsupported,
     WatermarkError,
 )
-from ..http_errors import error_from_response, is_redirect, raise_unexpected
+from ..http_errors import is_redirect, raise_unexpected, refusal
 from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
@@ -115,10 +115,10 @@ class PhotoEraser(Provider):
         error = super().problem(reply)
         code = None if is_redirect(reply) else json_or_empty(reply).get("code")
         if to_int(code) == _NO_BALANCE:
-            return error_from_response(InsufficientCredits, f"{self.display_name}: the balance is insufficient", reply)
+            return refusal(InsufficientCredits, self.display_name, reply, _NO_BALANCE)
         if error is not None or code is None or to_int(code) == 0:
             return error
-        return error_from_response(self._class_of_code(to_int(code) or 0, reply), f"{self.display_name} refused", reply)
+        return refusal(self._class_of_code(to_int(code) or 0, reply), self.display_name, reply, to_int(code))
 
     def _class_of_code(self, code: int, reply: Response) -> type[WatermarkError]:
         # codes of three digits are HTTP statuses; longer ones begin with the digit of their status

@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from attrs import frozen
 
 from ..errors import TransferFailed
@@ -131,3 +133,28 @@ def multipart_parts(form: Multipart, boundary: str) -> Iterator[BodyPart]:
         yield f'{header}; filename="{file_name}"\r\nContent-Type: {content_type}\r\n\r\n'.encode()
         yield value
     yield f"{line_break}--{boundary}--\r\n".encode()
+
+
+class TrackedBody(aiohttp.BytesPayload):
+    """A body that calls `on_sent` when it is written: only then aiohttp writes the headers, too."""
+
+    def __init__(self, data: bytes, on_sent: Callable[[], object]) -> None:
+        super().__init__(data)
+        self.sent = False
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the body."""
+        self._on_sent()  # raises if nothing may be sent any more
+        self.sent = True
+        await super().write_with_length(writer, content_length)
+
+
+def size_of(data: bytes | TrackedBody | None) -> int:
+    """Return the bytes of a body without media."""
+    return 0 if data is None else len(data) if isinstance(data, bytes) else data.size or 0
+
+
+def is_written(data: bytes | TrackedBody | None) -> bool:
+    """Whether a body may have been written: only that of a paid request is known not to be."""
+    return not isinstance(data, TrackedBody) or data.sent

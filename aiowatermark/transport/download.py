@@ -36,7 +36,6 @@ none while it waits for the next one. Errors and cancellation leave the target a
 from __future__ import annotations
 
 import asyncio
-import logging
 import mmap
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -48,6 +47,7 @@ from attrs import define, field
 from ..errors import ResultExpired, TransferFailed
 from ..media.base import ProgressCallback
 from ..media.inspection import ResultCheck
+from ..observation.events import DOWNLOAD_RESUMED, write
 from ..redaction import redact_url
 from ..wire import parse_retry_after
 from .atomic_file import write_blocks
@@ -67,8 +67,6 @@ _RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE_STATUSES = frozenset({412, 416})
 _MAX_WAIT = 120.0
 """Seconds of the longest wait that a host may ask for: the caller waits for the file."""
-
-log = logging.getLogger("aiowatermark")
 
 
 class UrlOpener(Protocol):
@@ -201,7 +199,8 @@ class Download:
                     self._restarts += 1
                     received_at_reset = 0
                     await self._start_over(target)
-                log.info("download of %s resumes at byte %d: %s", redact_url(self.url), self.received, retry)
+                facts = {"url": redact_url(self.url), "byte": self.received, "reason": str(retry)}
+                write(DOWNLOAD_RESUMED, facts)
                 wait = None if retry.retry_after is None else min(retry.retry_after, _MAX_WAIT)
                 await asyncio.sleep(respect_retry_after(delay, wait))
 

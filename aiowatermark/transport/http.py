@@ -24,7 +24,7 @@ What an error says about the submission. Each one costs money, so "not sent" is 
     anything else                                               ProviderUnavailable, sent=True
 
 Headers are written together with the first bytes of the body. That moment is known for a paid request without media
-(_TrackedBody), and for every body with media (BodyStream); `on_sent` is called then.
+(TrackedBody), and for every body with media (BodyStream); `on_sent` is called then.
 
 Invariants: `perform` sends a POST at most once; aiohttp itself repeats a GET, PUT or DELETE once if a kept-alive
 connection turns out to be closed. Error texts never contain the text of an aiohttp error, which may hold a whole
@@ -44,7 +44,6 @@ from typing import Any, Self
 from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFingerprintMismatch
 from attrs import define, field
 from yarl import URL
@@ -55,11 +54,13 @@ from ..media.base import Media, ProgressCallback, safe_name
 from ..media.inspection import ResultCheck
 from ..media.memory import Link
 from ..media.stream import Stream
+from ..observation.observer import Observer
+from ..observation.requests import RequestTrace
 from ..provider import Provider
 from ..redaction import is_loopback, redact_url
 from ..wire import Request, Response
 from .atomic_file import atomic_file
-from .body import EncodedBody, encode_body, with_known_sizes
+from .body import EncodedBody, TrackedBody, encode_body, is_written, size_of, with_known_sizes
 from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
 from .network.proxies import Network
@@ -85,20 +86,6 @@ _NOT_SENT_ERRORS = (
 )
 
 
-class _TrackedBody(aiohttp.BytesPayload):
-    """A body that calls `on_sent` when it is written: only then aiohttp writes the headers, too."""
-
-    def __init__(self, data: bytes, on_sent: Callable[[], object]) -> None:
-        super().__init__(data)
-        self.sent = False
-        self._on_sent = on_sent
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._on_sent()  # raises if nothing may be sent any more
-        self.sent = True
-        await super().write_with_length(writer, content_length)
-
-
 @define(eq=False)
 class HttpTransport:
     """The transport that clients use. `user_session`, if given, serves the API and is never closed here.
@@ -112,6 +99,7 @@ class HttpTransport:
     stall: float = 30.0
     user_session: aiohttp.ClientSession | None = None
     network: Network = field(factory=Network)
+    _observer: Observer = field(factory=Observer, init=False, repr=False)
     _queries: HttpSession = field(default=None, init=False, repr=False)
     _submissions: HttpSession = field(default=None, init=False, repr=False)
     _uploads: HttpSession = field(default=None, init=False, repr=False)
@@ -149,6 +137,10 @@ class HttpTransport:
             self._queries.direct.headers.update(provider.headers)
             self._submissions.direct.headers.update(provider.headers)
 
+    def use_observer(self, observer: Observer) -> None:
+        """Report every request to this observer."""
+        self._observer = observer
+
     async def __aexit__(self, *exc: object) -> None:
         """Close what was opened here."""
         own = [self._queries, self._submissions] if self.user_session is None else []
@@ -176,22 +168,25 @@ class HttpTransport:
             return self._send_small(request, None, None, timeout)
         body = encode_body(request.body)
         if (data := body.as_bytes) is not None:
-            tracked = None if on_sent is None else _TrackedBody(data, on_sent)
+            tracked = None if on_sent is None else TrackedBody(data, on_sent)
             return self._send_small(request, tracked or data, body.headers, timeout)
         return self._send_streamed(request, body, timeout, progress, on_sent)
 
     async def _send_small(
         self,
         request: Request,
-        data: bytes | _TrackedBody | None,
+        data: bytes | TrackedBody | None,
         headers: Mapping[str, str] | None,
         answer_timeout: float,
     ) -> Response:
         try:
-            async with asyncio.timeout(answer_timeout):
-                return await read_response(await self._request(request, data, headers, NO_TOTAL_TIMEOUT), request)
+            with self._trace(request) as trace:
+                async with asyncio.timeout(answer_timeout):
+                    trace.answer = await self._request(request, data, headers, NO_TOTAL_TIMEOUT)
+                    trace.bytes_up = size_of(data)
+                    return await read_response(trace.answer, request)
         except _CONNECTION_ERRORS as error:
-            raise self._unavailable(error, written=_is_written(data)) from None
+            raise self._unavailable(error, written=is_written(data)) from None
 
     async def _send_streamed(
         self,
@@ -215,10 +210,12 @@ class HttpTransport:
         """Send a body with media; a watchdog that each accepted chunk resets takes the place of a total timeout."""
         headers = {**stream.body.headers, "Content-Length": str(stream.length)}
         try:
-            async with asyncio.timeout(self.stall) as watchdog:
-                stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
-                sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
-                return await read_response(await sending, request)
+            with self._trace(request, stream) as trace:
+                async with asyncio.timeout(self.stall) as watchdog:
+                    stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
+                    sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
+                    trace.answer = await sending
+                    return await read_response(trace.answer, request)
         except _CONNECTION_ERRORS as error:
             raise self._upload_error(error, request, stream) from None
         finally:
@@ -243,6 +240,13 @@ class HttpTransport:
                 "not sent again: give a path, bytes or a file that can seek"
             )
         return failure
+
+    def _trace(self, request: Request, stream: BodyStream | None = None) -> RequestTrace:
+        """Observe a request to the API, or an upload; what `stream` sent is counted."""
+        if request.signed:
+            return self._observer.request("upload", request.method, request.target, stream=stream)
+        purpose = "query" if request.repeatable else "submission"
+        return self._observer.request(purpose, request.method, self._base_url, request.target, stream)
 
     def _request(
         self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
@@ -291,10 +295,11 @@ class HttpTransport:
         fails while the response is used.
         """
         try:
-            async with asyncio.timeout(self.stall):  # idle_timeout() does not bound the wait for a connection
-                response = await self._follow_redirects(url, {**_IDENTITY_ENCODING, **headers})
-            async with response:
-                yield response
+            with self._observer.request("download", "GET", url) as trace:
+                async with asyncio.timeout(self.stall):  # idle_timeout() does not bound the wait for a connection
+                    trace.answer = response = await self._follow_redirects(url, {**_IDENTITY_ENCODING, **headers})
+                async with response:
+                    yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             if _is_forbidden(error):
                 raise PermanentTransferError(
@@ -355,10 +360,6 @@ class HttpTransport:
         sent = written and not isinstance(error, _NOT_SENT_ERRORS)
         problem = "no answer was received" if sent else "could not be reached"
         return ProviderUnavailable(f"{self.provider.display_name}: {problem}: {_describe(error)}", sent=sent)
-
-
-def _is_written(data: bytes | _TrackedBody | None) -> bool:
-    return not isinstance(data, _TrackedBody) or data.sent
 
 
 def _name_in(url: str) -> str:

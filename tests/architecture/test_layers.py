@@ -23,10 +23,10 @@ ROOT = Path(aiowatermark.__file__).parent
 # Lowest first. Imports go downwards only; units of one layer do not import one another. A unit is a module in the root
 # of the package or a whole subpackage.
 LAYERS = (
-    ("errors", "events", "introspection", "ledger", "redaction"),
-    ("media", "tokens", "lifetimes"),
+    ("errors", "events", "introspection", "ledger", "redaction", "suggestions"),
+    ("media", "tokens", "lifetimes", "misuse"),
     ("jobs", "wire"),
-    ("codec", "capabilities", "http_errors", "results", "environment"),
+    ("codec", "capabilities", "http_errors", "results", "environment", "observation", "options"),
     ("provider",),
     ("providers", "transport", "stores", "callbacks"),
     ("client",),

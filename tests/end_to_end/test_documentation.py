@@ -19,16 +19,18 @@ from fastapi import FastAPI
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.emulator.apis import APIS
+from aiowatermark.testing import ScriptedTransport, json_response
+from tests.support import documents
 from tests.support.cassettes import as_fields, play
 from tests.support.http_server import free_port
 from tests.support.processes import REPOSITORY
 
 DASK = "aiowatermark.dask"
+URL = "https://results.example/clean.jpg"
 
 
 def read_blocks(document: str) -> list[str]:
-    text = (REPOSITORY / document).read_text()
-    return [match[1] for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+    return documents.read_blocks(REPOSITORY / document)
 
 
 async def run(code: str, names: dict[str, Any]) -> None:
@@ -83,10 +85,26 @@ async def test_the_code_about_recovery_runs(emulator: Emulator, folder: Path) ->
     assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
 
 
+async def test_the_code_about_logs_events_and_numbers_runs(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    await run_blocks("docs/observability.md", {"provider": emulator.provider("gptge")}, {})
+    assert emulator.charged["gptge"] == 2
+
+
+async def test_the_code_beyond_the_usual_call_runs() -> None:
+    # the emulator is strict: it refuses a field that no document describes
+    accepted = json_response(200, {"x-request-id": "r-1"}, status=200, data={"task_id": "t", "state": 1, "file": URL})
+    transport = ScriptedTransport(submissions=[accepted])
+    async with aw.Client(aw.PicWish("canary-key"), transport=transport) as client:
+        await run_blocks("docs/advanced.md", {"aw": aw, "client": client}, {})
+    assert transport.submitted == 2
+
+
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("gptge")) as client:
         await run_blocks("docs/inputs.md", {"client": client}, {})
-    assert emulator.charged["gptge"] == 3
+    assert emulator.charged["gptge"] == 6
+    assert Path("clean-1.jpg").exists()
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
@@ -134,7 +152,7 @@ def make_module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 async def test_a_provider_written_like_the_documented_one_removes_a_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
-    provider, flow, api = read_blocks("docs/adding-a-provider.md")
+    provider, flow, api, _ = read_blocks("docs/adding-a-provider.md")
     providers = make_module("aiowatermark.providers.example", monkeypatch)
     await run(provider, vars(providers))
     await run(flow, dict(vars(providers)))

@@ -35,6 +35,8 @@ VALUES: dict[str, Any] = {
     "token": "aw1.x",
     "sent": False,
     "retry_after": 2.5,
+    "seconds": 600.0,
+    "last_status": Status.RUNNING,
     "snapshot": Snapshot(
         "t-1", Status.FAILED, 0.5, (Output(error=JobFailed("too dark", answer="code 7")),), details={"state": -1}
     ),

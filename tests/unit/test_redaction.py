@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aiowatermark as aw
-from aiowatermark.redaction import clean_text, redact_url, redacted_excerpt, short_text
+from aiowatermark.redaction import clean_text, redact_url, redacted_excerpt, redacted_location, short_text
 
 KEY = "sk-Canary0123456789abcdefGHIJ"
 CALLBACK_KEY = "rTQ3Zz_8d-abcdEFGHijkl0123mnopQR"
@@ -193,3 +193,29 @@ def test_64_kib_of_the_worst_become_one_short_clean_line(parts: list[str], start
         assert len(text) <= 2010
     assert len(redacted_excerpt(body)) <= 300
     assert len(clean_text(hostile)) <= 500
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:pass@host.example:8443/a/b?sign=x#y", ("host.example:8443", "/a/b")),
+        (f"https://host.example/{'tasks/' * 30}7", ("host.example", f"/{'tasks/' * 30}7")),
+        (f"https://host.example/callback/{CALLBACK_KEY}/done", ("host.example", "/callback/…/done")),
+        (f"https://host.example/a/{'x' * 80}", ("host.example", "/a/…")),
+        ("https://host.example/a\x1b[2Jb\u202e", ("host.example", "/a\ufffd[2Jb\ufffd")),
+        ("https://[::1/a", ("", "an invalid URL")),
+        ("/only/a/path", ("", "/only/a/path")),
+    ],
+)
+def test_the_location_of_a_request_is_its_host_and_its_path_without_credentials(
+    url: str, shown: tuple[str, str]
+) -> None:
+    assert redacted_location(url) == shown
+
+
+def test_a_key_in_use_is_hidden_in_a_location() -> None:
+    provider = aw.Kaze(KEY)
+    host, path = redacted_location(f"https://{KEY}.example/tasks/{KEY[:10]}/{KEY[10:]}")
+    assert KEY[3:14].lower() not in f"{host}{path}".lower()
+    assert KEY[12:22].lower() not in path.lower()
+    del provider

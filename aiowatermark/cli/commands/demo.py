@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 from attrs import define, field
 
-from ... import Client, InvalidInput, Source, WatermarkError, provider_names
+from ... import Client, InvalidInput, Source, WatermarkError
 from ...emulator import EmulatedTask, Emulator
+from ...providers import built_in_names
 from ..batch.output_folder import OutputFolder
 from ..batch.workers import show_progress
 from ..console.progress import ProgressDisplay, ProgressRow
@@ -157,7 +158,7 @@ async def _run_demo(plan: DemoPlan, folder: Path, stop: asyncio.Event) -> int:
 async def _run_jobs(demo_run: DemoRun, plan: DemoPlan, stop: asyncio.Event) -> list[DemoOutcome]:
     """Run all jobs concurrently and return their outcomes in order; an empty list if stopped."""
     async with AsyncExitStack() as stack:
-        for name in provider_names():
+        for name in built_in_names():
             client = Client(demo_run.emulator.provider(name), drain=0)
             demo_run.clients[name] = await stack.enter_async_context(client)
         tasks, jobs = [], plan.jobs()

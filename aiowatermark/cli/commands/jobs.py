@@ -22,6 +22,7 @@ from ..console.texts import MAX_NAME, mask_password, printable
 from ..options.providers import base_url_option, optional_provider_option, provider_from_env
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
 from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
+from .job_stats import show_stats, stats_option, wants_stats
 
 _Where: TypeAlias = tuple[str | None, Path | None]
 """The store and the output folder that were given to `jobs` before its subcommand."""
@@ -49,6 +50,7 @@ Example:
 @store_folder_option
 @existing_store_option
 @click.option("--json", "json_lines", is_flag=True, help="Print one JSON object per job.")
+@stats_option
 @click.pass_context
 def jobs(context: click.Context, folder: Path | None, store: str | None, json_lines: bool) -> None:  # noqa: FBT001
     """List the jobs of a store that are unfinished, or whose results nobody took.
@@ -61,6 +63,8 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
         context.obj = (store, folder)
         return
     location = existing_store_from(store, folder)
+    if wants_stats(context):
+        show_stats(location, as_json=json_lines)
 
     async def work(stop: asyncio.Event) -> int:
         counts = dict.fromkeys(State, 0)

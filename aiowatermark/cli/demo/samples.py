@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from attrs import field, frozen
 
-from ... import InvalidInput, Provider, provider_class, provider_names
+from ... import InvalidInput, Provider, provider_class
 from ...emulator.pictures import psnr, sample_mark, sample_photo, stamp
+from ...providers import built_in_names
 from ..console.runner import printable
 
 # positions of the mark: the share of the free space to its left and above it
@@ -100,7 +101,7 @@ def plan_demo(photos: Sequence[DemoPhoto], jobs: int) -> DemoPlan:
     """Assign the jobs to all providers in turn, each with a photograph that the provider accepts."""
     median_width = median(photo.width for photo in photos)
     mark = sample_mark(width=max(60, round(median_width * _MARK_SHARE)))
-    providers = [provider_class(name) for name in provider_names()]
+    providers = [provider_class(name) for name in built_in_names()]
     assignments, notes = [], []
     for provider in providers:
         notes += [
@@ -119,7 +120,7 @@ def plan_demo(photos: Sequence[DemoPhoto], jobs: int) -> DemoPlan:
 
 def _photo_index(index: int, photos: int, jobs: int) -> int:
     """Return the photograph of a job; with fewer photographs than jobs, a provider gets another one each round."""
-    round_number, position = divmod(index, len(provider_names()))
+    round_number, position = divmod(index, len(built_in_names()))
     return index if photos >= jobs else round_number + position
 
 

@@ -14,6 +14,7 @@ import click
 from attrs import frozen
 
 from ... import InvalidInput, provider_class, provider_names
+from ...providers import ignored_providers
 from ..console.runner import error_text, printable
 
 _MIN_PYTHON = (3, 11)
@@ -78,6 +79,7 @@ def check_packages() -> Iterator[CheckResult]:
     yield passed(f"aiowatermark {version}" if version else "aiowatermark, run from its source directory")
     yield from (_check_package(name, minimum) for name, minimum in _REQUIRED.items())
     yield from (_check_extra(extra, modules) for extra, modules in _EXTRAS.items())
+    yield from (missing(sentence) for sentence in ignored_providers())
 
 
 def _check_package(name: str, minimum: str) -> CheckResult:
@@ -104,7 +106,11 @@ def check_keys(name: str | None) -> Iterator[CheckResult]:
     With the name of a provider its keys are required; without, the keys of all providers are optional.
     """
     for each in [name] if name else provider_names():
-        kind = provider_class(each)
+        try:
+            kind = provider_class(each)
+        except InvalidInput as error:
+            yield failed(error_text(error), "repair or uninstall this package; the other providers are not affected")
+            continue
         absent = [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]
         if not absent:
             yield _check_key_values(each)

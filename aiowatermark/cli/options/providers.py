@@ -10,6 +10,7 @@ import attrs
 import click
 
 from ... import InvalidInput, Provider, provider_class, provider_names
+from ...providers import built_in_names, package_of
 from ..console.runner import EXIT_NOT_STARTED, error_text, print_error
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -42,7 +43,7 @@ account_option = click.option(
 
 def provider_from_env(name: str, base_url: str | None, account: str | None = None) -> Provider:
     """Return the provider with its keys; print an error and exit if a key is missing or a value is not valid."""
-    kind = provider_class(name)
+    kind = provider_kind(name)
     if missing := [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]:
         _exit_without_keys(kind.display_name, missing)
     settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
@@ -50,6 +51,18 @@ def provider_from_env(name: str, base_url: str | None, account: str | None = Non
         settings["account"] = account
     try:
         return kind.from_env(**settings)
+    except InvalidInput as error:
+        exit_with_error(error_text(error))
+    except Exception as error:
+        if name in built_in_names():
+            raise
+        exit_with_error(f"the provider {name} of {package_of(name)} cannot be used: {type(error).__name__}: {error}")
+
+
+def provider_kind(name: str) -> type[Provider]:
+    """Return the provider's class; print an error and exit if the package that offers it is broken."""
+    try:
+        return provider_class(name)
     except InvalidInput as error:
         exit_with_error(error_text(error))
 

@@ -14,6 +14,7 @@ from attrs import define, field
 
 from ...events import Completed
 from ...jobs import Record
+from ...lifetimes import start_task
 from ...stores import JobStore
 
 log = logging.getLogger("aiowatermark")
@@ -36,7 +37,7 @@ class Acknowledgements:
             return Completed()
         self._pending[record.key] = record
         if self._task is None:
-            self._task = asyncio.create_task(self._write())
+            self._task = start_task(self._write())
         return asyncio.shield(self._task)
 
     async def _write(self) -> None:

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput
+from ...observation.observer import Observer
 from ...provider import CALLBACK_POLLING, Polling, Provider
 from ...stores import JobStore
 from ...transport import Transport
@@ -47,6 +48,7 @@ def build_engine(
     resubmit: bool,
     automatic_acknowledgement: bool,
     ensure_open: Callable[[], object],
+    observer: Observer,
 ) -> JobEngine:
     """Build an engine on the running loop; limits are shared between replicas if the store has a coordinator."""
     account, coordinator = provider.account, store.coordinator
@@ -54,10 +56,10 @@ def build_engine(
     rate_limiter = CoordinatedRateLimiter(coordinator, account, rate) if coordinator else LocalRateLimiter(rate)
     flows = FlowRunner(provider, transport, rate_limiter, limits.max_retry_after)
     owners = owners_of(store)
-    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners)
+    context = EngineContext(provider, store, flows, SnapshotRecorder(store), callbacks, owner, owners, observer)
     in_doubt = InDoubtResolver(context)
     downloader = ResultDownloader(
-        transport, asyncio.Semaphore(limits.transfers), DownloadScopes(ensure_open), provider, flows
+        transport, asyncio.Semaphore(limits.transfers), DownloadScopes(ensure_open), provider, flows, observer
     )
     slots = SubmitSlots(asyncio.Semaphore(limits.submissions), limits.submissions, account, coordinator)
     existing = ExistingRecords(context)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from attrs import frozen
 
 from ...callbacks.registry import CallbackRegistry
+from ...observation.observer import Observer
 from ...provider import Provider
 from ...stores import JobStore, is_immediate
 from ...stores.owners import Owners
@@ -27,6 +28,7 @@ class EngineContext:
     callbacks: CallbackRegistry | None
     owner: str
     owners: Owners
+    observer: Observer
 
     def store_limit(self, job: ActiveJob) -> AbstractAsyncContextManager[None]:
         """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""

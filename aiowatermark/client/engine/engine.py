@@ -21,6 +21,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from typing import assert_never
 
@@ -29,16 +30,17 @@ from attrs import define, evolve, field
 from ...errors import InvalidInput, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
 from ...ledger import Attempt
-from ...lifetimes import run_all
+from ...lifetimes import run_all, start_task
 from ...media.base import ProgressCallback
 from ...media.memory import Link
+from ...observation.events import JOB_FORGOTTEN, JOB_IN_DOUBT
 from ...results import Result
 from ...wire import Delivery
 from ..handle import ActiveJob
 from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, as_watermark_error, doubt_warning
+from .failures import OWNER_GONE, as_watermark_error
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -98,7 +100,7 @@ class JobEngine:
             owner=self.context.owner,
             created_at=now,
             epoch=new_epoch(),
-            masked=job.mask is not None,
+            masked=job.mask is not None or bool(job.extra_fields),
             attempts=() if job.video else (Attempt(now, account),),
         )
 
@@ -107,9 +109,10 @@ class JobEngine:
         if (running := self.jobs.get(record.key)) is not None:
             check_same_job(running.record, record.fingerprint)
             return running
-        job = self.jobs[record.key] = ActiveJob(record, resumed=request is None)
+        trace = self.context.observer.trace(record, resumed=request is None)
+        job = self.jobs[record.key] = ActiveJob(record, trace, resumed=request is None)
         if self.admission.try_acquire():
-            job.task = asyncio.create_task(self._run(job, request, time_limit))
+            self._create_task(job, request, time_limit, None)
         else:
             self.admission.enqueue(QueuedJob(job, request, time_limit, self._abandon))
         return job
@@ -157,7 +160,7 @@ class JobEngine:
             return record
         if not doubted.is_written(stored):
             return stored or record
-        log.warning("%s", doubt_warning(doubted))
+        self.context.observer.job(JOB_IN_DOUBT, doubted)
         return doubted
 
     def is_own(self, record: Record) -> bool:
@@ -187,7 +190,7 @@ class JobEngine:
             check_same_account(record, self.context.provider)
             await self._check_forgettable(record)
             if await self.context.store.forget(record):
-                log.warning("job %s was forgotten in state %s: its key is charged anew", key, record.snapshot.status)
+                self.context.observer.job(JOB_FORGOTTEN, record)
                 return True
         return False
 
@@ -272,9 +275,13 @@ class JobEngine:
 
     def _start_next(self) -> None:
         if (queued := self.admission.release()) is not None:
-            run = self._run(queued.job, queued.request, queued.time_limit)
-            task = queued.job.task = asyncio.create_task(run, context=queued.context)
-            task.add_done_callback(partial(self._on_task_done, queued.job))
+            self._create_task(queued.job, queued.request, queued.time_limit, queued.context)
+
+    def _create_task(
+        self, job: ActiveJob, request: SubmitRequest | None, limit: float, context: Context | None
+    ) -> None:
+        task = job.task = start_task(self._run(job, request, limit), context=context)
+        task.add_done_callback(partial(self._on_task_done, job))
 
     def _on_task_done(self, job: ActiveJob, _: asyncio.Task[None]) -> None:
         # a task cancelled before its first step runs no code at all: complete the job and pass its slot on here
@@ -298,7 +305,7 @@ class JobEngine:
             if stored.unsent or (stored.in_doubt and stored.answer_pending):
                 # also because the token may be of an earlier attempt, which failed
                 stored = await self._await_submission(job, stored)
-            job.update(stored)
+            job.load(stored)
             if stored.snapshot.task_id is None and from_token.task_id is not None:
                 # the store failed after the job was accepted; the token has the task id
                 await self.context.snapshots.record(job, from_token)
@@ -373,7 +380,7 @@ class JobEngine:
 
     async def _await_submission(self, job: ActiveJob, record: Record) -> Record:
         """Wait until another client has submitted this job, if it is alive; only that client can do it."""
-        settled = await self.submitter.existing.wait_until_settled(record, job.deadline)
+        settled = await self.submitter.existing.wait_until_settled(record, job)
         if settled is None or settled.unsent:
             raise WatermarkError("the submission of this job ended before anything was paid: submit it again")
         return settled

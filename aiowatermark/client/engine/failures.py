@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -61,7 +60,7 @@ def retry_hint(snapshot: Snapshot, problem: WatermarkError | None) -> float | No
 def submission_in_doubt(record: Record, cause: Exception | None) -> SubmissionInDoubt:
     """The paid request was sent and its answer is not known."""
     why = f" ({getattr(cause, 'message', type(cause).__name__)})" if cause is not None else ""
-    return SubmissionInDoubt(
+    error = SubmissionInDoubt(
         f"the paid request was sent and no usable answer came back{why}: the provider may have accepted the job, "
         "so it is not sent again",
         answer=getattr(cause, "answer", None),
@@ -69,43 +68,42 @@ def submission_in_doubt(record: Record, cause: Exception | None) -> SubmissionIn
         key=record.key,
         token=record.token,
     )
+    error.request_id = getattr(cause, "request_id", None)
+    return error
 
 
 OWNER_GONE = "the client that submitted it ended before the answer came"
 """Why a job is in doubt that a client left behind."""
 
 
-def doubt_warning(record: Record) -> str:
-    """What is logged, once, for a new doubt: what an operator should know, and the commands that settle it."""
-    key = shlex.quote(record.key)
-    choices = ("--task-id ID", "--paid", "--unpaid")
-    commands = "; ".join(f"aiowatermark jobs settle {key} {choice}" for choice in choices)
-    return (
-        f"job {record.key} is in doubt and may be paid ({record.snapshot.reason}); its token is {record.token}. Look "
-        f"for it in your account at {record.provider}, then run one of: {commands}"
-    )
-
-
-def deadline_exceeded(record: Record, problem: WatermarkError | None) -> DeadlineExceeded:
-    """The job did not end before its deadline; `problem` is what the last query met."""
+def deadline_exceeded(record: Record, seconds: float, problem: WatermarkError | None = None) -> DeadlineExceeded:
+    """The job did not end within its deadline of so many seconds; `problem` is what the last query met."""
+    status = record.snapshot.status
     last = f"; the last query failed: {problem}" if problem is not None else ""
-    return DeadlineExceeded(
-        f"the job did not end before its deadline; resume it with its token{last}",
+    error = DeadlineExceeded(
+        f"the job did not end within its deadline of {seconds:g} s, its last status is {status}: continue it with "
+        f"client.resume({record.token!r}){last}",
+        seconds=seconds,
+        last_status=status,
         provider=record.provider,
         key=record.key,
         token=record.token,
     )
+    error.request_id = getattr(problem, "request_id", None)
+    return error
 
 
 def query_refused(record: Record, cause: WatermarkError) -> UnexpectedAnswer:
     """The provider refuses, for good, to tell the state of a job that it accepted; the job may have been paid."""
-    return UnexpectedAnswer(
+    error = UnexpectedAnswer(
         f"the provider refuses to tell the state of a job that it accepted ({cause.message}): resume it with its token",
         answer=cause.answer,
         provider=record.provider,
         key=record.key,
         token=record.token,
     )
+    error.request_id = cause.request_id
+    return error
 
 
 @asynccontextmanager
@@ -118,7 +116,7 @@ async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
     except TimeoutError:
         if not timeout.expired():
             raise
-        raise deadline_exceeded(job.record, None) from None
+        raise deadline_exceeded(job.record, job.time_limit) from None
 
 
 def client_closed(record: Record, *, may_be_paid: bool) -> WatermarkError:

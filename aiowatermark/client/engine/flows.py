@@ -25,16 +25,16 @@ it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from itertools import count
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, field
 
 from ...errors import ProviderUnavailable, RateLimited, WatermarkError
 from ...http_errors import error_from_response
 from ...jobs import Snapshot
 from ...media.base import ProgressCallback
+from ...observation.events import REQUEST_REPEATED, write
 from ...provider import Exchange, Provider
 from ...transport import Transport
 from ...transport.retry import MAX_HINT, MIN_HINT, bounded_hint, delay_before_attempt, respect_retry_after
@@ -42,7 +42,6 @@ from ...wire import Request, Response
 from .sharing import RateLimiter
 
 T = TypeVar("T")
-log = logging.getLogger("aiowatermark")
 
 SUBMIT_TIMEOUT = 180.0
 QUERY_TIMEOUT = 30.0
@@ -57,6 +56,8 @@ class FlowContext:
     max_attempts: int = 6
     answer_timeout: float = QUERY_TIMEOUT
     progress: ProgressCallback | None = None
+    answer: Response | None = field(default=None, init=False)
+    """The response to the last request of the flow; None if there was none."""
 
     def request_timeout(self, *, paid: bool) -> float:
         """Seconds to wait for a response; a paid request gets them all, even after an upload used up the deadline."""
@@ -99,10 +100,17 @@ class FlowRunner:
                     await context.on_snapshot(step)
                     step = next(flow)
                 else:
-                    step = flow.send(await self._send_with_retries(step, context))
+                    context.answer = None
+                    context.answer = await self._send_with_retries(step, context)
+                    step = flow.send(context.answer)
         except StopIteration as end:
             result: T = end.value
             return result
+        except WatermarkError as error:
+            # of a response that the flow refused; an error of the transport is about no response
+            if context.answer is not None and error.request_id is None:
+                error.request_id = context.answer.request_id
+            raise
         finally:
             flow.close()
 
@@ -160,7 +168,8 @@ class FlowRunner:
             return False
         if paid:
             await context.before_pause(problem)
-        log.info("repeating a request in %.1f s: %s", delay, problem)
+        reason = {"seconds": round(delay, 1), "error": type(problem).__name__, "reason": str(problem)}
+        write(REQUEST_REPEATED, reason)
         await asyncio.sleep(delay)
         return True
 

@@ -25,6 +25,8 @@ from attrs import define, field
 
 from ...errors import WatermarkError
 from ...jobs import Record, Snapshot, Status
+from ...lifetimes import start_task
+from ...observation.events import JOB_CONFIRMED
 from ...wire import Delivery
 from ..handle import ActiveJob
 from .context import EngineContext
@@ -86,8 +88,9 @@ class InDoubtResolver:
         if (callback := record.callback) is None:
             return
         self.latest[callback] = delivery
+        self.context.observer.callback(record)
         if callback not in self.tasks:
-            self.tasks[callback] = asyncio.create_task(self._resolve_latest(record, callback))
+            self.tasks[callback] = start_task(self._resolve_latest(record, callback))
 
     async def _resolve_latest(self, record: Record, callback: str) -> None:
         """Look at the latest callback, once per interval, until one settles the record or no more come."""
@@ -105,11 +108,7 @@ class InDoubtResolver:
         confirmed, callbacks = await self._confirm_task(record, delivery), self.context.callbacks
         if confirmed is not None and callbacks is not None and record.callback is not None:
             callbacks.release(record.callback)
-            log.info(
-                "job %s was in doubt; its callback proves that the provider accepted it: resume it with %s",
-                confirmed.key,
-                confirmed.token,
-            )
+            self.context.observer.job(JOB_CONFIRMED, confirmed)
             if self.on_settled is not None:
                 await self.on_settled(confirmed)
         return confirmed is not None
@@ -128,6 +127,7 @@ class InDoubtResolver:
                 log.error("job %s: a callback names the task %s of another job", record.key, claimed.task_id)
                 return None
             named = record.advance(Snapshot(claimed.task_id, Status.QUEUED), time.time())
+            self.context.observer.counters.polls += 1
             answer = await self.context.flows.run(provider.query(named), FlowContext(loop_time() + _QUERY_SECONDS))
         except Exception as error:  # noqa: BLE001 - whatever a callback says, the doubt is what remains
             log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)

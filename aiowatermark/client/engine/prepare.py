@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from importlib import import_module
 from typing import Any
@@ -46,16 +46,15 @@ class JobPreparer:
 
     async def prepare(
         self,
-        media: Source | list[Source] | tuple[Source, ...] | None,
+        media: Source | Sequence[Source] | None,
         mask: Source | None,
         size: int | None,
         options: Mapping[str, Any],
         key: Key | None = None,
     ) -> Job:
         """The job for these arguments of `client.submit`."""
-        sources = [] if media is None else list(media) if isinstance(media, list | tuple) else [media]
         resolved = self.provider.resolve_options(options)
-        inputs = tuple(as_media(source, size=size) for source in sources)
+        inputs = tuple(as_media(source, size=size) for source in _sources(media))
         return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved), key)
 
     async def prepare_refinement(
@@ -143,6 +142,15 @@ class JobPreparer:
             return Bytes(await self.transport.read(link.url, _MAX_MASK_BYTES), name=link.name)
         except TransferFailed as error:
             raise InvalidInput(f"the mask cannot be downloaded: {error.message}") from None
+
+
+def _sources(media: Source | Sequence[Source] | None) -> Sequence[Any]:
+    """Return the one medium, or those of a batch; bytes are sequences, too, and one medium."""
+    if media is None:
+        return ()
+    if isinstance(media, str | bytes | bytearray | memoryview | Media) or callable(getattr(media, "read", None)):
+        return (media,)
+    return media if isinstance(media, Sequence) else (media,)
 
 
 def _all_media(job: Job) -> Iterator[Media]:

@@ -11,21 +11,20 @@ in the log (snapshots.py), and never touches another job.
 
 from __future__ import annotations
 
-import logging
 import time
 
 from attrs import define, evolve
 
 from ...errors import InvalidInput
 from ...jobs import Record, Snapshot, Status
+from ...observation.events import JOB_SETTLED
+from ...observation.events import write as write_event
 from ...stores import JobStore
 from ...stores.owners import Owners
 from .context import EngineContext
 from .flows import FlowContext, loop_time
 from .submission.claims import new_epoch
 from .submission.existing import check_same_account
-
-log = logging.getLogger("aiowatermark")
 
 _QUERY_SECONDS = 60.0
 SETTLED_PAID = "settled as paid: its result is lost"
@@ -88,5 +87,7 @@ async def write(store: JobStore, settled: Record, outcome: str) -> Record:
     """Put the record of a settled job and log the outcome; raises InvalidInput if the stored one was changed."""
     if not settled.is_written(await store.put(settled)):
         raise InvalidInput(f"the job {settled.key!r} was changed meanwhile: look at it again")
-    log.warning("job %s, which was in doubt, is settled: %s", settled.key, outcome)
+    snapshot = settled.snapshot
+    facts = {"job": settled.key, "provider": settled.provider, "task_id": snapshot.task_id, "status": snapshot.status}
+    write_event(JOB_SETTLED, {**facts, "reason": outcome})
     return settled

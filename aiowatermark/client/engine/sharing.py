@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from ...callbacks.registry import CallbackRegistry
 from ...errors import WatermarkError
 from ...jobs import Record
+from ...lifetimes import start_task
 from ...stores import JobStore
 from ...stores.coordination import Coordinator, DeliveryChannel
 from ...transport.rate_limiter import MAX_COMMON_PAUSE, SubmissionPause, rate_limit_timeout
@@ -142,7 +143,7 @@ class ReplicaMember:
                 CallbackForwarder(self.store, self.coordinator.forward).register(self.callbacks),
                 self.coordinator.subscribe(self.callbacks.deliver_from_replica),
             ]
-        self._task = asyncio.create_task(self._adopt_orphans())
+        self._task = start_task(self._adopt_orphans())
 
     async def stop(self) -> None:
         """Stop forwarding and adopting."""

@@ -21,6 +21,7 @@ from contextlib import nullcontext, suppress
 from attrs import define, field
 
 from ...jobs import Record, Snapshot, Status
+from ...lifetimes import start_task
 from ...stores import JobStore, is_immediate
 from ..handle import ActiveJob
 
@@ -87,7 +88,7 @@ class SnapshotRecorder:
         """Write a record of a paid job as soon as the store works again."""
         self._unwritten[record.key] = record
         if self._retry_task is None:
-            self._retry_task = asyncio.create_task(self._retry())
+            self._retry_task = start_task(self._retry())
 
     async def _retry(self) -> None:
         pause = _FIRST_RETRY_SECONDS

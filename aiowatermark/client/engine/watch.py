@@ -32,9 +32,11 @@ from attrs import define, field
 from ...callbacks.observers import HANDLER_SECONDS
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
+from ...observation.events import QUERY_FAILED
 from ...provider import Polling
 from ...results import Result
 from ...transport.retry import bounded_hint
+from ...wire import KeptAnswer
 from ..downloads import ResultDownloader
 from ..handle import ActiveJob
 from .acknowledgements import Acknowledgements
@@ -87,7 +89,7 @@ class JobWatcher:
         due = time + delay
         while not job.snapshot.status.terminal:
             if time >= job.deadline:
-                raise deadline_exceeded(job.record, problem)
+                raise deadline_exceeded(job.record, job.time_limit, problem)
             if await job.wakeup.wait(min(due, job.deadline) - time):
                 await asyncio.sleep(max(0.0, polled_at + _WAKEUP_DELAY - loop_time()))
             polled_at = loop_time()
@@ -107,6 +109,7 @@ class JobWatcher:
     ) -> WatermarkError | None:
         """Query the job once; returns the problem if the query failed. `before` is the problem of the last query."""
         job.wakeup.consume()
+        self.context.observer.counters.polls += 1
         if await self._apply_trusted_callback(job):
             return None
         try:
@@ -118,11 +121,15 @@ class JobWatcher:
         except WatermarkError as error:
             problem = error
         else:
+            job.keep_answer(snapshot, flow_context.answer)
             await self.context.snapshots.record(job, snapshot)
             if job.record.video and self._is_unstarted(job, snapshot):
                 await self.start_uploaded(job)
             return None
-        log.info("job %s: a query failed: %s", job.key, problem)
+        finally:
+            flow_context.answer = None  # a job that waits keeps no answer
+        name = type(problem).__name__
+        self.context.observer.job(QUERY_FAILED, job.record, error=name, reason=problem.message)
         return problem
 
     @staticmethod
@@ -166,13 +173,15 @@ class JobWatcher:
 
     def _finish(self, job: ActiveJob) -> None:
         """Complete the job as its terminal snapshot says."""
-        result = self.result_of(job.record)
+        result = self.result_of(job.record, job.answer)
         self.notify_handlers(result)
         if job.snapshot.status is Status.SUCCEEDED:
             job.finish(result)
         else:
             job.failure_taken = result.acknowledge if self.acknowledgements.automatic else None
-            job.fail(job_failed(job.record))
+            error = job_failed(job.record)
+            error.request_id = None if job.answer is None else job.answer.request_id
+            job.fail(error)
 
     def notify_handlers(self, result: Result, on_failure: Callable[[Result], object] | None = None) -> None:
         """Start the user's result handlers with a result; `on_failure` is called if one raised each time."""
@@ -192,6 +201,6 @@ class JobWatcher:
         if self._handlers:
             await asyncio.wait(self._handlers, timeout=None if isinf(until) else max(0.0, until - loop_time()))
 
-    def result_of(self, record: Record) -> Result:
+    def result_of(self, record: Record, answer: KeptAnswer | None = None) -> Result:
         """The result of an ended job, as its callers and handlers get it."""
-        return Result(record, self.fetcher, self.acknowledgements)
+        return Result(record, self.fetcher, self.acknowledgements, answer)

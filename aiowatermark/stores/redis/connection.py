@@ -45,6 +45,7 @@ from attrs import define, field, frozen
 
 from ...errors import StoreError
 from ...events import AutoResetEvent
+from ...lifetimes import start_task
 from .keys import Command
 from .rewind.epochs import EpochClients
 from .rewind.identity import ServerIdentity
@@ -186,7 +187,7 @@ class Connection:
         self._queue.append(pending)
         # one that is done takes nothing from the queue any more, and is removed only when the loop comes to it
         if sum(not sender.done() for sender in self._senders) < SENDERS:
-            sender = asyncio.create_task(self._send())
+            sender = start_task(self._send())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
         return await pending.future

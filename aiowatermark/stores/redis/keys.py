@@ -116,3 +116,9 @@ class RedisKeys:
     def server(self) -> tuple[str, str]:
         """The run id of the server on which these data were last used, and the key that exists during a quiet time."""
         return f"{{{self.prefix}}}:server", f"{{{self.prefix}}}:quiet"
+
+
+def validate_seconds(_: Any, attribute: Any, value: float) -> None:
+    """Raise InvalidInput for what is not a number of seconds above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidInput(f"{attribute.name} must be a number of seconds above 0, not {value!r}")

@@ -46,6 +46,7 @@ from attrs import define, field
 
 from ...errors import StoreError
 from ...jobs import Record
+from ...lifetimes import start_task
 from ..records.dump import without_inline_media
 from .backlog import WriteBacklog
 from .connection import Connection
@@ -223,7 +224,7 @@ class Membership:
         self.callback_secret = await self._load_secret()
         # records that an earlier opening could not write come before anything new
         await self._flush()
-        self._heartbeat_task = asyncio.create_task(self._run())
+        self._heartbeat_task = start_task(self._run())
 
     async def wait_until_open_allowed(self) -> None:
         """Wait until the quiet time is over; raises StoreError if the store is closed or Redis is unavailable."""

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from attrs import define, field
 
+from ...lifetimes import start_task
 from .connection import Connection
 
 log = logging.getLogger("aiowatermark")
@@ -52,7 +53,7 @@ class PubSub:
     def start(self) -> None:
         """Subscribe in a background task, if that has not been done yet."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = start_task(self._run())
 
     async def stop(self) -> None:
         """Cancel the subscription and wait for its end."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from attrs import define, field
 
 from ...errors import StoreError
+from ...lifetimes import start_task
 from .membership import Membership
 from .scripts import PAUSE, RESERVE
 
@@ -65,7 +66,7 @@ class SharedRateLimiter:
         self._waiters.append(waiter)
         self._rate = rate
         if self._task is None:
-            self._task = asyncio.create_task(self._reserve_waiters())
+            self._task = start_task(self._reserve_waiters())
         try:
             return await waiter
         except StoreError:

@@ -328,6 +328,19 @@ return 1
 #   returns  {cursor of the next page, 0 after the last one, {job, creation time, …}}
 SCAN_UNFINISHED = Script("return redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
+# SCAN_RECORDS: read one page of all records.
+#   ARGV     1 cursor, 0 for the first page, 2 glob pattern of the keys of records, 3 keys to look at
+#   returns  {cursor of the next page, 0 after the last one, {key, record as JSON, …}}
+SCAN_RECORDS = Script("""
+local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local records = {}
+for _, key in ipairs(page[2]) do
+  records[#records + 1] = key
+  records[#records + 1] = redis.call('HGET', key, 'record') or ''
+end
+return {page[1], records}
+""")
+
 # NOTE_SERVER: note on which server the data are used, and begin a quiet time unless they were last used on this one.
 #   KEYS     server, quiet, accounts
 #   ARGV     1 run id of this server, 2 lease in ms, 3 ms that a server without data stays quiet,
@@ -362,5 +375,6 @@ ALL = (
     PAUSE,
     FORWARD,
     SCAN_UNFINISHED,
+    SCAN_RECORDS,
     NOTE_SERVER,
 )

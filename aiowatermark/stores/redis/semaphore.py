@@ -43,6 +43,7 @@ from attrs import define, field
 
 from ...errors import StoreError
 from ...events import AutoResetEvent
+from ...lifetimes import start_task
 from .keys import SLOT_KEYS
 from .membership import Membership
 from .scripts import REPORT_SLOTS, REQUEST_SLOTS
@@ -147,7 +148,7 @@ class SharedSemaphore:
     def _start_sync(self, *, now: bool = False) -> None:
         """Start the sync task; if it runs already, `now` ends its delay."""
         if self._sync_task is None:
-            self._sync_task = asyncio.create_task(self._sync())
+            self._sync_task = start_task(self._sync())
         elif now:
             self._wakeup.set()
 

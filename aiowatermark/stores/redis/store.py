@@ -40,22 +40,24 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Self
+from typing import Self
 
 from attrs import define, field
 
-from ...errors import InvalidInput, StoreError
+from ...errors import StoreError
 from ...introspection import documented
 from ...jobs import Record
 from ...lifetimes import SharedLifetime, finish
 from ...redaction import redact_url
+from ..summary import StoreSummary
 from . import records as rows
 from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
-from .keys import Command, RedisKeys, digest, validate_prefix
+from .keys import Command, RedisKeys, digest, validate_prefix, validate_seconds
 from .membership import Membership
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
 from .server.settings import ServerSettings, read_settings
+from .summary import read_summary
 
 log = logging.getLogger("aiowatermark")
 
@@ -63,11 +65,6 @@ _PAGE = 5000
 _LOAD_BATCH = 200
 # seconds; a younger index entry without a record may belong to a record that is about to be written
 _STALE_INDEX_AGE = 3600.0
-
-
-def _validate_positive(_: Any, attribute: Any, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidInput(f"{attribute.name} must be a number of seconds above 0, not {value!r}")
 
 
 @documented
@@ -98,8 +95,8 @@ class RedisStore:
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])
     prefix: str = field(default="aiowatermark", kw_only=True, validator=validate_prefix)
-    keep: float = field(default=30 * 86400.0, kw_only=True, validator=_validate_positive)
-    lease: float = field(default=5.0, kw_only=True, validator=_validate_positive)
+    keep: float = field(default=30 * 86400.0, kw_only=True, validator=validate_seconds)
+    lease: float = field(default=5.0, kw_only=True, validator=validate_seconds)
     _connection: Connection = field(init=False, repr=False)
     _keys: RedisKeys = field(init=False, repr=False)
     _membership: Membership = field(init=False, repr=False)
@@ -321,6 +318,10 @@ class RedisStore:
                 await self.acknowledge([record])
             else:
                 yield record
+
+    async def summary(self) -> StoreSummary:
+        """Count all jobs by provider and state, with their ages and charges; for `aiowatermark jobs --stats`."""
+        return await read_summary(self._connection, self._keys)
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
         """Note that somebody took the results of these ended jobs, and end their leases; raises StoreError."""

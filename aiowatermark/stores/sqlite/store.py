@@ -17,9 +17,11 @@ from ...jobs import Record
 from ...lifetimes import finish, running_loop
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
+from ..summary import StoreSummary
 from .database import ChangeKind, Database, RecordRow
 from .deliveries import DeliveryListener, SocketDeliveries
 from .owners import LockedOwners
+from .summary import read_summary
 from .worker import StoreThread, format_task, to_row
 
 log = logging.getLogger("aiowatermark")
@@ -185,6 +187,11 @@ class SQLiteStore:
             page, after = await self._open_thread.call(None, read=self._page_reader(after, until, ended=ended))
             for record in page:
                 yield record
+
+    async def summary(self) -> StoreSummary:
+        """Count all jobs by provider and state, with their ages and charges; for `aiowatermark jobs --stats`."""
+        counted: StoreSummary = await self._open_thread.call(None, read=read_summary)
+        return counted
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
         """Note that somebody took the results of these ended jobs; raises StoreError."""

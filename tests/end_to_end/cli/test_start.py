@@ -41,7 +41,8 @@ async def test_help_takes_at_most_two_seconds(cli: Cli) -> None:
 async def test_help_lists_the_commands(cli: Cli) -> None:
     finished = await cli("--help")
     assert finished.code == 0
-    assert all(f"\n  {name} " in finished.out for name in ("remove", "resume", "jobs", "doctor", "demo", "emulator"))
+    names = ("remove", "resume", "jobs", "record", "doctor", "demo", "emulator")
+    assert all(f"\n  {name} " in finished.out for name in names)
 
 
 async def test_help_needs_nothing_but_click(cli: Cli) -> None:
@@ -49,7 +50,7 @@ async def test_help_needs_nothing_but_click(cli: Cli) -> None:
     assert finished.out.endswith("[]\n"), finished.text
 
 
-@pytest.mark.parametrize("command", ["remove", "resume", "jobs", "credits", "doctor", "demo", "emulator"])
+@pytest.mark.parametrize("command", ["remove", "resume", "jobs", "credits", "record", "doctor", "demo", "emulator"])
 async def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
     finished = await cli(command, "--help")
     assert finished.code == 0
@@ -68,8 +69,8 @@ async def test_the_help_of_a_command_has_an_example_of_it(cli: Cli, command: tup
 async def test_a_shell_completes_commands_as_the_help_says(cli: Cli) -> None:
     documented = (await cli("--help")).out
     assert 'eval "$(_AIOWATERMARK_COMPLETE=bash_source aiowatermark)"' in documented
-    cli.env |= {"_AIOWATERMARK_COMPLETE": "bash_complete", "COMP_WORDS": "aiowatermark re", "COMP_CWORD": "1"}
-    assert (await cli()).out.split() == ["plain,remove", "plain,resume"]
+    cli.env |= {"_AIOWATERMARK_COMPLETE": "bash_complete", "COMP_WORDS": "aiowatermark rem", "COMP_CWORD": "1"}
+    assert (await cli()).out.split() == ["plain,remove"]
 
 
 async def test_the_version_is_printed(cli: Cli) -> None:

@@ -63,7 +63,7 @@ def images(folder: Path, count: int, read: list[int]) -> Iterator[Path]:
         yield path
 
 
-def make_runner(cluster: Cluster, emulator: Emulator, folder: Path) -> DaskRunner:
+def make_runner(cluster: Cluster, emulator: Emulator, folder: Path) -> DaskRunner[aw.Source]:
     from aiowatermark.dask import DaskRunner
 
     key = emulator.keys["gptge"]

@@ -54,7 +54,7 @@ async def test_jobs_of_a_killed_replica_are_adopted_and_paid_once(slow_emulator:
     await replica.wait_for_output("submitted")
     async with create_client(slow_emulator, redis) as other:
         await replica.kill()
-        store = other._store
+        store = other._state.store
         async with asyncio.timeout(20):
             while [record async for record in store.unfinished()]:  # noqa: ASYNC110 - a store has no event to wait for
                 await asyncio.sleep(0.05)

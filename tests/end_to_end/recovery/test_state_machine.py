@@ -180,7 +180,7 @@ class Jobs(RuleBasedStateMachine):
         if worker.process.dead or worker.process.crash_at is not None:
             return await self._crash(number)
         for client in worker.clients.values():
-            engine = client._engine
+            engine = client._state.engine
             await client.__aexit__()
             assert engine is not None
             assert engine.jobs == {}

@@ -199,9 +199,9 @@ async def test_no_file_name_ends_a_batch(emulator: Emulator, tmp_path: Path) -> 
         Path(path).write_bytes(encoded("JPEG"))
     async with aw.Client(emulator.provider("gptge"), polling=aw.Polling(0.01, 1.0, 0.01)) as client:
         outcomes = [outcome async for outcome in client.stream([*paths, *missing], key=aw.CONTENT_KEY)]
-    assert {type(outcome) for outcome in outcomes if outcome.media in paths} == {aw.Done}
+    assert {type(outcome) for outcome in outcomes if outcome.item in paths} == {aw.Done}
     failed = [outcome for outcome in outcomes if isinstance(outcome, aw.Failed)]
-    assert {outcome.media for outcome in failed} == set(missing)
+    assert {outcome.item for outcome in failed} == set(missing)
     for outcome in failed:
         assert str(outcome.error).isprintable()
         assert str(outcome.error).encode()
@@ -236,7 +236,7 @@ async def test_a_batch_of_every_kind_of_source_ends_with_an_outcome_for_each(
     bad: list[Any] = [Broken(), broken_stream(), Image.new("RGB", (9, 9)), 7, None, "", {"a": 1}, io.StringIO("text")]
     async with aw.Client(emulator.provider("gptge"), polling=aw.Polling(0.01, 1.0, 0.01)) as client:
         outcomes = [outcome async for outcome in client.stream([*good, *bad])]
-    done = [outcome.media for outcome in outcomes if isinstance(outcome, aw.Done)]
+    done = [outcome.item for outcome in outcomes if isinstance(outcome, aw.Done)]
     assert {id(media) for media in done} == {id(media) for media in good}
     assert len(outcomes) == len(good) + len(bad)
     assert emulator.charged["gptge"] == len(good)

@@ -72,9 +72,15 @@ async def test_a_stream_in_a_scope_that_is_cancelled_pays_for_nothing_more() -> 
     transport.hold = asyncio.Event()
     async with scripted_client(transport, store=store, limits=aw.Limits(submissions=2)) as client:
         with anyio.CancelScope() as scope:
-            asyncio.get_running_loop().call_later(0.05, scope.cancel)
+            cancelling = asyncio.create_task(cancel_after(scope, lambda: transport.submitted == 2))
             async for _ in client.stream([f"{LINK}?{number}" for number in range(100)]):
                 pass
+        await cancelling
         transport.hold.set()
-        await wait_until(lambda: len(client._engine.jobs) == 2 if client._engine else True)
+        await wait_until(lambda: len(client._state.engine.jobs) == 2 if client._state.engine else True)
     assert transport.submitted == 2
+
+
+async def cancel_after(scope: anyio.CancelScope, condition: Callable[[], object]) -> None:
+    await wait_until(condition)
+    scope.cancel()

@@ -301,7 +301,7 @@ async def test_a_download_that_waits_holds_no_slot(tmp_path: Path) -> None:
         waiting = asyncio.create_task(result.save(tmp_path / "clean.jpg"))
         await refused.wait()
         url = (result.url or "").replace("clean", "other")
-        transport: Any = client._transport
+        transport: Any = client._state.transport
         assert await asyncio.wait_for(transport.read(url, None), 20.0) == IMAGE
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

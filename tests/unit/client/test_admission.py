@@ -117,6 +117,6 @@ async def test_a_job_cancelled_as_it_gets_its_slot_passes_the_slot_on(transport:
         second.cancel()  # ... in which the caller of the second is cancelled
         await asyncio.gather(first, second, return_exceptions=True)
         await run_ready_tasks()
-        assert client._engine is not None
-        assert client._engine.jobs == {}
-        assert client._engine.admission.free_slots == 1
+        assert client._state.engine is not None
+        assert client._state.engine.jobs == {}
+        assert client._state.engine.admission.free_slots == 1

@@ -215,7 +215,8 @@ async def test_another_account_has_another_content_key(transport: Reading) -> No
 
 async def test_a_stream_of_jobs_pays_once_for_the_same_content(transport: Reading) -> None:
     async with client_of(transport) as client:
-        outcomes = [outcome async for outcome in client.stream([ONE, in_blocks(ONE), ONE], key=aw.CONTENT_KEY)]
+        items: list[aw.Source] = [ONE, in_blocks(ONE), ONE]
+        outcomes = [outcome async for outcome in client.stream(items, key=aw.CONTENT_KEY)]
     assert [type(outcome) for outcome in outcomes] == [aw.Done] * 3
     assert transport.submitted == 1
 

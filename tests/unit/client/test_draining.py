@@ -82,7 +82,7 @@ async def test_a_stream_ends_when_its_client_drains(transport: ScriptedTransport
             yield f"{LINK}?{(number := number + 1)}"
             await asyncio.sleep(1)
 
-    outcomes: list[aw.Outcome] = []
+    outcomes: list[aw.Outcome[str]] = []
 
     async def read(client: aw.Client) -> None:
         async for outcome in client.stream(endless()):

@@ -7,9 +7,10 @@ import io
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from attrs import frozen
 
 import aiowatermark as aw
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
@@ -26,7 +27,7 @@ def limits(submissions: int) -> aw.Limits:
     return aw.Limits(submissions=submissions)
 
 
-async def read_all(stream: AsyncIterator[aw.Outcome], outcomes: list[aw.Outcome]) -> None:
+async def read_all(stream: AsyncIterator[aw.Outcome[str]], outcomes: list[aw.Outcome[str]]) -> None:
     async for outcome in stream:
         outcomes.append(outcome)  # noqa: PERF401 - outcomes before an error are kept
 
@@ -161,7 +162,7 @@ def failing_source() -> Iterator[str]:
 async def test_outcomes_that_were_paid_for_come_before_the_error_of_the_source(
     transport: ScriptedTransport, source: Callable[[], Any]
 ) -> None:
-    outcomes: list[aw.Outcome] = []
+    outcomes: list[aw.Outcome[str]] = []
     transport.queries = [PENDING, PENDING, PENDING, *transport.queries]
     async with scripted_client(transport) as client:
         with pytest.raises(ConnectionResetError, match="queue"):
@@ -175,7 +176,7 @@ async def test_a_source_that_cancels_itself_ends_the_stream(transport: ScriptedT
         yield LINK
         raise asyncio.CancelledError
 
-    outcomes: list[aw.Outcome] = []
+    outcomes: list[aw.Outcome[str]] = []
     async with scripted_client(transport) as client:
         reading = asyncio.create_task(read_all(client.stream(items()), outcomes))
         await asyncio.wait([reading], timeout=100)
@@ -215,7 +216,7 @@ async def test_whatever_is_wrong_with_an_item_is_its_own_failure(transport: Scri
     async with scripted_client(transport) as client:
         outcomes = [outcome async for outcome in client.stream([item, LINK, item])]
     failed = [outcome for outcome in outcomes if isinstance(outcome, aw.Failed)]
-    assert [outcome.media for outcome in failed] == [item, item] or item != item  # noqa: PLR0124 - not a number
+    assert [outcome.item for outcome in failed] == [item, item] or item != item  # noqa: PLR0124 - not a number
     assert all(isinstance(outcome.error, aw.WatermarkError) for outcome in failed)
     assert len(outcomes) == 3
     assert len(failed) == 2
@@ -226,7 +227,7 @@ async def test_an_error_of_the_key_function_is_a_failure_of_its_item(transport: 
     async with scripted_client(transport) as client:
         outcomes = [outcome async for outcome in client.stream([f"{LINK}?other", LINK], key=odd_key)]
     (failed,) = [outcome for outcome in outcomes if isinstance(outcome, aw.Failed)]
-    assert failed.media == f"{LINK}?other"
+    assert failed.item == f"{LINK}?other"
     assert isinstance(failed.error, aw.WatermarkError)
     assert isinstance(failed.error.__cause__, KeyError)
 
@@ -297,7 +298,7 @@ async def test_closing_the_client_ends_its_streams(transport: ScriptedTransport)
             yield f"{LINK}?{pulled}"
             await asyncio.sleep(1)
 
-    outcomes: list[aw.Outcome] = []
+    outcomes: list[aw.Outcome[str]] = []
     async with scripted_client(transport) as client:
         reading = asyncio.create_task(read_all(client.stream(endless()), outcomes))
         await asyncio.sleep(10.5)
@@ -314,3 +315,123 @@ async def test_a_lost_answer_is_a_failure_with_its_token(transport: ScriptedTran
     assert isinstance(outcome, aw.Failed)
     assert isinstance(outcome.error, aw.SubmissionInDoubt)
     assert outcome.error.token
+
+
+async def test_a_job_that_is_cancelled_before_its_first_step_gives_its_slot_back(transport: ScriptedTransport) -> None:
+    async with scripted_client(transport, limits=aw.Limits(in_flight=1)) as client:
+
+        async def source() -> AsyncIterator[str]:
+            consumer.cancel()  # the stream is left right after the job's task was created
+            yield LINK
+
+        async def consume() -> None:
+            async for _ in client.stream(source()):
+                pass
+
+        consumer = asyncio.create_task(consume())
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
+        assert transport.submitted == 0
+        assert (await client.remove(LINK)).url
+
+
+@frozen(eq=False)
+class Row:
+    """An item that is no media, and not hashable."""
+
+    link: str
+    mask: str | None = None
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+
+
+async def run_rows(transport: ScriptedTransport, rows: Any, **arguments: Any) -> list[aw.Outcome[Any]]:
+    async with scripted_client(transport) as client:
+        return [outcome async for outcome in client.stream(rows, **arguments)]
+
+
+async def as_async(rows: list[Row]) -> AsyncIterator[Row]:
+    for row in rows:
+        yield row
+
+
+@pytest.mark.parametrize("convert", [list, iter, as_async])
+async def test_items_of_any_type_are_streamed_by_functions_of_the_item(
+    transport: ScriptedTransport, convert: Callable[[list[Row]], Any]
+) -> None:
+    rows = [Row(link) for link in links(3)]
+    arguments = {"media": lambda row: row.link, "mask": lambda row: row.mask, "key": lambda row: row.link[-1]}
+    outcomes = await run_rows(transport, convert(rows), **arguments)
+    assert sorted((rows.index(outcome.item), type(outcome)) for outcome in outcomes) == [(n, aw.Done) for n in range(3)]
+    assert {outcome.result.key for outcome in outcomes if isinstance(outcome, aw.Done)} == {"0", "1", "2"}
+
+
+async def test_an_outcome_is_matched_by_position_and_by_name(transport: ScriptedTransport) -> None:
+    rows = [Row(LINK), Row("missing.jpg")]
+    matched: list[tuple[Any, type]] = []
+    for outcome in await run_rows(transport, rows, media=lambda row: row.link):
+        match outcome:
+            case aw.Done(item, result):
+                matched.append((item, type(result)))
+            case aw.Failed(item=item, error=error):
+                matched.append((item, type(error)))
+    assert sorted(matched, key=lambda pair: rows.index(pair[0])) == [(rows[0], aw.Result), (rows[1], aw.InvalidInput)]
+
+
+def refuse(row: Row) -> Any:
+    if row.mask:
+        raise LookupError("canary: no such column")
+    return row.link
+
+
+@pytest.mark.parametrize("name", ["media", "key", "mask"])
+async def test_what_a_function_raises_about_one_item_is_the_failure_of_that_item(
+    transport: ScriptedTransport, name: str
+) -> None:
+    rows = [Row(LINK), Row(f"{LINK}?2", mask="odd"), Row(f"{LINK}?3")]
+    functions: dict[str, Any] = {"media": lambda row: row.link}
+    functions[name] = (lambda row: refuse(row) and None) if name == "mask" else refuse
+    outcomes = await run_rows(transport, rows, **functions)
+    (failed,) = [outcome for outcome in outcomes if isinstance(outcome, aw.Failed)]
+    assert failed.item is rows[1]
+    assert isinstance(failed.error, aw.InvalidInput)
+    assert str(failed.error) == f"the function {name}= raised LookupError for this item: see __cause__"
+    assert isinstance(failed.error.__cause__, LookupError)
+    assert (len(outcomes), transport.submitted) == (3, 2)
+
+
+async def test_an_item_may_be_a_batch_or_have_one(transport: ScriptedTransport) -> None:
+    outcomes = await run_rows(transport, [[LINK], (f"{LINK}?1",), [f"{LINK}?2", f"{LINK}?3"]])
+    assert [type(outcome) for outcome in outcomes].count(aw.Failed) == 1  # PicWish accepts one image per job
+    assert transport.submitted == 2
+    (failed,) = await run_rows(transport, [7], media=lambda _: [LINK, f"{LINK}?1"])
+    assert "one image per job, not 2" in str(failed.error)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"media": "path"}, "media=lambda item: item.path"),
+        ({"key": "batch-7"}, "key=lambda item: item.id"),
+        ({"options": ["sync"]}, 'options must be a mapping such as {"strength": 3}'),
+    ],
+)
+async def test_what_is_no_function_of_the_item_is_refused_at_once(
+    transport: ScriptedTransport, arguments: dict[str, Any], line: str
+) -> None:
+    async with scripted_client(transport) as client:
+        with pytest.raises(aw.InvalidInput) as refused:
+            client.stream(links(1), **arguments)
+    assert line in str(refused.value)
+
+
+async def test_options_given_as_a_mapping_are_those_of_every_item(transport: ScriptedTransport) -> None:
+    for options in ({"options": {"sync": True}}, {"options": {"sync": False}, "sync": True}):
+        await run_rows(transport, links(1), **options)
+        assert "sync" in transport.requests[-2].body.fields  # type: ignore[union-attr]
+
+
+def test_the_former_name_of_an_item_still_works_and_warns() -> None:
+    outcome = aw.Failed("photo.jpg", aw.InvalidInput("wrong"))
+    with pytest.warns(DeprecationWarning, match="`media` of an outcome is now called `item`"):
+        assert outcome.media == outcome.item

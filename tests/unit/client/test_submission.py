@@ -324,7 +324,6 @@ async def test_a_task_id_that_another_job_was_given_is_an_error_in_the_log_and_i
     transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = aw.MemoryStore()
-    transport.submissions, transport.polls = [ACCEPTED, ACCEPTED], [FINISHED, FINISHED]
     async with scripted_client(transport, store=store) as client:
         await client.remove("https://example.com/one.jpg", key="one")
         await client.remove("https://example.com/another.jpg", key="another")
@@ -337,7 +336,6 @@ async def test_a_task_id_that_another_job_was_given_is_an_error_in_the_log_and_i
 async def test_jobs_of_the_same_work_may_share_a_task(
     transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport.submissions, transport.polls = [ACCEPTED, ACCEPTED], [FINISHED, FINISHED]
     async with scripted_client(transport) as client:
         for _ in range(2):
             await client.remove("https://example.com/one.jpg")

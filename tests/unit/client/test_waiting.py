@@ -270,7 +270,7 @@ async def test_a_stream_of_an_async_source_raises_its_error(transport: ScriptedT
         raise ConnectionResetError("the queue is closed")
 
     async with scripted_client(transport) as client:
-        outcomes: list[aw.Outcome] = []
+        outcomes: list[aw.Outcome[str]] = []
 
         async def run() -> None:
             async for outcome in client.stream(items()):

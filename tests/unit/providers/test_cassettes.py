@@ -58,4 +58,4 @@ def test_every_call_of_a_provider_has_a_cassette(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "cassette"), CASSETTES)
 def test_a_cassette_names_its_source(name: str, cassette: Mapping[str, Any]) -> None:
-    assert cassette["source"] in {"S", "D", "T", "I"}
+    assert cassette["source"] in {"S", "D", "T", "I", "R"}

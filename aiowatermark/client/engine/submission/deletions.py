@@ -16,6 +16,7 @@ from attrs import define, evolve, field
 
 from ....errors import StoreError
 from ....jobs import Record
+from ....lifetimes import start_task
 from ....stores import JobStore
 
 log = logging.getLogger("aiowatermark")
@@ -40,7 +41,7 @@ class RecordDeletions:
         A cancellation is raised only after it: the task may be cancelled again meanwhile, for example by the closing
         of the client.
         """
-        deleting = asyncio.create_task(self._delete(record, self.failed.get(record.key)))
+        deleting = start_task(self._delete(record, self.failed.get(record.key)))
         cancelled: asyncio.CancelledError | None = None
         while not deleting.done():
             try:
@@ -57,7 +58,7 @@ class RecordDeletions:
                 return await self._delete_now(record, failed)
         except Exception as error:  # noqa: BLE001 - a custom store may raise anything
             log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", record.key, error)
-            task = self._tasks[record.key] = asyncio.create_task(self._delete_later(record, failed))
+            task = self._tasks[record.key] = start_task(self._delete_later(record, failed))
             task.add_done_callback(lambda _: self._tasks.pop(record.key, None))
             return None
 

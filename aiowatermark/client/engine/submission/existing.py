@@ -18,6 +18,7 @@ from ....errors import InvalidInput
 from ....jobs import Record
 from ....media.fingerprints import same_job
 from ....provider import Provider
+from ...handle import ActiveJob
 from ..context import EngineContext
 from ..failures import deadline_exceeded
 from ..flows import SUBMIT_TIMEOUT, loop_time
@@ -35,10 +36,10 @@ class ExistingRecords:
 
     context: EngineContext
 
-    async def wait_until_settled(self, record: Record, deadline: float) -> Record | None:
+    async def wait_until_settled(self, record: Record, job: ActiveJob) -> Record | None:
         """Wait until the record of another owner is settled; see the head of this module. None if it was deleted.
 
-        Raises DeadlineExceeded if its upload has not ended by `deadline`, a time on the loop's clock.
+        Raises DeadlineExceeded if its upload has not ended by the deadline of `job`, which waits for it.
         """
         existing: Record | None = record
         pause, answer_until = _FIRST_RECHECK_SECONDS, None
@@ -53,8 +54,8 @@ class ExistingRecords:
                 answer_until = answer_until or loop_time() + _answer_seconds_left(existing)
                 if loop_time() >= answer_until:
                     break
-            elif loop_time() >= deadline:
-                raise deadline_exceeded(existing, None)
+            elif loop_time() >= job.deadline:
+                raise deadline_exceeded(existing, job.time_limit)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _MAX_RECHECK_SECONDS)
             existing = await self.context.store.get(existing.key)

@@ -43,9 +43,10 @@ from ....errors import DeadlineExceeded, StoreError, SubmissionInDoubt, Unsuppor
 from ....jobs import Job, Record, Snapshot, Status
 from ....media.base import ProgressCallback
 from ....media.fingerprints import complete_fingerprint, has_unknown_content
+from ...extra_fields import send_extra_fields
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import doubt_warning, nothing_was_paid, submission_in_doubt, within_deadline
+from ..failures import nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
 from .accepted_tasks import AcceptedTasks
@@ -161,7 +162,7 @@ class Submitter:
         """
         check_same_account(existing, self.context.provider)
         check_same_job(existing, mine.fingerprint)
-        settled = await self.existing.wait_until_settled(existing, job.deadline)
+        settled = await self.existing.wait_until_settled(existing, job)
         if settled is None:
             return None
         failed = again and settled.snapshot.status is Status.FAILED
@@ -173,7 +174,7 @@ class Submitter:
             if failed:
                 self.deletions.failed[job.key] = settled
             return taken_over
-        job.update(settled)
+        job.join(settled)
         if settled.in_doubt:
             return InDoubt(submission_in_doubt(settled, None))
         self.listen_for_callbacks(job)
@@ -183,7 +184,7 @@ class Submitter:
     async def _run_submit_flow(self, job: ActiveJob, request: SubmitRequest, run: SubmitContext) -> SubmitOutcome:
         """Run the provider's submit flow once; deletes the record if nothing was paid."""
         context = self.context
-        flow = context.provider.submit(request.job, request.callback_url)
+        flow = send_extra_fields(context.provider.submit(request.job, request.callback_url), request.job)
         try:
             snapshot = await context.flows.run(flow, run)
         except SubmittedElsewhere:
@@ -207,6 +208,7 @@ class Submitter:
             note = f"was given the task {snapshot.task_id} of the job {holder}: its result may be that job's"
             log.error("job %s %s", job.key, note)
             job.update(job.record.note(note), announce=False)
+        job.keep_answer(snapshot, run.answer)
         await context.snapshots.record(job, snapshot)
         return Accepted()
 
@@ -237,7 +239,6 @@ class Submitter:
         self.in_doubt.listen(job.record)
         if await self.in_doubt.try_resolve(job):
             return Accepted()
-        log.warning("%s", doubt_warning(job.record))
         return outcome
 
     async def start_uploaded(self, job: ActiveJob) -> None:

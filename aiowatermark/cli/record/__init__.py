@@ -1,0 +1,1 @@
+"""What `aiowatermark record` does: which calls exist, how they are recorded, redacted, written and reported."""

@@ -1,0 +1,84 @@
+"""RequestTrace: what is observed of one HTTP request, counted always, and described only if somebody wants it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from ..redaction import redacted_location
+from .events import REQUEST_ENDED, RequestEnded, RequestStarted, fields_of, request_log, write
+
+if TYPE_CHECKING:
+    from .observer import Observer
+
+
+class AnswerBody(Protocol):
+    """The body of an answer as it arrives."""
+
+    total_bytes: int
+
+
+class Answer(Protocol):
+    """An HTTP answer, as aiohttp has it."""
+
+    @property
+    def status(self) -> int:
+        """The status."""
+        ...
+
+    @property
+    def content(self) -> AnswerBody:
+        """The body."""
+        ...
+
+
+class Sending(Protocol):
+    """A body that is sent in chunks."""
+
+    sent: int
+
+
+class RequestTrace:
+    """What is observed of one request, from `__enter__` to `__exit__`; its sender sets `answer` and `bytes_up`."""
+
+    __slots__ = ("_description", "_facts", "_number", "_observer", "_started", "_stream", "answer", "bytes_up")
+
+    def __init__(self, observer: Observer, facts: tuple[str, str, str, str], stream: Sending | None) -> None:
+        self._observer = observer
+        self._facts = facts
+        self._stream = stream
+        self._description: tuple[int, str, str, str, str] | None = None
+        self.answer: Answer | None = None
+        self.bytes_up = 0
+
+    def __enter__(self) -> Self:
+        """The request begins."""
+        observer = self._observer
+        observer.requests_started = self._number = observer.requests_started + 1
+        if observer.hooked:
+            observer.call(RequestStarted(*self._described()))
+        self._started = observer.clock()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        """The request ended."""
+        observer, counters, answer = self._observer, self._observer.counters, self.answer
+        bytes_up = self.bytes_up if self._stream is None else self._stream.sent
+        bytes_down = 0 if answer is None else answer.content.total_bytes
+        counters.requests += 1
+        counters.bytes_up += bytes_up
+        counters.bytes_down += bytes_down
+        if observer.hooked or request_log.isEnabledFor(REQUEST_ENDED.level):
+            status, error = None if answer is None else answer.status, None if kind is None else kind.__name__
+            seconds = observer.clock() - self._started
+            ended = RequestEnded(*self._described(), status, error, seconds, bytes_up, bytes_down)
+            write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended))
+            observer.call(ended)
+
+    def _described(self) -> tuple[int, str, str, str, str]:
+        if self._description is None:  # once, because redaction takes longer than all the rest
+            purpose, method, origin, target = self._facts
+            host, path = redacted_location(origin + target)
+            # a URL to upload to is a credential as a whole, and whose bucket it names concerns nobody
+            self._description = (self._number, purpose, method, host, "/…" if purpose == "upload" else path)
+        return self._description
