@@ -13,6 +13,8 @@ Start with a `Client` for an account at a provider::
     to                                       use
     choose a provider                        PicWish, GptGe, Kaze, PhotoEraser, Dewatermark
     submit an image or a video               Client.remove, or Client.submit and its JobHandle
+    say what to remove                       mask=, an image that is white there, or Boxes
+    work without an event loop               sync.Client, or remove("photo.jpg", "clean.jpg", provider="picwish")
     submit many                              Client.stream, whose outcomes are Done or Failed
     save or read the result                  Result.save, Result.read
     limit what is done concurrently          Limits
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .callbacks.receiver import CallbackReceiver
     from .callbacks.server import CallbackServer
+    from .charges import Charge
     from .client.client import Client
     from .client.content_key import CONTENT_KEY
     from .client.handle import JobHandle
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from .jobs import Output, Record, Snapshot, Status
     from .media import Source, as_media
     from .media.base import Media
+    from .media.masks.boxes import Boxes
     from .observation.events import JobChanged, RequestEnded, RequestStarted
     from .observation.stats import Percentiles, Stats
     from .options import Options
@@ -74,13 +78,16 @@ if TYPE_CHECKING:
     from .stores.memory import MemoryStore
     from .stores.redis.store import RedisStore
     from .stores.sqlite.store import SQLiteStore
+    from .sync.script import remove
     from .wire import Delivery
 
 __all__ = [  # noqa: RUF022 - sorted by code points
     "AuthenticationError",
+    "Boxes",
     "CONTENT_KEY",
     "CallbackReceiver",
     "CallbackServer",
+    "Charge",
     "Client",
     "Credits",
     "DeadlineExceeded",
@@ -132,6 +139,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "as_media",
     "provider_class",
     "provider_names",
+    "remove",
 ]
 
 # Modules are imported when one of their names is first used, so that `--help`, or a script with one provider, does not
@@ -139,6 +147,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
 _PUBLIC_NAMES = {
     "callbacks.receiver": ("CallbackReceiver",),
     "callbacks.server": ("CallbackServer",),
+    "charges": ("Charge",),
     "client.client": ("Client",),
     "client.content_key": ("CONTENT_KEY",),
     "client.handle": ("JobHandle",),
@@ -167,6 +176,7 @@ _PUBLIC_NAMES = {
     "jobs": ("Output", "Record", "Snapshot", "Status"),
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
+    "media.masks.boxes": ("Boxes",),
     "observation.events": ("JobChanged", "RequestEnded", "RequestStarted"),
     "observation.stats": ("Percentiles", "Stats"),
     "options": ("Options",),
@@ -182,6 +192,7 @@ _PUBLIC_NAMES = {
     "stores.memory": ("MemoryStore",),
     "stores.redis.store": ("RedisStore",),
     "stores.sqlite.store": ("SQLiteStore",),
+    "sync.script": ("remove",),
     "wire": ("Delivery",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}

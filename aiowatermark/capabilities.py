@@ -85,7 +85,8 @@ class Capabilities:
     """What a provider accepts.
 
     `links`, `files`: images by URL, by content. `batch`: images per job. `needs_media`: False where a session id may
-    replace the image. `mask_links`: masks by URL. `stroke_option`: the option that is a mask of coloured strokes.
+    replace the image. `mask_links`: masks by URL. `boxes`: so many boxes as they are; more are drawn as a mask.
+    `stroke_option`: the option that is a mask of coloured strokes.
     `callbacks`: it calls a URL when a job ends. `refines`: results can be refined.
     """
 
@@ -96,6 +97,7 @@ class Capabilities:
     needs_media: bool = True
     mask: Literal["none", "optional", "required"] = "none"
     mask_links: bool = False
+    boxes: int = 0
     stroke_option: str | None = None
     callbacks: bool = False
     videos: bool = False

@@ -136,6 +136,8 @@ class JobFailed(WatermarkError):
     Args:
         message: as in `WatermarkError`, like `answer`, `provider`, `key` and `token`.
         snapshot: the last observation of the job; None in the error of a single output.
+        retryable: True if the same input may succeed later, False if it takes another one, None if the provider does
+            not tell. A new attempt is a new charge.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class JobFailed(WatermarkError):
         message: str,
         *,
         snapshot: Snapshot | None = None,
+        retryable: bool | None = None,
         answer: str | None = None,
         provider: str | None = None,
         key: str | None = None,
@@ -150,6 +153,7 @@ class JobFailed(WatermarkError):
     ) -> None:
         super().__init__(message, answer=answer, provider=provider, key=key, token=token)
         self.snapshot = snapshot
+        self.retryable = retryable
 
 
 class DeadlineExceeded(WatermarkError, TimeoutError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 
 class AutoResetEvent:
@@ -32,12 +33,15 @@ class AutoResetEvent:
         was_set, self._is_set = self._is_set, False
         return was_set
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait until the event is set, at most `seconds`; reset it and return whether it was set."""
+    async def wait(self, seconds: float, call_later: Callable[..., Any] | None = None) -> bool:
+        """Wait until the event is set, at most `seconds`; reset it and return whether it was set.
+
+        `call_later`: sets the timer; by default that of the running loop.
+        """
         if not self._is_set and seconds > 0:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timer = loop.call_later(seconds, _wake, self._waiter)
+            timer = (call_later or loop.call_later)(seconds, _wake, self._waiter)
             try:
                 await self._waiter
             finally:

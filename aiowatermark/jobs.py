@@ -33,6 +33,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from .charges import Charge
 from .errors import WatermarkError
 from .introspection import documented, short_repr
 from .ledger import Attempt, add, end_attempt
@@ -161,6 +162,7 @@ class Snapshot:
         session: what a refinement of the result needs.
         details: further facts from the provider; not compared.
         key: the job's key, set where snapshots of several jobs arrive together; not compared.
+        charged: what the job cost; None if this observation does not tell.
     """
 
     task_id: str | None
@@ -172,6 +174,7 @@ class Snapshot:
     session: Session | None = None
     details: Mapping[str, Any] = field(factory=dict, eq=False)
     key: str | None = field(default=None, eq=False)
+    charged: Charge | None = None
 
     def __repr__(self) -> str:
         """The fields that are set, without the details and without the content of the outputs and the session."""
@@ -214,7 +217,7 @@ class Record:
         masked: whether the job has a mask or extra fields, which the record does not hold.
         route: the path of the provider's API by which the job is queried; None for the usual one.
         accepted_at: when the provider was known to have accepted the job, in seconds since 1970.
-        charged: what the job cost, in the provider's credits; None while unknown.
+        charged: what the job cost; None while unknown.
         acknowledged: whether somebody took the result.
         labels: texts of the application, kept with the job.
         trace: the trace context (W3C `traceparent`) of the submission.
@@ -237,7 +240,7 @@ class Record:
     masked: bool = False
     route: str | None = None
     accepted_at: float | None = None
-    charged: float | None = None
+    charged: Charge | None = None
     acknowledged: bool = False
     labels: Mapping[str, str] = field(factory=dict, hash=False)
     trace: str | None = None
@@ -274,7 +277,7 @@ class Record:
         return Record(
             self.key, self.provider, snapshot, self.fingerprint, self.video, self.inputs, self.callback, self.account,
             self.owner, self.created_at, self.version + 1, self.epoch, attempts, self.masked, self.route, accepted_at,
-            self.charged, self.acknowledged, self.labels, self.trace, self.history,
+            snapshot.charged or self.charged, self.acknowledged, self.labels, self.trace, self.history,
         )  # fmt: skip
 
     def _contradicted_by(self, snapshot: Snapshot) -> bool:

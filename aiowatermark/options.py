@@ -29,14 +29,20 @@ class Options(TypedDict, total=False):
     smear: Source | None
     """Kaze: a mask in Kaze's own colours, in place of `mask`, sent unchanged; the brush is neither black nor white."""
 
+    tier: Literal["standard", "advanced"] | None
+    """PicWish: "advanced" is the better and slower remover; it takes no mask."""
+
     priority: int
     """Photo Eraser: 0 to 9; the default is 1."""
 
     remove_text: bool
     """Dewatermark, images: remove all text."""
 
-    predict_mode: Literal["3.0", "2.0", "old"]
-    """Dewatermark, images: the model; "2.0", also called "old", is the one for emoji."""
+    predict_mode: Literal["4.0", "3.0", "2.0", "old"] | None
+    """Dewatermark, images: the model; v3 of the API has "4.0", v2 the others ("2.0", also "old", for emoji)."""
+
+    pro: bool | None
+    """Dewatermark, images: the PRO call, which costs three credits."""
 
     session_id: str | None
     """Dewatermark, images: a session from an earlier answer, in place of the image."""

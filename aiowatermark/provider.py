@@ -267,6 +267,14 @@ class Provider(ABC):
         raise Unsupported(f"{self.display_name} has no call to query a job: its answer to the submission is the result")
         yield  # makes this function a generator
 
+    def route(self, job: Job) -> str | None:  # noqa: ARG002
+        """Return what the record of a job keeps for its queries: the path they go below; None for the usual one."""
+        return None
+
+    def polling_for(self, record: Record) -> Polling:  # noqa: ARG002
+        """Return the schedule of the queries of a job: `polling`, unless jobs of its route take longer or shorter."""
+        return self.polling
+
     def answer_is_result(self, record: Record) -> bool:  # noqa: ARG002
         """Whether the answer to the submission is the result itself, which no query gives again."""
         return False

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from .charges import Charge
 from .errors import InvalidInput, JobFailed
 from .events import Completed
 from .introspection import documented, short_repr
@@ -120,6 +121,11 @@ class Result(NotAwaitable):
     def request_id(self) -> str | None:
         """The provider's name for the last request, which its support asks for; None if it gave none."""
         return None if self._answer is None else self._answer.request_id
+
+    @property
+    def charged(self) -> Charge | None:
+        """What the job cost, and where that is known from; None if it is not known."""
+        return self.record.charged
 
     @property
     def outputs(self) -> tuple[Output, ...]:

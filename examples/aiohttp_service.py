@@ -1,7 +1,7 @@
 """aiohttp service with one client for its lifetime: one route waits for the result, two routes submit and fetch."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 from aiohttp import web
@@ -10,10 +10,12 @@ import aiowatermark as aw
 from aiowatermark.emulator import Emulator, pictures
 
 CLIENT = web.AppKey("client", aw.Client)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MAX_UPLOAD = 20_000_000
 
 
 def create_app(provider: aw.Provider) -> web.Application:
-    app = web.Application(client_max_size=50_000_000)
+    app = web.Application(client_max_size=MAX_UPLOAD, middlewares=[answer_errors])  # a larger upload is a 413
     app.add_routes([web.post("/clean", clean), web.post("/jobs", submit), web.get("/jobs/{token}", fetch)])
     app.cleanup_ctx.append(lambda app: open_client(app, provider))
     return app
@@ -24,13 +26,20 @@ async def open_client(app: web.Application, provider: aw.Provider) -> AsyncItera
         yield
 
 
-async def clean(request: web.Request) -> web.Response:
-    """Take an image; respond with the clean image."""
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """400: what the user can correct, such as a token that is none. 502: what the provider did."""
     try:
-        result = await request.app[CLIENT].remove(await request.read())
+        return await handler(request)
     except aw.InvalidInput as error:
         raise web.HTTPBadRequest(text=error.message) from None
-    return web.Response(body=await result.read(), content_type="image/jpeg")
+    except aw.WatermarkError as error:
+        raise web.HTTPBadGateway(text=error.message) from None
+
+
+async def clean(request: web.Request) -> web.Response:
+    """Take an image; respond with the clean image."""
+    return await to_response(await request.app[CLIENT].remove(await request.read()))
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -43,10 +52,14 @@ async def fetch(request: web.Request) -> web.Response:
     """Respond with the clean image, or with 202 while the job is running."""
     handle = request.app[CLIENT].resume(request.match_info["token"])
     try:
-        result = await handle.result(timeout=1.0)
+        return await to_response(await handle.result(timeout=1.0))
     except TimeoutError:
         return web.json_response({"status": handle.snapshot.status}, status=202)
-    return web.Response(body=await result.read(), content_type="image/jpeg")
+
+
+async def to_response(result: aw.Result) -> web.Response:
+    body, info = await result.read(), result.outputs[0].info
+    return web.Response(body=body, content_type=f"image/{info.format}" if info else "application/octet-stream")
 
 
 async def main() -> None:
@@ -54,15 +67,11 @@ async def main() -> None:
         runner = web.AppRunner(create_app(emulator.provider("kaze")))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        photo = pictures.sample_photo()
-        async with aiohttp.ClientSession(base_url) as session:
-            async with session.post("/clean", data=photo) as response:
-                print("waited:", response.status, len(await response.read()), "bytes")
-            async with session.post("/jobs", data=photo, headers={"Idempotency-Key": "order-4711"}) as response:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
+            async with session.post("/jobs", data=pictures.sample_photo()) as response:
                 token = (await response.json())["token"]
             async with session.get(f"/jobs/{token}") as response:
-                print("fetched:", response.status, len(await response.read()), "bytes")
+                print("fetched:", response.status, response.content_type, len(await response.read()), "bytes")
         await runner.cleanup()
 
 

@@ -24,14 +24,18 @@ async def clean(request: web.Request) -> web.Response:
     """Take an image; respond with the clean image."""
     if not request.app[CLIENT].ready:
         raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"})
-    result = await request.app[CLIENT].remove(await request.read())
-    return web.Response(body=await result.read(), content_type="image/jpeg")
+    try:
+        result = await request.app[CLIENT].remove(await request.read())
+    except aw.InvalidInput as error:
+        raise web.HTTPBadRequest(text=error.message) from None
+    body, info = await result.read(), result.outputs[0].info
+    return web.Response(body=body, content_type=f"image/{info.format}" if info else "application/octet-stream")
 
 
 async def serve(provider: aw.Provider, store: aw.JobStore, started: asyncio.Future[str]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    app = web.Application(client_max_size=50_000_000)
+    app = web.Application(client_max_size=20_000_000)
     app.add_routes([web.get("/ready", ready), web.post("/clean", clean)])
     async with aw.Client(provider, store=store) as client:
         app[CLIENT] = client
@@ -55,7 +59,6 @@ async def main() -> None:
 
         async def post() -> int:
             async with session.post(f"{url}/clean", data=pictures.sample_photo()) as response:
-                await response.read()
                 return response.status
 
         running = asyncio.create_task(post())
@@ -65,8 +68,7 @@ async def main() -> None:
         await asyncio.sleep(0.1)
         async with session.get(f"{url}/ready") as response:
             print("ready after SIGTERM:", response.status)
-        print("a later request:", await post())
-        print("a request from before:", await running)
+        print("a later request:", await post(), "- a request from before:", await running)
         await service
 
 

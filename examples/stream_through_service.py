@@ -1,18 +1,17 @@
-"""aiohttp service that streams its users' videos to the provider without a disk and with little memory.
+"""aiohttp service that streams its users' videos to the provider without a disk and with little memory."""
 
-DEWATERMARK_API_KEY=… python stream_through_service.py
-curl -T clip.mp4 http://127.0.0.1:8080/videos
-"""
-
-import argparse
+import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 from aiohttp import web
 
 import aiowatermark as aw
+from aiowatermark.emulator import Emulator
+from aiowatermark.emulator.clips import write_sample_clip
 
 CLIENT = web.AppKey("client", aw.Client)
-CHUNK = 1 << 18
+MAX_UPLOAD = 1_000_000_000
 NOT_YET_ACCEPTED = {aw.Status.UPLOADING, aw.Status.IN_DOUBT}
 
 
@@ -35,7 +34,9 @@ async def upload(request: web.Request) -> web.Response:
     """
     if not request.content_length:
         raise web.HTTPLengthRequired(text="Content-Length is required: storage hosts need the size in advance")
-    body = request.content.iter_chunked(CHUNK)
+    if request.content_length > MAX_UPLOAD:
+        raise web.HTTPRequestEntityTooLarge(MAX_UPLOAD, request.content_length)
+    body = request.content.iter_chunked(1 << 18)
     video = aw.as_media(body, size=request.content_length, name="video.mp4")
     try:
         handle = await request.app[CLIENT].submit(video)
@@ -52,17 +53,28 @@ async def upload(request: web.Request) -> web.Response:
 
 async def fetch(request: web.Request) -> web.Response:
     """Respond with the result's URL, or with 202 while the job is running."""
-    handle = request.app[CLIENT].resume(request.match_info["token"])
     try:
-        result = await handle.result(timeout=1.0)
+        handle = request.app[CLIENT].resume(request.match_info["token"])
+    except aw.InvalidInput as error:
+        raise web.HTTPBadRequest(text=error.message) from None
+    try:
+        result = await handle.result(timeout=5.0)
     except TimeoutError:
         return web.json_response({"status": handle.snapshot.status}, status=202)
     return web.json_response({"url": result.url, "details": dict(result.snapshot.details)})
 
 
+async def main() -> None:
+    async with Emulator(restore=False) as emulator:
+        runner = web.AppRunner(create_app(emulator.provider("dewatermark")))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
+            clip = write_sample_clip("clip.mp4").read_bytes()
+            token = (await (await session.put("/videos", data=clip)).json())["token"]
+            print("fetched:", (await (await session.get(f"/videos/{token}")).json())["details"])
+        await runner.cleanup()
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-url", default=aw.Dewatermark.default_base_url)
-    parser.add_argument("--port", type=int, default=8080)
-    options = parser.parse_args()
-    web.run_app(create_app(aw.Dewatermark.from_env(base_url=options.base_url)), host="127.0.0.1", port=options.port)
+    asyncio.run(main())

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from attrs import evolve
 
+from ..clock import time_limit
 from ..errors import InvalidInput
 from ..jobs import Snapshot
 from ..lifetimes import start_task
@@ -160,6 +161,6 @@ async def _run(handler: ResultHandler, result: Result, closing: asyncio.Event) -
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with time_limit(seconds):
             return await event.wait()
     return False

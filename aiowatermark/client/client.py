@@ -199,7 +199,7 @@ class Client(AsyncOnly):
         Args:
             media: a path, bytes, a URL, an open file or upload (anything with `read`), or an async iterable of bytes;
                 or a list of them, for providers that accept batches.
-            mask: any media of one image: white is removed, black is kept.
+            mask: any media of one image: white is removed, black is kept; or `Boxes`.
             key: your idempotency key, 1 to 200 printable characters. A key that is known returns its job, and nothing
                 is submitted again; with other content than that job's it is InvalidInput. `CONTENT_KEY` makes the key
                 from the bytes, the mask and the options (a link counts by its text).

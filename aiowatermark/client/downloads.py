@@ -126,6 +126,8 @@ class ResultDownloader:
         self.observer.job(event, result.record, bytes=None if check.info is None else check.info.size)
         if check.suspect:
             log.warning("job %s: the end of the result's file is missing; the provider has no other", result.key)
+        if check.resized is not None:
+            log.info("job %s: the result %s", result.key, check.resized)
         if check.info is not None and check.info.unchanged:
             log.warning("job %s: the result is unchanged: it equals the input", result.key)
 

@@ -33,6 +33,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from weakref import ref
 
+from ..clock import now, time_limit
 from ..errors import InvalidInput, WatermarkError
 from ..events import AutoResetEvent
 from ..introspection import short_repr
@@ -127,7 +128,7 @@ class ActiveJob:
 
     def start_clock(self, seconds: float) -> None:
         """Let the deadline count from now; time spent in the admission queue does not count."""
-        self.deadline, self.time_limit = asyncio.get_running_loop().time() + seconds, seconds
+        self.deadline, self.time_limit = now() + seconds, seconds
 
     def update(self, record: Record, *, announce: bool = True) -> None:
         """Replace the record and, unless told otherwise, wake those who follow `updates()`."""
@@ -371,7 +372,7 @@ class JobHandle:
         """
         if timeout is None:
             return await self._job.wait_result()
-        async with asyncio.timeout(positive_number(timeout, "timeout", zero=True)):
+        async with time_limit(positive_number(timeout, "timeout", zero=True)):
             return await self._job.wait_result()
 
     async def updates(self) -> AsyncIterator[Snapshot]:

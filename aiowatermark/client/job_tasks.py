@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from math import isinf
 
+from ..clock import now
 from .engine.failures import client_closed
 from .handle import ActiveJob
 
@@ -19,9 +20,8 @@ def end_unfinished(job: ActiveJob) -> None:
 
 
 async def wait_until_ended(jobs: Mapping[str, ActiveJob], until: float) -> bool:
-    """Wait until no job is left, also of those that are added, at most until then on the loop's clock."""
-    loop = asyncio.get_running_loop()
-    while jobs and (seconds := until - loop.time()) > 0:
+    """Wait until no job is left, also of those that are added, at most until then on the SDK's clock."""
+    while jobs and (seconds := until - now()) > 0:
         timeout = None if isinf(seconds) else seconds
         await asyncio.wait([job.ended for job in jobs.values()], timeout=timeout)
         await asyncio.sleep(0)  # the task of an ended job removes it now

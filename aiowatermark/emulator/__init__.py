@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .backend.tasks import EmulatedTask
 from .callbacks import CallbackAttempt, CallbackScript
+from .controls import EmulatedProvider
 from .emulator import Emulator
 from .faults import Fault
 
-__all__ = ["CallbackAttempt", "CallbackScript", "EmulatedTask", "Emulator", "Fault"]
+__all__ = ["CallbackAttempt", "CallbackScript", "EmulatedProvider", "EmulatedTask", "Emulator", "Fault"]

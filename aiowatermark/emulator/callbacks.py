@@ -33,6 +33,7 @@ import aiohttp
 from attrs import define, field, frozen
 from yarl import URL
 
+from ..clock import active_until_done, idle, pause, time_limit
 from .backend.links import is_loopback
 from .backend.tasks import EmulatedTask
 
@@ -126,6 +127,7 @@ class CallbackSender:
 
     def _spawn(self, work: Awaitable[None]) -> None:
         running = asyncio.ensure_future(work)
+        active_until_done(running)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
@@ -133,7 +135,8 @@ class CallbackSender:
         self, task: EmulatedTask, script: CallbackScript, build_payload: PayloadBuilder
     ) -> None:
         await task.done()
-        await asyncio.sleep(script.delay)
+        with idle():
+            await pause(script.delay)
         if not script.reordered:
             await self._deliver(task, script, build_payload)
         elif self._held_back is None:
@@ -148,7 +151,9 @@ class CallbackSender:
         """Wait until the next reordered callback has been delivered, at most `_REORDER_TIMEOUT` seconds."""
         self._held_back = released = asyncio.Event()
         try:
-            await asyncio.wait_for(released.wait(), _REORDER_TIMEOUT)
+            with idle():
+                async with time_limit(_REORDER_TIMEOUT):
+                    await released.wait()
         except TimeoutError:
             # by now another callback may have claimed this event and a third one may be held back
             self._held_back = None if self._held_back is released else self._held_back
@@ -168,7 +173,8 @@ class CallbackSender:
             if status is not None and 200 <= status < 300:
                 return
             if attempt <= script.retries:
-                await asyncio.sleep(script.retry_delay * 2 ** (attempt - 1))
+                with idle():
+                    await pause(script.retry_delay * 2 ** (attempt - 1))
 
     def _record(self, task: EmulatedTask, copy: int, attempt: int, status: int | None, reason: str) -> None:
         self.attempts.append(CallbackAttempt(task.provider, task.task_id, copy, attempt, status, reason))

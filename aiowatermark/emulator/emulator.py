@@ -17,9 +17,12 @@ work outlives the session and the threads that it uses. The storage server is fi
 Invariants: nothing but loopback is ever contacted; after closing there is no asyncio task, thread, process or file
 left; keys never appear in a repr. `charged`, `tasks` and the other observations stay readable after closing.
 
-Everything runs on one event loop. Handlers run concurrently, but change accounts, tasks and queues between awaits only.
-Threads and processes get bytes or paths and return values; they share no state. There are two pools of two threads,
-so that file access never waits for inpainting, which takes 50 to 310 ms per megapixel.
+Everything runs on one event loop: the caller's with `async with`, one in a thread of its own with `with`. Handlers run
+concurrently, but change accounts, tasks and queues between awaits only. Threads and processes get bytes or paths and
+return values; they share no state. There are two pools of two threads, so that file access never waits for inpainting,
+which takes 50 to 310 ms per megapixel.
+
+What a test calls and reads may be used from any thread: it sets or copies single values, or adds to a locked queue.
 
 An error or a cancellation while opening closes what is open already, then is raised.
 """
@@ -27,33 +30,37 @@ An error or a cancellation while opening closes what is open already, then is ra
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from attrs import define, field
 
+from ..clock import current_clock, wall_time
 from ..lifetimes import Lifetime
 from ..provider import Polling, Provider
 from ..providers import provider_class
 from .apis import APIS
 from .backend.accounts import Account, ApiKeys, Credential, create_keys
 from .backend.image_worker import ImageWorker
-from .backend.jobs import JobService, Processing
+from .backend.jobs import JobService
 from .backend.links import LinkFetcher
+from .backend.scripts import Processing, ProviderScript
 from .backend.tasks import EmulatedTask
 from .backend.threads import ThreadPool
 from .backend.video_worker import VideoWorker
 from .callbacks import CallbackAttempt, CallbackScript, CallbackSender
+from .controls import EmulatedProvider, ProviderControls, public_names
 from .extras import missing_extra
 from .faults import STEPS, Fault
+from .names import unknown_name
 from .storage.host import StorageHost
 from .storage.objects import ObjectStore
 from .storage.signing import Signer
+from .thread import EmulatorThread
 from .web.fault_queue import FaultQueue
 from .web.server import HttpServers
 
@@ -66,8 +73,12 @@ def _complete_keys(chosen: Mapping[str, Credential] | None) -> ApiKeys:
 
 
 @define(eq=False, kw_only=True)
-class Emulator:
-    """The five APIs on loopback, strict about what their documents require; use it as an async context manager.
+class Emulator(ProviderControls):
+    """The five APIs on loopback, strict about what their documents require.
+
+    `async with` serves on the running event loop, `with` in a thread of its own: for synchronous code, for trio, and
+    for tests that each have an event loop. A provider's name as an attribute gives its `EmulatedProvider`:
+    `emulator.picwish.credits = 0`.
 
     `host`, `port`, `storage_port`: where to listen; port 0 selects a free port. `processing`: seconds that a job
     takes, or a function of its `EmulatedTask`. `mark`: the known watermark, a PNG with alpha (bytes or path).
@@ -94,13 +105,16 @@ class Emulator:
     sync_limit: float = 30.0
     link_lifetime: float | None = None
     upload_lifetime: float = 900.0
-    clock: Callable[[], float] = field(default=time.time, repr=False)
+    clock: Callable[[], float] = field(default=wall_time, repr=False)
 
     base_url: str = field(init=False, default="")
     storage_url: str = field(init=False, default="")
     _accounts: Mapping[str, Account] = field(init=False, repr=False)
     _faults: FaultQueue[Fault] = field(init=False, factory=FaultQueue, repr=False)
     _scripts: FaultQueue[CallbackScript] = field(init=False, factory=FaultQueue, repr=False)
+    _provider_scripts: Mapping[str, ProviderScript] = field(init=False, repr=False)
+    _controls: dict[str, EmulatedProvider] = field(init=False, factory=dict, repr=False)
+    _thread: EmulatorThread | None = field(init=False, default=None, repr=False)
     _lifetime: Lifetime = field(init=False, factory=lambda: Lifetime("the emulator"), repr=False)
     _jobs: JobService = field(init=False, repr=False)
     _storage: StorageHost = field(init=False, repr=False)
@@ -111,6 +125,30 @@ class Emulator:
             name: credits_.get(name, _DEFAULT_CREDITS) if isinstance(credits_, Mapping) else credits_ for name in APIS
         }
         self._accounts = {name: Account(self.keys[name], balances[name]) for name in APIS}
+        self._provider_scripts = {name: ProviderScript() for name in APIS}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> EmulatedProvider:
+            # a provider of one's own: found by its name, like the five
+            if name in APIS:
+                return self._provider_control(name)
+            raise AttributeError(unknown_name("provider or attribute", name, {*APIS, *public_names(type(self))}))
+
+    def __enter__(self) -> Self:
+        """Start serving in a thread of its own; raises what `async with` raises."""
+        thread = EmulatorThread(self)
+        thread.start()
+        self._thread = thread
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop serving, as `async with` does, and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
     async def __aenter__(self) -> Self:
         """Start serving. Raises ModuleNotFoundError if OpenCV is needed and not installed, OSError for a used port."""
@@ -143,7 +181,7 @@ class Emulator:
     @property
     def tasks(self) -> Sequence[EmulatedTask]:
         """Return all tasks, oldest first."""
-        return tuple(self._jobs.tasks)
+        return self._jobs.tasks.all()
 
     @property
     def deliveries(self) -> Sequence[CallbackAttempt]:
@@ -158,14 +196,16 @@ class Emulator:
     def provider(self, name: str, **settings: Any) -> Provider:
         """Return a provider for this emulator, with its key, with fast polling and without a rate limit.
 
-        `settings`: further arguments of the provider's class, or other values for these. Raises InvalidInput for the
-        name of no provider.
+        Where `no_waiting` is in use, polling takes no time, and its schedule is the usual one of the provider.
+        `settings`: further arguments of the provider's class, or other values for these. Raises ValueError for an
+        unknown provider.
         """
-        kind = provider_class(name)
+        _check_name(name, APIS, "provider")
         key = self.keys[name]
         credentials = (key,) if isinstance(key, str) else key
-        arguments = {"base_url": self.base_url, "polling": _POLLING, "requests_per_second": None, **settings}
-        return kind(*credentials, **arguments)
+        polling = {} if current_clock().counts else {"polling": _POLLING}
+        arguments = {"base_url": self.base_url, "requests_per_second": None, **polling, **settings}
+        return provider_class(name)(*credentials, **arguments)
 
     def host(self, data: bytes, name: str = "picture.jpg") -> str:
         """Store a file on the storage server and return a URL to it that needs no key."""
@@ -193,6 +233,13 @@ class Emulator:
         """
         _check_name(provider, APIS, "provider")
         self._scripts.add(callback, provider=provider, times=times)
+
+    def _provider_control(self, name: str) -> EmulatedProvider:
+        if name not in self._controls:
+            self._controls[name] = EmulatedProvider(
+                name, self, self._accounts[name], self._provider_scripts[name], self._faults
+            )
+        return self._controls[name]
 
     async def _open(self, stack: AsyncExitStack) -> None:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="aiowatermark-", ignore_cleanup_errors=True))
@@ -230,6 +277,7 @@ class Emulator:
             faults=self._faults,
             scripts=self._scripts,
             script=self.callbacks or CallbackScript(),
+            provider_scripts=self._provider_scripts,
             clock=self.clock,
             processing=self.processing,
             sync_limit=self.sync_limit,
@@ -240,4 +288,4 @@ class Emulator:
 
 def _check_name(name: str | None, names: Mapping[str, object] | frozenset[str], what: str) -> None:
     if name is not None and name not in names:
-        raise ValueError(f"No such {what}: {name}; valid names are {', '.join(sorted(names))}.")
+        raise ValueError(unknown_name(what, name, names))

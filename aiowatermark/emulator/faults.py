@@ -9,7 +9,8 @@ from enum import Enum
 from attrs import field, frozen
 
 STEPS = frozenset({"submit", "query", "result", "ticket", "upload", "start", "credits"})
-_PAID_STEPS = frozenset({"submit", "start"})
+PAID_STEPS = frozenset({"submit", "start"})
+_UPLOAD_STEPS = frozenset({"submit", "upload"})
 
 
 class FaultKind(Enum):
@@ -21,6 +22,7 @@ class FaultKind(Enum):
     GARBAGE = "garbage"
     SLOW = "slow"
     CUT = "cut"
+    UPLOAD_CUT = "upload cut"
     EXPIRED = "expired"
     FORGOTTEN = "forgotten"
     FAILED = "failed"
@@ -31,7 +33,7 @@ class Fault:
     """One failure to inject; use the constructors below.
 
     `after_work`: the request is processed, and charged, before its response goes wrong. `steps`: the steps at which
-    this fault can occur. `amount`: seconds for STALLED, bytes per second for SLOW, bytes for CUT.
+    this fault can occur. `amount`: seconds for STALLED, bytes per second for SLOW, bytes for CUT and UPLOAD_CUT.
     """
 
     kind: FaultKind
@@ -88,6 +90,11 @@ class Fault:
         return cls(FaultKind.CUT, after_work=True, amount=max(0, after_bytes))
 
     @classmethod
+    def upload_cut(cls, at_byte: int = 0) -> Fault:
+        """Read `at_byte` bytes of the request's body, then close the connection; nothing is processed or charged."""
+        return cls(FaultKind.UPLOAD_CUT, steps=_UPLOAD_STEPS, amount=max(0, at_byte))
+
+    @classmethod
     def expired(cls) -> Fault:
         """Answer as if the signed URL of a result or of an upload had expired."""
         return cls(FaultKind.EXPIRED, steps=frozenset({"result", "upload"}))
@@ -107,7 +114,7 @@ class Fault:
         """
         state_text = None if state is None else str(state)
         # a job can fail only where it is created and charged
-        return cls(FaultKind.FAILED, steps=_PAID_STEPS, reason=reason, state=state_text, refund=refund)
+        return cls(FaultKind.FAILED, steps=PAID_STEPS, reason=reason, state=state_text, refund=refund)
 
     @property
     def affects_job(self) -> bool:

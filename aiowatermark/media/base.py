@@ -30,7 +30,8 @@ class Media(ABC):
 
     `name` is a safe file name, `size` the number of bytes, None while unknown. `reopenable` media can be read any
     number of times; other media is `consumed` by its first reading. `content_type` is that of its format once the
-    client has looked at its first bytes. `digest` is that of its content once it was asked for and is known.
+    client has looked at its first bytes, like the `pixels`, width and height, of an image. `digest` is that of its
+    content once it was asked for and is known.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Media(ABC):
     reopenable: bool = True
     consumed: bool = False
     content_type: str | None = None
+    pixels: tuple[int, int] | None = None
     digest: str | None = None
 
     @abstractmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, TypeAlias
+
+from ..clock import in_thread
 
 _INLINE_BYTES = 1 << 16
 """Fewer bytes than these are hashed on the event loop: that takes less time than the hop to a thread."""
@@ -29,7 +30,7 @@ class ContentHash:
         if len(block) < _INLINE_BYTES:
             self._hash.update(block)
         else:
-            await asyncio.to_thread(self._hash.update, block)
+            await in_thread(self._hash.update, block)
 
     @property
     def hexdigest(self) -> str:

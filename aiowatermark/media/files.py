@@ -39,6 +39,7 @@ from typing import TypeVar
 
 from attrs import define, field
 
+from ..clock import in_thread
 from ..errors import InvalidInput
 from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name, shown_path
 from .digests import FILE_DIGESTS
@@ -69,15 +70,15 @@ class File(Media):
 
     async def hash_content(self) -> None:
         """Set `digest`, read in a worker thread unless it is cached; raises InvalidInput for an unreadable file."""
-        self.digest = await asyncio.to_thread(_file_digest, self.path)
+        self.digest = await in_thread(_file_digest, self.path)
 
     async def measure(self) -> None:
         """Set the size; raises InvalidInput for a folder and for a missing, unreadable or empty file."""
-        self.size = await asyncio.to_thread(_file_size, self.path)
+        self.size = await in_thread(_file_size, self.path)
 
     async def head(self) -> bytes:
         """Return the first bytes, in one hop to a worker thread; raises InvalidInput for an unreadable file."""
-        return await asyncio.to_thread(_file_head, self.path)
+        return await in_thread(_file_head, self.path)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield blocks of at most 1 MiB; the event loop never waits for the disk."""

@@ -78,7 +78,7 @@ class Inspected:
 
 @frozen
 class SourceContent:
-    """What is kept of an input to compare its result with: the path of a file, or size and checksum of bytes.
+    """What is kept of an input to compare its result with: the path of a file, or size and checksum of bytes; pixels.
 
     The content of bytes is not kept. Their checksum finds equal content; it is not meant to resist an attack.
     """
@@ -86,13 +86,16 @@ class SourceContent:
     size: int
     checksum: int = 0
     path: Path | None = None
+    pixels: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, media: Media) -> SourceContent | None:
         """Return what to keep of an input; None if it cannot be compared, as a stream or a URL."""
         if isinstance(media, Bytes):
-            return cls(len(media.data), zlib.adler32(media.data))
-        return cls(media.size, path=media.path) if isinstance(media, File) and media.size is not None else None
+            return cls(len(media.data), zlib.adler32(media.data), pixels=media.pixels)
+        if isinstance(media, File) and media.size is not None:
+            return cls(media.size, path=media.path, pixels=media.pixels)
+        return None
 
     def equals(self, content: Content) -> bool | None:
         """Whether content equals the input; None if the input cannot be read any more. Blocks while it reads."""
@@ -139,6 +142,17 @@ class ResultCheck:
         self._truncated_digest = digest
         self.suspect = declared and digest == before
         return None if self.suspect else f"the end of the result is missing (format: {found.format})"
+
+    @property
+    def resized(self) -> str | None:
+        """How the pixels of the result differ from those of its input, as the rest of a sentence; None if they do not.
+
+        A better remover may answer with a larger image than it was sent.
+        """
+        before, info = None if self.source is None else self.source.pixels, self.info
+        if before is None or info is None or not info.width or before == (info.width, info.height):
+            return None
+        return f"has {info.width}x{info.height} pixels, its input {before[0]}x{before[1]}"
 
     def _kind_problem(self, content: Content, found: MediaInfo) -> str | None:
         if not len(content):

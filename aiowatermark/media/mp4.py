@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from attrs import frozen
 
+from ..clock import in_thread
 from .base import Media
 from .files import File
 from .memory import Bytes
@@ -30,7 +30,7 @@ class Mp4Info:
 async def read_mp4_info(media: Media) -> Mp4Info:
     """Return what a file or bytes tell, read in a worker thread; an empty Mp4Info for other media and other formats."""
     if isinstance(media, File | Bytes):
-        return await asyncio.to_thread(_read_info, media)
+        return await in_thread(_read_info, media)
     return Mp4Info()
 
 

@@ -119,9 +119,10 @@ def _measure(head: bytes) -> tuple[int, int]:
 
 
 def name_by_format(media: Media, info: MediaInfo) -> None:
-    """Set the Content-Type of media, and replace the suffix of its name, if its format asks for others."""
+    """Set the Content-Type and pixels of media, and replace the suffix of its name, if its format asks for another."""
     if info.format is None or info.format not in _TYPES:
         return
+    media.pixels = info.size if all(info.size) else None
     media.content_type, *suffixes = _TYPES[info.format]
     stem, dot, suffix = media.name.rpartition(".")
     if f".{suffix.lower()}" not in suffixes:

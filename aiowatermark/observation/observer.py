@@ -118,7 +118,7 @@ class Observer:
         if event is events.JOB_IN_DOUBT:
             details["advice"] = settle_commands(record.key)
         if "charged" in event.fields:
-            details["charged"] = record.charged
+            details["charged"] = None if record.charged is None else record.charged.credits
         task_id = None if snapshot.task_id is None else short_text(snapshot.task_id, 200)
         known = {name: value for name, value in details.items() if name in event.fields}
         changed = JobChanged(event.name, record.key, record.provider, task_id, snapshot.status, **known)
@@ -205,7 +205,7 @@ class JobTrace:
     def _count_end(self, record: Record, event: EventType) -> None:
         counters = self._observer.counters
         if record.charged is not None:
-            counters.charged += record.charged
+            counters.charged += record.charged.credits
             counters.charged_jobs += 1
         if event is events.JOB_FAILED:
             counters.failed += 1

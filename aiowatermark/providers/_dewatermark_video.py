@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
+from ..charges import Charge
 from ..codec import TextLike, parse
 from ..errors import TransferFailed, Unsupported
 from ..http_errors import raise_unexpected
@@ -16,10 +17,12 @@ from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
 from ..provider import Exchange, Flow, Provider
 from ..wire import FieldValue, Multipart, Request, Response
-from ._parsing import content_types, parse_task_id, to_float, to_fraction, to_link
+from ._parsing import content_types, parse_task_id, to_charge, to_float, to_fraction, to_link
 
 _MAX_UPLOAD_URLS = 3
 _RESULT_URL_SECONDS = 2 * 86_400
+# credits per second in the document; a newer copy says 0.5, so it is a guess
+_GUESSED_PRICE = 0.2
 # error body of the storage host (Google Cloud Storage)
 _ERROR_CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 _FAILURES: Mapping[str, str] = {
@@ -80,8 +83,8 @@ def _upload(provider: Provider, job: Job, *, last: bool) -> Exchange[str | None]
     return task_id if _check_upload(reply, last=last) else None
 
 
-def query_video(provider: Provider, record: Record, price: float) -> Flow:
-    """GET the task; `price` is in credits per second.
+def query_video(provider: Provider, record: Record, price: float | None) -> Flow:
+    """GET the task; `price` is in credits per second, None if it is not known.
 
     CREATED is "not yet submitted", unless it says when it was started; where our start was accepted, a record that says
     so is ahead of it and stays. COMPLETED has the result's URL, FAILED and TIMEOUT are refunded, the rest is running.
@@ -91,23 +94,29 @@ def query_video(provider: Provider, record: Record, price: float) -> Flow:
     task = parse(provider.check(reply), _Task, reply)
     status = task.status.upper()
     if status in _FAILURES:
-        return Snapshot(task_id, Status.FAILED, reason=_FAILURES[status])
+        hint = {"retryable": True} if status == "TIMEOUT" else {}
+        refunded = Charge(0.0, "price list")
+        return Snapshot(task_id, Status.FAILED, reason=_FAILURES[status], details=hint, charged=refunded)
     if status != "COMPLETED":
         is_started = status != "CREATED" or task.started_at is not None
         return Snapshot(task_id, Status.RUNNING if is_started else Status.UPLOADING, to_fraction(task.progress))
     result = to_link(task.download_signed_url)
     if result is None:
         raise_unexpected("the video is done and has no download URL", reply)
-    return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),), details=_details(task, price))
+    details = _details(task, price)
+    charged = None if price is None else to_charge(details.get("cost"), "price list")
+    return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),), details=details, charged=charged)
 
 
-def _details(task: _Task, price: float) -> dict[str, float | bool]:
+def _details(task: _Task, price: float | None) -> dict[str, float]:
     """Return what the answer tells of a finished video: seconds, credits, and the result's expiry since 1970."""
     duration, completed = to_float(task.duration), to_float(task.completed_at)
+    per_second = _GUESSED_PRICE if price is None else price
     details = {
         "has_watermark": task.has_watermark if isinstance(task.has_watermark, bool) else None,
         "duration": duration,
-        "cost": None if duration is None else round(duration * price, 6),
+        "cost": None if duration is None else to_float(round(duration * per_second, 6)),
+        "cost_is_guess": True if price is None and duration is not None else None,
         "expires_at": None if completed is None else completed + _RESULT_URL_SECONDS,
     }
     return {name: value for name, value in details.items() if value is not None}

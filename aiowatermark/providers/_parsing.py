@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from ..charges import Charge, ChargeSource
 from ..codec import TextLike, parse
 from ..errors import InvalidInput, UnexpectedAnswer
 from ..http_errors import raise_unexpected
@@ -101,6 +102,12 @@ def to_fraction(value: Any, of: float = 1.0) -> float | None:
     """Return a progress value as a fraction between 0 and 1, where `of` is the whole; None if it is not a number."""
     number = to_float(value)
     return None if number is None else min(max(number / of, 0.0), 1.0)
+
+
+def to_charge(value: Any, source: ChargeSource = "answer") -> Charge | None:
+    """Return the credits that were charged; None if it is not a number of at least 0."""
+    amount = to_float(value)
+    return Charge(amount, source) if amount is not None and amount >= 0 else None
 
 
 def first_text(*values: Any) -> str | None:

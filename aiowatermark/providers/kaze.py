@@ -23,8 +23,8 @@ from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media import optional_media
 from ..media.base import Media
+from ..media.masks.strokes import StrokeMask
 from ..media.memory import Link
-from ..media.stroke_mask import StrokeMask
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Base64, Json, Request, Response
 from ._parsing import first_items, first_text, json_or_empty, parse_task_id, to_float, to_int, to_link
@@ -155,7 +155,9 @@ def parse_task(task_id: str | None, payload: Mapping[str, Any], reply: Response)
     status = task.status.lower()
     if status in {"failed", "timeout"}:
         # the documents do not say whether err_msg is in `data` or beside it
-        return Snapshot(task_id, Status.FAILED, reason=first_text(task.err_msg, payload.get("err_msg"), status))
+        reason = first_text(task.err_msg, payload.get("err_msg"), status)
+        details = {"retryable": True} if status == "timeout" else {}
+        return Snapshot(task_id, Status.FAILED, reason=reason, details=details)
     if status != "success":
         return Snapshot(task_id, Status.RUNNING)
     images = parse(first_items(task.images), _Images, reply)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from ..capabilities import Capabilities, ImageLimits
 from ..codec import parse
 from ..errors import (
+    AuthenticationError,
     InsufficientCredits,
     InvalidInput,
     JobFailed,
@@ -26,15 +27,30 @@ from ..introspection import documented
 from ..jobs import Job, Output, Record, Snapshot, Status
 from ..media.base import Media
 from ..media.memory import Link
-from ..provider import Flow, Polling, Provider, api_key_field
+from ..provider import Flow, Polling, api_key_field
 from ..redaction import clean_text, redact_url
 from ..wire import Base64, Json, Request, Response
 from ._link_matching import match_by_link
-from ._parsing import first_items, first_text, json_or_empty, parse_task_id, to_int, to_link, to_wait
+from ._parsing import first_items, first_text, json_or_empty, parse_task_id, to_int, to_link, to_task_id, to_wait
+from ._regions import RegionalProvider
 
 _RUNNING, _DONE = 2, 3
-_FAILURES: Mapping[int, str] = {4: "the task failed", 5: "the task was closed", 6: "the task timed out"}
-_NO_BALANCE = 490027
+# 4 to 6: «Result Acquisition»; 7 and 8: inferred from documents of sibling APIs
+_FAILURES: Mapping[int, str] = {
+    4: "the task failed",
+    5: "the task was closed",
+    6: "the task timed out",
+    **{status: f"the task failed with status {status}, perhaps for an insufficient balance" for status in (7, 8)},
+}
+_TIMED_OUT = 6
+# other pages of the vendor and its own code for sibling APIs; the document of this API names no codes
+_ERROR_BY_CODE: Mapping[int, type[WatermarkError]] = {
+    374004: AuthenticationError,
+    490027: InsufficientCredits,
+    490505: InsufficientCredits,
+}
+# by what codes of six digits begin with; 68: errors of the task, of which nothing runs
+_ERROR_BY_FAMILY: Mapping[str, type[WatermarkError]] = {"68": Rejected, "4": Rejected, "5": ProviderUnavailable}
 
 
 def _validate_priority(_: Any, __: Attribute[int], value: int) -> None:
@@ -51,21 +67,23 @@ class PhotoEraserOptions:
 
 @documented
 @frozen(slots=False)
-class PhotoEraser(Provider):
+class PhotoEraser(RegionalProvider):
     """A Wondershare AILab account: up to 20 images by URL per job, with one mask for all of them.
 
-    Jobs have one option: `priority`, a whole number from 0 to 9.
+    Jobs have one option: `priority`, a whole number from 0 to 9. `snapshot.details["trace_id"]` is what the vendor's
+    support asks for; refusals have it in their message.
 
     Args:
         app_key: the application's key; `PhotoEraser.from_env()` takes it from PHOTOERASER_APP_KEY.
         app_secret: the application's secret; `PhotoEraser.from_env()` takes it from PHOTOERASER_APP_SECRET.
-        base_url: the origin of the API; `PhotoEraser.CHINA` is the host in China.
+        base_url: the origin of the API; the default is the host of the region.
+        region: "global", or "cn" for the host in China.
         polling: the schedule of queries for a job's state.
         requests_per_second: the limit for submissions and queries together; None: no limit is documented.
         account: a stable name for the account, which keeps its jobs when the API key changes; the default is a digest
-            of the credentials.
+            of the credentials. Accounts of two regions need two names.
 
-    Raises InvalidInput for an invalid key or base_url.
+    Raises InvalidInput for an invalid key, base_url or region.
     Source: «Photo Eraser-API Integration».
     """
 
@@ -102,29 +120,44 @@ class PhotoEraser(Provider):
         images = [_link_url(media) for media in job.inputs]
         body = Json({"images": images, "mask": mask, "priority": job.options["priority"]})
         reply = yield Request("POST", "/v3/pic/rw/batch", body)
-        return Snapshot(parse_task_id(self.check(reply).get("data"), reply), Status.QUEUED)
+        payload = self.check(reply)
+        return Snapshot(parse_task_id(payload.get("data"), reply), Status.QUEUED, details=_trace(payload))
 
     def query(self, record: Record) -> Flow:
         """GET the task."""
         task_id = record.snapshot.task_id or ""
         reply = yield Request("GET", f"/v3/pic/rw/result/{quote(task_id, safe='')}", repeatable=True)
-        return parse_task(task_id, self.check(reply).get("data"), record.inputs, reply)
+        payload = self.check(reply)
+        snapshot = parse_task(task_id, payload.get("data"), record.inputs, reply)
+        return evolve(snapshot, details={**snapshot.details, **_trace(payload)})
 
     def problem(self, reply: Response) -> WatermarkError | None:
         """Return the error by the body's `code`, which must be 0; other codes count by their first digits."""
         error = super().problem(reply)
-        code = None if is_redirect(reply) else json_or_empty(reply).get("code")
-        if to_int(code) == _NO_BALANCE:
-            return refusal(InsufficientCredits, self.display_name, reply, _NO_BALANCE)
-        if error is not None or code is None or to_int(code) == 0:
+        payload = {} if is_redirect(reply) else json_or_empty(reply)
+        code = payload.get("code")
+        number = to_int(code) or 0
+        # with an HTTP error, only a code that is known says more
+        if code is None or to_int(code) == 0 or (error is not None and number not in _ERROR_BY_CODE):
             return error
-        return refusal(self._class_of_code(to_int(code) or 0, reply), self.display_name, reply, to_int(code))
+        trace = "".join(f", trace_id {trace_id}" for trace_id in _trace(payload).values())
+        return refusal(self._class_of_code(number, reply), self.display_name, reply, number, trace)
 
     def _class_of_code(self, code: int, reply: Response) -> type[WatermarkError]:
-        # codes of three digits are HTTP statuses; longer ones begin with the digit of their status
+        # codes of three digits are HTTP statuses
         if code in range(400, 600):
             return self._kind(Response(code, reply.headers, reply.body))
-        return {4: Rejected, 5: ProviderUnavailable}.get(code // 100_000, UnexpectedAnswer)
+        family = str(code) if 100_000 <= code < 1_000_000 else ""
+        found = (kind for begin, kind in _ERROR_BY_FAMILY.items() if family.startswith(begin))
+        return _ERROR_BY_CODE.get(code) or next(found, UnexpectedAnswer)
+
+
+def _trace(payload: Mapping[str, Any]) -> dict[str, str]:
+    """Return the `trace_id` that the answers of this vendor carry; empty if it is missing or cannot be one."""
+    data = payload.get("data")
+    found = (to_task_id(each.get("trace_id")) for each in (payload, data) if isinstance(each, dict))
+    trace_id = next(filter(None, found), None)
+    return {} if trace_id is None else {"trace_id": trace_id}
 
 
 def _link_url(media: Media) -> str:
@@ -179,7 +212,8 @@ def _parse_terminal(task_id: str, status: int, items: Sequence[_Item], inputs: S
     if status == _DONE and any(output.media for output in outputs):
         return Snapshot(task_id, Status.SUCCEEDED, 1.0, outputs)
     reason = first_text(*(item.reason for item in items), _FAILURES.get(status, "the task is done without a result"))
-    return Snapshot(task_id, Status.FAILED, None, outputs, reason)
+    details = {"retryable": True} if status == _TIMED_OUT else {}
+    return Snapshot(task_id, Status.FAILED, None, outputs, reason, details=details)
 
 
 def _match_outputs(items: Sequence[_Item], inputs: Sequence[str]) -> tuple[Output, ...]:

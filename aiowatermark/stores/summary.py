@@ -75,7 +75,7 @@ class SummaryBuilder:
     def add_record(self, record: Record) -> None:
         """Count the job of a record."""
         state = ANSWER_PENDING if record.answer_pending else record.snapshot.status.value
-        self.add(record.provider, state, record.created_at, record.charged)
+        self.add(record.provider, state, record.created_at, None if record.charged is None else record.charged.credits)
 
     def add_json(self, data: Any) -> None:
         """Count the job of a record as JSON, of any version of this package; ignores what is none."""

@@ -44,6 +44,7 @@ from typing import Protocol
 import aiohttp
 from attrs import define, field
 
+from ..clock import active, pause
 from ..errors import ResultExpired, TransferFailed
 from ..media.base import ProgressCallback
 from ..media.inspection import ResultCheck
@@ -202,7 +203,7 @@ class Download:
                 facts = {"url": redact_url(self.url), "byte": self.received, "reason": str(retry)}
                 write(DOWNLOAD_RESUMED, facts)
                 wait = None if retry.retry_after is None else min(retry.retry_after, _MAX_WAIT)
-                await asyncio.sleep(respect_retry_after(delay, wait))
+                await pause(respect_retry_after(delay, wait))
 
     def _failure(self, retry: _Retry) -> TransferFailed:
         received = f"{self.received} of {'unknown' if self.total is None else self.total} bytes came"
@@ -223,8 +224,9 @@ class Download:
         elif self.received:
             await self._start_over(target)
         try:
-            async with Pace(self.opener.slots) as pace, self.opener.open_url(self.url, headers) as response:
-                await self._receive(response, target, pace)
+            with active():
+                async with Pace(self.opener.slots) as pace, self.opener.open_url(self.url, headers) as response:
+                    await self._receive(response, target, pace)
         except PermanentTransferError:
             raise
         except TransferFailed as error:

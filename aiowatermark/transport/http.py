@@ -48,6 +48,7 @@ from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFi
 from attrs import define, field
 from yarl import URL
 
+from ..clock import Watchdog
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
 from ..lifetimes import run_all
 from ..media.base import Media, ProgressCallback, safe_name
@@ -181,7 +182,7 @@ class HttpTransport:
     ) -> Response:
         try:
             with self._trace(request) as trace:
-                async with asyncio.timeout(answer_timeout):
+                async with Watchdog(answer_timeout):
                     trace.answer = await self._request(request, data, headers, NO_TOTAL_TIMEOUT)
                     trace.bytes_up = size_of(data)
                     return await read_response(trace.answer, request)
@@ -211,8 +212,10 @@ class HttpTransport:
         headers = {**stream.body.headers, "Content-Length": str(stream.length)}
         try:
             with self._trace(request, stream) as trace:
-                async with asyncio.timeout(self.stall) as watchdog:
-                    stream.on_progress = lambda: watchdog.reschedule(self._watchdog_deadline(stream, answer_timeout))
+                async with Watchdog(self.stall) as watchdog:
+                    stream.on_progress = lambda: watchdog.extend(
+                        self.stall + (answer_timeout if stream.complete else 0.0)
+                    )
                     sending = self._request(request, stream.chunks, headers, idle_timeout(answer_timeout))
                     trace.answer = await sending
                     return await read_response(trace.answer, request)
@@ -220,10 +223,6 @@ class HttpTransport:
             raise self._upload_error(error, request, stream) from None
         finally:
             await stream.close()
-
-    def _watchdog_deadline(self, stream: BodyStream, answer_timeout: float) -> float:
-        """Return the time on the loop's clock by which the next chunk must be accepted, or the response be read."""
-        return asyncio.get_running_loop().time() + self.stall + (answer_timeout if stream.complete else 0.0)
 
     def _upload_error(self, error: BaseException, request: Request, stream: BodyStream) -> WatermarkError:
         """Return the error for a failed upload: see the table at the head of this module."""

@@ -8,8 +8,7 @@ When the provider demands a pause:
 
 from __future__ import annotations
 
-import asyncio
-
+from ..clock import now, pause
 from ..errors import RateLimited
 
 MAX_COMMON_PAUSE = 60.0
@@ -23,14 +22,14 @@ class SubmissionPause:
 
     def extend(self, seconds: float) -> None:
         """Let no submission start within the next `seconds`."""
-        self._end = max(self._end, asyncio.get_running_loop().time() + seconds)
+        self._end = max(self._end, now() + seconds)
 
     async def wait(self, until: float) -> None:
-        """Wait for the end of the pause; raises RateLimited if that is after `until` on the loop's clock."""
-        while self._end and (now := asyncio.get_running_loop().time()) < self._end:
+        """Wait for the end of the pause; raises RateLimited if that is after `until` on the SDK's clock."""
+        while self._end and (seconds := self._end - now()) > 0:
             if self._end > until:
-                raise rate_limit_timeout(self._end - now)
-            await asyncio.sleep(self._end - now)
+                raise rate_limit_timeout(seconds)
+            await pause(seconds)
 
 
 class LocalRateLimiter:
@@ -46,26 +45,26 @@ class LocalRateLimiter:
         self._submissions = SubmissionPause()
 
     async def acquire(self, *, is_submission: bool, until: float) -> None:
-        """Wait until a request may start; raises RateLimited if that is after `until` on the loop's clock."""
+        """Wait until a request may start; raises RateLimited if that is after `until` on the SDK's clock."""
         if is_submission:
             # before a point in time is reserved: behind one that lies after the pause, polls would wait, too
             await self._submissions.wait(until)
         if not self._next_start and not self._interval:
             return  # no rate and never paused: the usual case costs nothing
-        now = asyncio.get_running_loop().time()
-        start = max(now, self._next_start)
-        if start > max(until, now):
-            raise rate_limit_timeout(start - now)
+        time = now()
+        start = max(time, self._next_start)
+        if start > max(until, time):
+            raise rate_limit_timeout(start - time)
         self._next_start = start + self._interval
-        if start > now:
-            await asyncio.sleep(start - now)
+        if start > time:
+            await pause(start - time)
 
     async def pause_for(self, seconds: float) -> None:
         """Let no request start within the next `seconds`, as a server's Retry-After demands; see the module's head."""
         if seconds > MAX_COMMON_PAUSE:
             self._submissions.extend(seconds)
         else:
-            self._next_start = max(self._next_start, asyncio.get_running_loop().time() + seconds)
+            self._next_start = max(self._next_start, now() + seconds)
 
 
 def rate_limit_timeout(retry_after: float | None = None) -> RateLimited:

@@ -23,8 +23,8 @@ ROOT = Path(aiowatermark.__file__).parent
 # Lowest first. Imports go downwards only; units of one layer do not import one another. A unit is a module in the root
 # of the package or a whole subpackage.
 LAYERS = (
-    ("errors", "events", "introspection", "ledger", "redaction", "suggestions"),
-    ("media", "tokens", "lifetimes", "misuse"),
+    ("clock", "errors", "events", "introspection", "ledger", "redaction", "suggestions"),
+    ("charges", "media", "tokens", "lifetimes", "misuse"),
     ("jobs", "wire"),
     ("codec", "capabilities", "http_errors", "results", "environment", "observation", "options"),
     ("provider",),
@@ -294,7 +294,13 @@ def duplicate_classes(modules: Iterable[Module]) -> dict[str, list[PurePosixPath
         for node in module.tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 paths[node.name].append(module.path)
-    return {name: found for name, found in paths.items() if len(found) > 1 and not is_provider_and_emulated_api(found)}
+    return {name: found for name, found in paths.items() if len(found) > 1 and not are_counterparts(found)}
+
+
+def are_counterparts(paths: list[PurePosixPath]) -> bool:
+    """Whether the modules are a provider and its emulated API, or one and its synchronous counterpart."""
+    has_synchronous = len(paths) == 2 and PurePosixPath("sync/client.py") in paths
+    return has_synchronous or is_provider_and_emulated_api(paths)
 
 
 def is_provider_and_emulated_api(paths: list[PurePosixPath]) -> bool:
@@ -333,6 +339,7 @@ def test_the_package_rule_finds_what_breaks_it(rule: PackageRule, sources: list[
         (crowded_folders, [f"{chr(ord('a') + number)}.py" for number in range(15)]),
         (repeated_prefixes, ["providers/kaze.py", "providers/_kaze_images.py", "providers/_kaze_videos.py"]),
         (duplicate_classes, ["providers/kaze.py", "emulator/apis/kaze.py"]),
+        (duplicate_classes, ["client/client.py", "sync/client.py"]),
     ],
 )
 def test_the_package_rule_permits_its_exceptions(rule: PackageRule, paths: list[str]) -> None:

@@ -6,8 +6,11 @@ import ast
 import inspect
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +20,7 @@ from aiohttp import web
 from fastapi import FastAPI
 
 import aiowatermark as aw
+from aiowatermark import sync
 from aiowatermark.emulator import Emulator, pictures
 from aiowatermark.emulator.apis import APIS
 from aiowatermark.testing import ScriptedTransport, json_response
@@ -60,15 +64,31 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_the_tests_in_the_readme_pass(emulator: Emulator) -> None:
+async def test_the_test_in_the_readme_passes(watermark_emulator: Emulator, no_waiting: None) -> None:
     names: dict[str, Any] = {}
-    example, test, scripted_test = read_blocks("README.md")
+    example, test = read_blocks("README.md")
     assert "asyncio.run(main())" in example  # test_examples runs it, test_readme compares it
     await run(test, names)
-    await names["test_a_lost_answer_is_not_charged_twice"](emulator)
-    assert emulator.charged["kaze"] == 1
-    await run(scripted_test, names)
-    await names["test_an_account_without_credits_is_reported"]()
+    await names["test_a_lost_answer_is_not_charged_twice"](watermark_emulator, no_waiting)
+    assert watermark_emulator.kaze.charged == 1
+
+
+@pytest.mark.slow
+def test_the_test_files_about_testing_pass_as_they_stand(tmp_path: Path) -> None:
+    blocks = read_blocks("docs/testing.md")
+    names = [re.match(r"# (test_\w+\.py)\n", block) for block in blocks]
+    assert len(blocks) == 3
+    for name, block in zip(names, blocks, strict=True):
+        assert name is not None
+        (tmp_path / name[1]).write_text(block)
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\nasyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "function"\n'
+        'filterwarnings = ["error"]\n'
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "16 passed" in finished.stdout
 
 
 async def test_the_code_about_the_emulator_runs() -> None:
@@ -103,13 +123,58 @@ async def test_the_code_beyond_the_usual_call_runs() -> None:
 async def test_the_code_about_inputs_runs(emulator: Emulator) -> None:
     async with aw.Client(emulator.provider("gptge")) as client:
         await run_blocks("docs/inputs.md", {"client": client}, {})
-    assert emulator.charged["gptge"] == 6
+    assert emulator.charged["gptge"] == 7
     assert Path("clean-1.jpg").exists()
+
+
+async def test_the_code_about_the_providers_runs(emulator: Emulator, folder: Path) -> None:
+    url = emulator.host((folder / "photo.jpg").read_bytes(), "1.jpg")
+    replaced = {
+        'aw.PicWish(api_key="…")': 'emulator.provider("picwish")',
+        'aw.GptGe(api_key="…")': 'emulator.provider("gptge")',
+        'aw.Kaze(api_key="…")': 'emulator.provider("kaze")',
+        'aw.PhotoEraser("…", "…")': 'emulator.provider("photoeraser")',
+        'aw.Dewatermark(api_key="…")': 'emulator.provider("dewatermark")',
+        "https://images.example.com/1.jpg": url,
+    }
+    await run_blocks("docs/providers.md", {"aw": aw, "emulator": emulator}, replaced)
+    assert emulator.charged == {"picwish": 3, "gptge": 2, "kaze": 1, "photoeraser": 1, "dewatermark": 3}
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
     for document in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.py")):
         assert not re.search(r"key=.*\bpath\.name\b", document.read_text()), document
+
+
+async def test_the_code_about_synchronous_use_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = import_module("django.conf").settings
+    if not settings.configured:
+        settings.configure()
+    (folder / "photos").mkdir()
+    paths = [folder / "photos" / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pictures.sample_photo(seed=number))
+    with sync.open_in_thread(Emulator(restore=False, processing=0.0)) as emulator:
+        monkeypatch.setattr(aw.PicWish, "from_env", lambda: emulator.provider("picwish"))
+        names: dict[str, Any] = {"__name__": __name__}
+        await run_blocks("docs/sync.md", names, {})
+        with closing(names["client"]):
+            replies = [post_to_flask(names["app"], paths[0]), post_to_django(names["clean_photo"], paths[0])]
+        assert replies == [(200, paths[0].read_bytes())] * 2
+        assert emulator.charged["picwish"] == 8
+    assert all(path.with_stem(f"{path.stem}-clean").exists() for path in paths)
+    assert (folder / "clean.jpg").exists()
+
+
+def post_to_flask(app: Any, photo: Path) -> tuple[int, bytes]:
+    response = app.test_client().post("/clean", data=photo.read_bytes())
+    return response.status_code, response.data
+
+
+def post_to_django(view: Any, photo: Path) -> tuple[int, bytes]:
+    with photo.open("rb") as file:
+        response = view(import_module("django.test").RequestFactory().post("/", {"photo": file}))
+    return response.status_code, response.content
 
 
 async def test_the_code_about_webhooks_runs(emulator: Emulator) -> None:

@@ -11,14 +11,18 @@ from typing import Any
 
 from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
 from aiowatermark.media.base import Media
+from aiowatermark.media.masks.boxes import Boxes
 from aiowatermark.media.memory import Base64Text, Bytes, Link
 from aiowatermark.provider import Exchange, Provider
 from aiowatermark.wire import Base64, Json, Multipart, Request, Response
 
 
-def as_media(name: str | None) -> Media | None:
+def as_media(name: str | list[list[int]] | None) -> Media | None:
+    """Return media by its name or URL; a list is one of boxes."""
     if name is None:
         return None
+    if isinstance(name, list):
+        return Boxes([(x, y, width, height) for x, y, width, height in name])
     return Link(name) if name.startswith("https:") else Bytes(name.encode(), name=name)
 
 
@@ -33,7 +37,8 @@ def as_job(provider: Provider, fields: Mapping[str, Any]) -> Job:
 def as_record(name: str, cassette: Mapping[str, Any]) -> Record:
     inputs = tuple(Link(url).identity for url in cassette.get("inputs", ()))
     snapshot = Snapshot(cassette["task_id"], Status.QUEUED)
-    return Record("key", name, snapshot, video=cassette.get("video", False), inputs=inputs)
+    video, route = cassette.get("video", False), cassette.get("route")
+    return Record("key", name, snapshot, video=video, inputs=inputs, route=route)
 
 
 def start_flow(provider: Provider, cassette: Mapping[str, Any]) -> Exchange[Any]:
@@ -92,10 +97,12 @@ def as_fields(snapshot: Snapshot) -> Mapping[str, Any]:
         "reason": snapshot.reason,
         "retry_after": snapshot.retry_after,
         "details": dict(snapshot.details) or None,
+        "charged": None if (charged := snapshot.charged) is None else [charged.credits, charged.source],
     }
     if session is not None:
-        assert isinstance(session.mask, Base64Text)
-        result["session"] = {"id": session.id, "mask": session.mask.text, "refinements": session.refinements}
+        assert isinstance(session.mask, Base64Text | None)
+        mask = session.mask and session.mask.text
+        result["session"] = {"id": session.id, "mask": mask, "refinements": session.refinements}
     return {name: value for name, value in result.items() if value is not None}
 
 

@@ -13,7 +13,7 @@ from aiowatermark.media import as_media
 from aiowatermark.media.completeness import is_truncated, page_kind
 from aiowatermark.media.inspection import OutputInfo, ResultCheck, SourceContent
 from aiowatermark.media.sniff import sniff
-from tests.support.images import make_jpeg, make_noise
+from tests.support.images import make_image, make_jpeg, make_noise
 from tests.support.media_sources import stream_in_blocks
 from tests.support.videos import make_mp4
 
@@ -170,3 +170,15 @@ async def test_it_is_not_known_whether_the_result_of_something_else_is_unchanged
     (tmp_path / "gone.png").unlink()
     assert source is not None
     assert source.equals(b"x") is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [((16, 12), "has 32x24 pixels, its input 16x12"), ((24, 32), "its input 24x32"), ((32, 24), None), (None, None)],
+)
+def test_a_result_of_other_pixels_than_its_input_is_delivered_and_said(
+    pixels: tuple[int, int] | None, said: str | None
+) -> None:
+    check = ResultCheck(False, source=SourceContent(1, pixels=pixels))
+    assert check.examine(make_image(32, 24), declared=True) is None
+    assert (check.resized is None) if said is None else said in (check.resized or "")

@@ -37,6 +37,7 @@ VALUES: dict[str, Any] = {
     "retry_after": 2.5,
     "seconds": 600.0,
     "last_status": Status.RUNNING,
+    "retryable": True,
     "snapshot": Snapshot(
         "t-1", Status.FAILED, 0.5, (Output(error=JobFailed("too dark", answer="code 7")),), details={"state": -1}
     ),

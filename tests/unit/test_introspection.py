@@ -17,8 +17,8 @@ import aiowatermark as aw
 from aiowatermark.introspection import MAX_REPR, documented, short_repr
 from aiowatermark.jobs import Job, Session
 from aiowatermark.media.base import Media
+from aiowatermark.media.masks.strokes import StrokeMask
 from aiowatermark.media.memory import Base64Text, Bytes, Link
-from aiowatermark.media.stroke_mask import StrokeMask
 from aiowatermark.redaction import short_text
 
 # repr

@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiowatermark.charges import Charge
 from aiowatermark.errors import InvalidInput, JobFailed
 from aiowatermark.jobs import Job, Output, Record, Session, Snapshot, Status
 from aiowatermark.media.fingerprints import complete_fingerprint, same_job
@@ -107,6 +108,15 @@ def test_progress_never_decreases_within_a_status() -> None:
     assert half.advance(Snapshot("t-1", Status.RUNNING, 0.2)) is half
     assert half.advance(Snapshot("t-1", Status.RUNNING)) is half
     assert half.advance(Snapshot("t-1", Status.RUNNING, 0.6)).snapshot.progress == 0.6
+
+
+def test_a_charge_that_an_observation_told_of_is_kept_when_later_ones_do_not() -> None:
+    charge = Charge(2.0, "answer")
+    running = record().advance(Snapshot("t-1", Status.RUNNING, charged=charge))
+    ended = running.advance(Snapshot("t-1", Status.SUCCEEDED))
+    assert (running.charged, ended.charged) == (charge, charge)
+    assert ended.advance(Snapshot("t-1", Status.SUCCEEDED, charged=Charge(3.0, "answer"))) is ended
+    assert ended.take_over("other", 1, 2.0, None, "charged again").charged is None
 
 
 def test_the_latest_retry_after_replaces_earlier_ones() -> None:
@@ -337,6 +347,19 @@ def test_a_fingerprint_contains_no_secret() -> None:
 
 def result(*outputs: Output) -> Result:
     return Result(Record("key", "kaze", Snapshot("t-1", Status.SUCCEEDED, 1.0, outputs)), None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("charge", [None, Charge(0.0, "price list")])
+def test_a_result_tells_what_the_job_cost_if_that_is_known(charge: Charge | None) -> None:
+    assert Result(evolve(record(Status.SUCCEEDED), charged=charge), None).charged == charge  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("amount", "source"), [(-1, "answer"), (float("nan"), "answer"), (True, "answer"), ("2", "answer"), (2, "a guess")]
+)
+def test_a_charge_is_a_known_amount_from_a_known_source(amount: Any, source: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"credits must be|source must be"):
+        Charge(amount, source)
 
 
 def test_url_is_that_of_the_first_output_that_succeeded() -> None:

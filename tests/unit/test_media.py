@@ -19,10 +19,10 @@ from aiowatermark.errors import InvalidInput, TransferFailed
 from aiowatermark.media import Source, as_media, optional_media
 from aiowatermark.media.base import BLOCK_SIZE, CHUNK, SNIFF_BYTES, Media, safe_name
 from aiowatermark.media.files import File, FileReader
+from aiowatermark.media.masks.strokes import StrokeMask
 from aiowatermark.media.memory import Base64Text, Bytes, Link
 from aiowatermark.media.open_file import OpenFile
 from aiowatermark.media.stream import Stream
-from aiowatermark.media.stroke_mask import StrokeMask
 from aiowatermark.redaction import redact_url
 from tests.support.media_sources import Pipe, read_media, stream_of
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from ...callbacks.registry import CallbackRegistry
 from ...errors import InvalidInput
 from ...observation.observer import Observer
-from ...provider import CALLBACK_POLLING, Polling, Provider
+from ...provider import Polling, Provider
 from ...stores import JobStore
 from ...transport import Transport
 from ...transport.rate_limiter import LocalRateLimiter
@@ -65,10 +65,8 @@ def build_engine(
     existing = ExistingRecords(context)
     submitter = Submitter(context, slots, in_doubt, existing, RecordDeletions(store), resubmit)
     settlement = Settlement(context)
-    # a schedule that the user gave is kept as it is; only the default one is stretched for callbacks
-    schedules = (polling or provider.polling, polling or CALLBACK_POLLING)
     acknowledgements = Acknowledgements(store, automatic_acknowledgement)
-    watcher = JobWatcher(context, *schedules, downloader, acknowledgements, submitter.start_uploaded)
+    watcher = JobWatcher(context, polling, downloader, acknowledgements, submitter.start_uploaded)
     admission = AdmissionQueue(limits.in_flight)
     engine = JobEngine(context, admission, submitter, watcher, in_doubt, settlement, adopted_deadline)
     in_doubt.on_settled = engine.watch_settled

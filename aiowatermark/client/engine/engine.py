@@ -77,7 +77,7 @@ class JobEngine:
             check_same_job(running.record, job.fingerprint)
             return running
         to_send, served = self._serve_files(job)
-        callback_url, callback = self._create_callback()
+        callback_url, callback = self._create_callback(job)
         started = self.start(
             self._new_record(to_send, key, callback), SubmitRequest(to_send, progress, callback_url, again), time_limit
         )
@@ -101,6 +101,7 @@ class JobEngine:
             created_at=now,
             epoch=new_epoch(),
             masked=job.mask is not None or bool(job.extra_fields),
+            route=self.context.provider.route(job),
             attempts=() if job.video else (Attempt(now, account),),
         )
 
@@ -226,9 +227,9 @@ class JobEngine:
             self.in_doubt.resolve(record, delivery)
         return True
 
-    def _create_callback(self) -> tuple[str | None, str | None]:
+    def _create_callback(self, job: Job) -> tuple[str | None, str | None]:
         """A callback URL and the hash of its key, if the provider calls back and there is a receiver."""
-        if self.context.callbacks is None or not self.context.provider.capabilities.callbacks:
+        if self.context.callbacks is None or not self.context.provider.capabilities_for(job).callbacks:
             return None, None
         return self.context.callbacks.create_url(callback_secret(self.context.store))
 

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from attrs import evolve
+
+from ...clock import now
 from ...errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -109,7 +112,7 @@ def query_refused(record: Record, cause: WatermarkError) -> UnexpectedAnswer:
 @asynccontextmanager
 async def within_deadline(job: ActiveJob) -> AsyncIterator[None]:
     """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""
-    timeout = asyncio.timeout_at(job.deadline)
+    timeout = asyncio.timeout(job.deadline - now())
     try:
         async with timeout:
             yield
@@ -144,7 +147,8 @@ def job_failed(record: Record) -> JobFailed | JobNotFound:
         )
     return JobFailed(
         f"the job failed: {snapshot.reason or 'the provider gave no reason'}",
-        snapshot=snapshot,
+        snapshot=evolve(snapshot, charged=record.charged),
+        retryable=snapshot.details.get("retryable"),
         provider=record.provider,
         key=record.key,
         token=record.token,

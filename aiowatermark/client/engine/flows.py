@@ -24,12 +24,12 @@ it.
 
 from __future__ import annotations
 
-import asyncio
 from itertools import count
 from typing import TypeVar
 
 from attrs import define, field
 
+from ...clock import active, now, pause
 from ...errors import ProviderUnavailable, RateLimited, WatermarkError
 from ...http_errors import error_from_response
 from ...jobs import Snapshot
@@ -50,7 +50,7 @@ QUERY_TIMEOUT = 30.0
 
 @define(eq=False)
 class FlowContext:
-    """One run of a flow: its deadline on the loop's clock, how often to try, and what to do on the way."""
+    """One run of a flow: its deadline on the SDK's clock, how often to try, and what to do on the way."""
 
     deadline: float
     max_attempts: int = 6
@@ -125,9 +125,10 @@ class FlowRunner:
             timeout = context.request_timeout(paid=paid)
             on_sent = context.on_paid_request_sent if paid else None
             try:
-                response = await self.transport.perform(
-                    request, timeout=timeout, progress=context.progress, on_sent=on_sent
-                )
+                with active():
+                    response = await self.transport.perform(
+                        request, timeout=timeout, progress=context.progress, on_sent=on_sent
+                    )
             except ProviderUnavailable as error:
                 if (error.sent and paid) or not await self._wait_for_next_attempt(error, attempt, context, paid=paid):
                     raise
@@ -170,10 +171,10 @@ class FlowRunner:
             await context.before_pause(problem)
         reason = {"seconds": round(delay, 1), "error": type(problem).__name__, "reason": str(problem)}
         write(REQUEST_REPEATED, reason)
-        await asyncio.sleep(delay)
+        await pause(delay)
         return True
 
 
 def loop_time() -> float:
-    """The running loop's clock, in seconds."""
-    return asyncio.get_running_loop().time()
+    """The SDK's clock, in seconds."""
+    return now()

@@ -23,6 +23,7 @@ from typing import TypeGuard
 
 from attrs import define, field
 
+from ...clock import pause
 from ...errors import WatermarkError
 from ...jobs import Record, Snapshot, Status
 from ...lifetimes import start_task
@@ -98,7 +99,7 @@ class InDoubtResolver:
             while (delivery := self.latest.pop(callback, None)) is not None:
                 if await self._resolve(record, delivery):
                     return
-                await asyncio.sleep(_QUERY_INTERVAL)
+                await pause(_QUERY_INTERVAL)
         finally:
             # together, so that a callback that arrives from now on starts a task of its own
             self.latest.pop(callback, None)

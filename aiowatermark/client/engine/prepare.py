@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -13,10 +12,12 @@ from urllib.parse import urlsplit
 from attrs import define, evolve
 
 from ...capabilities import check_job, input_warnings
-from ...errors import InvalidInput, TransferFailed, Unsupported, WatermarkError
+from ...clock import in_thread
+from ...errors import InvalidInput, ResultExpired, TransferFailed, Unsupported, WatermarkError
 from ...jobs import Job
 from ...media import Source, as_media
-from ...media.base import Media
+from ...media.base import SNIFF_BYTES, Media
+from ...media.masks.boxes import Boxes, DrawnBoxes
 from ...media.memory import Bytes, Link
 from ...media.mp4 import read_mp4_info
 from ...media.open_file import spool_stream
@@ -30,7 +31,9 @@ from ..content_key import ContentKey, Key
 
 log = logging.getLogger("aiowatermark")
 
-_MAX_MASK_BYTES = 64 << 20
+_MAX_MASK_BYTES = _MAX_IMAGE_BYTES = 64 << 20
+_ONE_SIZE = "boxes are for images of one size: submit the others as separate jobs"
+_NO_SIZE = "boxes need the size of the image in pixels, which is not known here: pass a mask image"
 
 
 @define(eq=False)
@@ -70,24 +73,66 @@ class JobPreparer:
 
     async def _validate(self, job: Job, key: Key | None) -> Job:
         """The job once its media were inspected and the provider is known to accept it."""
-        mask = job.mask
-        if isinstance(mask, Link) and not self.provider.capabilities.mask_links:
-            self._check_link(mask)
-            mask = await self._download_mask(mask)
-        elif mask is not None and not isinstance(mask, Link):
-            mask = await _load_mask(mask)
-        job = evolve(job, mask=mask)
+        job = evolve(job, mask=await self._load_mask(job.mask))
         info: dict[int, MediaInfo] = {}  # by identity of the media object: media need not be hashable
         for media in _all_media(job):
             if isinstance(media, Link):
                 self._check_link(media)
-            else:
+            elif media is not job.mask or not isinstance(media, Boxes):
                 await _inspect(media, info)
         job = self._check(job, info)
         await self._warn(job, info)
+        size_to_draw = await self._check_boxes(job, info)
         if key is not None:
             job = await _hash_contents(job, spool=isinstance(key, ContentKey))
+        if isinstance(job.mask, Boxes) and size_to_draw is not None:
+            job = evolve(job, mask=await _draw(job.mask, size_to_draw))
         return await self._convert_masks(job)
+
+    async def _load_mask(self, mask: Media | None) -> Media | None:
+        """The mask in memory, unless it is boxes, or a link that the provider takes."""
+        if isinstance(mask, Link) and not self.provider.capabilities.mask_links:
+            self._check_link(mask)
+            return await self._download_mask(mask)
+        return mask if mask is None or isinstance(mask, Link | Boxes) else await _load_mask(mask)
+
+    async def _check_boxes(self, job: Job, info: Mapping[int, MediaInfo]) -> tuple[int, int] | None:
+        """The size to draw a mask of boxes in, None if there are none or the provider takes them as they are.
+
+        Raises InvalidInput for boxes that are not inside the images, where their size is known or needed.
+        """
+        if not isinstance(job.mask, Boxes):
+            return None
+        if job.video:
+            raise Unsupported("boxes are for images: pass a mask of the size of the video")
+        native = len(job.mask.boxes) <= self.provider.capabilities.boxes
+        sizes: dict[tuple[int, int], str] = {}
+        for media in job.inputs or _former_masks(job):
+            if (size := await self._pixels(media, info, download=not native)) is not None:
+                job.mask.check_inside(media.name, size)
+                sizes[size] = media.name
+        if native:
+            return None
+        if len(sizes) != 1:
+            raise InvalidInput(_ONE_SIZE if sizes else _NO_SIZE)
+        return next(iter(sizes))
+
+    async def _pixels(self, media: Media, info: Mapping[int, MediaInfo], *, download: bool) -> tuple[int, int] | None:
+        """Width and height of an image, None if unknown; a link tells them only after a download."""
+        found = info.get(id(media))
+        if isinstance(media, Link) and download:
+            found = sniff(await self._read_head(media))
+        elif found is None and not isinstance(media, Link):
+            found = sniff(await media.head())
+        return found.size if found is not None and found.image and all(found.size) else None
+
+    async def _read_head(self, link: Link) -> bytes:
+        try:
+            return (await self.transport.read(link.url, _MAX_IMAGE_BYTES))[:SNIFF_BYTES]
+        except (TransferFailed, ResultExpired) as error:
+            raise InvalidInput(
+                f"boxes need the size of the image, which cannot be downloaded: {error.message}"
+            ) from None
 
     def _check(self, job: Job, info: dict[int, MediaInfo]) -> Job:
         """The job, marked as a video if it is one; raises what `check_job` raises."""
@@ -115,10 +160,10 @@ class JobPreparer:
         smear = job.options.get(self.provider.capabilities.stroke_option or "")
         if isinstance(smear, Media) and smear.reopenable and not isinstance(smear, Link):
             data = await _read_mask(smear)
-            await asyncio.to_thread(_check_strokes, data)
+            await in_thread(_check_strokes, data)
         if not isinstance(job.mask, Bytes):
             return job
-        data = await asyncio.to_thread(_convert_mask, job.mask.data)
+        data = await in_thread(_convert_mask, job.mask.data)
         if data is job.mask.data:
             return job
         mask = Bytes(data, name=job.mask.name)
@@ -140,7 +185,7 @@ class JobPreparer:
         """Download a mask for a provider that does not fetch masks by URL; masks are small."""
         try:
             return Bytes(await self.transport.read(link.url, _MAX_MASK_BYTES), name=link.name)
-        except TransferFailed as error:
+        except (TransferFailed, ResultExpired) as error:
             raise InvalidInput(f"the mask cannot be downloaded: {error.message}") from None
 
 
@@ -151,6 +196,12 @@ def _sources(media: Source | Sequence[Source] | None) -> Sequence[Any]:
     if isinstance(media, str | bytes | bytearray | memoryview | Media) or callable(getattr(media, "read", None)):
         return (media,)
     return media if isinstance(media, Sequence) else (media,)
+
+
+def _former_masks(job: Job) -> list[Media]:
+    """Return the masks of what was removed before, which have the size of an image that is not sent again."""
+    media = [job.session and job.session.mask, *job.options.values()]
+    return [mask for mask in media if isinstance(mask, Media)]
 
 
 def _all_media(job: Job) -> Iterator[Media]:
@@ -185,15 +236,24 @@ async def _read_mask(mask: Media) -> bytes:
 
 
 # Pillow is imported with the first mask, in a worker thread: most jobs have none
+_DRAWING = "aiowatermark.media.masks.drawing"
 
 
 def _convert_mask(data: bytes) -> bytes:
-    converted: bytes = import_module("aiowatermark.media.mask").convert_mask(data)
+    converted: bytes = import_module("aiowatermark.media.masks.black_and_white").convert_mask(data)
     return converted
 
 
+async def _draw(boxes: Boxes, size: tuple[int, int]) -> DrawnBoxes:
+    """The boxes as a mask of an image of this width and height."""
+    data = await in_thread(lambda: import_module(_DRAWING).draw_boxes(boxes.boxes, size))
+    mask = DrawnBoxes(data, boxes=boxes)
+    name_by_format(mask, MediaInfo("png"))
+    return mask
+
+
 def _check_strokes(smear: bytes) -> None:
-    import_module("aiowatermark.media.stroke_mask").check_strokes(smear)
+    import_module("aiowatermark.media.masks.strokes").check_strokes(smear)
 
 
 async def _hash_contents(job: Job, *, spool: bool) -> Job:

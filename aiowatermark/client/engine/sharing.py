@@ -11,6 +11,7 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 from ...callbacks.registry import CallbackRegistry
+from ...clock import now
 from ...errors import WatermarkError
 from ...jobs import Record
 from ...lifetimes import start_task
@@ -50,7 +51,7 @@ class CoordinatedRateLimiter:
         if is_submission:
             await self._submissions.wait(until)
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(until - now()):
                 await self.coordinator.acquire(self.account, self.rate, is_submission=is_submission)
         except TimeoutError:
             raise rate_limit_timeout() from None

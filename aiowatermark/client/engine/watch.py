@@ -7,7 +7,7 @@ sets:
     query the provider (the answer is authoritative; a callback is only a wake-up)
     until the status is terminal
 
-While a callback is expected the schedule is `callback_polling`, longer intervals: a lost callback costs one of them.
+While a callback is expected the schedule is CALLBACK_POLLING, longer intervals: a lost callback costs one of them.
 However many callbacks arrive, there is at most one query per second for them. A `Retry-After` postpones
 the next poll; it never comes earlier than by the schedule.
 
@@ -30,10 +30,11 @@ from math import isinf
 from attrs import define, field
 
 from ...callbacks.observers import HANDLER_SECONDS
+from ...clock import call_later, pause
 from ...errors import AuthenticationError, InsufficientCredits, Rejected, Unsupported, WatermarkError
 from ...jobs import Record, Snapshot, Status
 from ...observation.events import QUERY_FAILED
-from ...provider import Polling
+from ...provider import CALLBACK_POLLING, Polling
 from ...results import Result
 from ...transport.retry import bounded_hint
 from ...wire import KeptAnswer
@@ -66,11 +67,10 @@ _FINAL_QUERY_SECONDS = 1.0
 
 @define(eq=False)
 class JobWatcher:
-    """Waits for jobs; `callback_polling` is the schedule of jobs that expect a callback."""
+    """Waits for jobs; `polling` is the schedule of queries that the user chose, None for the provider's own."""
 
     context: EngineContext
-    polling: Polling
-    callback_polling: Polling
+    polling: Polling | None
     fetcher: ResultDownloader
     acknowledgements: Acknowledgements
     start_uploaded: Callable[[ActiveJob], Awaitable[None]]
@@ -80,8 +80,7 @@ class JobWatcher:
         """Poll the job until it ends; completes it. Raises DeadlineExceeded, or an error that was confirmed."""
         if job.record.in_doubt:
             raise submission_in_doubt(job.record, None)
-        expects_callback = self.context.callbacks is not None and job.record.callback is not None
-        polling = self.callback_polling if expects_callback else self.polling
+        polling = self._schedule(job.record)
         flow_context = FlowContext(job.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
         delay, problem, polled_at = polling.first, None, 0.0
         time = loop_time()
@@ -90,8 +89,8 @@ class JobWatcher:
         while not job.snapshot.status.terminal:
             if time >= job.deadline:
                 raise deadline_exceeded(job.record, job.time_limit, problem)
-            if await job.wakeup.wait(min(due, job.deadline) - time):
-                await asyncio.sleep(max(0.0, polled_at + _WAKEUP_DELAY - loop_time()))
+            if await job.wakeup.wait(min(due, job.deadline) - time, call_later):
+                await pause(polled_at + _WAKEUP_DELAY - loop_time())
             polled_at = loop_time()
             problem = await self._poll(job, flow_context, problem)
             time = loop_time()
@@ -103,6 +102,12 @@ class JobWatcher:
             if (hint := self._hint(job, problem)) is not None:
                 due = max(due, time + hint)
         self._finish(job)
+
+    def _schedule(self, record: Record) -> Polling:
+        """The schedule of a job's queries; one that the user chose is kept as it is, also where a callback is due."""
+        expects_callback = self.context.callbacks is not None and record.callback is not None
+        provider_schedule = CALLBACK_POLLING if expects_callback else self.context.provider.polling_for(record)
+        return self.polling or provider_schedule
 
     async def _poll(
         self, job: ActiveJob, flow_context: FlowContext, before: WatermarkError | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Mapping
 
 from attrs import define, field, frozen
 
@@ -15,6 +16,10 @@ from ..web.forms import Form, read_choice
 from ..web.responses import ApiError, ApiResponse, ErrorReason, parameter_error
 
 FIELDS = ("original_preview_image", "session_id", "mask_base", "mask_brush", "remove_text", "predict_mode")
+PRO_FIELDS = ("original_preview_image",)
+# by version, the default first; "You can choose between "old" (2.0) or "3.0"" is of version 2
+_MODES: Mapping[str, tuple[str, ...]] = {"v2": ("3.0", "2.0", "old"), "v3": ("4.0", "3.0", "2.0", "old")}
+_PRO_PRICE = 3
 # "a JPEG image and the largest dimension is not greater than 6000 px", and when refining "not greater than 1920"
 _FIRST_CALL = ImageRules(("jpeg",), max_side=6000)
 _REFINEMENT = ImageRules(("jpeg",), max_side=1920)
@@ -45,13 +50,26 @@ class ImageEndpoints:
     jobs: JobService
     sessions: dict[str, EmulatedSession] = field(init=False, factory=dict)
 
-    async def erase(self, form: Form) -> ApiResponse:
+    async def erase(self, form: Form, version: str) -> ApiResponse:
         """Answer with the image without its watermark, or without what is under the brush. Raises ApiError."""
         # checked and then ignored: there is no text detection and only one way to restore
         read_choice(form, "remove_text", ("true", "false"), "false")
-        read_choice(form, "predict_mode", ("old", "2.0", "3.0"), "3.0")
+        read_choice(form, "predict_mode", _MODES[version], _MODES[version][0])
+        task, session = await self._run(form, price=1)
+        return ApiResponse.json(_response_body(session, task.task_id))
+
+    async def erase_pro(self, form: Form) -> ApiResponse:
+        """Answer with the image without its watermark, and without its mask. Raises ApiError."""
+        task, session = await self._run(form, price=_PRO_PRICE)
+        session.mask = None
+        body = _response_body(session, task.task_id)
+        body["edited_image"] = {"image": base64.b64encode(session.image.data).decode(), "image_id": uuid.uuid4().hex}
+        return ApiResponse.json(body)
+
+    async def _run(self, form: Form, price: float) -> tuple[EmulatedTask, EmulatedSession]:
+        """Charge for the call and process it; raises ApiError."""
         call = self._parse_or_refuse(form)
-        task = self.jobs.create_charged(self.name)
+        task = self.jobs.create_charged(self.name, price)
         if task.failure is None:
             restored, mask = await self._restore(task, call)
             call.session.image, call.session.mask = inspect_image(restored.image), mask
@@ -61,7 +79,7 @@ class ImageEndpoints:
         await task.done()
         if task.failure is not None:
             raise ApiError(ErrorReason.INTERNAL, task.failure.reason)
-        return ApiResponse.json(_response_body(call.session, task.task_id))
+        return task, call.session
 
     def _parse_or_refuse(self, form: Form) -> _EraseCall:
         try:

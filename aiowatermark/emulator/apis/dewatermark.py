@@ -1,4 +1,4 @@
-"""Dewatermark as documented: images (versions 2 and 3), videos, and the balance of credits."""
+"""Dewatermark as documented: images (versions 2 and 3, and PRO), videos, and the balance of credits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import define, field
 from ..web.forms import MULTIPART, read_form
 from ..web.responses import ApiResponse, ErrorReason, parameter_error
 from ..web.routes import Route
-from ._dewatermark_images import FIELDS, ImageEndpoints
+from ._dewatermark_images import FIELDS, PRO_FIELDS, ImageEndpoints
 from ._dewatermark_videos import VideoEndpoints
 from .base import EmulatedApi
 
@@ -38,6 +38,7 @@ class Dewatermark(EmulatedApi):
         """Return the routes of images, videos and credits."""
         return (
             Route(("POST",), "/api/object_removal/{version:v[23]}/erase_watermark", "submit", self.erase),
+            Route(("POST",), "/api/object_removal/v1/erase_watermark_pro", "submit", self.erase_pro),
             Route(("POST",), "/api/video/v1/upload", "ticket", self.create_upload),
             Route(("POST",), "/api/video/v1/tasks", "start", self.start),
             Route(("GET",), "/api/video/v1/tasks/{task_id}", "query", self.query),
@@ -54,7 +55,11 @@ class Dewatermark(EmulatedApi):
 
     async def erase(self, request: web.Request) -> ApiResponse:
         """Remove the watermark from an image and answer with the result."""
-        return await self._images.erase(await read_form(request, FIELDS))
+        return await self._images.erase(await read_form(request, FIELDS), request.match_info["version"])
+
+    async def erase_pro(self, request: web.Request) -> ApiResponse:
+        """Remove the watermark with the better model: no mask is taken, none is answered."""
+        return await self._images.erase_pro(await read_form(request, PRO_FIELDS))
 
     async def create_upload(self, request: web.Request) -> ApiResponse:
         """Step 1 of a video: return an upload URL for an empty POST, of any content type, or for a form."""

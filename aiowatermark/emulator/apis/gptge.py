@@ -1,4 +1,4 @@
-"""gpt.ge as documented: POST /task/pic/watermark_auto and GET /task/{task_id}."""
+"""gpt.ge as documented: POST /task/pic/watermark_auto, or /task/pic/watermark with a mask, and GET /task/{task_id}."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiohttp import web
 from attrs import define
 
 from ..backend.tasks import EmulatedTask
-from ._visual import VisualApi
+from ._visual import VisualApi, VisualCall
 from .base import bearer_token
 
 _DETAILS: Mapping[str, str] = {"processing": "Processing", "succeeded": "Complete", "failed": "Failed"}
@@ -20,8 +20,13 @@ class GptGe(VisualApi):
     """gpt.ge; the data object has a `state_detail`, the envelope no `message`."""
 
     name: ClassVar[str] = "gptge"
-    submit_path: ClassVar[str] = "/task/pic/watermark_auto"
-    query_path: ClassVar[str] = "/task"
+    calls: ClassVar[tuple[VisualCall, ...]] = (
+        VisualCall("/task/pic/watermark_auto", "/task", callbacks=True),
+        # which field of its answer has the result is documented nowhere
+        VisualCall(
+            "/task/pic/watermark", "/task", "image_file", "image_url", result="image", mask=True, callbacks=True
+        ),
+    )
 
     def credential(self, request: web.Request) -> str | None:
         """Return the bearer token."""
@@ -31,6 +36,6 @@ class GptGe(VisualApi):
         """Return the envelope of the documents' response example."""
         return {"status": 200, "data": data}
 
-    def data(self, task: EmulatedTask) -> dict[str, object]:
+    def data_of(self, call: VisualCall, task: EmulatedTask) -> dict[str, object]:
         """Return the data object of the documents' response example."""
-        return {**VisualApi.data(self, task), "state_detail": _DETAILS[task.state]}
+        return {**VisualApi.data_of(self, call, task), "state_detail": _DETAILS[task.state]}

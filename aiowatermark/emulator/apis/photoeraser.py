@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import uuid
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -29,7 +30,10 @@ _WAITING_FRACTION = 0.2  # of the processing time
 
 @define
 class PhotoEraser(EmulatedApi):
-    """Photo Eraser; its documents name no error code but 490027 (no credits), so the others repeat the HTTP status."""
+    """Photo Eraser; its documents name no error codes. Those of sibling APIs are used where the vendor shows them.
+
+    All answers carry a `trace_id`.
+    """
 
     name: ClassVar[str] = "photoeraser"
     has_secret: ClassVar[bool] = True
@@ -37,7 +41,9 @@ class PhotoEraser(EmulatedApi):
     limits: ClassVar[ImageRules] = ImageRules(("jpeg", "png", "bmp"), min_side=257, max_side=4999, max_aspect=4)
     error_codes: ClassVar[Mapping[ErrorReason, tuple[int, int]]] = {
         **EmulatedApi.error_codes,
-        ErrorReason.CREDITS: (200, 490027),
+        ErrorReason.KEY: (401, 374004),
+        ErrorReason.PARAMETER: (400, 490000),
+        ErrorReason.CREDITS: (200, 490505),
     }
 
     def routes(self) -> tuple[Route, ...]:
@@ -57,7 +63,7 @@ class PhotoEraser(EmulatedApi):
 
     def error_body(self, code: int, message: str) -> object:
         """Return the code and the message."""
-        return {"code": code, "msg": message, "data": {}}
+        return {"code": code, "msg": message, "data": {}, "trace_id": uuid.uuid4().hex}
 
     async def submit(self, request: web.Request) -> ApiResponse:
         """Accept a job."""
@@ -89,7 +95,7 @@ class PhotoEraser(EmulatedApi):
 
 
 def _ok(data: Mapping[str, object]) -> ApiResponse:
-    return ApiResponse.json({"code": 0, "msg": "", "data": data})
+    return ApiResponse.json({"code": 0, "msg": "", "data": data, "trace_id": uuid.uuid4().hex})
 
 
 def _item(status: str, image_result: str = "", reason: str = "") -> dict[str, str]:

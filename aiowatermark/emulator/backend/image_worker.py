@@ -10,12 +10,13 @@ from attrs import define, field, frozen
 
 from ..storage.objects import ObjectStore
 from .blank import plain_png
-from .limits import FailureKind, ImageInfo, ImageRules, JobFailure, check_mask
+from .limits import FailureKind, ImageInfo, ImageRules, JobFailure, check_boxes, check_mask
 from .links import LinkFetcher, is_reserved
 from .tasks import TaskOutput
 from .threads import ThreadPool
 
 MediaInput = bytes | str  # the bytes themselves, or a link to them
+Box = tuple[int, int, int, int]  # x, y, width and height in pixels
 _SUFFIXES = {"jpeg": "jpg"}
 # jobs whose inputs may be in memory at the same time
 _MAX_CONCURRENT = 512
@@ -23,7 +24,7 @@ _MAX_CONCURRENT = 512
 
 @frozen
 class ImageJob:
-    """The work of one task: the images, the provider's limits, and one mask for all of them.
+    """The work of one task: the images, the provider's limits, and one mask for all of them, or boxes in its place.
 
     `smear`: the mask consists of coloured strokes, as Kaze documents it, instead of white areas.
     """
@@ -32,6 +33,7 @@ class ImageJob:
     limits: ImageRules
     mask: MediaInput | None = field(default=None, repr=False)
     smear: bool = False
+    boxes: tuple[Box, ...] = ()
 
     @property
     def local(self) -> bool:
@@ -94,6 +96,7 @@ class ImageWorker:
             image = job.limits.check(data)
             if isinstance(job.mask, bytes):
                 check_mask(image, job.mask)
+            check_boxes(image, job.boxes)
         except JobFailure as failure:
             return TaskOutput(failure=failure)
         return self._store_output(provider, image, RestoredImage(data, b""))
@@ -118,6 +121,8 @@ class ImageWorker:
         return await self.cpu_pool.run(lambda: bytes(_import_module("pictures").sample_photo(format=name)))
 
     async def _load_mask(self, image: ImageInfo, job: ImageJob) -> bytes | None:
+        if job.boxes:
+            return await self._draw_boxes(image, job.boxes)
         if job.mask is None:
             return None
         if isinstance(job.mask, str) and is_reserved(job.mask):
@@ -127,6 +132,12 @@ class ImageWorker:
         if job.smear and self.restoring:
             return await self.cpu_pool.run(_mask_from_strokes, mask)
         return mask
+
+    async def _draw_boxes(self, image: ImageInfo, boxes: tuple[Box, ...]) -> bytes:
+        check_boxes(image, boxes)
+        if not self.restoring:
+            return plain_png(*image.size)
+        return await self.cpu_pool.run(_mask_from_boxes, image.size, boxes)
 
     async def _sample_mask(self, image: ImageInfo) -> bytes:
         if not self.restoring:
@@ -149,6 +160,10 @@ def _import_module(name: str) -> ModuleType:
 def _restore(image: bytes, mask: bytes | None, mark: bytes | None) -> RestoredImage:
     restoration = _import_module("restoration.restore").restore(image, mask=mask, mark=mark)
     return RestoredImage(restoration.image, restoration.mask, restoration.found)
+
+
+def _mask_from_boxes(size: tuple[int, int], boxes: tuple[Box, ...]) -> bytes:
+    return bytes(_import_module("restoration.restore").boxes_to_mask(*size, boxes))
 
 
 def _mask_from_strokes(smear: bytes) -> bytes:

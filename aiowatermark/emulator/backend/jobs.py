@@ -4,7 +4,7 @@ A task (the vendors' word) is one emulated job. Its life, and who is charged whe
 
     method                          effect                                              task.state
     create                          the task exists; free (a video's ticket)            created
-    create_charged, submit_images   1 credit is charged, the processing time begins     processing
+    create_charged, submit_images   the price is charged, the processing time begins    processing
     charge (a video's start)        one charge at a price still unknown, which needs    processing
                                     a positive balance; the processing time begins.
                                     Called again: one more charge, the same work
@@ -41,6 +41,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from ...clock import active_until_done, time_limit
 from ..callbacks import CallbackScript, CallbackSender, PayloadBuilder
 from ..faults import Fault
 from ..storage.objects import ObjectStore
@@ -48,10 +49,10 @@ from ..web.fault_queue import FaultQueue
 from .accounts import Account
 from .image_worker import ImageJob, ImageWorker
 from .limits import FailureKind, JobFailure
+from .scripts import Processing, ProviderScript
 from .tasks import EmulatedTask, TaskOutput, TaskTable
 from .video_worker import VideoProgress, VideoWorker
 
-Processing = float | Callable[[EmulatedTask], float]
 # failures caused by the customer's input, which are not charged
 _NOT_CHARGED = frozenset({FailureKind.LINK, FailureKind.SIZE, FailureKind.IMAGE})
 
@@ -61,7 +62,8 @@ class JobService:
     """The jobs of all five APIs.
 
     `processing`: the seconds a job takes, or a function of its task. `script`: how callbacks are sent unless
-    `scripts` holds another one. `sync_limit`: the longest time in seconds for which `wait` waits.
+    `scripts` holds another one. `provider_scripts`: what a test has chosen for a provider instead. `sync_limit`: the
+    longest time in seconds for which `wait` waits.
     """
 
     accounts: Mapping[str, Account]
@@ -72,6 +74,7 @@ class JobService:
     faults: FaultQueue[Fault]
     scripts: FaultQueue[CallbackScript]
     script: CallbackScript
+    provider_scripts: Mapping[str, ProviderScript]
     clock: Callable[[], float]
     processing: Processing
     sync_limit: float
@@ -84,14 +87,15 @@ class JobService:
         self.tasks.add(task)
         return task
 
-    def create_charged(self, provider: str) -> EmulatedTask:
-        """Charge one credit and return a new task whose processing time has begun.
+    def create_charged(self, provider: str, price: float = 1, *, polled: bool = False) -> EmulatedTask:
+        """Charge the price, in credits, and return a new task whose processing time has begun.
 
         Raises ApiError when the balance is too low.
         """
-        self.accounts[provider].charge()
+        self.accounts[provider].charge(price)
         task = self.create(provider)
-        self._start(task, "submit")
+        task.price = price
+        self._start(task, "submit", polled=polled)
         return task
 
     def charge(self, task: EmulatedTask) -> None:
@@ -105,7 +109,7 @@ class JobService:
         if task.started:
             task.charges += 1
         else:
-            self._start(task, "start", refunds=True)
+            self._start(task, "start", refunds=True, polled=True)
 
     async def submit_images(
         self,
@@ -113,17 +117,20 @@ class JobService:
         job: ImageJob,
         callback_url: str | None = None,
         build_payload: PayloadBuilder | None = None,
+        *,
+        price: float = 1,
+        path: str = "",
     ) -> EmulatedTask:
         """Charge for an image job, start it, schedule its callback and return its task.
 
         Raises ApiError when the balance is too low.
         """
-        task = self.create_charged(provider)
+        task = self.create_charged(provider, price, polled=True)
         task.output_count = len(job.images)
-        task.callback_url = callback_url
+        task.callback_url, task.path = callback_url, path
         self._run_images(task, job)
         if callback_url and build_payload:
-            script = self.scripts.take(provider, None, lambda _: True) or self.script
+            script = self._take_callback_script(provider)
             # awaited, because an early callback must arrive before the response to this submit
             await self.callback_sender.dispatch(task, script, build_payload)
         return task
@@ -139,8 +146,11 @@ class JobService:
 
     async def wait(self, task: EmulatedTask) -> None:
         """Wait until the task is done, at most `sync_limit` seconds; does not raise when that time is over."""
+        if task.awaits_polls:
+            return
         try:
-            await asyncio.wait_for(task.done(), self.sync_limit)
+            async with time_limit(self.sync_limit):
+                await task.done()
         except TimeoutError:
             return
 
@@ -150,10 +160,19 @@ class JobService:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _start(self, task: EmulatedTask, step: str, *, refunds: bool = False) -> None:
-        """Begin the processing time; take a fault that fails the job, and refund if it or `refunds` says so."""
+    def _take_callback_script(self, provider: str) -> CallbackScript:
+        once = self.scripts.take(provider, None, lambda _: True)
+        return once or self.provider_scripts[provider].callback or self.script
+
+    def _start(self, task: EmulatedTask, step: str, *, refunds: bool = False, polled: bool = False) -> None:
+        """Begin the processing time; take a fault that fails the job, and refund if it or `refunds` says so.
+
+        `polled`: whether the job has queries, so that a script may count them.
+        """
         task.charges += 1
-        task.start(self.processing(task) if callable(self.processing) else self.processing)
+        script = self.provider_scripts[task.provider]
+        task.polls_until_done = script.polls_until_done if polled else None
+        task.start(0.0 if task.polls_until_done else script.seconds(task, self.processing))
         fault = self.faults.take(task.provider, step, lambda fault: fault.affects_job and step in fault.steps)
         if fault is None:
             return
@@ -201,6 +220,7 @@ class JobService:
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         running = asyncio.ensure_future(work)
+        active_until_done(running)
         # the event loop holds asyncio tasks weakly
         self._running.add(running)
         running.add_done_callback(self._running.discard)

@@ -100,6 +100,13 @@ def check_mask(image: ImageInfo, data: bytes) -> None:
         raise JobFailure(FailureKind.IMAGE, f"The mask has {mask_size} pixels and the image {image_size}.")
 
 
+def check_boxes(image: ImageInfo, boxes: Collection[tuple[int, int, int, int]]) -> None:
+    """Raise JobFailure unless all boxes (x, y, width, height) are inside the image."""
+    for x, y, width, height in boxes:
+        if x + width > image.width or y + height > image.height:
+            raise JobFailure(FailureKind.IMAGE, f"The box {x}, {y}, {width}, {height} is not inside the image.")
+
+
 def decode_base64(text: str) -> bytes:
     """Return the bytes of plain base64, without a `data:` header. Raises JobFailure."""
     try:

@@ -1,15 +1,17 @@
 """Tasks: the emulated jobs, whose state is computed from the clock when it is queried, without a timer per task.
 
-A task is done when its processing time is over and its work is finished, whichever is later.
+A task is done when its processing time is over, its work is finished, and it was queried as often as a test asked for
+(`polls_until_done`), whichever is last.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from attrs import define, field, frozen
+from attrs import Attribute, define, field, frozen
 
+from ...clock import idle, pause
 from ..storage.objects import StoredObject
 from ..web.responses import ApiError, ErrorReason
 from .limits import JobFailure
@@ -35,13 +37,22 @@ class TaskOutput:
         return self.stored.size if self.stored else self.answered
 
 
+def _note_query(task: EmulatedTask, _: Attribute[int], queries: int) -> int:
+    """End the wait of a task that has been queried often enough; called when `queries` is set."""
+    if task.polls_until_done is not None and queries >= task.polls_until_done and not task.polled.is_set():
+        task.ready_at = max(task.ready_at, task.clock())
+        task.polled.set()
+    return queries
+
+
 @define(eq=False)
 class EmulatedTask:
     """One emulated job.
 
     Times are seconds on `clock`. `charges` counts the charges of `price` credits each that were not refunded,
     `queries` the queries of this task, `deliveries` the POSTs to its callback URL. `processed` is set when the work
-    is finished, which may be before the processing time is over.
+    is finished, which may be before the processing time is over. `path`: of the submit that made it, where an API has
+    several. `polls_until_done`: the first query that may find the task done; None for any.
     """
 
     provider: str
@@ -52,13 +63,16 @@ class EmulatedTask:
     started_at: float | None = None
     price: float = 1
     charges: int = 0
-    queries: int = 0
+    queries: int = field(default=0, on_setattr=_note_query)
     deliveries: int = 0
     output_count: int = 1
     outputs: list[TaskOutput] = field(factory=list, repr=False)
     failure: JobFailure | None = None
     callback_url: str | None = field(default=None, repr=False)
+    path: str = field(default="", repr=False)
     processed: asyncio.Event = field(factory=asyncio.Event, repr=False)
+    polls_until_done: int | None = None
+    polled: asyncio.Event = field(factory=asyncio.Event, repr=False)
     work_progress: Callable[[], float] | None = field(default=None, repr=False)
 
     @property
@@ -69,7 +83,12 @@ class EmulatedTask:
     @property
     def pending(self) -> bool:
         """Whether the task is not done yet."""
-        return not self.processed.is_set() or self.clock() < self.ready_at
+        return not self.processed.is_set() or self.awaits_polls or self.clock() < self.ready_at
+
+    @property
+    def awaits_polls(self) -> bool:
+        """Whether the task must be queried again before it can be done."""
+        return self.polls_until_done is not None and not self.polled.is_set()
 
     @property
     def failed(self) -> bool:
@@ -102,8 +121,9 @@ class EmulatedTask:
         span = self.ready_at - self.started_at
         elapsed = 1.0 if span <= 0 else (self.clock() - self.started_at) / span
         worked = self.work_progress() if self.work_progress and not self.processed.is_set() else 1.0
-        # the slower one of processing time and work decides; 1 would say that the task is done
-        return max(0.0, min(elapsed, worked, 0.99))
+        polled = self.queries / self.polls_until_done if self.polls_until_done else 1.0
+        # the slowest of processing time, work and polls decides; 1 would say that the task is done
+        return max(0.0, min(elapsed, worked, polled, 0.99))
 
     @property
     def remaining(self) -> float:
@@ -128,10 +148,13 @@ class EmulatedTask:
         self.processed.set()
 
     async def done(self) -> None:
-        """Wait until the task is done: until the work is finished and for the seconds then remaining on `clock`."""
-        await self.processed.wait()
-        await asyncio.sleep(self.remaining)
-        # `sleep` uses the loop's clock, which may end a little before `clock` reaches ready_at: the task is done now
+        """Wait until the task is done: for its work, for its polls, and for the seconds then remaining on `clock`."""
+        with idle():
+            await self.processed.wait()
+            if self.awaits_polls:
+                await self.polled.wait()
+            await pause(self.remaining)
+        # the pause uses the loop's clock, which may end a little before `clock` reaches ready_at: the task is done now
         self.ready_at = min(self.ready_at, self.clock())
 
 
@@ -141,8 +164,9 @@ class TaskTable:
 
     _by_id: dict[tuple[str, str], EmulatedTask] = field(init=False, factory=dict)
 
-    def __iter__(self) -> Iterator[EmulatedTask]:
-        return iter(self._by_id.values())
+    def all(self) -> tuple[EmulatedTask, ...]:
+        """Return all tasks, oldest first; may be called from any thread."""
+        return tuple(self._by_id.copy().values())
 
     def add(self, task: EmulatedTask) -> None:
         """Add a task."""

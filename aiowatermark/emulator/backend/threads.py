@@ -9,6 +9,8 @@ from typing import ParamSpec, TypeVar
 
 from attrs import define, field
 
+from ...clock import active
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,7 +28,8 @@ class ThreadPool:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function in one of the threads and return its result."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        with active():
+            return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     async def close(self) -> None:
         """Wait for the calls that are running and drop those that are queued."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import cv2
@@ -155,6 +156,14 @@ def strokes_to_mask(smear: bytes) -> bytes:
         # where black meets white JPEG leaves grey lines one pixel wide, thinner than any brush
         coloured = cv2.morphologyEx(coloured, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     return encode_as(coloured, "png")
+
+
+def boxes_to_mask(width: int, height: int, boxes: Iterable[tuple[int, int, int, int]]) -> bytes:
+    """Return the mask PNG of this size that is white inside the boxes, each x, y, width and height."""
+    white = np.zeros((height, width), np.uint8)
+    for x, y, box_width, box_height in boxes:
+        white[y : y + box_height, x : x + box_width] = 255
+    return encode_as(white, "png")
 
 
 def union(a: bytes, b: bytes) -> bytes:

@@ -33,6 +33,7 @@ from .edge_evidence import overlap, to_luma
 from .headers import chroma_subsampling, image_info
 from .inpaint import dilate, inpaint
 from .pixels import VISIBLE, Grey, Pixels, decode, decode_mark, decode_mask, encode, encode_as
+from .pixels import boxes_to_mask as boxes_to_mask
 from .pixels import strokes_to_mask as strokes_to_mask
 from .pixels import union as union
 from .unblend import unblend

@@ -12,6 +12,7 @@ and the credentials are checked, so a refused request uses one up too.
     GARBAGE     yes                             200 with a body that is not valid JSON
     SLOW        yes                             the body at some bytes per second
     CUT         yes                             the full Content-Length, then the connection closes after some bytes
+    UPLOAD_CUT  no                              the connection closes after some bytes of the request's body
     EXPIRED     no                              an expired signed URL
     FORGOTTEN   no                              an unknown task
     FAILED      not handled here: the job service takes it, and the response is the usual one
@@ -33,6 +34,7 @@ from contextlib import suppress
 from aiohttp import StreamReader, web
 from attrs import define
 
+from ...clock import call_later, idle
 from ..faults import Fault, FaultKind
 from .fault_queue import FaultQueue
 from .responses import ApiError, ApiResponse, ErrorReason
@@ -112,13 +114,18 @@ class FaultInjector:
 
     async def disconnects_within(self, request: web.Request, seconds: float | None) -> bool:
         """Wait for `seconds`, None meaning without limit; return True, earlier, on a disconnect or on closing."""
-        loop = asyncio.get_running_loop()
-        end = float("inf") if seconds is None else loop.time() + seconds
+        disconnected = asyncio.ensure_future(self._wait_for_disconnect(request))
+        timer = None if seconds is None else call_later(seconds, disconnected.cancel)
+        with idle():
+            await asyncio.wait([disconnected])
+        if timer is not None:
+            timer.cancel()
+        return not disconnected.cancelled()
+
+    async def _wait_for_disconnect(self, request: web.Request) -> None:
         # aiohttp has no event for a disconnect, so the transport is polled
-        while loop.time() < end:
-            if _is_disconnected(request) or await self.closes_within(min(_CHECK_INTERVAL, end - loop.time())):
-                return True
-        return False
+        while not _is_disconnected(request) and not await self.closes_within(_CHECK_INTERVAL):
+            pass
 
 
 async def _send_status(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:
@@ -172,7 +179,14 @@ async def _cut(injector: FaultInjector, request: web.Request, fault: Fault) -> w
     return _close_connection(request, response)
 
 
-async def _send_expired(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - one signature for all actions
+async def _cut_upload(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - one signature for all actions
+    remaining = int(fault.amount or 0)
+    while remaining > 0 and (block := await request.content.readany()):
+        remaining -= len(block)
+    return _close_connection(request)
+
+
+async def _send_expired(injector: FaultInjector, request: web.Request, fault: Fault) -> web.StreamResponse:  # noqa: ARG001 - the same
     return await injector.send_error(request, ErrorReason.EXPIRED, "The provided token has expired.")
 
 
@@ -187,6 +201,7 @@ _ACTIONS: Mapping[FaultKind, Callable[[FaultInjector, web.Request, Fault], Await
     FaultKind.GARBAGE: _send_garbage,
     FaultKind.SLOW: _send_slowly,
     FaultKind.CUT: _cut,
+    FaultKind.UPLOAD_CUT: _cut_upload,
     FaultKind.EXPIRED: _send_expired,
     FaultKind.FORGOTTEN: _send_unknown_task,
 }

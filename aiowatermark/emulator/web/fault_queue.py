@@ -11,13 +11,14 @@ counts one use; an entry without uses left is removed. The caller's `accepts` se
 the web side takes faults that affect a response, the job service takes those that fail a job.
 
 Invariants: an item with `times=n` is returned exactly n times at most; entries that do not match keep their order.
-No method awaits, so two requests that are handled concurrently on the event loop never share one use. The search is
+A lock guards the entries: a test adds them from its own thread while an emulator serves in another. The search is
 linear: a test injects a handful of faults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Generic, TypeVar
 
 from attrs import define, field
@@ -41,6 +42,7 @@ class FaultQueue(Generic[T]):
     """Items to be used by the next matching requests or jobs; true while it holds any."""
 
     _entries: list[_Entry[T]] = field(init=False, factory=list)
+    _lock: Lock = field(init=False, factory=Lock, repr=False, eq=False)
 
     def add(self, item: T, *, provider: str | None = None, step: str | None = None, times: int | None = 1) -> None:
         """Append an item that may be taken `times` times, None meaning without limit.
@@ -49,14 +51,16 @@ class FaultQueue(Generic[T]):
         """
         if times is not None and times < 1:
             raise ValueError(f"times must be at least 1, or None for every time, not {times}.")
-        self._entries.append(_Entry(item, provider, step, times))
+        with self._lock:
+            self._entries.append(_Entry(item, provider, step, times))
 
     def take(self, provider: str | None, step: str | None, accepts: Callable[[T], bool]) -> T | None:
         """Use the first item that matches the provider and the step and that `accepts` returns True for."""
-        for entry in self._entries:
-            if entry.matches(provider, step) and accepts(entry.item):
-                self._count_use(entry)
-                return entry.item
+        with self._lock:
+            for entry in self._entries:
+                if entry.matches(provider, step) and accepts(entry.item):
+                    self._count_use(entry)
+                    return entry.item
         return None
 
     def __bool__(self) -> bool:
@@ -65,7 +69,8 @@ class FaultQueue(Generic[T]):
 
     def clear(self) -> None:
         """Remove all items."""
-        self._entries.clear()
+        with self._lock:
+            self._entries.clear()
 
     def _count_use(self, entry: _Entry[T]) -> None:
         if entry.remaining is None:

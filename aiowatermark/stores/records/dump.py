@@ -19,7 +19,7 @@ FORMAT = 2
 """The format number `dump` writes; raise it when an older version could no longer read the result."""
 OLD_FORMATS = frozenset({1})
 """Formats of earlier versions that `load` still reads: format 1 has none of the fields in `_OPTIONAL`."""
-_OPTIONAL = ("epoch", "masked", "route", "accepted_at", "charged", "acknowledged", "trace")
+_OPTIONAL = ("epoch", "masked", "route", "accepted_at", "acknowledged", "trace")
 """Fields of a record that are stored only if they are set."""
 
 _AddPart: TypeAlias = Callable[[str, Media], str]
@@ -55,16 +55,25 @@ def dump(record: Record) -> tuple[dict[str, Any], dict[str, Media]]:
         "created_at": record.created_at,
         "version": record.version,
     }
+    return data | _dump_optional(record), parts
+
+
+def _dump_optional(record: Record) -> dict[str, Any]:
+    """Return the fields that most records have not; only those that are set."""
+    data: dict[str, Any] = {}
     for name in _OPTIONAL:
         if (value := getattr(record, name)) is not None and value is not False:
             data[name] = value
+    if record.charged is not None:
+        # the amount is a number, as earlier versions of this format read it
+        data["charged"], data["charge_source"] = record.charged.credits, record.charged.source
     if record.attempts:
         data["attempts"] = [[attempt.at, attempt.account, attempt.outcome] for attempt in record.attempts]
     if record.history:
         data["history"] = list(record.history)
     if record.labels:
         data["labels"] = dict(record.labels)
-    return data, parts
+    return data
 
 
 def has_inline_media(record: Record) -> bool:

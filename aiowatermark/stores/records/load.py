@@ -10,6 +10,7 @@ import cattrs
 from attrs import field, frozen
 
 from ... import errors
+from ...charges import Charge, ChargeSource
 from ...codec import converter
 from ...errors import ResultExpired, StoreError, WatermarkError
 from ...jobs import Output, Record, Session, Snapshot, Status
@@ -179,6 +180,7 @@ class StoredRecord:
     route: str | None = None
     accepted_at: float | None = None
     charged: float | None = None
+    charge_source: ChargeSource = "answer"
     acknowledged: bool = False
     labels: dict[str, str] = field(factory=dict)
     trace: str | None = None
@@ -203,7 +205,7 @@ class StoredRecord:
             masked=self.masked,
             route=self.route,
             accepted_at=self.accepted_at,
-            charged=self.charged,
+            charged=None if self.charged is None else Charge(self.charged, self.charge_source),
             acknowledged=self.acknowledged,
             labels=self.labels,
             trace=self.trace,

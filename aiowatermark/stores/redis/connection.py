@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from ...clock import active
 from ...errors import StoreError
 from ...events import AutoResetEvent
 from ...lifetimes import start_task
@@ -190,7 +191,8 @@ class Connection:
             sender = start_task(self._send())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
-        return await pending.future
+        with active():
+            return await pending.future
 
     async def execute_groups(
         self, *groups: Sequence[Command], probe: bool = False, hold: bool = True

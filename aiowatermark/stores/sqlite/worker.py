@@ -44,6 +44,7 @@ from typing import Any, TypeAlias
 
 from attrs import define, field
 
+from ...clock import active_until_done
 from ...errors import StoreError
 from ...jobs import Record
 from ..blobs import BlobFolder
@@ -155,6 +156,7 @@ class StoreThread:
         The result of a write is whether it was made, and the stored record if it was not.
         """
         future = self.loop.create_future()
+        active_until_done(future)
         self._waiting.append(StoreCall(future, kind, value, read))
         if not self._busy:
             # in the next iteration, so that all calls of this one go together

@@ -54,7 +54,9 @@ async def fill(path: Path) -> None:
         await store.open(Record("doubt", "picwish\x1b[2J", doubt, created_at=now, epoch=1))
         opened = Record("done", "kaze", Snapshot("d", Status.RUNNING), created_at=now - 5 * 86_400.0, epoch=1)
         await store.open(opened)
-        await store.put(evolve(opened.advance(Snapshot("d", Status.SUCCEEDED)), charged=2.5, acknowledged=True))
+        await store.put(
+            evolve(opened.advance(Snapshot("d", Status.SUCCEEDED)), charged=aw.Charge(2.5, "answer"), acknowledged=True)
+        )
 
 
 async def test_stats_are_a_table_of_providers_and_states(cli: Cli, tmp_path: Path) -> None:

@@ -254,9 +254,9 @@ async def test_the_credits_of_an_account_are_printed(cli: Cli, to_emulator: list
 
 
 async def test_credits_of_a_provider_without_a_call_for_them_are_refused(cli: Cli, to_emulator: list[str]) -> None:
-    finished = await cli("credits", *to_emulator[:2], "--provider", "picwish")
+    finished = await cli("credits", *to_emulator[:2], "--provider", "gptge")
     assert finished.code == 2
-    assert "PicWish documents no call for its credits" in finished.err
+    assert "gpt.ge documents no call for its credits" in finished.err
 
 
 @pytest.mark.parametrize("command", [("remove", "one.jpg", "-o", "clean"), ("credits",)])

@@ -40,7 +40,7 @@ async def test_an_asynchronous_visual_submit_answers_with_the_task_id_only(api: 
 @pytest.mark.parametrize("name", ["gptge", "picwish"])
 async def test_sync_answers_with_the_whole_data_object(api: RawApi, name: str) -> None:
     data = (await api.submit_visual(name, url=LINK, sync="1")).data
-    assert data.keys() == VISUAL | ({"state_detail"} if name == "gptge" else set())
+    assert data.keys() == VISUAL | ({"state_detail"} if name == "gptge" else {"use_point", "time_elapsed"})
     assert (data["state"], data["progress"]) == (1, 100)
     assert all(isinstance(data[time], int) for time in ("created_at", "processed_at", "completed_at"))
     assert data["file"].startswith(api.emulator.storage_url)
@@ -127,7 +127,8 @@ async def test_photo_eraser_answers_for_each_image_in_the_order_of_the_request(a
     link = api.emulator.host(make_image())
     links = [link, "https://unreachable.invalid/a.png", api.emulator.host(b"not an image"), link]
     reply = await api.submit_photoeraser(images=links, mask=b64(make_image()), priority=9)
-    assert reply.json == {"code": 0, "msg": "", "data": {"task_id": reply.data["task_id"]}}
+    expected = {"code": 0, "msg": "", "data": {"task_id": reply.data["task_id"]}, "trace_id": reply.json["trace_id"]}
+    assert reply.json == expected
     data = (await api.query_when_done("photoeraser", reply)).data
     assert data.keys() == {"status", "wait_time", "list"}
     assert (data["status"], data["wait_time"]) == ("3", "0")

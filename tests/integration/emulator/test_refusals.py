@@ -30,7 +30,7 @@ UNAUTHENTICATED: dict[str, tuple[int, Any]] = {
     "gptge": (401, {"status": 401}),
     "picwish": (401, {"status": 401}),
     "kaze": (200, {"code": 1002}),
-    "photoeraser": (401, {"code": 401}),
+    "photoeraser": (401, {"code": 374004}),
     "dewatermark": (401, {}),
 }
 
@@ -287,7 +287,7 @@ WITHOUT_CREDITS: dict[str, tuple[int, Any]] = {
     "gptge": (402, {"status": 402}),
     "picwish": (402, {"status": 402}),
     "kaze": (200, {"code": 1003}),
-    "photoeraser": (200, {"code": 490027}),
+    "photoeraser": (200, {"code": 490505}),
     "dewatermark": (403, {}),
 }
 

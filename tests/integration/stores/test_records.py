@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from attrs import asdict, evolve, fields
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import aiowatermark as aw
 from aiowatermark import errors
+from aiowatermark.charges import ChargeSource
 from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
 from aiowatermark.ledger import Attempt
 from aiowatermark.media.base import Media, safe_name
@@ -78,7 +79,7 @@ records = st.builds(
     masked=st.booleans(),
     route=st.none() | texts,
     accepted_at=st.none() | numbers,
-    charged=st.none() | numbers,
+    charged=st.none() | st.builds(aw.Charge, st.floats(0, 1e9), st.sampled_from(get_args(ChargeSource))),
     acknowledged=st.booleans(),
     labels=st.dictionaries(texts, texts, max_size=3),
     trace=st.none() | texts,
@@ -207,6 +208,9 @@ def make_data(**changes: Any) -> dict[str, Any]:
         make_data(snapshot={"status": "queued", "outputs": [{"media": {"size": 1}}]}),
         make_data(snapshot={"status": "queued", "outputs": "all"}),
         make_data(inputs=[1]),
+        make_data(charged="2"),
+        make_data(charged=-1.0),
+        make_data(charged=2.0, charge_source="a guess"),
     ],
 )
 def test_damaged_data_raises_a_store_error(data: Any) -> None:
@@ -221,7 +225,7 @@ def test_a_newer_format_raises_a_store_error_that_says_so() -> None:
 
 def test_every_field_of_a_record_is_in_the_json() -> None:
     data, _ = dump(full_record())
-    assert set(data) - {"v"} == set(asdict(Record("key", "kaze"), recurse=False))
+    assert set(data) - {"v", "charge_source"} == set(asdict(Record("key", "kaze"), recurse=False))
 
 
 def full_record() -> Record:
@@ -235,7 +239,7 @@ def full_record() -> Record:
         masked=True,
         route="/v2",
         accepted_at=2.0,
-        charged=0.0,
+        charged=aw.Charge(0.0, "price list"),
         acknowledged=True,
         labels={"order": "4711"},
         trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -246,6 +250,12 @@ def full_record() -> Record:
 def test_every_field_of_a_record_is_restored() -> None:
     data, _ = dump(full_record())
     assert load(json.loads(json.dumps(data)), missing_part) == full_record()
+
+
+def test_a_charge_of_an_earlier_version_is_read_as_the_providers_own_figure() -> None:
+    data, _ = dump(full_record())
+    del data["charge_source"]
+    assert load(data, missing_part).charged == aw.Charge(0.0, "answer")
 
 
 def test_a_record_of_format_1_is_read() -> None:

@@ -28,7 +28,7 @@ async def fill(store: aw.JobStore) -> None:
         await store.open(record(f"running-{number}", Snapshot(f"t-{number}", Status.RUNNING), 100.0 + number))
     await store.open(record("doubt", IN_DOUBT, 50.0))
     await store.open(record("pending", Snapshot(None, Status.IN_DOUBT), 60.0, provider="picwish"))
-    for number, charged in enumerate((1.5, 2.0, None)):
+    for number, charged in enumerate((aw.Charge(1.5, "answer"), aw.Charge(2.0, "answer"), None)):
         opened = record(f"done-{number}", Snapshot(f"d-{number}", Status.RUNNING), 10.0)
         await store.open(opened)
         done = opened.advance(Snapshot(f"d-{number}", Status.SUCCEEDED))

@@ -280,7 +280,7 @@ async def test_a_host_cannot_make_a_download_wait_longer_than_a_few_minutes(
         return web.Response(status=429, headers={"Retry-After": retry_after})
 
     async with serve_handler(refuse) as url, HttpTransport(aw.Kaze("canary-key", base_url=url)) as transport:
-        monkeypatch.setattr("aiowatermark.transport.download.asyncio.sleep", record_pause)
+        monkeypatch.setattr("aiowatermark.transport.download.pause", record_pause)
         with pytest.raises(aw.TransferFailed, match="HTTP 429"):
             await transport.download(url, tmp_path / "out", None)
     assert len(pauses) >= 5

@@ -1,86 +1,51 @@
-"""The two video examples run unchanged; the service reads a request body no faster than the provider accepts it."""
+"""The example that streams videos through a service reads a request body no faster than the provider accepts it."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import signal
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 
 import aiohttp
-import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
-from tests.support.http_server import free_port, serve_application
+from tests.support.examples import EXAMPLES, import_example
+from tests.support.http_server import serve_application
 from tests.support.media_host import Exchange, MediaHost
-from tests.support.processes import REPOSITORY, run_python, start_python
+from tests.support.processes import run_python
+from tests.support.restored_media import read_frames
 from tests.support.videos import make_mp4
 
-EXAMPLES = REPOSITORY / "examples"
 
-
-def import_example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def key_variable(emulator: Emulator) -> dict[str, str]:
-    """The environment variable with the emulator's key."""
-    return {"DEWATERMARK_API_KEY": str(emulator.keys["dewatermark"])}
-
-
-async def test_the_progress_example_draws_the_upload_and_saves_the_result(
-    emulator: Emulator, key_variable: dict[str, str], clip: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "clean.mp4"
-    arguments = (clip, target, "--base-url", emulator.base_url, "--interval", "0.05")
-    finished = await run_python(EXAMPLES / "upload_with_progress.py", *arguments, variables=key_variable)
+async def test_the_progress_example_draws_the_upload_and_saves_the_result(tmp_path: Path) -> None:
+    finished = await run_python(EXAMPLES / "video_with_progress.py", folder=tmp_path)
     assert finished.code == 0, finished.text
-    assert "uploading" in finished.text
-    assert f"[{'#' * 30}] 100% 3.0 of 3.0 MB" in finished.text
+    assert re.search(rf"uploading +\[{'#' * 30}] 100% (\S+) of \1 MB", finished.text)
     assert "succeeded" in finished.text
-    assert target.read_bytes() == clip.read_bytes()
-    assert emulator.charged["dewatermark"] == 1
+    clean, clip = (tmp_path / f"{name}.mp4" for name in ("clean", "clip"))
+    assert len(list(read_frames(clean))) == len(list(read_frames(clip))) == 50
 
 
-async def upload(session: aiohttp.ClientSession, url: str, path: Path) -> str:
-    """Upload a video, retrying until the service listens; returns the token in its answer."""
-    for _ in range(200):
-        try:
-            with path.open("rb") as video:
-                async with session.put(f"{url}/videos", data=video) as response:
-                    assert response.status == 202, await response.text()
-                    return str((await response.json())["token"])
-        except aiohttp.ClientConnectorError:
-            await asyncio.sleep(0.05)
-    raise AssertionError("the service did not listen")
-
-
-async def test_the_service_forwards_a_video_and_answers_with_a_token(
-    emulator: Emulator, key_variable: dict[str, str], clip: Path
-) -> None:
-    port = free_port()
-    arguments = ("--base-url", emulator.base_url, "--port", str(port))
-    service = await start_python(EXAMPLES / "stream_through_service.py", *arguments, variables=key_variable)
-    url = f"http://127.0.0.1:{port}"
-    async with aiohttp.ClientSession() as session:
-        token = await upload(session, url, clip)
-        async with session.put(f"{url}/videos", data=b"") as response:
-            assert response.status == 411
+async def test_the_service_forwards_a_video_and_answers_with_a_token(emulator: Emulator, clip: Path) -> None:
+    service = import_example("stream_through_service")
+    async with (
+        serve_application(service.create_app(emulator.provider("dewatermark"))) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
+        with clip.open("rb") as video:
+            async with session.put("/videos", data=video) as response:
+                assert response.status == 202, await response.text()
+                token = (await response.json())["token"]
+        vars(service)["MAX_UPLOAD"] = 10
+        for body, status in [(b"", 411), (b"eleven byte", 413)]:
+            async with session.put("/videos", data=body) as response:
+                assert response.status == status
+        async with session.get("/videos/no-token") as response:
+            assert response.status == 400
         async with aw.Client(emulator.provider("dewatermark")) as client:
             assert await (await client.resume(token)).read() == clip.read_bytes()
-    service.process.send_signal(signal.SIGTERM)
-    finished = await service.finish()
-    assert finished.code == 0, finished.text
-    assert "Traceback" not in finished.text
     assert emulator.charged["dewatermark"] == 1
 
 

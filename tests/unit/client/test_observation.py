@@ -286,7 +286,7 @@ async def test_the_time_to_a_result_counts_from_the_submission(transport: Script
 
 async def test_charges_are_summed_where_they_are_known() -> None:
     observer = Observer()
-    for charged in (2.0, None, 0.5):
+    for charged in (aw.Charge(2.0, "answer"), None, aw.Charge(0.5, "price list")):
         record = Record("key", "kaze", Snapshot("t", Status.SUCCEEDED), charged=charged)
         observer.trace(record, resumed=True).changed(Snapshot("t", Status.QUEUED), record)
     stats = observer.counters.snapshot(in_flight=0, waiting=0)

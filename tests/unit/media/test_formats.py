@@ -11,7 +11,7 @@ from PIL import Image
 
 from aiowatermark.errors import InvalidInput
 from aiowatermark.media.base import SNIFF_BYTES
-from aiowatermark.media.mask import convert_mask
+from aiowatermark.media.masks.black_and_white import convert_mask
 from aiowatermark.media.memory import Bytes
 from aiowatermark.media.mp4 import parse_mp4
 from aiowatermark.media.sniff import IMAGE_FORMATS, VIDEO_FORMATS, MediaInfo, name_by_format, sniff

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from aiowatermark.errors import InvalidInput
-from aiowatermark.media.mask import MAX_MASK_PIXELS, convert_mask
+from aiowatermark.media.masks.black_and_white import MAX_MASK_PIXELS, convert_mask
+from aiowatermark.media.masks.strokes import StrokeMask, check_strokes, draw_strokes
 from aiowatermark.media.memory import Bytes
-from aiowatermark.media.stroke_mask import StrokeMask, check_strokes, draw_strokes
 from tests.support.media_sources import read_media
 
 RED, BLACK, WHITE = (255, 0, 0), (0, 0, 0), (255, 255, 255)

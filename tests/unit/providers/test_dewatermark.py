@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aiowatermark.charges import Charge
 from aiowatermark.errors import (
     AuthenticationError,
     InsufficientCredits,
@@ -67,10 +68,73 @@ def test_the_documented_modes_are_accepted(mode: str) -> None:
     assert fields(job(predict_mode=mode))["predict_mode"] == mode
 
 
-@pytest.mark.parametrize("mode", ["4.0", 3.0, None, [], ""])
+@pytest.mark.parametrize("mode", ["4.0", 3.0, [], ""])
 def test_other_modes_are_refused(mode: Any) -> None:
     with pytest.raises(InvalidInput, match="predict_mode must be one of"):
         job(predict_mode=mode)
+
+
+V3 = Dewatermark("canary", version="v3")
+
+
+@pytest.mark.parametrize(("mode", "sent"), [(None, "4.0"), ("4.0", "4.0"), ("3.0", "3.0"), ("old", "old")])
+def test_version_3_has_a_mode_of_its_own_as_default(mode: str | None, sent: str) -> None:
+    options = {} if mode is None else {"predict_mode": mode}
+    request = first_request(V3.submit(Job((IMAGE,), None, V3.resolve_options(options)), None))
+    assert isinstance(request.body, Multipart)
+    assert (request.target, request.body.fields["predict_mode"]) == ("/api/object_removal/v3/erase_watermark", sent)
+
+
+def test_version_3_refuses_unknown_modes() -> None:
+    with pytest.raises(InvalidInput, match=r"predict_mode must be one of 4\.0, 3\.0, 2\.0, old, not '5\.0'"):
+        V3.resolve_options({"predict_mode": "5.0"})
+
+
+# the PRO call
+
+
+@pytest.mark.parametrize("provider", [DEWATERMARK, V3], ids=["v2", "v3"])
+def test_the_pro_call_takes_the_image_alone_and_costs_3_credits(provider: Dewatermark) -> None:
+    pro = Job((IMAGE,), None, provider.resolve_options({"pro": True}))
+    flow = provider.submit(pro, None)
+    request = first_request(flow)
+    assert isinstance(request.body, Multipart)
+    assert request.target == "/api/object_removal/v1/erase_watermark_pro"
+    assert list(request.body.fields) == ["original_preview_image"]
+    snapshot = drive_to_snapshot(provider.submit(pro, None), response({**answer(), "edited_image": {"image": "QUJD"}}))
+    assert snapshot.charged == Charge(3.0, "price list")
+    assert snapshot.session is not None
+    refined = provider.refinement(IMAGE, snapshot.session, BRUSH, {})
+    assert "mask_base" not in fields(refined)
+
+
+@pytest.mark.parametrize(
+    "options", [{"remove_text": True}, {"predict_mode": "3.0"}, {"session_id": "s"}, {"mask_base": b"mask"}]
+)
+def test_the_pro_call_takes_no_other_option(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"takes the image alone: omit {next(iter(options))}"):
+        job(pro=True, **options)
+
+
+def test_the_pro_call_takes_no_mask_no_video_and_refines_nothing() -> None:
+    pro = DEWATERMARK.resolve_options({"pro": True})
+    with pytest.raises(Unsupported, match="no mask with pro=True"):
+        DEWATERMARK.capabilities_for(Job((IMAGE,), BRUSH, pro))
+    assert not DEWATERMARK.capabilities_for(Job((IMAGE,), None, pro)).videos
+    with pytest.raises(InvalidInput, match="a refinement takes a mask"):
+        DEWATERMARK.refinement(IMAGE, Session("s", None, 0), BRUSH, {"pro": True})
+
+
+@pytest.mark.parametrize("value", ["false", False, 0, None])
+def test_without_pro_a_job_is_the_same_as_in_earlier_versions(value: Any) -> None:
+    assert job(pro=value).fingerprint == job().fingerprint
+    assert "pro" not in dict(job().options) or job().options["pro"] is None
+
+
+def test_each_image_call_costs_1_credit_refinements_too() -> None:
+    assert submit(job(), answer()).charged == Charge(1.0, "price list")
+    refined = submit(DEWATERMARK.refinement(IMAGE, Session("s", None, 0), BRUSH, {}), answer())
+    assert refined.charged == Charge(1.0, "price list")
 
 
 @pytest.mark.parametrize("version", ["v4", "", None, "../credit"])
@@ -153,6 +217,10 @@ def test_an_answer_without_an_image_leaves_the_submission_in_doubt(payload: Any)
     ("status", "message", "error_class"),
     [
         (400, "", Rejected),
+        (400, "the image is too small", Rejected),
+        (400, "not enough credits", InsufficientCredits),
+        (400, "quota exceeded", InsufficientCredits),
+        (400, "too many requests: quota", Rejected),
         (401, "", AuthenticationError),
         (402, "", InsufficientCredits),
         (403, "", InsufficientCredits),
@@ -166,9 +234,10 @@ def test_an_answer_without_an_image_leaves_the_submission_in_doubt(payload: Any)
 def test_refusals_for_missing_credits_are_distinguished_from_others(
     status: int, message: str, error_class: type[WatermarkError]
 ) -> None:
-    with pytest.raises(WatermarkError) as caught:
-        submit(job(), {"message": message}, status)
-    assert type(caught.value) is error_class
+    for payload in ({"message": message}, {"error": message}, {"error": {"message": message}, "message": None}):
+        with pytest.raises(WatermarkError) as caught:
+            submit(job(), payload, status)
+        assert type(caught.value) is error_class
 
 
 def test_an_image_together_with_a_session_id_and_neither_of_them_are_refused_before_anything_is_sent() -> None:
@@ -308,7 +377,8 @@ def test_the_details_of_a_finished_video() -> None:
         status="COMPLETED", download_signed_url=SIGNED, duration="51.3", has_watermark=False, completed_at=1763794728
     )
     details = {"has_watermark": False, "duration": 51.3, "cost": 10.26, "expires_at": 1763794728 + 2 * 86_400}
-    assert snapshot.details == details
+    assert snapshot.details == {**details, "cost_is_guess": True}
+    assert snapshot.charged is None
     assert "canary" not in repr(snapshot)
 
 
@@ -323,7 +393,28 @@ def test_malformed_details_are_omitted_and_do_not_fail_the_job(value: Any) -> No
 def test_the_price_per_second_is_a_setting() -> None:
     flow = Dewatermark("key", credits_per_second=0.5).query(RECORD)
     end, _ = drive_flow(flow, response({"status": "COMPLETED", "download_signed_url": SIGNED, "duration": 10}))
-    assert end.details["cost"] == 5.0
+    assert end.details == {"duration": 10.0, "cost": 5.0}
+    assert end.charged == Charge(5.0, "price list")
+
+
+@pytest.mark.parametrize("price", [-1, "0.2", True, float("nan"), float("inf"), []])
+def test_a_price_is_a_number_of_at_least_0(price: Any) -> None:
+    with pytest.raises(InvalidInput, match="credits_per_second"):
+        Dewatermark("key", credits_per_second=price)
+
+
+@pytest.mark.parametrize("duration", [-3, 1e308])
+def test_a_duration_that_cannot_be_one_costs_no_paid_result(duration: float) -> None:
+    flow = Dewatermark("key", credits_per_second=1e9).query(RECORD)
+    end, _ = drive_flow(flow, response({"status": "COMPLETED", "download_signed_url": SIGNED, "duration": duration}))
+    assert (end.status, end.charged) == (Status.SUCCEEDED, None)
+
+
+@pytest.mark.parametrize(("status", "retryable"), [("FAILED", None), ("TIMEOUT", True)])
+def test_a_video_that_failed_is_refunded(status: str, retryable: bool | None) -> None:
+    snapshot = query(status=status)
+    assert snapshot.charged == Charge(0.0, "price list")
+    assert snapshot.details.get("retryable") is retryable
 
 
 @pytest.mark.parametrize("link", [None, "", "http://["])

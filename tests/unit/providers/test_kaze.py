@@ -18,8 +18,8 @@ from aiowatermark.errors import (
     WatermarkError,
 )
 from aiowatermark.jobs import Job, Record, Snapshot, Status
+from aiowatermark.media.masks.strokes import StrokeMask
 from aiowatermark.media.memory import Bytes, Link
-from aiowatermark.media.stroke_mask import StrokeMask
 from aiowatermark.providers.kaze import Kaze
 from aiowatermark.wire import Base64, Json
 from tests.support.flows import drive_flow, drive_to_snapshot, first_request, response

@@ -24,6 +24,7 @@ from aiowatermark.jobs import Job, Record, Snapshot, Status
 from aiowatermark.media.memory import Bytes, Link
 from aiowatermark.media.signatures import LinkIdentity
 from aiowatermark.providers.photoeraser import PhotoEraser
+from aiowatermark.wire import Response
 from tests.support.flows import drive_flow, drive_to_snapshot, first_request, response
 
 ERASER = PhotoEraser("canary-a", "canary-b")
@@ -55,7 +56,7 @@ def matched(items: Any, *urls: str) -> list[str | None]:
     return numbers
 
 
-@pytest.mark.parametrize("status", [1, "1", 1.0, 0, 7, "0"])
+@pytest.mark.parametrize("status", [1, "1", 1.0, 0, 9, "0"])
 @pytest.mark.parametrize(("wait", "hint"), [("5", 5.0), (5, 5.0), ("0.25", 0.25), (0, None), ("", None), (None, None)])
 def test_status_and_wait_time_may_be_text_or_numbers(status: Any, wait: Any, hint: float | None) -> None:
     snapshot = query({"status": status, "wait_time": wait})
@@ -89,7 +90,9 @@ def test_an_answer_without_a_status_is_unexpected(data: Any) -> None:
         query(data)
 
 
-@pytest.mark.parametrize(("status", "reason"), [(4, "failed"), ("5", "closed"), (6, "timed out")])
+@pytest.mark.parametrize(
+    ("status", "reason"), [(4, "failed"), ("5", "closed"), (6, "timed out"), (7, "status 7"), ("8", "status 8")]
+)
 def test_a_failed_task_has_a_reason(status: Any, reason: str) -> None:
     snapshot = query({"status": status, "list": []}, *SOURCES)
     assert snapshot.status is Status.FAILED
@@ -299,3 +302,51 @@ def test_the_task_id_is_escaped_in_the_path() -> None:
 
 def test_there_is_a_host_in_china() -> None:
     assert PhotoEraser("a", "b", base_url=PhotoEraser.CHINA).base_url == "https://wsai-api.wondershare.cn"
+
+
+# codes of the family, and its trace_id
+
+
+def submit(reply: Response) -> Snapshot:
+    links = (Link(SOURCES[0]),)
+    return drive_to_snapshot(ERASER.submit(Job(links, Link(SOURCES[1]), ERASER.resolve_options({})), None), reply)
+
+
+@pytest.mark.parametrize(
+    ("code", "error_class"),
+    [
+        (490027, InsufficientCredits),
+        ("490505", InsufficientCredits),
+        (374004, AuthenticationError),
+        (490000, Rejected),
+        (680000, Rejected),
+        (689999, Rejected),
+        (6812, UnexpectedAnswer),
+        (374005, UnexpectedAnswer),
+        (500001, ProviderUnavailable),
+    ],
+)
+def test_a_code_is_understood_by_its_number_or_its_family(code: Any, error_class: type[Exception]) -> None:
+    with pytest.raises(WatermarkError) as caught:
+        submit(response({"code": code, "msg": "no", "data": {}, "trace_id": "trace-7"}))
+    assert type(caught.value) is error_class
+    assert "trace_id trace-7" in caught.value.message
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_a_known_code_says_more_than_the_http_status(status: int) -> None:
+    with pytest.raises(InsufficientCredits):
+        submit(response({"code": 490505, "msg": "no", "data": {}}, status))
+
+
+def test_the_trace_id_of_an_answer_is_in_the_details() -> None:
+    accepted = submit(response({"code": 0, "data": {"task_id": "t-1", "trace_id": "trace-1"}}))
+    payload = {"code": 0, "trace_id": "trace-2", "data": {"status": 6, "list": []}}
+    ended, _ = drive_flow(ERASER.query(record()), response(payload))
+    assert accepted.details == {"trace_id": "trace-1"}
+    assert ended.details == {"trace_id": "trace-2", "retryable": True}
+
+
+@pytest.mark.parametrize("trace_id", [None, "", 10**300, "a\nb", "x" * 201, [], {}, True])
+def test_a_trace_id_that_cannot_be_one_is_left_out(trace_id: Any) -> None:
+    assert not submit(response({"code": 0, "data": {"task_id": "t-1"}, "trace_id": trace_id})).details

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from attrs import define
 
+from ....clock import pause
 from ....errors import InvalidInput
 from ....jobs import Record
 from ....media.fingerprints import same_job
@@ -42,7 +43,7 @@ class ExistingRecords:
         Raises DeadlineExceeded if its upload has not ended by the deadline of `job`, which waits for it.
         """
         existing: Record | None = record
-        pause, answer_until = _FIRST_RECHECK_SECONDS, None
+        delay, answer_until = _FIRST_RECHECK_SECONDS, None
         while existing is not None and existing.before_payment:
             if await self.is_gone(existing):
                 latest = await self.context.store.get(existing.key)
@@ -56,8 +57,8 @@ class ExistingRecords:
                     break
             elif loop_time() >= job.deadline:
                 raise deadline_exceeded(existing, job.time_limit)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _MAX_RECHECK_SECONDS)
+            await pause(delay)
+            delay = min(delay * 1.5, _MAX_RECHECK_SECONDS)
             existing = await self.context.store.get(existing.key)
         return existing
 

@@ -23,9 +23,9 @@ from threading import Semaphore
 
 from PIL import Image, ImageChops
 
-from ..errors import InvalidInput
-from .base import SNIFF_BYTES
-from .sniff import sniff
+from ...errors import InvalidInput
+from ..base import SNIFF_BYTES
+from ..sniff import sniff
 
 MAX_MASK_PIXELS = 40_000_000
 """More than any provider accepts: 6000 x 6000."""
@@ -74,10 +74,10 @@ _convert_cached = lru_cache(maxsize=8)(_convert)
 
 def open_mask(data: bytes) -> Image.Image:
     """Return a decoded image; raises InvalidInput if it is none, or has too many pixels."""
-    _check_pixels(*sniff(data[:SNIFF_BYTES]).size)
+    check_pixels(*sniff(data[:SNIFF_BYTES]).size)
     try:
         with Image.open(io.BytesIO(data), formats=_DECODERS) as image:
-            _check_pixels(*image.size)
+            check_pixels(*image.size)
             image.load()
             return image
     except InvalidInput:
@@ -90,7 +90,7 @@ def _unreadable(error: Exception) -> InvalidInput:
     return InvalidInput(f"the mask is not a readable image: {str(error)[:200] or type(error).__name__}")
 
 
-def _check_pixels(width: int, height: int) -> None:
+def check_pixels(width: int, height: int) -> None:
     if width * height > MAX_MASK_PIXELS:
         raise InvalidInput(
             f"the mask has {width}x{height} pixels, more than {MAX_MASK_PIXELS // 1_000_000} million: no provider "

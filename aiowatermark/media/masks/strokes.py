@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import AsyncGenerator
 
 from attrs import define, field
 
-from ..errors import InvalidInput
-from .base import Media
-from .mask import binary_levels, open_mask
-from .memory import Bytes
+from ...clock import in_thread
+from ...errors import InvalidInput
+from ..base import Media
+from ..memory import Bytes
+from .black_and_white import binary_levels, open_mask
 
 _STROKE_COLOUR = (255, 0, 0)
 
@@ -38,7 +38,7 @@ class StrokeMask(Media):
         """Draw the strokes in a worker thread; raises InvalidInput if the mask is not a readable image."""
         if self._drawn is None:
             data = b"".join([block async for block in self.mask.blocks()])
-            self._drawn = Bytes(await asyncio.to_thread(draw_strokes, data), name=self.name)
+            self._drawn = Bytes(await in_thread(draw_strokes, data), name=self.name)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield the PNG."""
@@ -51,7 +51,7 @@ class StrokeMask(Media):
 def draw_strokes(mask: bytes) -> bytes:
     """Return a PNG that is red where the mask is white and black elsewhere.
 
-    Raises InvalidInput if the mask is not a readable image, or can do nothing; see `mask.py`.
+    Raises InvalidInput if the mask is not a readable image, or can do nothing; see `black_and_white.py`.
     """
     levels = binary_levels(open_mask(mask))
     # a palette image, so that the file stays small: level 0 is black, level 255 red

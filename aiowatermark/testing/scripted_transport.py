@@ -1,7 +1,6 @@
-"""For tests of your own code: the pytest fixture `watermark_emulator`, and `ScriptedTransport` in place of HTTP.
+"""ScriptedTransport: stands in for HTTP; the client gets the responses that a test lists, in order, without sockets.
 
-The emulator speaks the real protocols on loopback. A scripted transport needs no sockets: the client gets the responses
-you list, in order. That suits tests of what your code does with results and errors:
+That suits tests of what your code does with results and errors:
 
     async def test_an_order_without_credits_is_put_back():
         transport = ScriptedTransport(submissions=[json_response(402, message="no credits")])
@@ -15,41 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
-import pytest
-
-from .errors import ProviderUnavailable
-from .media.base import ProgressCallback
-from .media.inspection import ResultCheck
-from .wire import Request, Response
-
-if TYPE_CHECKING:
-    from .emulator import Emulator
-
-# pytest-asyncio in strict mode ignores plain async fixtures and needs its own decorator; anyio's plugin runs plain ones
-_fixture: Any = import_module("pytest_asyncio").fixture if find_spec("pytest_asyncio") else pytest.fixture
+from ..clock import now
+from ..errors import ProviderUnavailable
+from ..media.base import ProgressCallback
+from ..media.inspection import ResultCheck
+from ..wire import Request, Response
 
 Answer: TypeAlias = Response | BaseException
 """Outcome of one request: a response, or an error to raise."""
-
-
-@_fixture  # type: ignore[untyped-decorator]
-async def watermark_emulator() -> AsyncIterator[Emulator]:
-    """Yield an emulator that returns images unchanged and without delay.
-
-    Use it as `aw.Client(watermark_emulator.provider("kaze"))`. For one that removes watermarks, use
-    `async with Emulator() as emulator:` with the extra `[emulator]`.
-    """
-    pytest.importorskip("aiowatermark.emulator")
-    from .emulator import Emulator  # noqa: PLC0415 - the extra is needed only where the fixture is used
-
-    async with Emulator(restore=False, processing=0.0) as emulator:
-        yield emulator
 
 
 def json_response(http_status: int = 200, http_headers: Mapping[str, str] | None = None, /, **payload: Any) -> Response:
@@ -66,9 +42,9 @@ class ScriptedTransport:
     """A transport that answers from two lists: `submissions` for paid requests, `queries` for all others.
 
     An item is a Response, an exception to raise, or a function that returns one of them. Items are used in order, the
-    last one for every further request. Afterwards `requests` holds the requests, `times` the loop's time of each, and
-    `submitted` how many were paid. `hold`, if you set it to an asyncio.Event, delays answers to paid requests until it
-    is set. Downloads raise AssertionError: read results of tests from an emulator.
+    last one for every further request. Afterwards `requests` holds the requests, `times` when each was made (seconds
+    on the SDK's clock), and `submitted` how many were paid. `hold`, if you set it to an asyncio.Event, delays answers
+    to paid requests until it is set. Downloads raise AssertionError: read results of tests from an emulator.
     """
 
     def __init__(
@@ -104,7 +80,7 @@ class ScriptedTransport:
     ) -> Response:
         """Return or raise the next item of the script; `on_sent` is called unless that says nothing was sent."""
         self.requests.append(request)
-        self.times.append(asyncio.get_running_loop().time())
+        self.times.append(now())
         script = self.queries if request.repeatable else self.submissions
         if not script:
             raise AssertionError(f"the script has no answer for {request.method} {request.target}")
