@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module, metadata
 from typing import Any
 
@@ -56,11 +57,20 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # no
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\b
+Completion in bash, zsh or fish; put the line into the start file of your shell:
+  eval "$(_AIOWATERMARK_COMPLETE=bash_source aiowatermark)"
+  eval "$(_AIOWATERMARK_COMPLETE=zsh_source aiowatermark)"
+  _AIOWATERMARK_COMPLETE=fish_source aiowatermark | source
+"""
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
 )
-def aiowatermark() -> None:
+@click.pass_context
+def aiowatermark(context: click.Context) -> None:
     """Remove watermarks from images and videos through five commercial providers.
 
     Providers charge for every submission. A submission that may have been paid is never repeated, and a paid job can
@@ -72,6 +82,8 @@ def aiowatermark() -> None:
     \b
       aiowatermark remove photo.jpg --provider picwish -o clean
     """  # noqa: D301 - \b keeps click from rewrapping the example
+    if os.environ.get("NO_COLOR"):
+        context.color = False
 
 
 with_verbosity(aiowatermark)

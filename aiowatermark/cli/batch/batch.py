@@ -2,9 +2,9 @@
 
 Opened in this order, closed in reverse:
 
-    output folder     checked first: a run that cannot save must not pay
+    output folder     checked first: a run that cannot save must not pay; with the manifest
     callback server   only with --callback-url; must still accept deliveries while the client closes
-    store             only with --store; must still accept writes while the client closes
+    store             unless --no-store; must still accept writes while the client closes
     progress display  closed when all workers have ended, before the summary is printed
     client            closed before the workers end: its closing answers or ends the calls that they wait for
 
@@ -24,21 +24,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import click
 from attrs import define, frozen
 
-from ... import Client, JobStore, Limits, Provider, SubmissionInDoubt
-from ...jobs import Record
+from ... import CallbackReceiver, Client, JobStore, Limits, Provider
+from ..console.notices import show_notices
 from ..console.progress import ProgressDisplay
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
+from .items import BatchItem, OutcomeListener, Outcomes
 from .output_folder import OutputFolder
-from .report import BatchRequest, make_reporter, print_summary
-from .workers import BatchAction, BatchItem, WorkerPool
+from .report import Summary, make_reporter
+from .request import BatchRequest
+from .workers import BatchAction, WorkerPool
 
 _DRAIN = 20.0
 """Seconds that closing the client waits for the answers to paid requests. Longer than the SDK's default of 5, because
@@ -49,19 +51,27 @@ _MAX_SUBMISSIONS = 16
 
 @define
 class BatchContext:
-    """What a BatchAction works with: the client, and the store if one is used; both are open when it runs."""
+    """What a command works with: all of it is open but the client, which is open when an action runs."""
 
     client: Client
     store: JobStore | None
+    outputs: OutputFolder
+    display: ProgressDisplay
+    stop: asyncio.Event
 
-    async def find_record(self, key: str) -> Record | None:
-        """Return the stored record of a job; raise SubmissionInDoubt if it may have been paid without an answer."""
-        record = await self.store.get(key) if self.store is not None else None
-        if record is not None and record.in_doubt:
-            raise SubmissionInDoubt(
-                "it was sent before and no answer was received: it may have been paid, or another process is sending it"
-            ).about(provider=record.provider, key=key, token=record.token)
-        return record
+
+@frozen(eq=False)
+class BatchWork:
+    """What a command does: an action for each item, and what follows when all have ended and nothing was stopped.
+
+    `total` is the number of items, and `pending` that of items that were not done before; None if it is not known.
+    """
+
+    action: BatchAction
+    items: AsyncGenerator[BatchItem, None]
+    total: int | None = None
+    pending: int | None = None
+    at_end: Callable[[], Awaitable[None]] | None = None
 
 
 @frozen
@@ -75,63 +85,101 @@ class BatchLimits:
 async def run_batch(
     request: BatchRequest,
     provider: Provider,
-    prepare: Callable[[BatchContext], tuple[BatchAction, AsyncIterator[BatchItem]]],
+    prepare: Callable[[BatchContext], Awaitable[BatchWork]],
     stop: asyncio.Event,
     *,
     batch_limits: BatchLimits,
     callbacks: CallbackOptions,
+    listener: OutcomeListener | None = None,
 ) -> int:
     """Run a batch and return the exit code; raise InvalidInput or StoreError if it cannot be started.
 
-    `prepare` is called once with the context and returns the action and the items.
+    `prepare` is called once, when all but the client is open, and returns what to do. `listener` gets each outcome.
     """
-    jobs = batch_limits.jobs
-    outputs = OutputFolder(request.folder, uses_manifest=request.store is not None)
-    await asyncio.to_thread(outputs.prepare)
     async with AsyncExitStack() as stack:
+        outputs = await stack.enter_async_context(_open_outputs(request))
+        if listener is not None:
+            await listener.check()
         receiver = await stack.enter_async_context(callbacks.open(provider))
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
-        limits = Limits(submissions=min(jobs, _MAX_SUBMISSIONS), in_flight=jobs)
-        client = Client(
-            provider,
-            limits=limits,
-            deadline=batch_limits.deadline,
-            drain=_DRAIN,
-            store=store,
-            callbacks=receiver,
-            trust_env=True,
-        )
-        action, items = prepare(BatchContext(client, store))
+        client = _make_client(provider, batch_limits, store, receiver)
         # with --json stdout is for programs
-        display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, request.total)
-        pool = WorkerPool(action, provider.display_name, outputs, display, make_reporter(request), stop)
-        await _run_workers(pool, client, items, min(jobs, request.total or jobs), request)
-    return EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+        display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
+        with display, show_notices(display, provider.display_name):
+            context = BatchContext(client, store, outputs, display, stop)
+            work = await prepare(context)
+            display.total = work.total
+            if work.pending is None or work.pending > 1:
+                display.show_limit(describe_rate(provider))
+            pool = _make_pool(context, work, request, provider, Outcomes(listener))
+            try:
+                await _run_workers(pool, context, work, min(batch_limits.jobs, work.total or batch_limits.jobs))
+            finally:
+                display.close()
+                Summary(request, pool, work.total).print()
+    code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+    return code if listener is None else await listener.save(code, err=request.as_json)
 
 
-async def _run_workers(
-    pool: WorkerPool, client: Client, items: AsyncIterator[BatchItem], workers: int, request: BatchRequest
-) -> None:
-    """Open the client and run the workers; print the summary however that ends."""
+def _make_pool(
+    context: BatchContext, work: BatchWork, request: BatchRequest, provider: Provider, outcomes: Outcomes
+) -> WorkerPool:
+    if outcomes.listener is not None:
+        outcomes.listener.total = work.total
+    names, report = (provider.name, provider.display_name), make_reporter(request)
+    return WorkerPool(work.action, *names, context.outputs, context.display, report, context.stop, outcomes)
+
+
+def _make_client(
+    provider: Provider, batch_limits: BatchLimits, store: JobStore | None, receiver: CallbackReceiver | None
+) -> Client:
+    jobs = batch_limits.jobs
+    return Client(
+        provider,
+        limits=Limits(submissions=min(jobs, _MAX_SUBMISSIONS), in_flight=jobs),
+        deadline=batch_limits.deadline,
+        drain=_DRAIN,
+        store=store,
+        callbacks=receiver,
+        trust_env=True,
+    )
+
+
+@asynccontextmanager
+async def _open_outputs(request: BatchRequest) -> AsyncIterator[OutputFolder]:
+    outputs = OutputFolder(request.folder, uses_manifest=request.store is not None)
+    await asyncio.to_thread(outputs.prepare)
     try:
-        with pool.display:
-            async with aclosing(items) as source, client:  # type: ignore[type-var]
-                await pool.run(source, workers)
-                if pool.stop.is_set():
-                    pool.display.close()
-                    _print_stopping()
-            await pool.drain()
+        yield outputs
+    finally:
+        outputs.close()
+
+
+def describe_rate(provider: Provider) -> str:
+    """Return what bounds the rate of a batch, empty if nothing is known to."""
+    rate = provider.requests_per_second
+    return "" if rate is None else f"{provider.display_name}: {rate:g} request{'' if rate == 1 else 's'} per second"
+
+
+async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork, workers: int) -> None:
+    """Open the client and run the workers until all items have ended, or the run is stopped."""
+    try:
+        async with aclosing(work.items) as items, context.client:
+            await pool.run(items, workers)
+            if pool.stop.is_set():
+                context.display.close()
+                _print_stopping()
+        await pool.drain()
+        if work.at_end is not None and not pool.stop.is_set():
+            await work.at_end()
     except BaseException:
         # also CancelledError: the second Ctrl-C
         pool.abort()
         raise
-    finally:
-        print_summary(request, pool)
 
 
 def _print_stopping() -> None:
     click.echo(
-        f"Stopping: nothing more is submitted; waiting up to {_DRAIN:.0f} s for the answers to what has been sent. "
-        "Press Ctrl-C again to exit immediately.",
+        f"Stopping: waiting up to {_DRAIN:.0f} s for the answers to what was sent; Ctrl-C again exits at once.",
         err=True,
     )

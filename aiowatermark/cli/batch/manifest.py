@@ -1,120 +1,291 @@
-"""Manifest of an output folder: which file holds the result of which job.
+"""Manifest of an output folder: which file holds the result of which job, in `.aiowatermark/manifest.db`.
 
-A repeated run finds out what it need not fetch again from the lines of `.aiowatermark-saved` in the folder itself, so
-that the knowledge moves with the folder. Each line is a JSON object, the last line of a key counts:
+A repeated run finds out from it what it need not fetch again, and under which name it saves the rest. It lies in the
+folder itself, so the knowledge moves with the folder.
 
-    {"key": "photo-0123456789abcdef", "file": "photo-clean.jpg", "size": 48213}
+    outputs   key, source    one row for each job and input: the same picture under two names is one job and two rows
+              target         the name that the result is to have; written before the job is submitted
+              file           the name that it got, relative to the output folder; NULL until it was saved
+              size, mtime, digest   of the complete file
+    rounds    base           the key of a job without its round
+              round          how often --again has paid for it anew
+              again_open     whether the --again run that began this round has not come to its end
+    charges   provider       a provider's name
+              jobs, credits  how many jobs said what they cost, and what that was together
 
-A line is written before its file gets its content (see output_folder). After a crash the line and the file therefore
-are in one of these states:
+`source` is the path of the input relative to the output folder, so that both may be moved together; of a URL, which
+may hold a signature, a digest.
 
-    line   file                   meaning                     next run
-    no     -                      nothing was saved           fetches the result under a free name
-    yes    missing or empty       killed while saving         fetches it under this name (`reserved_file`)
-    yes    as large as the line   saved                       skips the job (`saved_file`)
-    yes    any other size         changed since then           fetches it under a free name, leaves the file alone
+A row gets its file before the file gets its content. After a crash they are in one of these states:
 
-Invariants: a file that this program has written under a key always has a line; a line never names a path outside the
-folder; lines are only appended. A line that a crash has cut is skipped by `read`, and `add` starts on a new line.
+    file             meaning                     next run
+    NULL             nothing was saved           fetches the result under a free name
+    missing, empty   killed while saving         fetches it under this name
+    as in the row    saved                       skips the job (`saved`)
+    anything else    changed since then          fetches it under a free name, leaves the file alone
 
-Concurrency: several threads of a process and several processes may append. Each line is one write in append mode, far
-below the size of a buffer, so lines do not mix. A process reads the file once: two runs at the same time do not see
-each other's results, and at worst both save one. Nothing is synced to disk: a line lost in a power failure costs one
-more download, never a charge.
+"As in the row" is the size and the time of the last change, or else the digest: a copy of the folder counts, too.
+
+Concurrency: threads share one connection and a lock; processes share the file, and SQLite orders their transactions.
+Two runs of one command use the same row, so they save to the same name, each by an atomic rename. Which of two inputs
+gets a free name is decided by its exclusive creation.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import sqlite3
 import stat
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any, cast
 
-from attrs import define, field, frozen
+from attrs import astuple, define, field, frozen
 
-NAME = ".aiowatermark-saved"
+from ...errors import StoreError
+from ...media.digests import digest_stream
+from .output_names import Target, safe_target
+from .state_folder import NAME, StateFolder
+
+_APPLICATION_ID = 0x61776D6F
+"""SQLite's application id of manifests ("awmo")."""
+_LOCK_TIMEOUT = 30.0
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS outputs (
+        key TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, file TEXT, size INTEGER, mtime INTEGER,
+        digest TEXT, PRIMARY KEY (key, source)
+    )""",
+    "CREATE TABLE IF NOT EXISTS rounds (base TEXT PRIMARY KEY, round INTEGER NOT NULL, again_open INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS charges (provider TEXT PRIMARY KEY, jobs INTEGER NOT NULL, credits REAL NOT NULL)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+)
+_UPSERT = """INSERT INTO outputs (key, source, target, file, size, mtime, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key, source) DO UPDATE SET file = excluded.file, size = excluded.size, mtime = excluded.mtime,
+    digest = excluded.digest"""
 
 
 @frozen
-class ManifestEntry:
-    """A file's name in the folder, and its size in bytes when it is complete."""
+class FileState:
+    """What a complete file is recognised by."""
 
-    name: str
     size: int
+    mtime: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Read a file and return its state; raises OSError."""
+        with open_regular(path) as file:
+            before = os.fstat(file.fileno())
+            return cls(before.st_size, before.st_mtime_ns, digest_stream(file))
+
+    def matches(self, path: Path) -> bool:
+        """Whether a file is as it was; it is read only if it has this size and another time."""
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size != self.size:
+                return False
+            return found.st_mtime_ns == self.mtime or FileState.of(path).digest == self.digest
+        except OSError:
+            return False
 
 
 @define(eq=False)
 class Manifest:
-    """Reads and appends to the manifest of one folder."""
+    """The manifest of one output folder, open from `open` to `close`; calls block, and raise StoreError."""
 
     folder: Path
-    _entries: dict[str, ManifestEntry] = field(factory=dict, init=False)
+    _connection: sqlite3.Connection | None = field(default=None, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
 
-    def read(self) -> None:
-        """Read the lines of earlier runs."""
+    def open(self) -> None:
+        """Open or create it, in the state folder, which exists; raises StoreError for a file of another program."""
+        path = StateFolder(self.folder).manifest
+        with self._errors():
+            self._connection = sqlite3.connect(
+                path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction() as database:
+            (application,) = database.execute("PRAGMA application_id").fetchone()
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if tables and application != _APPLICATION_ID:
+                raise StoreError(f"{path} is the database of another program; the file was left unchanged")
+            for statement in () if tables else _SCHEMA:
+                database.execute(statement)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def register(self, key: str, source: str, target: Target) -> None:
+        """Note which name the result of a job is to have, before the job is submitted."""
+        text = json.dumps(astuple(target))
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO outputs (key, source, target) VALUES (?, ?, ?)", (key, source, text)
+            )
+
+    def targets(self, key: str) -> list[tuple[str, Target]]:
+        """Return the inputs of a job and the names that its result is to have."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT source, target FROM outputs WHERE key = ? ORDER BY source", (key,))
+            return [(source, safe_target(*json.loads(text))) for source, text in rows]
+
+    def saved(self, key: str, source: str) -> Path | None:
+        """Return the file with the job's result for this input, if it is as it was written."""
+        name, state = self._row(key, source)
+        path = None if name is None else self.folder / name
+        return path if path is not None and state is not None and state.matches(path) else None
+
+    def saved_for_any(self, key: str) -> Path | None:
+        """Return a file with the job's result, saved for any of its inputs, that is as it was written."""
+        found = (self.saved(key, source) for source, _ in self.targets(key))
+        return next((path for path in found if path is not None), None)
+
+    def reserve(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
+        """Return the file for a result, which is to be renamed to it, and note its state.
+
+        It is created, empty, unless an earlier run had reserved it.
+        """
+        name, before = self._row(key, source)
+        if name is not None and (_is_empty(self.folder / name) or (before and before.matches(self.folder / name))):
+            self._note(key, source, target, name, state)
+            return self.folder / name
+        return self._reserve_free(key, source, target, suffix, state)
+
+    def _reserve_free(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
+        number = target.number
+        while True:
+            path = self.folder / (name := target.name(suffix, number))
+            if not os.path.lexists(path) and not self._is_reserved(name, source):
+                self._note(key, source, target, name, state)
+                if create_empty(path, self.folder):
+                    return path
+            number += 1
+
+    def _note(self, key: str, source: str, target: Target, name: str, state: FileState) -> None:
+        with self._transaction() as database:
+            values = (key, source, json.dumps(astuple(target)), name, state.size, state.mtime, state.digest)
+            database.execute(_UPSERT, values)
+
+    def _is_reserved(self, name: str, source: str) -> bool:
+        """Whether a name is that of another input's result, which may be about to be created."""
+        with self._transaction() as database:
+            found = database.execute("SELECT 1 FROM outputs WHERE file = ? AND source <> ?", (name, source))
+            return found.fetchone() is not None
+
+    def _row(self, key: str, source: str) -> tuple[str | None, FileState | None]:
+        with self._transaction() as database:
+            query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
+            name, *state = database.execute(query, (key, source)).fetchone() or (None,)
+        # the folder may come from elsewhere: a name could point outside it
+        return (name, FileState(*state)) if name is not None and _is_inside(name) else (None, None)
+
+    def files(self) -> set[str]:
+        """Return the names of all results in the folder that are as they were written."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT file, size, mtime, digest FROM outputs WHERE file IS NOT NULL").fetchall()
+        return {name for name, *state in rows if _is_inside(name) and FileState(*state).matches(self.folder / name)}
+
+    def round_of(self, base: str) -> tuple[int, bool]:
+        """Return how often --again has paid for a job, and whether such a run has not come to its end."""
+        with self._transaction() as database:
+            row = database.execute("SELECT round, again_open FROM rounds WHERE base = ?", (base,)).fetchone()
+        return (0, False) if row is None else (row[0], bool(row[1]))
+
+    def begin_round(self, base: str, *, anew: bool) -> int:
+        """Note that an --again run has begun for a job, in a new round if it is to be paid anew; return the round.
+
+        A run that has not come to its end is continued: its round stays.
+        """
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO rounds VALUES (?, 0, 0)", (base,))
+            database.execute(
+                "UPDATE rounds SET round = round + ?, again_open = 1 WHERE base = ? AND NOT again_open", (anew, base)
+            )
+            (number,) = database.execute("SELECT round FROM rounds WHERE base = ?", (base,)).fetchone()
+            return cast("int", number)
+
+    def end_rounds(self, bases: Iterable[str]) -> None:
+        """Note that the --again run over these jobs has come to its end."""
+        with self._transaction() as database:
+            database.executemany("UPDATE rounds SET again_open = 0 WHERE base = ?", [(base,) for base in bases])
+
+    def add_charge(self, provider: str, credits: float) -> None:  # noqa: A002 - the providers' word
+        """Note what a job cost."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO charges VALUES (?, 0, 0)", (provider,))
+            database.execute(
+                "UPDATE charges SET jobs = jobs + 1, credits = credits + ? WHERE provider = ?", (credits, provider)
+            )
+
+    def average_charge(self, provider: str) -> float | None:
+        """Return what a job has cost on average; None while that is not known."""
+        with self._transaction() as database:
+            row = database.execute("SELECT credits / jobs FROM charges WHERE provider = ?", (provider,)).fetchone()
+        return None if row is None else cast("float", row[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            if self._connection is None:
+                raise StoreError("the manifest of the output folder is closed")
+            # a connection in this mode commits at the end of the block, or rolls back
+            self._connection.execute("BEGIN IMMEDIATE")
+            with self._connection:
+                yield self._connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with open_regular(self.folder / NAME, "rb") as manifest:
-                lines = manifest.read().splitlines()
-        except FileNotFoundError:
-            return
-        for line in lines:
-            self._add_entry(_parse_line(line))
-
-    def _add_entry(self, value: Any) -> None:
-        match value:
-            # the folder may come from elsewhere: a name with separators could point outside it
-            case {"key": str(key), "file": str(name), "size": int(size)} if Path(name).name == name:
-                self._entries[key] = ManifestEntry(name, size)
-
-    def saved_file(self, key: str) -> Path | None:
-        """Return the file with the job's result if it exists and is complete."""
-        entry = self._entries.get(key)
-        return self.folder / entry.name if entry and self._size(entry) == entry.size else None
-
-    def reserved_file(self, key: str) -> Path | None:
-        """Return the file that a killed run had reserved for the job's result, if it has no content."""
-        entry = self._entries.get(key)
-        return self.folder / entry.name if entry and not self._size(entry) else None
-
-    def add(self, key: str, file: Path, size: int) -> None:
-        """Append that `file` holds the job's result; called before it does."""
-        line = json.dumps({"key": key, "file": file.name, "size": size})
-        with open_regular(self.folder / NAME, "a+b") as manifest:
-            manifest.write(b"\n" * self._last_line_is_cut(manifest) + line.encode() + b"\n")
-        self._entries[key] = ManifestEntry(file.name, size)
-
-    def _last_line_is_cut(self, manifest: Any) -> bool:
-        """Whether the file ends without a newline, because a run was killed while it wrote."""
-        if not manifest.seek(0, 2):
-            return False
-        manifest.seek(-1, 2)
-        return bool(manifest.read(1) != b"\n")
-
-    def _size(self, entry: ManifestEntry) -> int:
-        try:
-            return (self.folder / entry.name).stat().st_size
-        except OSError:
-            return 0
+            yield
+        except (sqlite3.Error, OSError) as error:
+            path = StateFolder(self.folder).manifest
+            raise StoreError(f"the manifest {path} cannot be used: {error}") from None
 
 
-def open_regular(path: Path, mode: str) -> BinaryIO:
-    """Open a file that is not a symbolic link, device or FIFO; raises OSError for one that is.
+def create_empty(path: Path, folder: Path) -> bool:
+    """Create an empty file if nothing has its name; whether it was created. Raises OSError.
 
-    Others may be able to write to the folder: what they put in the manifest's place must not be read or appended to.
+    Subfolders are created, too; one that leads out of `folder` is refused.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise OSError(f"{path.parent} leads out of the output folder: it is a symbolic link")
+    try:
+        path.open("x").close()
+    except FileExistsError:
+        return False
+    return True
+
+
+def open_regular(path: Path) -> Any:
+    """Open a file for reading that is not a symbolic link, device or FIFO; raises OSError for one that is."""
     # O_NONBLOCK: opening a FIFO would wait for its other end
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    opened: Any = open(path, mode, opener=lambda name, asked: os.open(name, asked | flags, 0o666))  # noqa: SIM115
+    opened = open(path, "rb", opener=lambda name, asked: os.open(name, asked | flags))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
         opened.close()
-        raise OSError(errno.EINVAL, f"{path.name} in it is not a regular file")
-    return cast("BinaryIO", opened)
+        raise OSError(f"{path} is not a regular file")
+    return opened
 
 
-def _parse_line(line: bytes) -> Any:
+def _is_inside(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and parts[0] != NAME and "\\" not in name
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file has no content, or does not exist."""
     try:
-        return json.loads(line)
-    except ValueError:
-        return None
+        found = path.lstat()
+    except OSError:
+        return True
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0

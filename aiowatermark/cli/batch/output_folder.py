@@ -5,17 +5,18 @@ What may be found in the folder:
     .HEX.fetching/              a download in progress; removed when it ends, however it ends
     STEM-clean.SUFFIX, empty    a name reserved for a download that is complete
     STEM-clean.SUFFIX           a complete result; STEM-clean-2 and so on if the name was taken
-    .aiowatermark-saved         the manifest, if jobs are remembered in a store (see manifest)
+    .aiowatermark/              the manifest, and the store of jobs (see state_folder)
 
 Saving a result, one step after another:
 
     1. download into .HEX.fetching/     the network may fail here; nothing else has been touched
-    2. append to the manifest           only with a store
+    2. note the name in the manifest    unless --no-store
     3. create the target exclusively    fails if another thread or process was faster: go to 2 with the next number
     4. rename the download to it        atomic: readers see an empty or a complete file
 
 Exclusive creation in step 3 decides who owns a name, so that any number of workers and processes may save into one
-folder at the same time without a lock. The rename in step 4 replaces nothing but the empty file of step 3.
+folder at the same time without a lock. The rename in step 4 replaces nothing but the empty file of step 3, or the same
+result that another run of the same command has saved meanwhile.
 
 Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 3 and 4 an empty file stays
 behind; with a manifest the next run saves the result under that name. A killed process leaves its .fetching folder;
@@ -27,130 +28,153 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import define, field
 
-from ... import InvalidInput, Result, as_media
+from ... import InvalidInput, Result
 from ...media.base import ProgressCallback
-from .manifest import Manifest
+from .manifest import FileState, Manifest, create_empty
+from .output_names import Target, suffix_of_content
+from .state_folder import StateFolder
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/]")
-_MAX_STEM_BYTES = 180
-"""Room for `-clean-NUMBER` and the suffix within the 255 bytes that file systems allow for a name."""
 _STRAY_AGE = 3600.0
 """Seconds without a write after which a download folder belongs to a process that was killed."""
-_SIGNATURES = (  # offset, bytes, suffixes that fit; the first is used for a new name
-    (0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
-    (0, b"\x89PNG", (".png",)),
-    (0, b"BM", (".bmp",)),
-    (0, b"GIF8", (".gif",)),
-    (8, b"WEBP", (".webp",)),
-    (4, b"ftypqt", (".mov", ".qt")),
-    (4, b"ftyp", (".mp4", ".m4v", ".mov")),
-)
-
-
-def _safe_stem(stem: str) -> str:
-    """Return a stem without folders and control characters; it may come from a token, or a key in a store."""
-    base = _UNSAFE.sub("_", stem.replace("\\", "/").rsplit("/", 1)[-1])
-    return base if base.strip(". ") else "media"
-
-
-def stem_and_suffix(source: str) -> tuple[str, str]:
-    """Return the stem and the suffix of a path or of the last part of a URL's path, safe for a file name."""
-    path = Path(as_media(source).name if "://" in source else source)
-    # cut in bytes, not in characters: that is how file systems count; half a character is dropped
-    stem = path.stem.encode(errors="replace")[:_MAX_STEM_BYTES].decode(errors="ignore")
-    return stem or "media", path.suffix
 
 
 @define(eq=False)
 class OutputFolder:
-    """Folder for results; with `uses_manifest` it records which file holds the result of which job."""
+    """Folder for results; with `uses_manifest` it notes which file holds the result of which job."""
 
     folder: Path
     uses_manifest: bool = False
-    manifest: Manifest = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Create the manifest, without reading it."""
-        self.manifest = Manifest(self.folder)
+    used_before: bool = field(default=False, init=False)
+    manifest: Manifest | None = field(default=None, init=False)
 
     def prepare(self) -> None:
-        """Create the folder and read its manifest; raise InvalidInput if nothing can be written there."""
+        """Create the folder and open its manifest; raise InvalidInput if nothing can be written there."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # found out now, before the first job is paid
             tempfile.TemporaryFile(dir=self.folder).close()
             if self.uses_manifest:
-                self.manifest.read()
+                self._open_manifest()
             self._remove_strays()
         except OSError as error:
             raise InvalidInput(f"cannot write to the folder {self.folder}: {error.strerror or error}") from None
 
-    async def find_saved(self, key: str) -> Path | None:
-        """Return the file into which an earlier run saved the job's result, if it is complete."""
-        return await asyncio.to_thread(self.manifest.saved_file, key) if self.uses_manifest else None
+    def open_existing(self) -> None:
+        """Open the manifest of an earlier run, if there is one; writes nothing. Raises InvalidInput."""
+        try:
+            if StateFolder(self.folder).exists():
+                self._open_manifest()
+        except OSError as error:
+            raise InvalidInput(f"cannot read the folder {self.folder}: {error.strerror or error}") from None
 
-    async def save(self, result: Result, stem: str, suffix: str, *, progress: ProgressCallback | None = None) -> Path:
-        """Download a result and return its file: `STEM-clean.SUFFIX`, or `STEM-clean-2` and so on if that exists.
+    def _open_manifest(self) -> None:
+        state = StateFolder(self.folder)
+        self.used_before = state.exists()
+        state.prepare()
+        manifest = Manifest(self.folder)
+        manifest.open()
+        self.manifest = manifest
 
-        `progress(received, total)` is called with bytes.
-        """
+    def close(self) -> None:
+        """Close the manifest."""
+        if self.manifest is not None:
+            self.manifest.close()
+
+    async def register(self, key: str, source: str, target: Target) -> None:
+        """Note the name that the result of a job is to have, before the job is submitted."""
+        if self.manifest is not None:
+            await asyncio.to_thread(self.manifest.register, key, source, target)
+
+    async def find_saved(self, key: str, source: str) -> Path | None:
+        """Return the file into which the job's result was saved for this input, if it is as it was written."""
+        return None if self.manifest is None else await asyncio.to_thread(self.manifest.saved, key, source)
+
+    async def copy_saved(self, key: str, source: str, target: Target) -> Path | None:
+        """Save a copy of the job's result for this input if the folder has it for another one, and return its file."""
+        return None if self.manifest is None else await asyncio.to_thread(self._copy_saved, key, source, target)
+
+    def _copy_saved(self, key: str, source: str, target: Target) -> Path | None:
+        if self.manifest is None or (saved := self.manifest.saved_for_any(key)) is None:
+            return None
+        with self._temporary_folder() as temporary:
+            copy = Path(shutil.copyfile(saved, temporary / "fetched"))
+            return self._move_into_place(copy, key, source, target)
+
+    @contextmanager
+    def _temporary_folder(self) -> Iterator[Path]:
         temporary = self.folder / f".{secrets.token_hex(8)}.fetching"
         try:
-            await asyncio.to_thread(temporary.mkdir)
-            downloaded = await result.save(temporary / "fetched", progress=progress)
-            return await asyncio.to_thread(self._move_into_place, downloaded, stem, suffix, result.key)
+            temporary.mkdir()
+            yield temporary
         finally:
-            # not in a thread: a task that is being cancelled should not wait here; it is one file at most
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _move_into_place(self, downloaded: Path, stem: str, suffix: str, key: str) -> Path:
-        if self.uses_manifest and (reserved := self.manifest.reserved_file(key)) is not None:
-            self.manifest.add(key, reserved, downloaded.stat().st_size)
-            return downloaded.replace(reserved)
-        stem, suffix = _safe_stem(stem), suffix_of_content(downloaded, suffix)
-        number = 1
-        while True:
-            target = self.folder / f"{stem}-clean{f'-{number}' if number > 1 else ''}{suffix}"
-            if self._try_reserve(target, downloaded, key):
-                return downloaded.replace(target)
-            number += 1
+    async def find_targets(self, key: str) -> list[tuple[str, Target]]:
+        """Return the inputs of a job and the names that its result is to have, as far as the folder knows them."""
+        return [] if self.manifest is None else await asyncio.to_thread(self.manifest.targets, key)
 
-    def _try_reserve(self, target: Path, downloaded: Path, key: str) -> bool:
-        """Create the target if nothing has its name; return whether it is ours now."""
-        # lexists: a broken symbolic link takes a name, too. The test spares the manifest a line for each taken name
-        if os.path.lexists(target):
-            return False
-        if self.uses_manifest:
-            self.manifest.add(key, target, downloaded.stat().st_size)
-        try:
-            target.open("x").close()
-        except FileExistsError:
-            return False
-        return True
+    async def round_of(self, base: str) -> tuple[int, bool]:
+        """Return how often --again has paid for a job, and whether such a run has not come to its end."""
+        return (0, False) if self.manifest is None else await asyncio.to_thread(self.manifest.round_of, base)
+
+    async def begin_round(self, base: str, *, anew: bool) -> int:
+        """Note that an --again run has begun for a job, in a new round if it is paid anew; return the round."""
+        return 0 if self.manifest is None else await asyncio.to_thread(self.manifest.begin_round, base, anew=anew)
+
+    async def end_rounds(self, bases: Iterable[str]) -> None:
+        """Note that the --again run over these jobs has come to its end."""
+        if self.manifest is not None and (ended := list(bases)):
+            await asyncio.to_thread(self.manifest.end_rounds, ended)
+
+    async def add_charge(self, provider: str, credits: float) -> None:  # noqa: A002 - the providers' word
+        """Note what a job cost."""
+        if self.manifest is not None:
+            await asyncio.to_thread(self.manifest.add_charge, provider, credits)
+
+    async def average_charge(self, provider: str) -> float | None:
+        """Return what a job of this folder has cost on average; None while that is not known."""
+        return None if self.manifest is None else await asyncio.to_thread(self.manifest.average_charge, provider)
+
+    async def save(
+        self, result: Result, source: str, target: Target, *, progress: ProgressCallback | None = None
+    ) -> Path:
+        """Download a result and return its file, named as its target says; `progress(received, total)` gets bytes."""
+        # not in a thread: a task that is being cancelled should not wait here; it is one file at most
+        with self._temporary_folder() as temporary:
+            downloaded = await result.save(temporary / "fetched", progress=progress)
+            return await asyncio.to_thread(self._move_into_place, downloaded, result.key, source, target)
+
+    def _move_into_place(self, downloaded: Path, key: str, source: str, target: Target) -> Path:
+        suffix = suffix_of_content(downloaded, target.suffix)
+        if self.manifest is not None:
+            state = FileState.of(downloaded)
+            return downloaded.replace(self.manifest.reserve(key, source, target, suffix, state))
+        number = target.number
+        while True:
+            path = self.folder / target.name(suffix, number)
+            # lexists: a broken symbolic link takes a name, too
+            if not os.path.lexists(path) and create_empty(path, self.folder):
+                return downloaded.replace(path)
+            number += 1
 
     def _remove_strays(self) -> None:
         """Remove the download folders of killed runs."""
         for stray in self.folder.glob(".*.fetching"):
+            if stray.is_symlink() or not stray.is_dir():
+                continue
             paths = [stray, *stray.iterdir()]
-            if max(path.stat().st_mtime for path in paths) < time.time() - _STRAY_AGE:
+            if max(path.lstat().st_mtime for path in paths) < time.time() - _STRAY_AGE:
                 shutil.rmtree(stray, ignore_errors=True)
-
-
-def suffix_of_content(file: Path, suffix: str) -> str:
-    """Return `suffix` if it fits the file's content or the content is of no known format; else one that fits."""
-    with file.open("rb") as opened:
-        head = opened.read(16)
-    fitting = next((fits for offset, magic, fits in _SIGNATURES if head.startswith(magic, offset)), (suffix,))
-    return suffix if suffix.lower() in fitting else fitting[0]
 
 
 def remark_on(result: Result) -> str:

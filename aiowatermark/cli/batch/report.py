@@ -1,191 +1,190 @@
-"""Report of a batch: one line for each item and a summary, for people or as JSON for programs."""
+"""Report of a batch for people: one line for each result, and a summary that names each failure once."""
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from attrs import define
+from attrs import frozen
 
-from ... import DeadlineExceeded, JobFailed, SubmissionInDoubt
+from ... import DeadlineExceeded, InvalidInput, JobFailed, Unsupported
 from ...tokens import decode_token
-from ..console.runner import error_text, printable
-from .workers import CANCELLED, DONE, FAILED, UNFINISHED, BatchItem, WorkerPool
+from ..console.runner import error_text
+from ..console.texts import say, shown_name
+from .items import BatchItem, ItemStatus, Outcome
+from .json_lines import outcome_line
+from .request import BatchRequest
+from .workers import WorkerPool
+
+_MAX_ALIKE = 3
+_MAX_TOKEN = 5000
+_MAX_LISTED = 50
+"""Items that a list names; all of them are in the lines of --json."""
 
 
-@define
-class BatchRequest:
-    """What the user asked for: the settings that a report repeats. `title` is the provider's display name."""
-
-    provider: str
-    title: str
-    folder: Path
-    base_url: str | None
-    as_json: bool
-    total: int | None = None
-    store: str | None = None
-
-    def resume_command(self, items: Sequence[BatchItem]) -> str:
-        """Return the command that fetches the results of these items."""
-        words = ["aiowatermark", "resume", "--provider", self.provider, "-o", str(self.folder)]
-        if self.base_url:
-            words += ["--base-url", self.base_url]
-        if self.store:
-            return shlex.join([*words, "--store", self.store, *(item.key for item in items)])
-        return shlex.join([*words, *(item.token for item in items if item.token)])
-
-    def forget_command(self, items: Sequence[BatchItem]) -> str:
-        """Return the command after which `remove` submits these items again."""
-        words = ["aiowatermark", "jobs", "forget", "--store", self.store or ""]
-        return shlex.join([*words, *(item.key for item in items)])
-
-
-def format_line(item: BatchItem) -> str:
-    """Return the line of an item for people: its status, and its file or its error."""
-    if item.already_saved:
-        return f"already done  {item.source} -> {item.output}"
-    if item.status == DONE:
-        remark = f" ({item.remark})" if item.remark else ""
-        return f"done        {item.source} -> {item.output}  {item.seconds:.1f} s{remark}"
-    status = "cancelled" if item.status == CANCELLED else item.status
-    return f"{status:<10}  {item.source}: {_reason(item)}"
-
-
-def _reason(item: BatchItem) -> str:
-    """Return why the item is not done, without its name, which the caller prints."""
-    if item.unsent and item.status == CANCELLED:
-        return "the upload was not complete, so nothing was paid: run the command again"
-    if item.error is None:
-        return "stopped before it was submitted" if item.status == CANCELLED else "stopped before it was finished"
-    text = error_text(item.error)
-    return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
-
-
-def format_json(item: BatchItem) -> str:
-    """Return the line of an item for programs; `error` is null without an error, `token` without a job."""
-    return json.dumps(
-        {
-            "media": item.source,
-            "output": str(item.output) if item.output else None,
-            "status": item.status,
-            "error": error_text(item.error) if item.error is not None else None,
-            "key": item.handle.key if item.handle else item.key or None,
-            "token": item.token,
-            "seconds": round(item.seconds, 3),
-        }
-    )
-
-
-def make_reporter(request: BatchRequest) -> Callable[[BatchItem], str]:
-    """Return a function that reports an item that has ended: it returns the line for the progress display.
+def make_reporter(request: BatchRequest) -> Callable[[Outcome], str]:
+    """Return a function that reports an outcome: it returns the line for the progress display, empty for none.
 
     With --json it also prints the item's JSON line on stdout.
     """
 
-    def report(item: BatchItem) -> str:
+    def report(outcome: Outcome) -> str:
         if request.as_json:
-            click.echo(format_json(item))
-        return format_line(item)
+            click.echo(outcome_line(outcome))
+        return format_line(outcome)
 
     return report
 
 
-def print_summary(request: BatchRequest, pool: WorkerPool) -> None:
-    """Print the counts, the items that are not done and why, and the commands that fetch or resubmit them."""
-    _print(request, _headline(request, pool), bold=True)
-    # without a store no command can look a job in doubt up again: it is listed among the failed, with its token
-    in_doubt = [item for item in pool.not_done if request.store and _is_in_doubt(item)]
-    failed = [item for item in pool.not_done if item.status == FAILED and item not in in_doubt]
-    _list_items(request, "", failed)
-    unfinished = [item for item in pool.not_done if item.status == UNFINISHED and item not in in_doubt]
-    _list_items(request, f"{len(unfinished)} submitted and not finished; running at {request.title}:", unfinished)
-    if pool.stop.is_set():
-        _print_not_submitted(request, pool)
-    _print_resume(
-        request, [item for item in (*unfinished, *failed) if _is_known_to_provider(item) and _is_resumable(item)]
-    )
-    _print_in_doubt(request, in_doubt)
-    _print_retry(request, [item for item in failed if isinstance(item.error, JobFailed)])
+def format_line(outcome: Outcome) -> str:
+    """Return the line of a result; failures are printed once, by the summary, and results of earlier runs counted."""
+    if outcome.status is not ItemStatus.DONE or outcome.saved_before:
+        return ""
+    remarks = [outcome.remark] if outcome.remark else []
+    if outcome.charge is not None:
+        remarks.append(format_credits(outcome.charge.credits))
+    remark = f" ({', '.join(remarks)})" if remarks else ""
+    return f"done  {shown_name(outcome.source)} -> {shown_name(str(outcome.output))}  {outcome.seconds:.1f} s{remark}"
 
 
-def _headline(request: BatchRequest, pool: WorkerPool) -> str:
-    done, failed = pool.counts[DONE], pool.counts[FAILED]
-    already = f" ({pool.already_saved} by an earlier run)" if pool.already_saved else ""
-    stopped = "Stopped: " if pool.stop.is_set() else ""
-    text = f"{stopped}{done} done{already}, {failed} failed in {pool.display.seconds:.1f} s"
-    return f"{text}; results are in {request.folder}" if done else text
+def format_credits(credits: float) -> str:  # noqa: A002 - the provider's word
+    """Return an amount of credits."""
+    return f"{credits:g} credit{'' if credits == 1 else 's'}"
 
 
-def _list_items(request: BatchRequest, heading: str, items: Sequence[BatchItem]) -> None:
-    if items and heading:
-        _print(request, heading)
+@frozen(eq=False)
+class Summary:
+    """Prints the end of a run: the counts, what is not done and why, and the commands that continue.
+
+    `total` is the number of items, None if it is not known.
+    """
+
+    request: BatchRequest
+    pool: WorkerPool
+    total: int | None
+
+    def print(self) -> None:
+        """Print it, on stdout or, with --json, on stderr."""
+        self._say(self._headline(), bold=True)
+        failed = self._items(ItemStatus.FAILED)
+        self._list(list(_failure_lines(failed)))
+        self._print_in_doubt(self._items(ItemStatus.IN_DOUBT))
+        self._print_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not _has_task(item)])
+        self._print_failed_at_provider([item for item in failed if isinstance(item.error, JobFailed)])
+        self._print_continuation()
+
+    def _items(self, status: ItemStatus) -> list[BatchItem]:
+        return [item for item in self.pool.not_done if item.status is status]
+
+    def _headline(self) -> str:
+        outcomes = self.pool.outcomes
+        counts, before = outcomes.counts, outcomes.saved_before
+        words = [f"{counts[ItemStatus.DONE]} done{f' ({before} before)' if before else ''}"]
+        if self.pool.stop.is_set():
+            words += [f"{counts[ItemStatus.UNFINISHED]} open", self._unsent()]
+        if counts[ItemStatus.FAILED] or not self.pool.stop.is_set():
+            words.append(f"{counts[ItemStatus.FAILED]} failed")
+        if counts[ItemStatus.IN_DOUBT]:
+            words.append(f"{counts[ItemStatus.IN_DOUBT]} in doubt")
+        if self.pool.stop.is_set():
+            continues = "; the same command continues" if self.request.store else ""
+            return f"Stopped: {', '.join(words)}{continues}"
+        cost = "" if outcomes.credits is None else f" for {format_credits(outcomes.credits)}"
+        text = f"{', '.join(words)} in {self.pool.display.seconds:.1f} s{cost}"
+        return f"{text}; results are in {self.request.folder}" if counts[ItemStatus.DONE] else text
+
+    def _unsent(self) -> str:
+        counts = self.pool.outcomes.counts
+        if self.total is None:  # what was never read cannot be counted
+            return "the rest unsent"
+        return f"{self.total - sum(counts.values()) + counts[ItemStatus.UNSENT]} unsent"
+
+    def _print_in_doubt(self, items: Sequence[BatchItem]) -> None:
+        """Print what only the user can find out: whether the provider took a job whose answer was lost."""
+        if not items:
+            return
+        self._say(f"{len(items)} in doubt: sent, but no answer was received; maybe paid, so not sent again:")
+        if not self.request.store:  # no command can look it up again
+            self._list([f"  {shown_name(item.source)}  its token: {item.token}" for item in items])
+            self._say(f"Check your account at {self.request.title} before you send them again.")
+            return
+        self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
+        self._say(f"Look for them in your account at {self.request.title}; then, for each, one of")
+        settle = self.request.jobs_command("settle", ["KEY"])
+        for choice in ("--unpaid", "--paid", f"--task-id ID --provider {self.request.provider}"):
+            self._say(f"  {settle} {choice}")
+
+    def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
+        if items:
+            self._say(f"{len(items)} still being submitted, so maybe paid; check your account:")
+            self._list([f"  {shown_name(item.source)}" for item in items])
+
+    def _print_failed_at_provider(self, items: Sequence[BatchItem]) -> None:
+        if items and self.request.store:
+            self._say("Jobs that failed at the provider are not submitted again. To pay for another attempt, run")
+            self._say(f"  {self.request.jobs_command('forget', [item.key for item in items[:_MAX_LISTED]])}")
+            self._say("and then repeat the same command.")
+
+    def _print_continuation(self) -> None:
+        """Print the command that continues, or the one that fetches what is at the provider."""
+        if self.request.store:
+            # after Ctrl-C the headline says so
+            if any(map(_is_tried_again, self.pool.not_done)) and not self.pool.stop.is_set():
+                command = self.request.same_command()
+                self._say("The same command tries these again; what is done is skipped, and nothing is paid twice:")
+                self._say(f"  {command}")
+            return
+        items = [item for item in self.pool.not_done if _has_task(item) and _is_resumable(item)]
+        # one of a megabyte came from outside, and is not repeated
+        tokens = [item.token for item in items if item.token and len(item.token) <= _MAX_TOKEN]
+        if tokens:
+            self._say("To fetch the results of what was submitted, at no further cost:")
+            click.echo(f"  {self.request.resume_command(tokens)}", err=self.request.as_json)
+
+    def _list(self, lines: Sequence[str]) -> None:
+        for line in lines[:_MAX_LISTED]:
+            self._say(line)
+        if len(lines) > _MAX_LISTED:
+            self._say(f"  and {len(lines) - _MAX_LISTED} more; --json names all of them")
+
+    def _say(self, text: str, *, bold: bool = False) -> None:
+        # with --json stdout is for the JSON lines alone
+        say(text, err=self.request.as_json, bold=bold)
+
+
+def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:
+    """Yield a line for each failure; a reason that many have in common is one line, with the first names."""
+    groups: dict[str, list[str]] = defaultdict(list)
     for item in items:
-        _print(request, f"  {item.source}: {_reason(item)}" if item.status == FAILED else f"  {item.source}")
-        if item.token and _is_in_doubt(item):
-            _print(request, f"    check your account before you send it again; its token: {item.token}")
-        elif item.status == UNFINISHED and not _is_known_to_provider(item):
-            _print(
-                request, "    it was being submitted and may have been paid: check your account before you repeat it"
-            )
+        groups[reason_of(item)].append(shown_name(item.source))
+    for reason, names in groups.items():
+        if len(names) <= _MAX_ALIKE:
+            yield from (f"  {name}: {reason}" for name in names)
+        else:
+            yield f"  {len(names)} inputs: {reason}"
+            yield f"    {', '.join(names[:_MAX_ALIKE])} and {len(names) - _MAX_ALIKE} more"
 
 
-def _print_not_submitted(request: BatchRequest, pool: WorkerPool) -> None:
-    counts = pool.counts
-    # without a total, what was never pulled cannot be counted
-    never_pulled = 0 if request.total is None else request.total - sum(counts.values())
-    count = never_pulled + counts[CANCELLED]
-    if request.total is not None or count:
-        _print(request, f"Not submitted: {count}")
-    else:
-        _print(request, "The rest was not submitted.")
-    for item in pool.not_done:
-        if item.status == CANCELLED and item.unsent:
-            _print(request, f"  {item.source}: {_reason(item)}")
+def reason_of(item: BatchItem) -> str:
+    """Return why an item is not done, without its name, which the caller prints."""
+    text = "" if item.error is None else error_text(item.error)
+    return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
 
 
-def _is_in_doubt(item: BatchItem) -> bool:
-    return isinstance(item.error, SubmissionInDoubt)
-
-
-def _is_known_to_provider(item: BatchItem) -> bool:
+def _has_task(item: BatchItem) -> bool:
     """Whether the item's token has a task id; without one, the answer to its submission is missing."""
     return item.token is not None and decode_token(item.token).task_id is not None
 
 
+def _is_tried_again(item: BatchItem) -> bool:
+    """Whether the same command does more for an item than to report it again."""
+    return item.status is not ItemStatus.IN_DOUBT and not isinstance(item.error, JobFailed | InvalidInput | Unsupported)
+
+
 def _is_resumable(item: BatchItem) -> bool:
     """Whether `resume` may fetch a result: the job still runs, or it has one that could not be saved."""
-    if item.status == UNFINISHED or isinstance(item.error, DeadlineExceeded):
+    if item.status is ItemStatus.UNFINISHED or isinstance(item.error, DeadlineExceeded):
         return True
     return item.handle is not None and item.handle.snapshot.status.value == "succeeded"
-
-
-def _print_resume(request: BatchRequest, items: Sequence[BatchItem]) -> None:
-    if items:
-        _print(request, "To fetch these results later, at no further cost:")
-        _print(request, f"  {request.resume_command(items)}")
-
-
-def _print_in_doubt(request: BatchRequest, items: Sequence[BatchItem]) -> None:
-    """Print what only the user can find out: whether the provider took a job whose answer was lost."""
-    if items:
-        _print(request, f"{len(items)} in doubt: sent, but no answer was received; maybe paid, so not sent again:")
-        for item in items:
-            _print(request, f"  {item.source}  key {item.key}")
-        _print(request, f"Check your account at {request.title}. For jobs that it does not show, run")
-        _print(request, f"  {request.forget_command(items)}")
-        _print(request, "and then repeat the same command. For those that it shows: aiowatermark jobs settle --help")
-
-
-def _print_retry(request: BatchRequest, items: Sequence[BatchItem]) -> None:
-    if items and request.store:
-        _print(request, "Jobs that failed at the provider are not submitted again. To pay for another attempt, run")
-        _print(request, f"  {request.forget_command(items)}")
-        _print(request, "and then repeat the same command.")
-
-
-def _print(request: BatchRequest, text: str, *, bold: bool = False) -> None:
-    # with --json stdout is for the JSON lines alone
-    click.echo(click.style(printable(text), bold=bold), err=request.as_json)

@@ -4,16 +4,13 @@ Each worker takes one item after another through these steps:
 
     step     what it does                   if `stop` is set meanwhile
     pull     next item, maybe from stdin    cancelled; the worker ends
-    name     job key; may hash a file       cancelled -> CANCELLED
+    name     job key; may hash a file       cancelled -> UNSENT
     start    submit, or resume              not cancelled: the closing of the client ends it, with a handle or an error
-    wait     until the job has ended        cancelled -> UNFINISHED (CANCELLED if its upload is incomplete)
+    wait     until the job has ended        cancelled -> UNFINISHED (UNSENT if its upload is incomplete)
     save     download the result            cancelled -> UNFINISHED; a result without a URL is saved -> DONE, because
                                             its bytes came with the paid answer and no other call returns them
 
-    DONE         the result is saved, or was saved by an earlier run
-    FAILED       the item has an error of its own; the other items are not affected
-    UNFINISHED   stopped; the job is at the provider, or may be: its token is reported if there is one
-    CANCELLED    stopped; never sent, or its upload is incomplete: nothing was paid
+How an item may end is in `ItemStatus`.
 
 Cancellation is control flow here. `_cancellable` wraps a step that may be cut and lists its task meanwhile; `run`
 cancels the listed tasks when `stop` is set, and a worker that comes to such a step later raises CancelledError itself.
@@ -36,62 +33,23 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 
-from ... import InvalidInput, JobHandle, Result, Status, TransferFailed, WatermarkError
+from ... import InvalidInput, JobHandle, Result, Status, SubmissionInDoubt, TransferFailed, WatermarkError
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
+from .items import BatchItem, Charged, ItemStatus, Outcome, Outcomes, Plan
 from .output_folder import OutputFolder, remark_on
+from .output_names import Target
 
 T = TypeVar("T")
-
-# the values are printed by --json, so they are part of the command line's interface
-DONE, FAILED, UNFINISHED, CANCELLED = "done", "failed", "unfinished", "called off"
 
 # Raised, as exactly these classes, by calls that the closing of the client has ended: a wait or a submission
 # (WatermarkError), a call after the closing (InvalidInput), a download (TransferFailed)
 _CLIENT_CLOSED_ERRORS = {WatermarkError, InvalidInput, TransferFailed}
-
-
-@define(eq=False)
-class BatchItem:
-    """One input of a batch, and how far it has come; `status` is empty until it has ended."""
-
-    source: str
-    stem: str
-    suffix: str
-    key: str = ""
-    start_called: bool = False
-    already_saved: bool = False
-    handle: JobHandle | None = None
-    output: Path | None = None
-    error: Exception | None = None
-    remark: str = ""
-    status: str = ""
-    started_at: float = field(factory=time.monotonic)
-    seconds: float = 0.0
-
-    @property
-    def token(self) -> str | None:
-        """The token that resumes the job; None if there is no job, or its upload is incomplete."""
-        if self.handle is None:
-            return getattr(self.error, "token", None)
-        return None if self.unsent else self.handle.token
-
-    @property
-    def unsent(self) -> bool:
-        """Whether its upload was started and is incomplete, so that nothing was paid."""
-        return self.handle is not None and self.handle.snapshot.status is Status.UPLOADING
-
-    @property
-    def interrupted_status(self) -> str:
-        """Its status if it is left as it is now: UNFINISHED if it is or may be at the provider, else CANCELLED."""
-        return UNFINISHED if self.start_called and not self.unsent else CANCELLED
 
 
 class BatchAction(Protocol):
@@ -99,28 +57,35 @@ class BatchAction(Protocol):
 
     @abstractmethod
     async def name(self, item: BatchItem) -> None:
-        """Set the item's key if it is known before the start; sends nothing, may be cancelled."""
+        """Set the item's key, and its output if that was saved before, if they are known before the start.
+
+        Sends nothing, may be cancelled.
+        """
 
     @abstractmethod
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         """Submit the job, or resume it; may cost money, is cancelled only by `abort`."""
 
+    @abstractmethod
+    async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
+        """Return the inputs for which the job's result is saved, and the names that it is to have."""
+
 
 @define(eq=False)
 class WorkerPool:
-    """Runs a BatchAction for each item; `report` is called with each item that has ended and returns its line.
+    """Runs a BatchAction for each item; `report` is called with each outcome and returns its line.
 
-    `title` is the provider's name on the display. When `stop` is set, no further item is pulled.
+    `provider` is the provider's name, `title` the one on the display. When `stop` is set, no further item is pulled.
     """
 
     action: BatchAction
+    provider: str
     title: str
     outputs: OutputFolder
     display: ProgressDisplay
-    report: Callable[[BatchItem], str]
+    report: Callable[[Outcome], str]
     stop: asyncio.Event
-    counts: Counter[str] = field(factory=Counter, init=False)
-    already_saved: int = field(default=0, init=False)
+    outcomes: Outcomes = field(factory=Outcomes)
     not_done: list[BatchItem] = field(factory=list, init=False)
     _cancellable_tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
     _pull_lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
@@ -156,9 +121,10 @@ class WorkerPool:
         while (item := await self._pull(items)) is not None:
             row = self.display.start(item.source, self.title)
             self._active.add(item)
+            item.error, item.started_at = None, time.monotonic()
             try:
                 await self._process(item, row)
-                item.status = DONE
+                item.status = ItemStatus.DONE
             except (WatermarkError, OSError, ValueError) as error:
                 item.error = error
                 item.status = self._status_for(item, error)
@@ -171,19 +137,37 @@ class WorkerPool:
     async def _process(self, item: BatchItem, row: ProgressRow) -> None:
         row.show("reading")
         await self._cancellable(self.action.name(item))
-        item.output = await self.outputs.find_saved(item.key)
         if item.output is not None:
-            item.already_saved = True
+            item.saved_before = True
+            return
+        if item.plan is Plan.OPEN and await self._copy_saved(item):
             return
         row.show("submitting")
         item.start_called = True
         item.handle = await self.action.start(item, row)
         result = await self._wait_for_result(item.handle, row)
         row.show("saving")
-        saving = self.outputs.save(result, item.stem, item.suffix, progress=row.on_download)
+        saving = self._save(item, result, row)
         # without a URL the bytes are in memory only, and no other call returns them
-        item.output = await (saving if result.url is None else self._cancellable(saving))
-        item.remark = remark_on(result)
+        await (saving if result.url is None else self._cancellable(saving))
+
+    async def _copy_saved(self, item: BatchItem) -> bool:
+        """Whether the folder has the result for another input of the same content, so that it was copied."""
+        for source, target in await self.action.destinations(item):
+            item.output = await self.outputs.copy_saved(item.key, source, target)
+        return item.output is not None
+
+    async def _save(self, item: BatchItem, result: Result, row: ProgressRow) -> None:
+        """Save the result for each of its inputs, unless another run of the same command has done that meanwhile."""
+        for source, target in await self.action.destinations(item):
+            saved = await self.outputs.find_saved(result.key, source)
+            if saved is None:
+                saved = await self.outputs.save(result, source, target, progress=row.on_download)
+                item.remark = remark_on(result)
+            item.output = saved
+        item.charge = Charged.of(result)
+        if item.charge is not None:
+            await self.outputs.add_charge(self.provider, item.charge.credits)
 
     async def _wait_for_result(self, handle: JobHandle, row: ProgressRow) -> Result:
         # a synchronous API has answered with the result: it is taken also after `stop`
@@ -220,13 +204,15 @@ class WorkerPool:
         if task := asyncio.current_task():
             task.uncancel()
 
-    def _status_for(self, item: BatchItem, error: Exception) -> str:
+    def _status_for(self, item: BatchItem, error: Exception) -> ItemStatus:
         """Return the status for an error: FAILED if it is the item's own, else one for a closed client."""
+        if isinstance(error, SubmissionInDoubt):
+            return ItemStatus.IN_DOUBT
         if not self.stop.is_set() or type(error) not in _CLIENT_CLOSED_ERRORS:
-            return FAILED
+            return ItemStatus.FAILED
         if item.handle is None:
             # an error with a token comes from a paid request that was not answered in time
-            return UNFINISHED if item.token else CANCELLED
+            return ItemStatus.UNFINISHED if item.token else ItemStatus.UNSENT
         return item.interrupted_status
 
     def _finish(self, item: BatchItem, row: ProgressRow) -> None:
@@ -234,14 +220,15 @@ class WorkerPool:
         if self._aborted:  # counted by abort()
             return
         item.seconds = time.monotonic() - item.started_at
-        self._count(item)
-        self.display.finish(row, self.report(item), ok=item.status == DONE)
+        outcome = self._count(item)
+        self.display.finish(row, self.report(outcome), ok=outcome.status is ItemStatus.DONE)
 
-    def _count(self, item: BatchItem) -> None:
-        self.counts[item.status] += 1
-        self.already_saved += item.already_saved
-        if item.status != DONE:
+    def _count(self, item: BatchItem) -> Outcome:
+        outcome = Outcome.of(item, self.provider)
+        self.outcomes.add(outcome)
+        if outcome.status is not ItemStatus.DONE:
             self.not_done.append(item)
+        return outcome
 
 
 async def show_progress(handle: JobHandle, row: ProgressRow) -> Result:

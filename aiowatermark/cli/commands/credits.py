@@ -7,14 +7,21 @@ import asyncio
 import click
 
 from ... import Client, Credits
+from ..batch.json_lines import json_line
 from ..console.runner import EXIT_OK, run
 from ..options.providers import base_url_option, provider_from_env, provider_option
 
+_EPILOG = """\b
+Example:
+  aiowatermark credits --provider kaze
+"""
 
-@click.command()
+
+@click.command(epilog=_EPILOG)
 @provider_option
 @base_url_option
-def credits(name: str, base_url: str | None) -> None:  # noqa: A001 - the command's name
+@click.option("--json", "as_json", is_flag=True, help="Print the balance as a JSON object.")
+def credits(name: str, base_url: str | None, as_json: bool) -> None:  # noqa: A001, FBT001 - click calls it by name
     """Show the balance of a provider account, in the provider's own credits.
 
     Costs nothing. Not every provider documents a call for it.
@@ -23,7 +30,11 @@ def credits(name: str, base_url: str | None) -> None:  # noqa: A001 - the comman
 
     async def work(_: asyncio.Event) -> int:
         async with Client(provider, trust_env=True) as client:
-            click.echo(f"{provider.display_name}: {format_balance(await client.credits())}")
+            balance = await client.credits()
+        if as_json:
+            click.echo(json_line(provider=name, available=balance.available, used=balance.used, limit=balance.limit))
+        else:
+            click.echo(f"{provider.display_name}: {format_balance(balance)}")
         return EXIT_OK
 
     run(work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from enum import StrEnum
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import click
 
 from ...jobs import Record
-from ..console.runner import printable
+from ..batch.json_lines import json_line
+from ..console.texts import MAX_NAME, printable
 
 
 class State(StrEnum):
@@ -26,21 +26,20 @@ class State(StrEnum):
 
 ADVICE = {
     State.RUNNING: (
-        "running at the provider. To fetch the results:\n"
-        "  aiowatermark resume --all --store {store} --provider NAME -o DIR"
+        "running at the provider. To fetch the results:\n  aiowatermark resume --all {store} --provider NAME{output}"
     ),
     State.FINISHED: (
         "finished, and nobody took the results. To fetch them:\n"
-        "  aiowatermark resume KEY --store {store} --provider NAME -o DIR"
+        "  aiowatermark resume KEY {store} --provider NAME{output}"
     ),
     State.HELD: "in the hands of a client that is alive. Leave them to it.",
     State.UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
     State.IN_DOUBT: (
         "in doubt: sent, but no answer was received; may have been paid. Look for it in your account at the provider.\n"
         "If the account shows it with a task id, if it was paid and has none, or if it was not paid:\n"
-        "  aiowatermark jobs settle --store {store} KEY --task-id ID --provider NAME\n"
-        "  aiowatermark jobs settle --store {store} KEY --paid\n"
-        "  aiowatermark jobs settle --store {store} KEY --unpaid"
+        "  aiowatermark jobs settle {store} KEY --task-id ID --provider NAME\n"
+        "  aiowatermark jobs settle {store} KEY --paid\n"
+        "  aiowatermark jobs settle {store} KEY --unpaid"
     ),
     State.ENDED: "ended.",
 }
@@ -62,13 +61,16 @@ def state_of(record: Record, *, is_gone: bool) -> State:
 
 def as_text(record: Record, state: State) -> str:
     """Return the two lines of a job."""
-    row = (record.key, record.provider, state.value, _age(record), record.snapshot.task_id or "-")
-    return printable(_ROW.format(*row)) + "\n" + click.style(f"    {record.token}", dim=True)
+    row = (printable(record.key, MAX_NAME), record.provider, state.value, _age(record), record.snapshot.task_id or "-")
+    # of a file the name and the size, of a URL a digest, which says nothing
+    inputs = [name for name in record.inputs if ":" in name]
+    names = printable(f"{', '.join(inputs)}  " if inputs else "", MAX_NAME)
+    return printable(_ROW.format(*row)) + "\n" + click.style(f"    {names}{record.token}", dim=True)
 
 
 def as_json(record: Record, state: State) -> str:
     """Return the JSON line of a job."""
-    return json.dumps(details(record, state))
+    return json_line(**details(record, state))
 
 
 def details(record: Record, state: State) -> dict[str, Any]:

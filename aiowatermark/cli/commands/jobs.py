@@ -6,6 +6,8 @@ import asyncio
 import json
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 import click
 
@@ -14,29 +16,53 @@ from ...client.engine.settle import load_unsettled, write_settlement
 from ...client.engine.submission.claims import owners_of
 from ...errors import InvalidInput
 from ...jobs import Record
-from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, printable, run
+from ..batch.json_lines import VERSION
+from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
+from ..console.texts import MAX_NAME, mask_password, printable
 from ..options.providers import base_url_option, optional_provider_option, provider_from_env
-from ..options.store import existing_store_from, existing_store_option, store_from
+from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
 from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
 from .job_stats import show_stats, stats_option, wants_stats
 
+_Where: TypeAlias = tuple[str | None, Path | None]
+"""The store and the output folder that were given to `jobs` before its subcommand."""
+_EPILOG = """\b
+Examples:
+  aiowatermark jobs -o clean
+  aiowatermark jobs settle -o clean KEY --unpaid
+"""
+_SHOW_EPILOG = """\b
+Example:
+  aiowatermark jobs show -o clean KEY
+"""
+_SETTLE_EPILOG = """\b
+Examples:
+  aiowatermark jobs settle -o clean KEY --task-id 4711 --provider kaze
+  aiowatermark jobs settle -o clean KEY --unpaid
+"""
+_FORGET_EPILOG = """\b
+Example:
+  aiowatermark jobs forget -o clean KEY
+"""
 
-@click.group(invoke_without_command=True)
+
+@click.group(invoke_without_command=True, epilog=_EPILOG)
+@store_folder_option
 @existing_store_option
 @click.option("--json", "json_lines", is_flag=True, help="Print one JSON object per job.")
 @stats_option
 @click.pass_context
-def jobs(context: click.Context, store: str | None, json_lines: bool) -> None:  # noqa: FBT001 - click's way
+def jobs(context: click.Context, folder: Path | None, store: str | None, json_lines: bool) -> None:  # noqa: FBT001
     """List the jobs of a store that are unfinished, or whose results nobody took.
 
-    Key, provider, status, age, the provider's task id, and the token. `aiowatermark resume KEY --store STORE --provider
-    NAME -o DIR` fetches a running one, or a result that nobody took. A job in doubt may have been paid: look for it in
-    your account at the provider, then settle it.
+    Key, provider, status, age, the provider's task id; then the inputs and the token. `aiowatermark resume KEY
+    --provider NAME -o DIR` fetches a running one, or a result that nobody took. A job in doubt may have been paid: look
+    for it in your account at the provider, then settle it.
     """
     if context.invoked_subcommand is not None:
-        context.obj = store
+        context.obj = (store, folder)
         return
-    location = existing_store_from(store)
+    location = existing_store_from(store, folder)
     if wants_stats(context):
         show_stats(location, as_json=json_lines)
 
@@ -53,55 +79,58 @@ def jobs(context: click.Context, store: str | None, json_lines: bool) -> None:  
                     counts[state] += 1
                     click.echo(as_json(record, state) if json_lines else as_text(record, state))
         if not json_lines:
-            _print_advice(counts, location)
+            _print_advice(counts, store, folder)
         return EXIT_OK
 
     run(work)
 
 
-@jobs.command()
+@jobs.command(epilog=_SHOW_EPILOG)
 @click.argument("key")
+@store_folder_option
 @existing_store_option
 @click.pass_obj
-def show(group_store: str | None, key: str, store: str | None) -> None:
+def show(group: _Where, key: str, folder: Path | None, store: str | None) -> None:
     """Show what the store knows of the job KEY, as JSON."""
-    location = existing_store_from(store or group_store)
+    location = _locate(group, folder, store)
 
     async def work(_: asyncio.Event) -> int:
         async with store_from(location) as opened:
             if (record := await opened.get(key)) is None:
-                raise InvalidInput(f"the store contains no job {key!r}")
+                raise InvalidInput(f"the store contains no job {printable(key, MAX_NAME)!r}")
             state = state_of(record, is_gone=await _is_gone(opened, record))
-        click.echo(json.dumps(details(record, state), indent=2))
+        click.echo(json.dumps({"v": VERSION, **details(record, state)}, indent=2))
         return EXIT_OK
 
     run(work)
 
 
-@jobs.command()
+@jobs.command(epilog=_SETTLE_EPILOG)
 @click.argument("key")
 @click.option("--task-id", metavar="ID", help="It was accepted as this task of the provider; one query confirms that.")
 @click.option("--paid", is_flag=True, help="It was paid and its result is lost: its key stays used.")
 @click.option("--unpaid", is_flag=True, help="It was not paid: its key is free.")
 @optional_provider_option
 @base_url_option
+@store_folder_option
 @existing_store_option
 @click.pass_obj
 def settle(  # noqa: PLR0917 - click passes each option as an argument
-    group_store: str | None,
+    group: _Where,
     key: str,
     task_id: str | None,
     paid: bool,  # noqa: FBT001
     unpaid: bool,  # noqa: FBT001
     name: str | None,
     base_url: str | None,
+    folder: Path | None,
     store: str | None,
 ) -> None:
     """Settle the job KEY, which is in doubt, when you know from your account at the provider what became of it.
 
     --task-id needs --provider and its key in the environment, as `aiowatermark remove` does.
     """
-    location = existing_store_from(store or group_store)
+    location = _locate(group, folder, store)
     if [task_id is not None, paid, unpaid].count(True) != 1:
         raise click.UsageError("give one of --task-id ID, --paid and --unpaid")
     if task_id is not None and name is None:
@@ -118,24 +147,31 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
         outcome = (
             f"accepted as task {task_id}" if task_id is not None else "paid" if paid else "unpaid, its key is free"
         )
-        click.echo(f"settled    {printable(key)}: {printable(outcome)}")
+        click.echo(f"settled    {printable(key, MAX_NAME)}: {printable(outcome)}")
         return EXIT_OK
 
     run(work)
 
 
-@jobs.command()
+@jobs.command(epilog=_FORGET_EPILOG)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--force", is_flag=True, help="Also jobs of living clients, which may have been sent.")
+@store_folder_option
 @existing_store_option
 @click.pass_obj
-def forget(group_store: str | None, keys: Sequence[str], force: bool, store: str | None) -> None:  # noqa: FBT001
+def forget(
+    group: _Where,
+    keys: Sequence[str],
+    force: bool,  # noqa: FBT001 - click's way
+    folder: Path | None,
+    store: str | None,
+) -> None:
     """Delete jobs from the store by their KEYs.
 
     The next `aiowatermark remove` of the same file submits it again and is paid for again. A job in doubt should be
     settled instead, because that keeps what happened. Jobs of living clients are kept.
     """
-    location = existing_store_from(store or group_store)
+    location = _locate(group, folder, store)
 
     async def work(_: asyncio.Event) -> int:
         async with store_from(location) as opened:
@@ -145,20 +181,26 @@ def forget(group_store: str | None, keys: Sequence[str], force: bool, store: str
     run(work)
 
 
+def _locate(group: _Where, folder: Path | None, store: str | None) -> str:
+    """Return the store that was given to the subcommand, or to `jobs` before it."""
+    group_store, group_folder = group
+    return existing_store_from(store or (None if folder else group_store), folder or group_folder)
+
+
 async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
     """Delete a job if that costs nothing, or by force; prints what happened and returns whether it was deleted."""
     record = await store.get(key)
     if record is None:
-        click.echo(f"unknown    {printable(key)}: the store contains no job with this key", err=True)
+        click.echo(f"unknown    {printable(key, MAX_NAME)}: the store contains no job with this key", err=True)
         return False
     state = state_of(record, is_gone=await _is_gone(store, record))
     if state is State.HELD and not force:
-        click.echo(f"kept       {printable(key)}: a client that is alive works on it (see --force)", err=True)
+        click.echo(f"kept       {printable(key, MAX_NAME)}: a client that is alive works on it (see --force)", err=True)
         return False
     if not await store.forget(record):
-        click.echo(f"kept       {printable(key)}: it was changed meanwhile, look at it again", err=True)
+        click.echo(f"kept       {printable(key, MAX_NAME)}: it was changed meanwhile, look at it again", err=True)
         return False
-    click.echo(f"forgotten  {printable(key)}{_remaining_token(record)}")
+    click.echo(f"forgotten  {printable(key, MAX_NAME)}{_remaining_token(record)}")
     return True
 
 
@@ -173,9 +215,11 @@ async def _is_gone(store: JobStore, record: Record) -> bool:
     return await owners_of(store).is_gone(record)
 
 
-def _print_advice(counts: dict[State, int], location: str) -> None:
+def _print_advice(counts: dict[State, int], store: str | None, folder: Path | None) -> None:
+    words = ["-o", str(folder)] if store is None else ["--store", mask_password(store)]
+    where, output = printable(shlex.join(words)), "" if store is None else " -o DIR"
     if not any(counts.values()):
         click.echo("The store contains no unfinished jobs.")
     for state, count in counts.items():
         if count:
-            click.echo(f"{count} {ADVICE[state].format(store=shlex.quote(location))}")
+            click.echo(f"{count} {ADVICE[state].format(store=where, output=output)}")

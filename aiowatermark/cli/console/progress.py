@@ -1,4 +1,4 @@
-"""Progress display: rows and a bar on a terminal, one line for each finished job anywhere else.
+"""Progress display: rows and a bar on a terminal, one line for each result anywhere else.
 
 A ProgressDisplay belongs to one command. Each running job has one ProgressRow, which its worker updates:
 
@@ -14,8 +14,13 @@ A new stage drops the meter of the one before, so that a rate never spans two st
 
 If the stream is a terminal, rich redraws from a thread of its own, ten times a second. A redraw shows the eight oldest
 rows and counts the rest, so that a display of 1000 jobs costs no more than one of eight. finish() prints nothing then:
-the bar counts, and the summary of the batch names the failures. If the stream is a pipe or a file, nothing is redrawn
-and finish() prints the job's line.
+the bar counts, and the summary of the batch names the failures. If the stream is a pipe or a file, or the terminal
+cannot move its cursor (TERM=dumb), nothing is redrawn and finish() prints the job's line.
+
+What else happens is said with say(), which is a line above the bar, or with notice(), which passes: on a terminal it
+is one line below the rows for some seconds, elsewhere a line, at most one of a kind in ten seconds.
+
+Columns fit the terminal: from 80 on the provider and a bar are shown, from 120 on the rate and the time left, too.
 
 Concurrency: the event loop changes rows and counts, rich's thread only reads them, without a lock. list(dict.values())
 runs in C under the GIL, a row's meter is read once, and a meter always has at least one sample. The worst outcome is
@@ -27,12 +32,14 @@ called repeatedly, and is called at the end of the `with` block, also after an e
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from attrs import define, field
+from attrs import define, field, frozen
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -41,11 +48,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .rate import RateMeter
-from .runner import printable
+from .texts import MAX_NAME, encodable, has_unicode, printable
 
 _MAX_ROWS = 8
-_WIDE = 100
-"""Columns from which on a row has room for its rate and its remaining time."""
+_MEDIUM, _WIDE = 80, 120
+"""Columns from which on a row has room for the provider and a bar, and for its rate and its remaining time."""
+_LIMIT_IN_BAR = 100
+_NOTICE_SECONDS = 10.0
 
 
 @define(eq=False)
@@ -101,14 +110,21 @@ class ProgressDisplay:
     done: int = 0
     failed: int = 0
     started: float = field(factory=time.monotonic, init=False)
+    _limit: str = field(default="", init=False)
     _rows: dict[int, ProgressRow] = field(factory=dict, init=False)
     _live: Live | None = field(default=None, init=False)
-    _spinner: Spinner = field(factory=lambda: Spinner("dots", style="cyan"), init=False)
+    _spinner: Spinner = field(init=False)
+    _notice: tuple[str, float] = field(default=("", 0.0), init=False)
+    _noticed: dict[str, float] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Choose a spinner that the stream can show."""
+        self._spinner = Spinner("dots" if has_unicode(self.stream) else "line", style="cyan")
 
     def __enter__(self) -> Self:
-        """Start redrawing if the stream is a terminal."""
-        if self.stream.isatty():
-            console = Console(file=self.stream, highlight=False)
+        """Start redrawing if the stream is a terminal whose cursor can move."""
+        if self.stream.isatty() and os.environ.get("TERM") != "dumb":
+            console = Console(file=self.stream, highlight=False, markup=False, emoji=False)
             self._live = Live(
                 get_renderable=self._render,
                 console=console,
@@ -139,7 +155,7 @@ class ProgressDisplay:
 
     def start(self, label: str, title: str) -> ProgressRow:
         """Add a row for a job and return it."""
-        row = ProgressRow(printable(label), title)
+        row = ProgressRow(encodable(printable(label, MAX_NAME), self.stream), title)
         self._rows[id(row)] = row
         return row
 
@@ -148,46 +164,127 @@ class ProgressDisplay:
         self._rows.pop(id(row), None)
         self.done += ok
         self.failed += not ok
-        if self._live is None:
-            print(printable(line), file=self.stream, flush=True)
+        if self._live is None and line:
+            self._print(line)
+
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        if self._live is None or not self._live.is_started:
+            self._print(text)
+        else:
+            self._live.console.print(Text(encodable(printable(text), self.stream)))
+
+    def show_limit(self, text: str) -> None:
+        """Show from now on what bounds the rate of all jobs, such as `PicWish: 2 requests per second`."""
+        self._limit = text
+        if self._live is None and text:
+            self._print(text)
+
+    def notice(self, text: str, kind: str = "") -> None:
+        """Show a text that is of interest for a while only; `kind` is what it has in common with others.
+
+        Without a kind it is shown on a terminal only.
+        """
+        now = time.monotonic()
+        if self._live is not None:
+            self._notice = encodable(printable(text), self.stream), now
+        elif kind and now - self._noticed.get(kind, -_NOTICE_SECONDS) >= _NOTICE_SECONDS:
+            self._noticed[kind] = now
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        print(encodable(printable(text), self.stream), file=self.stream, flush=True)
 
     def _render(self) -> RenderableType:
         """Build the next frame; called by rich, in its thread."""
         rows = list(self._rows.values())
-        wide = self._live is not None and self._live.console.width >= _WIDE
-        table = Table.grid(padding=(0, 2), expand=False)
-        for width in (40 if wide else 20, 14, 12):
-            table.add_column(no_wrap=True, overflow="ellipsis", max_width=width)
-        # reserve the full width of meters as soon as one is shown: columns that grow would make the rows jump
-        for width in (16, 41) if wide else (8, 0):
-            table.add_column(no_wrap=True, min_width=width if any(row.meter for row in rows) else 0)
-        table.add_column(justify="right", no_wrap=True)
+        width = self._live.console.width if self._live is not None else _MEDIUM
+        columns = _Columns(width, any(row.meter for row in rows))
+        table = columns.table()
         for row in rows[:_MAX_ROWS]:
-            table.add_row(*_cells(row, 16 if wide else 8))
+            table.add_row(*columns.cells(row))
         hidden = len(rows) - _MAX_ROWS
-        more = Text(f"and {hidden} more" if hidden > 0 else "", "dim")
-        return Group(table, more, self._bar())
+        more = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
+        return Group(table, *more, *self._notice_line(width), self._bar(width))
 
-    def _bar(self) -> RenderableType:
+    def _notice_line(self, width: int) -> list[RenderableType]:
+        """Return the last notice while it is new; else the limit, where the bar has no room for it."""
+        text, since = self._notice
+        if text and time.monotonic() - since <= _NOTICE_SECONDS:
+            return [Text(text, "yellow", no_wrap=True, overflow="ellipsis")]
+        limit = self._limit if width < _LIMIT_IN_BAR else ""
+        return [Text(limit, "dim", no_wrap=True, overflow="ellipsis")] if limit else []
+
+    def _bar(self, width: int) -> RenderableType:
         finished = self.done + self.failed
-        grid = Table.grid(padding=(0, 2))
+        grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(
-            self.total, finished, width=40, complete_style="cyan", finished_style="cyan", pulse=not self.total
+            self.total,
+            finished,
+            width=min(max(width - 34, 4), 40),
+            complete_style="cyan",
+            finished_style="cyan",
+            pulse=not self.total,
         )
-        count = Text(f"{finished}/{self.total}" if self.total else str(finished))
+        count = Text(f"{finished}/{self.total}" if self.total else str(finished), no_wrap=True)
         if self.failed:
-            count.append(f"  {self.failed} failed", "red")
-        grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim"))
+            count.append(f" {self.failed} failed", "red")
+        limit = Text(self._limit if width >= _LIMIT_IN_BAR else "", "dim", no_wrap=True, overflow="ellipsis")
+        grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim", no_wrap=True), limit)
         return grid
 
 
-def _cells(row: ProgressRow, width: int) -> tuple[RenderableType, ...]:
-    """Return a row's cells; the bar is `width` columns wide and shown only while the row has a meter."""
-    # read once: the event loop may drop the meter meanwhile
-    meter = row.meter
-    first = Text(row.label), Text(row.title, "dim"), Text(row.stage)
-    seconds = Text(f"{row.seconds:.1f} s", "dim")
-    if meter is None:
-        return *first, "", "", seconds
-    bar = ProgressBar(meter.total, meter.done, width=width, complete_style="cyan", pulse=meter.total is None)
-    return *first, bar, Text(meter.text), seconds
+@frozen
+class _Columns:
+    """The columns of the rows in a terminal of this width."""
+
+    width: int
+    has_meters: bool
+
+    @property
+    def _widths(self) -> list[int]:
+        """Of name, provider, stage, bar, meter and seconds; 0 for a column that has no room."""
+        bar, meter = (16, 41) if self.width >= _WIDE else (8, 0) if self.width >= _MEDIUM else (0, 0)
+        if not self.has_meters:
+            bar = meter = 0
+        title, stage, seconds = 14 if self.width >= _MEDIUM else 0, 10, 8
+        others = [title, stage, bar, meter, seconds]
+        name = self.width - sum(others) - 2 * sum(map(bool, others)) - 1
+        return [min(max(name, 8), 60), *others]
+
+    def table(self) -> Table:
+        """Return a table without rows; widths are fixed, since columns that grow would make the rows jump."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for index, width in enumerate(self._widths):
+            if width:
+                table.add_column(
+                    no_wrap=True, overflow="ellipsis", width=width, justify="right" if index == 5 else "left"
+                )
+        return table
+
+    def cells(self, row: ProgressRow) -> tuple[RenderableType, ...]:
+        """Return a row's cells; the bar is shown only while the row has a meter."""
+        # read once: the event loop may drop the meter meanwhile
+        meter, widths = row.meter, self._widths
+        bar = meter and ProgressBar(
+            meter.total, meter.done, width=widths[3] or 1, complete_style="cyan", pulse=meter.total is None
+        )
+        seconds = Text(f"{row.seconds:.1f} s", "dim")
+        cells = [
+            Text(_end_of(row.label, widths[0])),
+            Text(row.title, "dim"),
+            Text(row.stage),
+            bar or "",
+            Text(meter.text if meter else ""),
+        ]
+        return tuple(cell for cell, width in zip([*cells, seconds], widths, strict=True) if width)
+
+
+def _end_of(text: str, width: int) -> str:
+    """Return the end of a text that fits in so many columns: names of a batch often begin alike."""
+    if cell_len(text) <= width:
+        return text
+    end = text[-width + 1 :]
+    while cell_len(end) >= width:
+        end = end[1:]
+    return f"…{end}"

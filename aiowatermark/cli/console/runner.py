@@ -36,6 +36,8 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
+from .texts import encodable
+from .texts import printable as printable  # other modules take it from here
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -123,7 +125,8 @@ async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) 
 
 def print_error(text: str) -> None:
     """Print `Error: TEXT` on stderr."""
-    click.echo(f"{click.style('Error:', fg='red')} {printable(text)}", err=True)
+    shown = encodable(printable(text), sys.stderr)
+    click.echo(f"{click.style('Error:', fg='red')} {shown}", err=True)
 
 
 def error_text(error: BaseException) -> str:
@@ -131,8 +134,3 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, WatermarkError):
         return f"{error.message} (answer: {error.answer})" if error.answer else error.message
     return str(error) or type(error).__name__
-
-
-def printable(text: str) -> str:
-    """Return the text without control characters: a file name must not send escape sequences to the terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

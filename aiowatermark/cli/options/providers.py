@@ -34,12 +34,21 @@ base_url_option = click.option(
 )
 
 
-def provider_from_env(name: str, base_url: str | None) -> Provider:
+account_option = click.option(
+    "--account",
+    metavar="NAME",
+    help="Name of the account: with the same name, jobs are found again after the API key was changed.",
+)
+
+
+def provider_from_env(name: str, base_url: str | None, account: str | None = None) -> Provider:
     """Return the provider with its keys; print an error and exit if a key is missing or a value is not valid."""
     kind = provider_kind(name)
     if missing := [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]:
         _exit_without_keys(kind.display_name, missing)
     settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
+    if account is not None:
+        settings["account"] = account
     try:
         return kind.from_env(**settings)
     except InvalidInput as error:

@@ -15,6 +15,10 @@ from tests.support.files import list_names
 from tests.support.images import make_jpeg
 
 SYNC = ("--provider", "gptge", "--option", "sync=true")
+JSON_FIELDS = {
+    *("v", "media", "output", "status", "saved_before", "error"),
+    *("key", "token", "provider", "seconds", "charge", "note"),
+}
 
 
 async def test_each_result_is_saved_under_the_name_of_its_file(
@@ -22,7 +26,7 @@ async def test_each_result_is_saved_under_the_name_of_its_file(
 ) -> None:
     finished = await cli("remove", *photos, *to_emulator, *SYNC)
     assert finished.code == 0, finished.err
-    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "three-clean.jpg", "two-clean.JPEG"]
+    assert list_names(tmp_path / "clean", hidden=False) == ["one-clean.jpg", "three-clean.jpg", "two-clean.JPEG"]
     assert (tmp_path / "clean/one-clean.jpg").read_bytes() == (tmp_path / "one.jpg").read_bytes()
     assert "3 done, 0 failed" in finished.out
     assert emulator.charged["gptge"] == 3
@@ -63,7 +67,7 @@ async def test_files_that_are_not_valid_are_listed_and_do_not_stop_the_others(
     assert finished.code == 1
     summary = finished.out.partition("3 done, 4 failed")[2]
     assert all(f"  {name}: " in summary for name in invalid)
-    assert len(list_names(tmp_path / "clean")) == 3
+    assert len(list_names(tmp_path / "clean", hidden=False)) == 3
     assert emulator.charged["gptge"] == 3
     assert "Traceback" not in finished.text
 
@@ -84,12 +88,11 @@ async def test_json_prints_one_line_for_each_item_and_nothing_else_on_stdout(
     assert finished.code == 1
     lines = {line["media"]: line for line in finished.lines}
     assert set(lines) == {*photos, "none.jpg"}
-    assert all(
-        set(line) == {"media", "output", "status", "error", "key", "token", "seconds"} for line in finished.lines
-    )
+    assert all(set(line) == JSON_FIELDS and line["v"] == 1 for line in finished.lines)
     done, failed = lines["one.jpg"], lines["none.jpg"]
     assert (done["status"], done["output"], done["error"]) == ("done", "clean/one-clean.jpg", None)
-    assert done["key"].startswith("one-")
+    assert done["key"].startswith("content-")
+    assert (done["provider"], done["saved_before"], done["charge"]) == ("gptge", False, None)
     assert done["token"].startswith("aw2.")
     assert (failed["status"], failed["output"], failed["token"]) == ("failed", None, None)
     assert "none.jpg" in failed["error"]
@@ -99,7 +102,7 @@ async def test_json_prints_one_line_for_each_item_and_nothing_else_on_stdout(
 async def test_paths_are_read_from_stdin(cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path) -> None:
     finished = await cli("remove", "-", *to_emulator, *SYNC, stdin="one.jpg\n\nthree.jpg\n")
     assert finished.code == 0, finished.err
-    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "three-clean.jpg"]
+    assert list_names(tmp_path / "clean", hidden=False) == ["one-clean.jpg", "three-clean.jpg"]
 
 
 async def test_stdin_is_read_no_faster_than_jobs_end(
@@ -128,7 +131,7 @@ async def test_a_url_is_passed_to_a_provider_that_accepts_urls(
     url = emulator.host(make_jpeg(), "a photo.jpg") + "?signature=../../x"
     finished = await cli("remove", url, *to_emulator, *SYNC)
     assert finished.code == 0, finished.text
-    assert list_names(tmp_path / "clean") == ["a_photo-clean.jpg"]
+    assert list_names(tmp_path / "clean", hidden=False) == ["a_photo-clean.jpg"]
 
 
 async def test_a_file_that_the_provider_does_not_accept_fails_with_the_reason(
@@ -143,24 +146,25 @@ async def test_a_file_that_the_provider_does_not_accept_fails_with_the_reason(
 async def test_the_suffix_of_a_result_fits_its_content(cli: Cli, to_emulator: list[str], tmp_path: Path) -> None:
     (tmp_path / "really-a-jpeg.png").write_bytes(make_jpeg())
     assert (await cli("remove", "really-a-jpeg.png", *to_emulator, *SYNC)).code == 0
-    assert list_names(tmp_path / "clean") == ["really-a-jpeg-clean.jpg"]
+    assert list_names(tmp_path / "clean", hidden=False) == ["really-a-jpeg-clean.jpg"]
 
 
-async def test_a_submission_in_doubt_shows_its_token_and_is_not_sent_again(
+async def test_without_a_store_a_submission_in_doubt_shows_its_token(
     cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
 ) -> None:
     emulator.inject(Fault.dropped_after(), "gptge", "submit")
-    finished = await cli("remove", "one.jpg", *to_emulator, *SYNC)
+    finished = await cli("remove", "one.jpg", *to_emulator, *SYNC, "--no-store")
     assert finished.code == 1
-    assert "check your account before you send it again; its token: aw2." in finished.out
+    assert "one.jpg  its token: aw2." in finished.out
+    assert "Check your account at gpt.ge before you send them again." in finished.out
     assert emulator.charged["gptge"] == 1
 
 
-async def test_a_job_that_exceeds_its_deadline_can_be_resumed(cli: Cli, photos: list[str]) -> None:
+async def test_without_a_store_a_job_that_exceeds_its_deadline_can_be_resumed(cli: Cli, photos: list[str]) -> None:
     async with Emulator(restore=False, processing=60) as emulator:
         cli.use_keys_of(emulator)
         to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
-        finished = await cli("remove", "one.jpg", *to_emulator, "--deadline", "0.5")
+        finished = await cli("remove", "one.jpg", *to_emulator, "--deadline", "0.5", "--no-store")
     assert finished.code == 1
     assert "0 done, 1 failed" in finished.out
     assert "aiowatermark resume --provider gptge -o clean --base-url" in finished.out
@@ -174,7 +178,9 @@ async def test_control_characters_in_file_names_are_not_printed(cli: Cli, to_emu
 
 
 @pytest.mark.slow
-async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos: list[str], tmp_path: Path) -> None:
+async def test_without_a_store_the_jobs_of_a_stopped_run_are_resumed_by_their_tokens(
+    cli: Cli, photos: list[str], tmp_path: Path
+) -> None:
     submitted = asyncio.Event()
 
     def processing(_: EmulatedTask) -> float:
@@ -185,14 +191,13 @@ async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos:
     async with Emulator(restore=False, processing=processing) as emulator:
         cli.use_keys_of(emulator)
         to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
-        running = await cli.start("remove", *photos, *to_emulator, "--jobs", "2")
+        running = await cli.start("remove", *photos, *to_emulator, "--jobs", "2", "--no-store")
         async with asyncio.timeout(20):
             await submitted.wait()
         running.process.send_signal(signal.SIGINT)
         stopped = await running.finish()
         assert stopped.code == 1
-        assert "2 submitted and not finished; running at gpt.ge:" in stopped.out
-        assert "Not submitted: 1" in stopped.out
+        assert "Stopped: 0 done, 2 open, 1 unsent\n" in stopped.out
         assert "Traceback" not in stopped.text
         (command,) = [line for line in stopped.out.splitlines() if "aiowatermark resume" in line]
         assert command.split()[:8] == [
@@ -207,7 +212,7 @@ async def test_after_ctrl_c_the_jobs_are_resumed_and_paid_once(cli: Cli, photos:
         resumed = await cli(*command.split()[1:])
         assert resumed.code == 0, resumed.text
         assert emulator.charged["gptge"] == 2
-    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "two-clean.jpg"]
+    assert list_names(tmp_path / "clean") == ["one-clean.jpg", "two-clean.JPEG"]
 
 
 @pytest.mark.slow
@@ -232,8 +237,8 @@ async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_pa
             finished = await running.finish()
         assert emulator.charged["gptge"] == 1
     assert finished.code == 1
-    assert "one.jpg\n    it was being submitted and may have been paid: check your account" in finished.out
-    assert "Not submitted: 1" in finished.out
+    assert "Stopped: 0 done, 1 open, 1 unsent; the same command continues" in finished.out
+    assert "1 still being submitted, so maybe paid; check your account:\n  one.jpg\n" in finished.out
 
 
 async def test_a_token_that_is_not_valid_is_a_failure_of_its_item(cli: Cli, to_emulator: list[str]) -> None:
@@ -309,4 +314,4 @@ async def test_a_name_that_the_terminal_cannot_show_does_not_end_the_batch(
     finished = await cli("remove", *names, os.fsdecode(b"no\xe9.jpg"), *photos, *to_emulator, *SYNC)
     assert "Traceback" not in finished.text
     assert "7 done, 1 failed" in finished.out
-    assert emulator.charged["gptge"] == len(list_names(tmp_path / "clean")) == 7
+    assert emulator.charged["gptge"] == len(list_names(tmp_path / "clean", hidden=False)) == 7

@@ -58,6 +58,28 @@ async def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [("remove",), ("resume",), ("credits",), ("jobs",), ("jobs", "show"), ("jobs", "settle"), ("jobs", "forget")],
+)
+async def test_the_help_of_a_command_has_an_example_of_it(cli: Cli, command: tuple[str, ...]) -> None:
+    finished = await cli(*command, "--help")
+    assert f"\n    aiowatermark {' '.join(command)} " in finished.out.partition("Example")[2]
+
+
+async def test_a_shell_completes_commands_as_the_help_says(cli: Cli) -> None:
+    documented = (await cli("--help")).out
+    assert 'eval "$(_AIOWATERMARK_COMPLETE=bash_source aiowatermark)"' in documented
+    cli.env |= {"_AIOWATERMARK_COMPLETE": "bash_complete", "COMP_WORDS": "aiowatermark rem", "COMP_CWORD": "1"}
+    assert (await cli()).out.split() == ["plain,remove"]
+
+
+async def test_the_version_is_printed(cli: Cli) -> None:
+    finished = await cli("--version")
+    assert finished.code == 0
+    assert finished.out.startswith("aiowatermark")
+
+
+@pytest.mark.parametrize(
     ("missing", "arguments", "extra"),
     [
         ("click", ("--help",), "aiowatermark[cli]"),

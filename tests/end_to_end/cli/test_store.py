@@ -83,7 +83,8 @@ async def test_a_run_that_was_killed_is_continued_by_the_same_command_and_pays_n
         charged = emulator.charged["gptge"]
         third = await cli(*command)
         assert emulator.charged["gptge"] == charged
-        assert f"{len(saved)} done ({len(saved)} by an earlier run)" in third.out
+        assert f"{len(saved)} done before" in third.out
+        assert f"{len(saved)} done ({len(saved)} before)" in third.out
     assert all(
         (tmp_path / "clean" / f"p{index}-clean.jpg").name in saved for index in range(len(saved)) if not in_doubt
     )
@@ -93,7 +94,7 @@ async def test_a_run_that_was_killed_is_continued_by_the_same_command_and_pays_n
 
 
 @pytest.mark.slow
-async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_after_it_is_forgotten(
+async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_after_it_is_settled(
     cli: Cli, images: list[str], tmp_path: Path
 ) -> None:
     processing = ProcessingTime(1, 0.0)
@@ -107,12 +108,12 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         assert "1 in doubt: sent, but no answer was received; maybe paid, so not sent again:" in again.out
         (job,) = await list_jobs(cli)
         key = str(job["key"])
-        assert key.startswith("p0-")
+        assert job["inputs"] == [f"p0.jpg:{(tmp_path / 'p0.jpg').stat().st_size}"]
         assert (job["status"], job["task_id"], job["provider"]) == ("in_doubt", None, "gptge")
-        (forget,) = [line for line in again.out.splitlines() if "jobs forget" in line]
+        (settle,) = [line for line in again.out.splitlines() if "--unpaid" in line]
         assert emulator.charged["gptge"] == 1
-        forgotten = await cli(*forget.split()[1:])
-        assert forgotten.out == f"forgotten  {key}\n"
+        settled = await cli(*settle.replace("KEY", key).split()[1:])
+        assert settled.out == f"settled    {key}: unpaid, its key is free\n"
         assert (await cli(*command)).code == 0
         assert emulator.charged["gptge"] == 2
     assert list_names(tmp_path / "clean", hidden=False) == ["p0-clean.jpg"]
@@ -143,7 +144,7 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
             await processing.reached.wait()
         stopped.process.send_signal(signal.SIGINT)
         finished = await stopped.finish()
-        assert "aiowatermark resume --provider gptge -o clean --base-url" in finished.out
+        assert "Stopped: 0 done, 4 open, 0 unsent; the same command continues\n" in finished.out
         jobs = await list_jobs(cli)
         assert len(jobs) == 4
         text = await cli("jobs", "--store", "jobs.db")
@@ -156,7 +157,7 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
         assert "3 done" in rest.out
         assert await list_jobs(cli) == []
         repeated = await cli("remove", *images[:4], *WITH_STORE, *to_emulator)
-        assert "4 done (4 by an earlier run)" in repeated.out
+        assert "4 done (4 before)" in repeated.out
         assert emulator.charged["gptge"] == 4
     assert list_names(tmp_path / "clean", hidden=False) == [f"p{index}-clean.jpg" for index in range(4)]
 
@@ -171,8 +172,8 @@ async def test_a_result_that_is_missing_or_cut_is_fetched_again_and_not_paid_aga
     (clean / "p1-clean.jpg").write_bytes(b"")
     again = await cli(*command)
     assert again.code == 0, again.text
-    assert "already done  p2.jpg -> clean/p2-clean.jpg" in again.out
-    assert "3 done (1 by an earlier run)" in again.out
+    assert "1 done before, 2 continue\n" in again.out
+    assert "3 done (1 before)" in again.out
     assert list_names(clean, hidden=False) == ["p0-clean.jpg", "p1-clean.jpg", "p2-clean.jpg"]
     assert (clean / "p1-clean.jpg").read_bytes() == (tmp_path / "p1.jpg").read_bytes()
     assert emulator.charged["gptge"] == 3
@@ -226,7 +227,8 @@ async def test_a_result_that_came_with_the_answer_is_in_the_store_and_is_saved_a
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("jobs",), 2, "--store is required"),
+        (("jobs",), 2, "give -o with the output folder of `aiowatermark remove`, or --store"),
+        (("jobs", "-o", "none"), 2, "no store exists at none/.aiowatermark/jobs.db"),
         (("jobs", "--store", "none.db"), 2, "no store exists at none.db"),
         (("jobs", "--store", "p0.jpg"), 2, "p0.jpg is not an aiowatermark store"),
         (("jobs", "forget", "key", "--store", "none.db"), 2, "no store exists at none.db"),
@@ -234,7 +236,9 @@ async def test_a_result_that_came_with_the_answer_is_in_the_store_and_is_saved_a
         (("remove", "p0.jpg", *WITH_STORE[:4], "--store", "http://x"), 2, "redis://"),
         (("resume", *WITH_STORE), 2, "give the tokens or keys of jobs, or --all"),
         (("resume", "key", "--all", *WITH_STORE), 2, "give the tokens or keys of jobs, or --all"),
-        (("resume", "--all", *WITH_STORE[:4]), 2, "--store is required"),
+        (("resume", "--all", *WITH_STORE[:4]), 2, "no store exists at clean/.aiowatermark/jobs.db"),
+        (("remove", "p0.jpg", *WITH_STORE, "--no-store"), 2, "--no-store remembers nothing"),
+        (("remove", "p0.jpg", *WITH_STORE[:4], "--no-store", "--again"), 2, "--no-store remembers nothing"),
         (
             ("resume", "key", *WITH_STORE[:4]),
             1,

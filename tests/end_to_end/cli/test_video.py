@@ -44,7 +44,7 @@ async def test_ctrl_c_before_the_upload_is_complete_reports_that_nothing_was_pai
     running.process.send_signal(signal.SIGINT)
     finished = await running.finish()
     assert finished.code == 1
-    assert "clip.mp4: the upload was not complete, so nothing was paid: run the command again" in finished.out
+    assert "Stopped: 0 done, 0 open, 1 unsent; the same command continues" in finished.out
     assert "resume" not in finished.out
     assert emulator.charged["dewatermark"] == 0
     again = await cli(*command)
@@ -78,12 +78,12 @@ async def test_ctrl_c_after_the_upload_leaves_a_job_that_resume_finishes(cli: Cl
 
     async with Emulator(restore=False, processing=processing) as emulator:
         cli.use_keys_of(emulator)
-        running = await cli.start("remove", "clip.mp4", *TO_CLEAN, "--base-url", emulator.base_url)
+        running = await cli.start("remove", "clip.mp4", *TO_CLEAN, "--base-url", emulator.base_url, "--no-store")
         async with asyncio.timeout(20):
             await started.wait()
         running.process.send_signal(signal.SIGINT)
         finished = await running.finish()
-        assert "1 submitted and not finished; running at Dewatermark:" in finished.out
+        assert "Stopped: 0 done, 1 open, 0 unsent" in finished.out
         (command,) = [line for line in finished.out.splitlines() if "aiowatermark resume" in line]
         resumed = await cli(*command.split()[1:])
         assert resumed.code == 0, resumed.text

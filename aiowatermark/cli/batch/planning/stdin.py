@@ -1,4 +1,4 @@
-"""Reads the inputs of a batch one by one: arguments, and lines of stdin for `-`."""
+"""Reads the lines of stdin one by one, only as fast as they are taken."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator
 
 _BLOCK_SIZE = 1 << 16
 
 
-async def read_inputs(arguments: Sequence[str]) -> AsyncIterator[str]:
-    """Yield the arguments, and each line of stdin in place of `-`; stdin is read only as fast as lines are taken."""
-    for argument in arguments:
-        if argument != "-":
-            yield argument
-            continue
-        async for line in _read_lines():
-            yield line
-
-
-async def _read_lines() -> AsyncIterator[str]:
+async def read_lines() -> AsyncGenerator[str, None]:
     """Yield the lines of stdin that are not empty."""
     rest = b""
     while block := await _read_block():

@@ -1,0 +1,185 @@
+"""Items of a batch while they are worked on, and their outcomes afterwards."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+from ... import JobHandle, Result, Status
+from ..console.runner import error_text
+from .output_names import Target
+
+
+class ItemStatus(StrEnum):
+    """How an item ended; the values are printed by --json.
+
+    DONE         the result is saved, or was saved by an earlier run
+    FAILED       the item has an error of its own; the other items are not affected
+    IN_DOUBT     the paid request was sent and has no answer: only the user's account shows whether it was paid
+    UNFINISHED   stopped; the job is at the provider, or may be: its token is reported if there is one
+    UNSENT       stopped; never sent, or its upload is incomplete: nothing was paid
+    """
+
+    DONE = "done"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    UNFINISHED = "unfinished"
+    UNSENT = "unsent"
+
+
+class Plan(StrEnum):
+    """What the same command finds of an item in the store and the output folder, before anything is sent."""
+
+    DONE = "done before"
+    OPEN = "continue"
+    NEW = "new"
+    FAILED = "failed before"
+    IN_DOUBT = "in doubt"
+    REFUSED = "refused"
+
+
+@define(eq=False)
+class BatchItem:
+    """One input of a batch, and how far it has come; `status` is None until it has ended.
+
+    `identity` and `target` are what the manifest knows the input by and the name of its result; `base` is the key
+    without the round of --again. `plan` is None until the store was asked.
+    """
+
+    source: str
+    identity: str = ""
+    target: Target = field(factory=lambda: Target("media"))
+    problem: str = ""
+    base: str = ""
+    key: str = ""
+    plan: Plan | None = None
+    start_called: bool = False
+    saved_before: bool = False
+    handle: JobHandle | None = None
+    output: Path | None = None
+    error: Exception | None = None
+    remark: str = ""
+    charge: Charged | None = None
+    status: ItemStatus | None = None
+    started_at: float = field(factory=time.monotonic)
+    seconds: float = 0.0
+
+    @property
+    def token(self) -> str | None:
+        """The token that resumes the job; None if there is no job, or its upload is incomplete."""
+        if self.handle is None:
+            return getattr(self.error, "token", None)
+        return None if self.upload_incomplete else self.handle.token
+
+    @property
+    def upload_incomplete(self) -> bool:
+        """Whether its upload was started and is incomplete, so that nothing was paid."""
+        return self.handle is not None and self.handle.snapshot.status is Status.UPLOADING
+
+    @property
+    def interrupted_status(self) -> ItemStatus:
+        """Its status if it is left as it is now: UNFINISHED if it is or may be at the provider, else UNSENT."""
+        started = self.start_called and not self.upload_incomplete
+        return ItemStatus.UNFINISHED if started else ItemStatus.UNSENT
+
+
+@frozen
+class Charged:
+    """What a job cost, in the provider's credits, and where that is known from."""
+
+    credits: float
+    source: str
+
+    @classmethod
+    def of(cls, result: Result) -> Charged | None:
+        """Return the charge of a result, None if it is not known."""
+        charge = getattr(result, "charged", None)
+        return None if charge is None else cls(charge.credits, charge.source)
+
+
+@frozen
+class Outcome:
+    """How one item of a batch ended.
+
+    `source` is the input as it was given or found; `output` the file with its result, None without one. `provider` is
+    the provider's name and `seconds` the time from the item's start to its end. `error` is the text of what failed.
+    `saved_before`: an earlier run had saved it. `charge` is None where it is not known.
+    """
+
+    source: str
+    output: Path | None
+    status: ItemStatus
+    provider: str
+    seconds: float
+    error: str | None = None
+    key: str | None = None
+    token: str | None = None
+    remark: str = ""
+    saved_before: bool = False
+    charge: Charged | None = None
+
+    @classmethod
+    def of(cls, item: BatchItem, provider: str) -> Outcome:
+        """Return the outcome of an item that has ended."""
+        return cls(
+            item.source,
+            item.output,
+            item.status or ItemStatus.UNSENT,
+            provider,
+            item.seconds,
+            error_text(item.error) if item.error is not None else None,
+            item.handle.key if item.handle else item.key or None,
+            item.token,
+            item.remark,
+            item.saved_before,
+            item.charge,
+        )
+
+
+class OutcomeListener(Protocol):
+    """Gets all outcomes of a batch as they come, for example for a report; `total` is the number of items, if known."""
+
+    total: int | None
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise InvalidInput if it cannot do its work; called before anything is paid."""
+
+    @abstractmethod
+    def add(self, outcome: Outcome) -> None:
+        """Take the outcome of an item that has ended."""
+
+    @abstractmethod
+    async def save(self, code: int, *, err: bool) -> int:
+        """Do what is to be done at the end, say so on stdout or stderr, and return the exit code, perhaps another."""
+
+
+@define(eq=False)
+class Outcomes:
+    """Counts the outcomes of a batch, and passes each to the listener."""
+
+    listener: OutcomeListener | None = None
+    counts: Counter[ItemStatus] = field(factory=Counter, init=False)
+    saved_before: int = field(default=0, init=False)
+    _charges: dict[str | None, float] = field(factory=dict, init=False)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add the outcome of an item."""
+        self.counts[outcome.status] += 1
+        self.saved_before += outcome.saved_before
+        if outcome.charge is not None:
+            # the same picture under two names is one job, and one charge
+            self._charges[outcome.key] = outcome.charge.credits
+        if self.listener is not None:
+            self.listener.add(outcome)
+
+    @property
+    def credits(self) -> float | None:
+        """What this run's jobs cost together, as far as it is known; None if it is not known of any."""
+        return sum(self._charges.values()) if self._charges else None

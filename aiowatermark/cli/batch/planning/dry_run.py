@@ -1,0 +1,95 @@
+"""Dry run: what a run would do, what would be refused and why, and the cost. Sends and writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from attrs import frozen
+
+from .... import JobStore
+from ...console.notices import show_notices
+from ...console.progress import ProgressDisplay
+from ...console.runner import EXIT_OK, EXIT_SOME_FAILED
+from ...console.texts import say, shown_name
+from ...options.store import is_network_url, store_from
+from ..batch import describe_rate
+from ..items import BatchItem, Plan
+from ..json_lines import plan_line
+from ..output_folder import OutputFolder
+from ..request import BatchRequest
+from .acceptance import AcceptanceCheck
+from .inputs import InputReader
+from .planner import Planner, describe_plans
+from .prices import describe_cost
+from .removal import Removal
+
+
+async def run_dry(removal: Removal, request: BatchRequest) -> int:
+    """Print what the run would do; return EXIT_SOME_FAILED if an input would be refused."""
+    reader = InputReader(request.folder, removal.recursive, request.store is not None)
+    provider = removal.provider
+    display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
+    with show_notices(display, provider.display_name):
+        items = [item async for item in removal.read_items(reader)]
+        async with _open_existing(request) as (outputs, store):
+            planner = Planner(await removal.make_keys(), outputs, store, removal.again, dry_run=True)
+            await planner.plan_all(items, asyncio.Event())
+            check = AcceptanceCheck(provider, removal.mask, removal.options, removal.can_serve_files)
+            refusals = await check.check(items)
+            for item in refusals:
+                item.plan = Plan.REFUSED
+            cost = await describe_cost(provider, items, outputs)
+    notes = [text for text in (reader.describe_skipped(), describe_rate(provider)) if text]
+    _DryRunReport(request, items, refusals, cost, notes).print()
+    return EXIT_SOME_FAILED if refusals else EXIT_OK
+
+
+@asynccontextmanager
+async def _open_existing(request: BatchRequest) -> AsyncIterator[tuple[OutputFolder, JobStore | None]]:
+    """Open the manifest and the store of earlier runs, as far as there are any."""
+    outputs = OutputFolder(request.folder, uses_manifest=request.store is not None)
+    store: JobStore | None = None
+    try:
+        if request.store is not None:
+            await asyncio.to_thread(outputs.open_existing)
+            if is_network_url(request.store) or await asyncio.to_thread(Path(request.store).exists):
+                store = store_from(request.store)
+        if store is None:
+            yield outputs, None
+        else:
+            async with store:
+                yield outputs, store
+    finally:
+        outputs.close()
+
+
+@frozen(eq=False)
+class _DryRunReport:
+    request: BatchRequest
+    items: Sequence[BatchItem]
+    refusals: Mapping[BatchItem, str]
+    cost: str
+    notes: Sequence[str]
+
+    def print(self) -> None:
+        if self.request.as_json:
+            for item in self.items:
+                click.echo(plan_line(item, self.refusals.get(item)))
+        self._say(f"Dry run: {describe_plans(self.items)}")
+        for note in self.notes:
+            self._say(note)
+        if self.refusals:
+            self._say("Would be refused:")
+        for item in self.items:
+            if item in self.refusals:
+                self._say(f"  {shown_name(item.source)}: {self.refusals[item]}")
+        self._say(f"To be paid: {self.cost}")
+        self._say("Nothing was sent.")
+
+    def _say(self, text: str) -> None:
+        say(text, err=self.request.as_json)

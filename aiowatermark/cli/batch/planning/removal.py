@@ -1,0 +1,119 @@
+"""Removal: how `remove` plans its inputs and submits them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from .... import InvalidInput, JobHandle, Provider
+from ...console.progress import ProgressRow
+from ..batch import BatchContext, BatchWork
+from ..items import BatchItem, Plan
+from ..output_names import Target
+from .inputs import InputReader
+from .job_keys import KeyMaker, hashed_media, new_key
+from .planner import Planner, describe_plans
+from .prices import describe_cost
+
+
+@frozen
+class Removal:
+    """What `remove` was asked to do with which inputs.
+
+    `uses_shared_store`: the store is not that of the output folder, so that a new folder says nothing about its jobs.
+    """
+
+    provider: Provider
+    arguments: Sequence[str]
+    mask: str | None
+    options: Mapping[str, Any]
+    recursive: bool = False
+    again: bool = False
+    can_serve_files: bool = False
+    uses_shared_store: bool = False
+
+    async def prepare(self, context: BatchContext) -> BatchWork:
+        """Plan the inputs, as far as they can be known beforehand, and say what is done anew."""
+        outputs = context.outputs
+        reader = InputReader(outputs.folder, self.recursive, outputs.uses_manifest)
+        planner = None
+        if context.store is not None:
+            planner = Planner(await self.make_keys(), outputs, context.store, self.again)
+        elif self.mask is not None:
+            await hashed_media(self.mask)  # all jobs use this mask: if it cannot be read, no job may start
+        action = RemoveAction(context, self.mask, self.options, planner)
+        at_end = None if planner is None else planner.end_rounds
+        if "-" in self.arguments:
+            if self.again:
+                context.display.say("--again pays anew for each line of stdin that is done, has failed or is in doubt")
+            return BatchWork(action, self.read_items(reader, context), at_end=at_end)
+        items = [item async for item in self.read_items(reader)]
+        _say_skipped(context, reader)
+        if planner is not None and (outputs.used_before or self.uses_shared_store or self.again):
+            context.display.notice(f"comparing {len(items)} files with earlier runs")
+            await planner.plan_all(items, context.stop)
+            context.display.notice("")
+            await self._say_plan(context, items)
+        pending = sum(item.plan is not Plan.DONE for item in items)
+        return BatchWork(action, _iterate(items), len(items), pending, at_end)
+
+    async def make_keys(self) -> KeyMaker:
+        """Return what makes keys; raises InvalidInput if the mask cannot be read."""
+        mask = None if self.mask is None else await hashed_media(self.mask)
+        return KeyMaker(self.provider, mask, self.options)
+
+    async def read_items(
+        self, reader: InputReader, context: BatchContext | None = None
+    ) -> AsyncGenerator[BatchItem, None]:
+        """Yield the inputs; with a context, what was left out is said at the end."""
+        async for found in reader.read(self.arguments):
+            yield BatchItem(found.source, found.identity, found.target, found.problem)
+        if context is not None:
+            _say_skipped(context, reader)
+
+    async def _say_plan(self, context: BatchContext, items: Sequence[BatchItem]) -> None:
+        if any(item.plan not in {Plan.NEW, None} for item in items):
+            context.display.say(describe_plans(items))
+        if self.again:
+            context.display.say(f"--again pays anew: {await describe_cost(self.provider, items, context.outputs)}")
+
+
+@frozen
+class RemoveAction:
+    """Submits each item; without a planner, each under a key of its own."""
+
+    context: BatchContext
+    mask: str | None
+    options: Mapping[str, Any]
+    planner: Planner | None
+
+    async def name(self, item: BatchItem) -> None:
+        """Set the item's key: the same in every run, unless nothing is remembered."""
+        if self.planner is not None:
+            await self.planner.plan(item)
+        elif item.problem:
+            raise InvalidInput(item.problem)
+        else:
+            item.key = new_key(item.target.stem)
+
+    async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
+        """Submit the item, or join the job of another run; raise SubmissionInDoubt if that may have been paid."""
+        await self.context.outputs.register(item.key, item.identity, item.target)
+        submit = self.context.client.submit
+        return await submit(item.source, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
+
+    async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
+        """Return the input itself."""
+        return [(item.identity, item.target)]
+
+
+async def _iterate(items: Sequence[BatchItem]) -> AsyncGenerator[BatchItem, None]:
+    for item in items:
+        yield item
+
+
+def _say_skipped(context: BatchContext, reader: InputReader) -> None:
+    if text := reader.describe_skipped():
+        context.display.say(text)

@@ -1,0 +1,72 @@
+"""Texts that others wrote, as a terminal may show them: escaped, bounded, and without the passwords of URLs.
+
+Names come from command lines, folders, tokens, keys and servers. What is not printable is shown as an escape, as are
+bytes that are not UTF-8 and, where the encoding of the terminal is narrower, the letters that it does not have.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TextIO
+
+import click
+
+from ...redaction import redact_url
+
+MAX_TEXT = 2000
+"""Characters of the longest line that is printed: an error names a file, and a file name may be long."""
+MAX_NAME = 300
+"""Characters of the longest name that is printed."""
+_SECRET_QUERY = re.compile(r"\?.*", re.DOTALL)
+
+
+def printable(text: str, limit: int = MAX_TEXT) -> str:
+    """Return a text on one line, with an escape for each character that is not printable, cut in its middle."""
+    return "".join(each if each.isprintable() else _escape(each) for each in shorten(text, limit))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters: of a longer one the beginning and the end."""
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - limit :]}"
+
+
+def shown_name(source: str) -> str:
+    """Return the name of an input or a result for people: a URL without its query, which may hold a signature."""
+    return printable(redact_url(source) if "://" in source else source, MAX_NAME)
+
+
+def encodable(text: str, stream: TextIO) -> str:
+    """Return a text with escapes for what the encoding of a stream does not have."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding, "replace")
+
+
+def say(text: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print a text on one line, as its stream can show it."""
+    # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it
+    shown = encodable(printable(text), sys.stderr if err else sys.stdout)
+    click.echo(click.style(shown, bold=bold), err=err)
+
+
+def has_unicode(stream: TextIO) -> bool:
+    """Whether a stream can show all characters."""
+    return (getattr(stream, "encoding", None) or "").lower().startswith("utf")
+
+
+def mask_password(location: str) -> str:
+    """Return the location of a store without the user, the password and the options of its URL."""
+    scheme, found, rest = location.partition("://")
+    if not found:
+        return location
+    # up to the last @, because a password may hold one, or a slash, that was not percent-encoded
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{'***@' if at and user else ''}{_SECRET_QUERY.sub('?***', host)}"
+
+
+def _escape(char: str) -> str:
+    # surrogates stand for bytes that are not valid UTF-8: U+DCE9 for the byte E9
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else repr(char)[1:-1]

@@ -1,0 +1,91 @@
+"""The option --dry-run: what would be done, refused and paid. Nothing is sent, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aiowatermark.emulator import Emulator, Fault
+from tests.support.cli import Cli
+from tests.support.files import list_names
+from tests.support.http_server import free_port
+from tests.support.images import make_jpeg
+
+NO_SERVER = "http://127.0.0.1:{}"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    names = ["one.jpg", "two.jpg", "copy.jpg"]
+    for name, padding in zip(names, (1, 2, 1), strict=True):
+        (tmp_path / name).write_bytes(make_jpeg(padding=padding))
+    (tmp_path / "text.jpg").write_text("not an image")
+    return names
+
+
+async def test_it_counts_jobs_refusals_and_cost_without_a_server_and_writes_nothing(
+    cli: Cli, photos: list[str], tmp_path: Path, emulator: Emulator
+) -> None:
+    cli.use_keys_of(emulator)
+    nobody = ("--base-url", NO_SERVER.format(free_port()), "-o", "clean", "--dry-run")
+    before = list_names(tmp_path)
+    finished = await cli("remove", *photos, "text.jpg", "none.jpg", "--provider", "dewatermark", *nobody)
+    assert finished.code == 1
+    first, refused, text, missing, *rest = finished.out.splitlines()
+    assert (first, refused) == ("Dry run: 3 new, 2 refused", "Would be refused:")
+    assert "text.jpg: is not an image in a known format" in text
+    assert "none.jpg: cannot be read" in missing
+    assert rest == ["To be paid: 2 jobs, 2 credits (1 for an image)", "Nothing was sent."]
+    assert list_names(tmp_path) == before
+
+
+@pytest.mark.slow
+async def test_what_was_done_before_is_not_counted_and_the_next_run_does_what_was_said(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, emulator: Emulator
+) -> None:
+    command = ("remove", *photos, *to_emulator, "--provider", "picwish", "--option", "sync=true")
+    assert (await cli(*command[:2], *command[4:])).code == 0
+    before = (tmp_path / "clean/.aiowatermark/manifest.db").read_bytes()
+    dry = await cli(*command, "--dry-run")
+    assert dry.code == 0, dry.text
+    assert dry.out.splitlines() == [
+        "Dry run: 1 done before, 1 continue, 1 new",
+        "PicWish: 2 requests per second",
+        "To be paid: 1 job; what they cost is not known, as PicWish documents no price",
+        "Nothing was sent.",
+    ]
+    again = await cli(*command, "--dry-run", "--again")
+    assert "To be paid: 2 jobs" in again.out
+    assert emulator.charged["picwish"] == 1
+    assert (tmp_path / "clean/.aiowatermark/manifest.db").read_bytes() == before
+    assert (await cli(*command)).code == 0
+    assert emulator.charged["picwish"] == 2
+
+
+async def test_a_refusal_of_the_provider_s_capabilities_is_known_beforehand(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
+) -> None:
+    finished = await cli(
+        "remove", "one.jpg", *to_emulator, "--provider", "photoeraser", "--dry-run", "--mask", "one.jpg"
+    )
+    assert finished.code == 1
+    assert "accepts URLs only" in finished.out
+    assert not emulator.tasks
+
+
+async def test_json_prints_one_object_per_input(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
+) -> None:
+    emulator.inject(Fault.failed(), "gptge")
+    sync = ("--provider", "gptge", "--option", "sync=true", "--json")
+    assert (await cli("remove", "two.jpg", *to_emulator, *sync)).code == 1
+    finished = await cli("remove", "one.jpg", "two.jpg", "text.jpg", *to_emulator, *sync, "--dry-run")
+    assert [set(line) for line in finished.lines] == [{"v", "media", "output", "plan", "error", "key"}] * 3
+    assert [(line["media"], line["plan"]) for line in finished.lines] == [
+        ("one.jpg", "new"),
+        ("two.jpg", "failed_before"),
+        ("text.jpg", "refused"),
+    ]
+    assert finished.lines[2]["error"]
+    assert "Nothing was sent." in finished.err

@@ -1,0 +1,119 @@
+"""What the library logs, as the command line says it; the report of charges."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from aiowatermark import ProviderUnavailable, RateLimited
+from aiowatermark.cli.batch.items import Charged, ItemStatus, Outcome, Outcomes
+from aiowatermark.cli.batch.json_lines import outcome_line
+from aiowatermark.cli.batch.report import format_line
+from aiowatermark.cli.console.notices import show_notices
+from aiowatermark.cli.console.progress import ProgressDisplay
+
+log = logging.getLogger("aiowatermark")
+
+
+@pytest.fixture
+def said() -> Iterator[StringIO]:
+    """What is said while the test logs."""
+    stream = StringIO()
+    with show_notices(ProgressDisplay(stream, None), "Kaze"):
+        yield stream
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (ProviderUnavailable("could not be reached", sent=False), "Kaze: not reachable, next try in 4 s\n"),
+        (RateLimited("slow down"), "Kaze: too many requests, next try in 4 s\n"),
+        (
+            ProviderUnavailable("Kaze has a server error"),
+            "Kaze: an error (Kaze has a server error), next try in 4 s\n",
+        ),
+    ],
+)
+def test_a_request_that_is_repeated_is_said_with_its_reason(said: StringIO, problem: Exception, line: str) -> None:
+    log.info("repeating a request in %.1f s: %s", 4.2, problem)
+    assert said.getvalue() == line
+
+
+def test_events_with_names_are_understood_by_their_fields(said: StringIO) -> None:
+    fields = {"event": "request.repeated", "seconds": 4.2, "error": "ProviderUnavailable", "reason": "refused"}
+    log.info("any text", extra=fields)
+    log.info("any text", extra={"event": "query.failed", "error": "ProviderUnavailable", "reason": "HTTP 500"})
+    log.warning("any text", extra={"event": "job.in_doubt"})
+    assert said.getvalue().splitlines() == [
+        "Kaze: not reachable, next try in 4 s",
+        "Kaze: a query failed and is repeated: HTTP 500",
+    ]
+
+
+def test_notices_of_one_kind_are_not_repeated_at_once(said: StringIO) -> None:
+    for _ in range(100):
+        log.info("repeating a request in %.1f s: %s", 1.0, RateLimited("slow down"))
+    assert len(said.getvalue().splitlines()) == 1
+
+
+def test_a_warning_is_said_once_and_what_the_summary_says_is_left_to_it(said: StringIO) -> None:
+    for _ in range(3):
+        log.warning("%s", "a.gif is animated: one frame comes back")
+    log.warning("job %s is in doubt and may be paid", "k")
+    log.warning("job %s is not finished; resume it with %s", "k", "aw2.token")
+    log.warning("job %s: the result is unchanged: it equals the input", "k")
+    log.info("job k is something else")
+    assert said.getvalue() == "Warning: a.gif is animated: one frame comes back\n"
+
+
+def test_the_number_of_warnings_is_bounded(said: StringIO) -> None:
+    for number in range(1000):
+        log.warning("%d.gif is animated", number)
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "Warning: further warnings are not shown"
+
+
+def test_the_logger_is_left_as_it_was() -> None:
+    before = log.level, list(log.handlers)
+    with show_notices(ProgressDisplay(StringIO(), None), "Kaze"):
+        assert log.isEnabledFor(logging.INFO)
+    assert (log.level, log.handlers) == before
+
+
+def outcome(key: str, name: str, credits: float) -> Outcome:  # noqa: A002 - the providers' word
+    charge = Charged(credits, "answer")
+    return Outcome(name, Path(f"clean/{name}"), ItemStatus.DONE, "picwish", 1.25, key=key, charge=charge)
+
+
+class CollectingListener:
+    """Keeps all outcomes."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.outcomes: list[Outcome] = []
+
+    async def check(self) -> None:
+        """Nothing can fail."""
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    async def save(self, code: int, *, err: bool) -> int:
+        return code
+
+
+def test_a_charge_is_shown_with_the_result_and_counted_once_for_one_job() -> None:
+    listener = CollectingListener()
+    outcomes = Outcomes(listener)
+    for each in (outcome("k1", "a.jpg", 1.0), outcome("k1", "copy.jpg", 1.0), outcome("k2", "b.jpg", 0.5)):
+        outcomes.add(each)
+    assert outcomes.credits == 1.5
+    assert [each.source for each in listener.outcomes] == ["a.jpg", "copy.jpg", "b.jpg"]
+    assert format_line(outcome("k1", "a.jpg", 1.0)).endswith("1.2 s (1 credit)")
+    assert '"charge": {"credits": 1.0, "source": "answer"}' in outcome_line(outcome("k1", "a.jpg", 1.0))
+    assert Outcomes().credits is None
