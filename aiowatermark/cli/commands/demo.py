@@ -22,6 +22,7 @@ from ..demo.comparison import compare
 from ..demo.contact_sheet import Pair, draw_contact_sheet
 from ..demo.report import DemoOutcome, report
 from ..demo.samples import DemoJob, DemoPlan, make_photos, plan_demo, read_photos
+from ..options.providers import no_base_url_option
 
 
 def _processing() -> Callable[[EmulatedTask], float]:
@@ -58,6 +59,7 @@ def _processing() -> Callable[[EmulatedTask], float]:
     help="Seed for the generated photos: another number gives others.",
 )
 @click.option("--callbacks", is_flag=True, help="Compare polling with callbacks instead: the same jobs both ways.")
+@no_base_url_option("the demo starts an emulator of its own and sends nothing elsewhere")
 def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int, callbacks: bool) -> None:  # noqa: FBT001
     """Put a watermark on PHOTOS, or on generated ones, and remove it through all five APIs.
 

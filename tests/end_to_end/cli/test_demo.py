@@ -1,4 +1,4 @@
-"""The commands demo and emulator."""
+"""The command demo."""
 
 from __future__ import annotations
 
@@ -99,49 +99,3 @@ def _run_on_terminal(folder: Path) -> str:
                 output += block
         os.close(controller)
     return output.decode()
-
-
-async def test_the_lines_that_the_emulator_prints_work_when_pasted(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(sample_photo(200, 160))
-    running = await cli.start("emulator", "--processing", "0", "--keys", "photoeraser=app:secret")
-    text = await running.wait_for_output("Press Ctrl-C to stop")
-    cli.env |= dict(re.findall(r"export (\w+)=(\S+)", text))
-    assert cli.env["PHOTOERASER_APP_SECRET"] == "secret"
-    base_url = re.search(r"http://127\.0\.0\.1:\d+", text)
-    assert base_url
-    arguments = ("--provider", "dewatermark", "--base-url", base_url[0])
-    remove = await cli("remove", "photo.jpg", "-o", "clean", *arguments)
-    assert remove.code == 0, remove.text
-    running.process.send_signal(signal.SIGINT)
-    finished = await running.finish()
-    assert finished.code == 0
-    assert "The real providers would have charged for: Dewatermark 1." in finished.out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--host", "0.0.0.0"), "must be a loopback address"),  # noqa: S104 - refused
-        (("--host", "example.com"), "must be a loopback address"),
-        (("--keys", "picwish"), "must be NAME=KEY"),
-        (("--keys", "photoeraser=app"), "photoeraser=APP_KEY:APP_SECRET"),
-        (("--keys", "unknown=key"), "No such provider: unknown"),
-        (("--mark", "none.png"), "'none.png' does not exist"),
-    ],
-)
-async def test_emulator_options_that_are_not_valid_start_nothing(
-    cli: Cli, arguments: tuple[str, ...], message: str
-) -> None:
-    finished = await cli("emulator", *arguments)
-    assert finished.code == 2
-    assert message in " ".join(finished.err.split())
-
-
-async def test_a_port_that_is_in_use_is_named_in_the_error(cli: Cli) -> None:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1")
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        finished = await cli("emulator", "--port", str(port))
-    assert finished.code == 2
-    assert f"port {port}" in finished.err
-    assert "Traceback" not in finished.text
