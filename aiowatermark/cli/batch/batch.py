@@ -88,6 +88,8 @@ async def run_batch(
     jobs = batch_limits.jobs
     outputs = OutputFolder(request.folder, uses_manifest=request.store is not None)
     await asyncio.to_thread(outputs.prepare)
+    if request.html is not None:
+        await request.html.check()
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(callbacks.open(provider))
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
@@ -106,7 +108,8 @@ async def run_batch(
         display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, request.total)
         pool = WorkerPool(action, provider.display_name, outputs, display, make_reporter(request), stop)
         await _run_workers(pool, client, items, min(jobs, request.total or jobs), request)
-    return EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+    code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+    return code if request.html is None else await request.html.save(code, request.total, err=request.as_json)
 
 
 async def _run_workers(

@@ -13,6 +13,8 @@ from attrs import define
 from ... import DeadlineExceeded, JobFailed, SubmissionInDoubt
 from ...tokens import decode_token
 from ..console.runner import error_text, printable
+from ..options.report import HtmlReport
+from .report_rows import row_of
 from .workers import CANCELLED, DONE, FAILED, UNFINISHED, BatchItem, WorkerPool
 
 
@@ -27,6 +29,7 @@ class BatchRequest:
     as_json: bool
     total: int | None = None
     store: str | None = None
+    html: HtmlReport | None = None
 
     def resume_command(self, items: Sequence[BatchItem]) -> str:
         """Return the command that fetches the results of these items."""
@@ -88,6 +91,8 @@ def make_reporter(request: BatchRequest) -> Callable[[BatchItem], str]:
     def report(item: BatchItem) -> str:
         if request.as_json:
             click.echo(format_json(item))
+        if request.html is not None:
+            request.html.rows.add(row_of(item, request.title))
         return format_line(item)
 
     return report

@@ -22,6 +22,7 @@ from ..console.progress import ProgressRow
 from ..console.runner import run
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import base_url_option, parse_options, provider_from_env, provider_option
+from ..options.report import HtmlReport, report_option
 from ..options.store import store_option
 
 folder_option = click.option(
@@ -102,6 +103,7 @@ class _RemoveAction:
     help="Option of the provider's API; may be given several times.",
 )
 @base_url_option
+@report_option
 @json_option
 def remove(  # noqa: PLR0917 - click calls it by name
     files: Sequence[str],
@@ -114,6 +116,7 @@ def remove(  # noqa: PLR0917 - click calls it by name
     deadline: float,
     option_texts: Sequence[str],
     base_url: str | None,
+    report: HtmlReport | None,
     as_json: bool,  # noqa: FBT001 - click's way
 ) -> None:
     """Remove watermarks from FILES: paths, https URLs, or - to read paths from stdin, one per line.
@@ -129,8 +132,7 @@ def remove(  # noqa: PLR0917 - click calls it by name
     provider = provider_from_env(name, base_url)
     options = parse_options(provider, option_texts)
     total = None if "-" in files else len(dict.fromkeys(files))
-    request = BatchRequest(name, provider.display_name, folder, base_url, as_json, total=total, store=store)
-
+    request = BatchRequest(name, provider.display_name, folder, base_url, as_json, total, store, report)
     _print_note_on_files(provider, files, callbacks)
 
     async def work(stop: asyncio.Event) -> int:

@@ -8,17 +8,16 @@ Work that goes on after the answer has a copy of the context and changes nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TypeAlias
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from attrs import define, frozen
 
 _MAX_PATH = 200
 """Characters of a path that are told: a request may have one of many thousands."""
-
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @frozen
@@ -63,7 +62,7 @@ def note_charges(count: int) -> None:
         notes.charges += count
 
 
-def request_log(observer: RequestObserver) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def request_log(observer: RequestObserver) -> Middleware:
     """Return a middleware of aiohttp that calls the observer with each request, also one that no route serves."""
 
     @web.middleware

@@ -1,0 +1,51 @@
+"""`remove --report`: the page shows each job of the batch; nothing is paid if it cannot be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aiowatermark.emulator import Emulator, Fault
+from tests.support.cli import Cli
+
+REPORT = ("--report", "out/index.html", "--provider", "dewatermark")
+
+
+async def test_the_report_shows_what_became_of_each_file(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.inject(Fault.failed("no watermark <found>"), provider="dewatermark", step="submit")
+    finished = await cli("remove", *photos, "none.jpg", *to_emulator, *REPORT, "--jobs", "1")
+    assert finished.code == 1
+    assert "The images before and after: out/index.html" in finished.out
+    page = (tmp_path / "out/index.html").read_text()
+    assert "<h1>2 of 4 done</h1>" in page
+    assert page.count('data-status="done" data-provider="Dewatermark"') == 2
+    assert page.count('data-status="failed"') == 2
+    assert "no watermark &lt;found&gt;" in page
+    assert 'href="../two.JPEG"' in page
+    assert 'href="../clean/two-clean.JPEG"' in page
+
+
+async def test_with_json_the_path_of_the_report_is_not_on_stdout(
+    cli: Cli, to_emulator: list[str], photos: list[str]
+) -> None:
+    finished = await cli("remove", "one.jpg", *to_emulator, *REPORT, "--json")
+    assert finished.code == 0, finished.text
+    assert [line["status"] for line in finished.lines] == ["done"]
+    assert "out/index.html" in finished.err
+
+
+@pytest.mark.parametrize("report", ["mine.html", "mine.html/index.html", "clean"])
+async def test_nothing_is_paid_if_the_report_cannot_be_written(  # noqa: PLR0917 - fixtures
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path, report: str
+) -> None:
+    (tmp_path / "mine.html").write_text("<html>")
+    (tmp_path / "clean").mkdir()
+    finished = await cli("remove", "one.jpg", *to_emulator, "--provider", "dewatermark", "--report", report)
+    assert finished.code == 2, finished.text
+    assert report.partition("/")[0] in finished.err
+    assert "Traceback" not in finished.err
+    assert emulator.charged["dewatermark"] == 0
+    assert (tmp_path / "mine.html").read_text() == "<html>"
