@@ -48,7 +48,8 @@ class Page:
         session = {"sessionId": self.session_id} if self.session_id else {}
         await self.socket.send_json({"id": number, "method": method, "params": parameters, **session})
         async with asyncio.timeout(TIMEOUT):
-            return await reply
+            result: dict[str, Any] = await reply
+        return result
 
     async def receive(self) -> None:
         """Read replies and events until the connection ends."""
