@@ -7,6 +7,8 @@ import re
 from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
+from threading import Event
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from PIL import Image
@@ -101,15 +103,17 @@ def test_the_page_permits_its_own_style_and_script_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a b#c?.jpg", "javascript:alert(1)", "50%.jpg", "\udcff.jpg", "<x>&.jpg"])
 def test_a_link_leads_to_the_file_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
     text = page_of(tmp_path, [ReportRow(name, tmp_path / name, None, "failed", "Kaze")])
     link = re.search(r'<a href="([^"]*)"', text)
     assert link is not None
     assert not re.search(r"[:#?<>&\s]", link[1])
+    assert (tmp_path / os.fsdecode(unquote_to_bytes(link[1]))).is_file()
 
 
 def test_a_thumbnail_is_small_in_pixels_and_bytes(tmp_path: Path) -> None:
-    path = tmp_path / "noise.png"
-    path.write_bytes(make_noise(2000, 1500, "png"))
+    path = tmp_path / "noise.jpg"
+    path.write_bytes(make_noise(1000, 750, "jpeg", quality=95))
     shown = make_thumbnail(path)
     assert shown_side(shown.uri).size == (SIDE, SIDE * 3 // 4)
     assert len(shown.uri) < MAX_BYTES * 4 / 3 + 100
@@ -163,6 +167,14 @@ def test_a_report_replaces_a_report_and_nothing_else(tmp_path: Path) -> None:
         check_target(tmp_path / "mine.html" / "index.html")
     check_target(tmp_path / "new" / "folder" / "index.html")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "link.html", "mine.html", "new"]
+
+
+def test_writing_can_be_ended_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    ended = Event()
+    ended.set()
+    with pytest.raises(InterruptedError):
+        write_report(tmp_path / "index.html", ReportRows.of([FAILED]), ReportText("title", 1), ended=ended)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_symbolic_link_in_the_place_of_the_report_is_not_followed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 from attrs import define, field
+from click.core import ParameterSource
 
 from ... import Client, InvalidInput, Source, WatermarkError, provider_names
 from ...emulator import EmulatedTask, Emulator
@@ -81,8 +82,8 @@ def demo(  # noqa: PLR0917 - click calls it by name
     \b
       aiowatermark demo photo.jpg -o shown
     """  # noqa: D301 - \b keeps click from rewrapping the example
-    if callbacks and report is not None:
-        raise click.UsageError("--callbacks compares queries and times and keeps no images: it has no --report")
+    if callbacks and (report is not None or _is_given("folder")):
+        raise click.UsageError("--callbacks compares queries and times and keeps no images: -o, --report have no use")
 
     async def work(stop: asyncio.Event) -> int:
         if callbacks:
@@ -93,6 +94,10 @@ def demo(  # noqa: PLR0917 - click calls it by name
         return await _run_demo(plan, folder, report, stop)
 
     run(work)
+
+
+def _is_given(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 @define(eq=False)

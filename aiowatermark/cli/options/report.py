@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from attrs import define, field
 from ..console.runner import EXIT_SOME_FAILED, error_text, print_error
 from ..report.page import ReportText, check_target, write_report
 from ..report.rows import ReportRows
+
+_MANY = 50
+"""Jobs from which on writing takes a while."""
 
 report_option = click.option(
     "--report",
@@ -43,10 +47,15 @@ class HtmlReport:
         left_out = (total or 0) - self.rows.total
         remarks = [f"The run was stopped: {left_out:,} inputs are not shown, they were not submitted."] * (left_out > 0)
         text = ReportText("aiowatermark remove", time.monotonic() - self._started, remarks)
+        if len(self.rows.kept) > _MANY:
+            click.echo("Writing the report …", err=True)
+        ended = threading.Event()
         try:
-            await asyncio.to_thread(write_report, self.path, self.rows, text)
+            await asyncio.to_thread(write_report, self.path, self.rows, text, ended=ended)
         except OSError as error:
             print_error(f"the report {self.path} cannot be written: {error_text(error)}")
             return EXIT_SOME_FAILED
+        finally:
+            ended.set()  # the second Ctrl-C cancels this task, and the process waits for its threads
         click.echo(f"The images before and after: {self.path}", err=err)
         return code

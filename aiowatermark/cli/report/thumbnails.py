@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import imagesize
 from attrs import frozen
@@ -15,6 +17,9 @@ SIDE = 640
 MAX_BYTES = 100_000
 _MAX_PIXELS = 89_000_000
 """Above, Pillow warns of a decompression bomb."""
+_LARGE_PIXELS = 16_000_000
+_large = Lock()
+"""Held while a large picture is in memory: of several threads one at a time."""
 # no EPS, for which Pillow starts Ghostscript
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _QUALITIES = (78, 60, 40, 20)
@@ -37,7 +42,7 @@ def make_thumbnail(path: Path) -> Thumbnail:
         width, height = imagesize.get(path)
         if width * height > _MAX_PIXELS:
             return Thumbnail(reason=f"too large to show: {width}x{height} pixels")
-        with Image.open(path, formats=_FORMATS) as image:
+        with _large if width * height > _LARGE_PIXELS else nullcontext(), Image.open(path, formats=_FORMATS) as image:
             data = _encode(_shrink(image))
     # files of strangers: each decoder has errors of its own
     except Exception:  # noqa: BLE001

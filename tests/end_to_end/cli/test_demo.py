@@ -94,10 +94,11 @@ async def test_a_report_that_cannot_be_written_is_refused_before_the_demo_starts
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
 
 
-async def test_the_comparison_of_callbacks_has_no_report(cli: Cli) -> None:
-    finished = await cli("demo", "--callbacks", "--report", "out.html")
+@pytest.mark.parametrize("option", ["--report", "-o"])
+async def test_the_comparison_of_callbacks_keeps_no_images(cli: Cli, option: str) -> None:
+    finished = await cli("demo", "--callbacks", option, "out")
     assert finished.code == 2
-    assert "it has no --report" in finished.err
+    assert "-o, --report have no use" in finished.err
 
 
 @pytest.mark.parametrize(
