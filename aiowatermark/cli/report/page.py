@@ -104,7 +104,7 @@ def _parts(rows: ReportRows, text: ReportText, folder: Path) -> Iterator[str]:
 
 
 def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files(__name__.rpartition(".")[0]).joinpath(name).read_text(encoding="utf-8")
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

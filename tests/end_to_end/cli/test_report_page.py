@@ -23,6 +23,7 @@ CARDS = "[...document.querySelectorAll('.card')]"
 VISIBLE = f"{CARDS}.filter((card) => !card.hidden).map((card) => card.querySelector('h2').textContent)"
 IS_DRAWN = "(card) => card.querySelector('h2').checkVisibility({contentVisibilityAuto: true})"
 DRAWN = f"{CARDS}.filter({IS_DRAWN}).length"
+NEXT_FRAMES = "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))).then(() => true)"
 RIGHTMOST = "Math.max(...[...document.querySelectorAll('body *')].map((each) => each.getBoundingClientRect().right))"
 SLIDER = "document.querySelector('.compare input')"
 AT = "getComputedStyle(document.querySelector('.compare')).getPropertyValue('--at')"
@@ -134,8 +135,11 @@ async def test_search_status_and_provider_filter_the_jobs(page: Page, tmp_path: 
 
 async def test_errors_are_shown_and_hostile_texts_are_only_texts(page: Page, tmp_path: Path) -> None:
     await show(page, tmp_path, make_rows(tmp_path))
-    errors = await page.evaluate("[...document.querySelectorAll('.error')].map((error) => error.innerText)")
+    errors = await page.evaluate("[...document.querySelectorAll('.error')].map((error) => error.textContent)")
     assert errors == ["no credits left", HOSTILE.replace("\x1b", "\ufffd").replace("\u202e", "\ufffd")]
+    await page.evaluate("document.querySelector('.error').scrollIntoView()")
+    await page.evaluate(NEXT_FRAMES)
+    assert await page.evaluate("document.querySelector('.error').checkVisibility({contentVisibilityAuto: true})")
     assert await page.evaluate("document.title") == "3 of 5 done – aiowatermark remove"
     assert await page.evaluate("document.scripts.length") == 1
     assert await page.evaluate("document.images.length") == 6
@@ -165,9 +169,10 @@ async def test_two_hundred_images_are_in_the_page_and_drawn_only_when_they_are_s
 ) -> None:
     await show(page, tmp_path, make_rows(tmp_path, 200))
     assert await page.evaluate("document.images.length") == 400
+    assert await page.evaluate("[...document.images].every((image) => image.loading === 'lazy')")
+    await page.evaluate(NEXT_FRAMES)
     assert 0 < await page.evaluate(DRAWN) < 50
-    last_image = "[...document.images].at(-1)"
-    assert not await page.evaluate(f"{last_image}.complete")
     await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    await page.evaluate(f"{last_image}.decode()")
+    await page.evaluate("[...document.images].at(-1).decode()")
+    await page.evaluate(NEXT_FRAMES)
     assert 0 < await page.evaluate(DRAWN) < 50
