@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from aiowatermark.emulator import Emulator, Fault
 from tests.support.cli import Cli
+from tests.support.waiting import wait_until
 
 REPORT = ("--report", "out/index.html", "--provider", "dewatermark")
 
@@ -49,3 +51,18 @@ async def test_nothing_is_paid_if_the_report_cannot_be_written(  # noqa: PLR0917
     assert "Traceback" not in finished.err
     assert emulator.charged["dewatermark"] == 0
     assert (tmp_path / "mine.html").read_text() == "<html>"
+
+
+@pytest.mark.slow
+async def test_after_ctrl_c_the_report_says_what_was_not_submitted(cli: Cli, photos: list[str], tmp_path: Path) -> None:
+    async with Emulator(restore=False, processing=600) as emulator:
+        cli.use_keys_of(emulator)
+        options = ("--provider", "kaze", "--base-url", emulator.base_url, "-o", "clean", "--jobs", "1")
+        running = await cli.start("remove", *photos, *REPORT[:2], *options)
+        await wait_until(lambda: emulator.charged["kaze"] == 1 and emulator.tasks[0].queries)
+        running.process.send_signal(signal.SIGINT)
+        finished = await running.finish()
+    assert finished.code == 1, finished.text
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.count('data-status="unfinished"') == 1
+    assert "The run was stopped: 2 inputs are not shown, they were not submitted." in page
