@@ -36,7 +36,7 @@ _MARKED_BYTES = 2000
 _THREADS = 4
 _CHUNK = 8
 """Jobs whose pictures are in memory at a time; writing can be ended after each."""
-_CLASSES = {"done": "good", "already done": "good", "restored": "good", "failed": "bad"}
+_CLASSES = {"done": "good", "already done": "good", "done before": "good", "restored": "good", "failed": "bad"}
 
 
 @frozen

@@ -9,6 +9,7 @@ import pytest
 
 from aiowatermark.emulator import Emulator, Fault
 from tests.support.cli import Cli
+from tests.support.images import make_image
 from tests.support.waiting import wait_until
 
 REPORT = ("--report", "out/index.html", "--provider", "dewatermark")
@@ -28,6 +29,17 @@ async def test_the_report_shows_what_became_of_each_file(
     assert "no watermark &lt;found&gt;" in page
     assert 'href="../two.JPEG"' in page
     assert 'href="../clean/two-clean.JPEG"' in page
+
+
+async def test_the_query_of_a_link_is_not_in_the_report(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path
+) -> None:
+    url = emulator.host(make_image(200, 200, "jpeg"), "photo.jpg")
+    finished = await cli("remove", f"{url}?signature=canary", *to_emulator, *REPORT)
+    assert finished.code == 0, finished.text
+    page = (tmp_path / "out/index.html").read_text()
+    assert "canary" not in page
+    assert "photo.jpg" in page
 
 
 async def test_with_json_the_path_of_the_report_is_not_on_stdout(
