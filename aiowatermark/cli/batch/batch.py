@@ -89,6 +89,7 @@ async def run_batch(
     outputs = OutputFolder(request.folder, uses_manifest=request.store is not None)
     await asyncio.to_thread(outputs.prepare)
     if request.html is not None:
+        request.html.total = request.total
         await request.html.check()
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(callbacks.open(provider))
@@ -109,7 +110,7 @@ async def run_batch(
         pool = WorkerPool(action, provider.display_name, outputs, display, make_reporter(request), stop)
         await _run_workers(pool, client, items, min(jobs, request.total or jobs), request)
     code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
-    return code if request.html is None else await request.html.save(code, request.total, err=request.as_json)
+    return code if request.html is None else await request.html.save(code, err=request.as_json)
 
 
 async def _run_workers(

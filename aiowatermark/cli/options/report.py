@@ -29,22 +29,23 @@ report_option = click.option(
 
 @define(eq=False)
 class HtmlReport:
-    """The page that a command writes at its end, and the rows that it collects for it."""
+    """The page that a command writes at its end, and the rows that it collects for it.
+
+    `total` is the number of inputs if it is known; those without a row were not submitted.
+    """
 
     path: Path
     rows: ReportRows = field(factory=ReportRows, init=False)
+    total: int | None = None
     _started: float = field(factory=time.monotonic, init=False)
 
     async def check(self) -> None:
         """Raise InvalidInput if the page cannot be written; called before anything is paid."""
         await asyncio.to_thread(check_target, self.path)
 
-    async def save(self, code: int, total: int | None, *, err: bool = False) -> int:
-        """Write the page, print where it is, and return the exit code: `code`, or 1 if it could not be written.
-
-        `total` is the number of inputs if it is known; those without a row were not submitted.
-        """
-        left_out = (total or 0) - self.rows.total
+    async def save(self, code: int, *, err: bool = False) -> int:
+        """Write the page, print where it is, and return the exit code: `code`, or 1 if it could not be written."""
+        left_out = (self.total or 0) - self.rows.total
         remarks = [f"The run was stopped: {left_out:,} inputs are not shown, they were not submitted."] * (left_out > 0)
         text = ReportText("aiowatermark remove", time.monotonic() - self._started, remarks)
         if len(self.rows.kept) > _MANY:
