@@ -10,5 +10,6 @@ from .backend.tasks import EmulatedTask
 from .callbacks import CallbackAttempt, CallbackScript
 from .emulator import Emulator
 from .faults import Fault
+from .web.request_log import ServedRequest
 
-__all__ = ["CallbackAttempt", "CallbackScript", "EmulatedTask", "Emulator", "Fault"]
+__all__ = ["CallbackAttempt", "CallbackScript", "EmulatedTask", "Emulator", "Fault", "ServedRequest"]

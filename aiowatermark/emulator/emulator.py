@@ -55,6 +55,7 @@ from .storage.host import StorageHost
 from .storage.objects import ObjectStore
 from .storage.signing import Signer
 from .web.fault_queue import FaultQueue
+from .web.request_log import RequestObserver
 from .web.server import HttpServers
 
 _POLLING = Polling(first=0.02, factor=1.5, ceiling=0.25)
@@ -76,7 +77,7 @@ class Emulator:
     mapping by provider. `restore=False` returns every file unchanged and needs no OpenCV. `sync_limit`: seconds for
     which `sync=1` waits at most. `link_lifetime`, `upload_lifetime`: seconds for which signed URLs of results and of
     uploads are valid; by default what each provider documents for results. `clock`: returns seconds since 1970; a test
-    can pass a clock that it controls.
+    can pass a clock that it controls. `on_request` is called with a `ServedRequest` after each request.
 
     Raises ValueError for a key of an unknown provider.
     """
@@ -95,6 +96,7 @@ class Emulator:
     link_lifetime: float | None = None
     upload_lifetime: float = 900.0
     clock: Callable[[], float] = field(default=time.time, repr=False)
+    on_request: RequestObserver | None = field(default=None, repr=False)
 
     base_url: str = field(init=False, default="")
     storage_url: str = field(init=False, default="")
@@ -114,7 +116,7 @@ class Emulator:
 
     async def __aenter__(self) -> Self:
         """Start serving. Raises ModuleNotFoundError if OpenCV is needed and not installed, OSError for a used port."""
-        if self.restore and (message := missing_extra("cv2")):
+        if self.restore and (message := missing_extra("cv2") or missing_extra("numpy")):
             raise ModuleNotFoundError(message)
         await self._lifetime.open(self._open)
         return self
@@ -200,7 +202,7 @@ class Emulator:
         lifetimes = {name: self.link_lifetime or api.lifetime for name, api in APIS.items()}
         objects = ObjectStore(Path(directory), Signer(self.clock), lifetimes, self.upload_lifetime)
         await self._build_jobs(stack, objects, file_pool, cpu_pool)
-        servers = HttpServers(self._faults, file_pool)
+        servers = HttpServers(self._faults, file_pool, self.on_request)
         self._storage = StorageHost(objects, file_pool)
         self.storage_url = await stack.enter_async_context(
             servers.serve([self._storage], self.address, self.storage_port)
