@@ -6,14 +6,22 @@ import os
 
 from .errors import InvalidInput
 
+BASE_URL_VARIABLE = "AIOWATERMARK_BASE_URL"
+"""Names the address to which the requests of every provider are sent: that of the emulator, or of a gateway."""
+
+
+def optional_variable(variable: str) -> str | None:
+    """Return an environment variable without surrounding whitespace; None if it is missing or blank."""
+    return os.environ.get(variable, "").strip() or None
+
 
 def required_variable(variable: str, *, purpose: str) -> str:
     """Return an environment variable without surrounding whitespace.
 
     `purpose` says in the error what belongs in it. Raises InvalidInput if the variable is missing or blank.
     """
-    value = os.environ.get(variable, "").strip()
-    if not value:
+    value = optional_variable(variable)
+    if value is None:
         raise InvalidInput(
             f"the environment variable {variable} is not set: set it to {purpose}, or use the emulator, "
             "which needs no account"

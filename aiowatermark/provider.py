@@ -40,7 +40,7 @@ from urllib.parse import urlsplit
 from attrs import Attribute, Factory, asdict, field, fields, frozen
 
 from .capabilities import Capabilities
-from .environment import required_variable
+from .environment import BASE_URL_VARIABLE, optional_variable, required_variable
 from .errors import InvalidInput, Unsupported, WatermarkError
 from .http_errors import error_class_for, is_redirect, redirect_error, refusal
 from .introspection import documented
@@ -138,7 +138,7 @@ def _is_secret_header(name: str) -> bool:
     return any(word in name.lower() for word in ("auth", "key", "token", "secret", "cookie"))
 
 
-def _normalize_base_url(base_url: str, provider: Provider) -> str:
+def _normalize_base_url(base_url: str, provider: Provider | type[Provider]) -> str:
     """Return an origin, or an origin and the path of a gateway, as it is put before the paths of requests.
 
     Raises InvalidInput that names the right one where it is known.
@@ -161,6 +161,17 @@ def _normalize_base_url(base_url: str, provider: Provider) -> str:
         raise InvalidInput(f"base_url must be {vendor}: the SDK adds the paths of the API, such as {path!r}")
     shown_port = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{shown_port}{path}"
+
+
+def _base_url_setting(cls: type[Provider], settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the `base_url` of the environment if it is used; raises InvalidInput that names the variable."""
+    base_url = None if "base_url" in settings else optional_variable(BASE_URL_VARIABLE)
+    if base_url is None:
+        return {}
+    try:
+        return {"base_url": _normalize_base_url(base_url, cls)}
+    except InvalidInput as error:
+        raise InvalidInput(f"{BASE_URL_VARIABLE}: {error.message}") from None
 
 
 def _validate_account(account: str | None) -> str:
@@ -233,14 +244,15 @@ class Provider(ABC):
     def from_env(cls, **settings: Any) -> Self:
         """Return the provider with its keys from the environment variables in `env`.
 
-        `settings` are arguments of the constructor and take precedence over the environment's keys. Raises
-        InvalidInput that names a missing variable.
+        The variable AIOWATERMARK_BASE_URL, if it is set, is the `base_url`, so that a program can be tried on the
+        emulator unchanged. `settings` are arguments of the constructor and take precedence over the environment.
+        Raises InvalidInput that names a variable that is missing or not valid.
         """
         purpose = f"your {cls.display_name} key"
         keys: dict[str, Any] = {
             name: required_variable(variable, purpose=purpose) for name, variable in cls.env.items()
         }
-        return cls(**{**keys, **settings})
+        return cls(**{**keys, **_base_url_setting(cls, settings), **settings})
 
     @property
     @abstractmethod

@@ -15,7 +15,7 @@ from .registry import registry_of
 
 _TIMEOUT = 10.0
 _USER_AGENT = {"User-Agent": "aiowatermark-doctor"}
-_MAX_SERVER_NAME = 60
+_MAX_HEADER = 60
 
 
 class ProbeVerdict(StrEnum):
@@ -32,16 +32,19 @@ class ProbeVerdict(StrEnum):
     BAD_GATEWAY = "bad gateway"
     CHANGED = "changed"
     WRONG_SERVER = "wrong server"
+    PROXY_UNREACHABLE = "proxy unreachable"
+    PROXY_REFUSED = "proxy refused"
 
 
 @frozen
 class ProbeResult:
-    """The verdict and a sentence that explains it; HTTP status and Server header of the response, if there was one."""
+    """The verdict and a sentence that explains it; HTTP status, Server and Date of the response, if there was one."""
 
     verdict: ProbeVerdict
     sentence: str
     status: int | None = None
     server: str = ""
+    date: str = ""
 
 
 async def probe_callbacks(receiver: CallbackReceiver, timeout_seconds: float = _TIMEOUT) -> ProbeResult:
@@ -58,7 +61,7 @@ async def probe_callbacks(receiver: CallbackReceiver, timeout_seconds: float = _
         registry.release(key_hash)
     if isinstance(response, ProbeResult):
         return response
-    status, server = response
+    status, server, _ = response
     if any(delivery.body == body for delivery in arrived):
         return _arrived_verdict(status, server)
     if registry.counts["unknown"] > unknown_before:
@@ -75,12 +78,14 @@ async def check_reachable(url: str, timeout_seconds: float = _TIMEOUT) -> ProbeR
     return ProbeResult(ProbeVerdict.ARRIVED, f"it answers with HTTP {response[0]}", *response)
 
 
-async def _post(url: str, body: bytes, timeout_seconds: float) -> tuple[int, str] | ProbeResult:
+async def _post(url: str, body: bytes, timeout_seconds: float) -> tuple[int, str, str] | ProbeResult:
     return await _request("POST", url, body, timeout_seconds)
 
 
-async def _request(method: str, url: str, body: bytes | None, timeout_seconds: float) -> tuple[int, str] | ProbeResult:
-    """Return the status and the Server header of the response, or the verdict if there was none."""
+async def _request(
+    method: str, url: str, body: bytes | None, timeout_seconds: float
+) -> tuple[int, str, str] | ProbeResult:
+    """Return the status and the headers Server and Date of the response, or the verdict if there was none."""
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     headers = _USER_AGENT if body is None else {**_USER_AGENT, "Content-Type": "application/json"}
     try:
@@ -88,7 +93,8 @@ async def _request(method: str, url: str, body: bytes | None, timeout_seconds: f
             aiohttp.ClientSession(trust_env=True, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
             session.request(method, url, data=body, headers=headers, allow_redirects=False) as response,
         ):
-            return response.status, response.headers.get("Server", "")[:_MAX_SERVER_NAME]
+            server, date = (response.headers.get(name, "")[:_MAX_HEADER] for name in ("Server", "Date"))
+            return response.status, server, date
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return _connection_verdict(error, timeout_seconds)
 
@@ -99,6 +105,10 @@ def _connection_verdict(error: Exception, timeout_seconds: float) -> ProbeResult
     cause_text = getattr(cause, "strerror", None)
     reason = f" ({cause_text})" if cause_text else ""
     match error:
+        case aiohttp.ClientProxyConnectionError():
+            return ProbeResult(ProbeVerdict.PROXY_UNREACHABLE, f"the proxy cannot be reached{reason}")
+        case aiohttp.ClientHttpProxyError():
+            return ProbeResult(ProbeVerdict.PROXY_REFUSED, f"the proxy answers HTTP {error.status}")
         case aiohttp.ClientConnectorDNSError():
             return ProbeResult(ProbeVerdict.UNKNOWN_HOST, f"the host name does not resolve{reason}")
         case aiohttp.ClientSSLError():

@@ -11,5 +11,14 @@ from .callbacks import CallbackAttempt, CallbackScript
 from .controls import EmulatedProvider
 from .emulator import Emulator
 from .faults import Fault
+from .web.request_log import ServedRequest
 
-__all__ = ["CallbackAttempt", "CallbackScript", "EmulatedProvider", "EmulatedTask", "Emulator", "Fault"]
+__all__ = [
+    "CallbackAttempt",
+    "CallbackScript",
+    "EmulatedProvider",
+    "EmulatedTask",
+    "Emulator",
+    "Fault",
+    "ServedRequest",
+]

@@ -62,6 +62,7 @@ from .storage.objects import ObjectStore
 from .storage.signing import Signer
 from .thread import EmulatorThread
 from .web.fault_queue import FaultQueue
+from .web.request_log import RequestObserver
 from .web.server import HttpServers
 
 _POLLING = Polling(first=0.02, factor=1.5, ceiling=0.25)
@@ -87,7 +88,7 @@ class Emulator(ProviderControls):
     mapping by provider. `restore=False` returns every file unchanged and needs no OpenCV. `sync_limit`: seconds for
     which `sync=1` waits at most. `link_lifetime`, `upload_lifetime`: seconds for which signed URLs of results and of
     uploads are valid; by default what each provider documents for results. `clock`: returns seconds since 1970; a test
-    can pass a clock that it controls.
+    can pass a clock that it controls. `on_request` is called with a `ServedRequest` after each request.
 
     Raises ValueError for a key of an unknown provider.
     """
@@ -106,6 +107,7 @@ class Emulator(ProviderControls):
     link_lifetime: float | None = None
     upload_lifetime: float = 900.0
     clock: Callable[[], float] = field(default=wall_time, repr=False)
+    on_request: RequestObserver | None = field(default=None, repr=False)
 
     base_url: str = field(init=False, default="")
     storage_url: str = field(init=False, default="")
@@ -152,7 +154,7 @@ class Emulator(ProviderControls):
 
     async def __aenter__(self) -> Self:
         """Start serving. Raises ModuleNotFoundError if OpenCV is needed and not installed, OSError for a used port."""
-        if self.restore and (message := missing_extra("cv2")):
+        if self.restore and (message := missing_extra("cv2") or missing_extra("numpy")):
             raise ModuleNotFoundError(message)
         await self._lifetime.open(self._open)
         return self
@@ -249,7 +251,7 @@ class Emulator(ProviderControls):
         lifetimes = {name: self.link_lifetime or api.lifetime for name, api in APIS.items()}
         objects = ObjectStore(Path(directory), Signer(self.clock), lifetimes, self.upload_lifetime)
         await self._build_jobs(stack, objects, file_pool, cpu_pool)
-        servers = HttpServers(self._faults, file_pool)
+        servers = HttpServers(self._faults, file_pool, self.on_request)
         self._storage = StorageHost(objects, file_pool)
         self.storage_url = await stack.enter_async_context(
             servers.serve([self._storage], self.address, self.storage_port)

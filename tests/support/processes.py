@@ -84,8 +84,9 @@ class Running:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment without API keys; the package and `tests` can be imported."""
-    inherited = {name: value for name, value in os.environ.items() if not name.endswith(("_KEY", "_SECRET"))}
+    """Return this process's environment without API keys and addresses; the package and `tests` can be imported."""
+    left_out = ("_KEY", "_SECRET", "_BASE_URL")
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith(left_out)}
     path = os.pathsep.join(filter(None, (str(ROOT), str(REPOSITORY), inherited.get("PYTHONPATH"))))
     return {**inherited, "PYTHONPATH": path, **variables}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
@@ -11,18 +12,22 @@ from pathlib import Path
 
 import click
 from attrs import define, field
+from click.core import ParameterSource
 
 from ... import Client, InvalidInput, Source, WatermarkError
 from ...emulator import EmulatedTask, Emulator
 from ...providers import built_in_names
-from ..batch.output_folder import OutputFolder
 from ..batch.workers import show_progress
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run, wait_for_all
 from ..demo.comparison import compare
-from ..demo.contact_sheet import Pair, draw_contact_sheet
-from ..demo.report import DemoOutcome, report
+from ..demo.folders import create_run_folder
 from ..demo.samples import DemoJob, DemoPlan, make_photos, plan_demo, read_photos
+from ..demo.summary import PSNR, DemoOutcome, print_summary
+from ..options.providers import no_base_url_option
+from ..options.report import HtmlReport, report_option
+from ..report.page import ReportText, write_report
+from ..report.rows import ReportRows
 
 
 def _processing() -> Callable[[EmulatedTask], float]:
@@ -42,7 +47,7 @@ def _processing() -> Callable[[EmulatedTask], float]:
     show_default=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder for the images before and after.",
+    help="Folder for the images before and after, and the report. If it is not empty, DIR-2 and so on is used.",
 )
 @click.option(
     "--jobs",
@@ -59,23 +64,41 @@ def _processing() -> Callable[[EmulatedTask], float]:
     help="Seed for the generated photos: another number gives others.",
 )
 @click.option("--callbacks", is_flag=True, help="Compare polling with callbacks instead: the same jobs both ways.")
-def demo(photos: Sequence[Path], folder: Path, jobs: int, seed: int, callbacks: bool) -> None:  # noqa: FBT001
+@report_option
+@no_base_url_option("the demo starts an emulator of its own and sends nothing elsewhere")
+def demo(  # noqa: PLR0917 - click calls it by name
+    photos: Sequence[Path],
+    folder: Path,
+    jobs: int,
+    seed: int,
+    callbacks: bool,  # noqa: FBT001 - click's way
+    report: HtmlReport | None,
+) -> None:
     """Put a watermark on PHOTOS, or on generated ones, and remove it through all five APIs.
 
     The APIs are emulated on this machine; everything else is real: the client, HTTP, polling and downloads. The demo
-    needs no account and no network, and costs nothing.
-    """
+    needs no account and no network, and costs nothing. At its end it says what was restored, and writes a page with
+    the images before and after: index.html in the folder, or the --report.
+
+    \b
+      aiowatermark demo photo.jpg -o shown
+    """  # noqa: D301 - \b keeps click from rewrapping the example
+    if callbacks and (report is not None or _is_given("folder")):
+        raise click.UsageError("--callbacks compares queries and times and keeps no images: -o, --report have no use")
 
     async def work(stop: asyncio.Event) -> int:
         if callbacks:
             return await compare(photos, jobs, seed, stop)
-        await asyncio.to_thread(OutputFolder(folder).prepare)
         plan = await asyncio.to_thread(
             lambda: plan_demo(read_photos(photos) if photos else make_photos(jobs, seed), jobs)
         )
-        return await _run_demo(plan, folder, stop)
+        return await _run_demo(plan, folder, report, stop)
 
     run(work)
+
+
+def _is_given(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 @define(eq=False)
@@ -92,24 +115,31 @@ class DemoRun:
         """Run one job and save its images before and after; an error becomes part of the outcome."""
         row = self.display.start(f"{job.number:02}  {job.photo.name}", job.provider.display_name)
         outcome = DemoOutcome(job, self.folder / f"{job.stem}-before{job.suffix}")
+        started = time.monotonic()
         await asyncio.to_thread(outcome.before.write_bytes, job.marked)
         try:
-            outcome.after = await self._remove(job, row)
+            outcome.after = await self._remove(outcome, row)
+            outcome.seconds = time.monotonic() - started
             async with self._measure_lock:  # comparing large photos takes much memory: one at a time
                 outcome.psnr = await asyncio.to_thread(_measure, job, outcome.after)
         except (WatermarkError, ValueError) as error:
             outcome.error = error
-        self.display.finish(row, outcome.line, ok=outcome.error is None)
+        self.display.finish(row, outcome.line, ok=outcome.restored)
         return outcome
 
-    async def _remove(self, job: DemoJob, row: ProgressRow) -> Path:
-        """Submit the job, wait for it, and save the result as a user's program would."""
+    async def _remove(self, outcome: DemoOutcome, row: ProgressRow) -> Path:
+        """Submit the job, wait for it, and save the result as a user's program would; note the charge."""
+        job = outcome.job
         media: Source = job.marked
         if not job.provider.capabilities.files:  # it accepts URLs only: the emulator serves the image
             media = self.emulator.host(job.marked, f"photo{job.suffix}")
         row.show("submitting")
         handle = await self.clients[job.provider.name].submit(media, mask=job.sent_mask)
-        result = await show_progress(handle, row)
+        try:
+            result = await show_progress(handle, row)
+        finally:
+            tasks = (task for task in self.emulator.tasks if task.task_id == handle.task_id)
+            outcome.charge = next((task.charges * task.price for task in tasks), None)
         row.show("saving")
         return await result.save(self.folder / f"{job.stem}-after{job.suffix}")
 
@@ -119,30 +149,15 @@ def _measure(job: DemoJob, after: Path) -> tuple[float, float]:
     return job.psnr_of(job.marked), job.psnr_of(after.read_bytes())
 
 
-def _write_contact_sheet(folder: Path, outcomes: Sequence[DemoOutcome]) -> Path | None:
-    """Write one image that shows the first successful job of each provider; None if there is no such job."""
-    # reversed: the first job of a provider overwrites its later ones
-    shown = {outcome.job.provider.name: outcome for outcome in reversed(outcomes) if outcome.after is not None}
-    if not shown:
-        return None
-    path = folder / "overview.png"
-    pairs = [_make_pair(outcome, outcome.after) for _, outcome in sorted(shown.items()) if outcome.after is not None]
-    path.write_bytes(draw_contact_sheet(pairs))
-    return path
-
-
-def _make_pair(outcome: DemoOutcome, after: Path) -> Pair:
-    title, method = outcome.job.provider.display_name, "with a mask" if outcome.job.sent_mask else "mark found"
-    marked, clean = outcome.psnr
-    captions = (f"{title}: marked, {marked:.0f} dB", f"{method}, {clean:.0f} dB")
-    return Pair(outcome.job.marked, after.read_bytes(), captions)
-
-
-async def _run_demo(plan: DemoPlan, folder: Path, stop: asyncio.Event) -> int:
+async def _run_demo(plan: DemoPlan, folder: Path, report: HtmlReport | None, stop: asyncio.Event) -> int:
     for note in plan.notes:
-        click.echo(f"Note: {note}.", err=True)
+        click.echo(f"Left out: {note}.", err=True)
     if not plan.assignments:
         raise InvalidInput("no provider accepts these photos: the notes above say why")
+    if report is not None:
+        await report.check()
+    folder = await asyncio.to_thread(create_run_folder, folder)
+    page = folder / "index.html" if report is None else report.path
     async with Emulator(mark=plan.mark, processing=_processing()) as emulator:
         click.echo(f"{len(plan.assignments)} jobs, five APIs emulated at {emulator.base_url}\n")
         with ProgressDisplay(sys.stdout, len(plan.assignments)) as display:
@@ -150,9 +165,15 @@ async def _run_demo(plan: DemoPlan, folder: Path, stop: asyncio.Event) -> int:
         if stop.is_set():
             click.echo("Stopped. Nothing was paid: the providers were emulated.")
             return EXIT_SOME_FAILED
-        overview = await asyncio.to_thread(_write_contact_sheet, folder, outcomes)
-        report(outcomes, emulator.charged, folder, overview, display.seconds)
+        await asyncio.to_thread(_write_report, page, outcomes, plan.notes, display.seconds)
+        print_summary(outcomes, emulator.charged, folder, page, display.seconds)
     return EXIT_OK if all(outcome.error is None for outcome in outcomes) else EXIT_SOME_FAILED
+
+
+def _write_report(path: Path, outcomes: Sequence[DemoOutcome], notes: Sequence[str], seconds: float) -> None:
+    remarks = [PSNR, *(f"Left out: {note}." for note in notes)]
+    rows = ReportRows.of(outcome.row for outcome in outcomes)
+    write_report(path, rows, ReportText("aiowatermark demo", seconds, remarks))
 
 
 async def _run_jobs(demo_run: DemoRun, plan: DemoPlan, stop: asyncio.Event) -> list[DemoOutcome]:

@@ -9,10 +9,13 @@ import click
 
 from ... import provider_names
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..doctor.local_checks import CheckResult, check_keys, check_packages
-from ..doctor.network_checks import check_callbacks, check_provider, check_store
+from ..doctor.local_checks import check_keys, check_packages
+from ..doctor.network_checks import check_callbacks, check_provider
+from ..doctor.results import CheckResult
+from ..doctor.store_checks import check_store
+from ..doctor.surroundings import check_clock, check_proxies
 from ..options.callbacks import DEFAULT_HOST, DEFAULT_PORT, CallbackOptions
-from ..options.providers import base_url_option, provider_from_env
+from ..options.providers import base_url_is_from_environment, base_url_option, provider_from_env
 
 
 @click.command()
@@ -40,8 +43,9 @@ from ..options.providers import base_url_option, provider_from_env
 @click.option(
     "--store",
     metavar="PATH|redis://...",
-    help="Also check that this store can be opened and written, and say what the settings of a Redis mean.",
+    help="Also check that this store can be opened and written, and say how durable it is.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check, and nothing else.")
 def doctor(  # noqa: PLR0917 - click calls it by name
     name: str | None,
     base_url: str | None,
@@ -49,24 +53,34 @@ def doctor(  # noqa: PLR0917 - click calls it by name
     callback_host: str,
     callback_port: int | None,
     store: str | None,
+    as_json: bool,  # noqa: FBT001 - click's way
 ) -> None:
-    """Check Python, packages and API keys; with options also a provider, a callback URL and a store.
+    """Check Python, packages, extras, API keys, proxies and the clock; with options a provider, callbacks, a store.
 
-    Prints no key, submits no job and costs nothing.
+    Says what to do about each failure. Prints no key, submits no job and costs nothing.
+
+    With --json each line is an object with "v" (the version, 1), "check" (packages, keys, proxy, clock, provider,
+    callbacks or store), "ok" (true, false, or null for a remark), "text" and "advice" (or null).
+
+    \b
+      aiowatermark doctor --provider kaze --store jobs.db
 
     Exit status: 0 if all checks passed, 1 if one failed.
-    """
+    """  # noqa: D301 - \b keeps click from rewrapping the example
+    if name is None and base_url is not None and not base_url_is_from_environment():
+        raise click.UsageError("--base-url has no use without --provider: nothing is asked of one")
     check_server = callback_url is not None or callback_port is not None
     callbacks = CallbackOptions(callback_url, callback_host, DEFAULT_PORT if callback_port is None else callback_port)
 
     async def work(stop: asyncio.Event) -> int:
         failed = 0
-        async for result in _run_checks(name, base_url, callbacks if check_server else None, store):
-            click.echo(result.line)
+        async for check, result in _run_checks(name, base_url, callbacks if check_server else None, store):
+            click.echo(result.json_line(check) if as_json else result.line)
             failed += result.ok is False
             if stop.is_set():
                 return EXIT_SOME_FAILED
-        click.echo(click.style(f"\n{failed} failed." if failed else "\nAll checks passed.", bold=True))
+        if not as_json:
+            click.echo(click.style(f"\n{failed} failed." if failed else "\nAll checks passed.", bold=True))
         return EXIT_SOME_FAILED if failed else EXIT_OK
 
     run(work)
@@ -74,17 +88,23 @@ def doctor(  # noqa: PLR0917 - click calls it by name
 
 async def _run_checks(
     name: str | None, base_url: str | None, callbacks: CallbackOptions | None, store: str | None
-) -> AsyncIterator[CheckResult]:
+) -> AsyncIterator[tuple[str, CheckResult]]:
+    """Yield the results, each with the name of its group."""
     for result in check_packages():
-        yield result
+        yield "packages", result
     keys_usable = True
     for result in check_keys(name):
         keys_usable = keys_usable and result.ok is not False
-        yield result
+        yield "keys", result
     # without a usable key provider_from_env would exit, and the other checks would not run
-    network_checks = [check_provider(provider_from_env(name, base_url))] if name and keys_usable else []
-    network_checks += [check_callbacks(callbacks)] if callbacks else []
-    network_checks += [check_store(store)] if store else []
-    for results in network_checks:
+    provider = provider_from_env(name, base_url) if name and keys_usable else None
+    asked = provider.base_url if provider is not None else base_url
+    checks = [("proxy", check_proxies(asked))]
+    checks += [("provider", check_provider(provider))] if provider is not None else []
+    checks += [("callbacks", check_callbacks(callbacks, asked))] if callbacks else []
+    checks += [("store", check_store(store))] if store else []
+    if provider is None:
+        yield "clock", check_clock()
+    for check, results in checks:
         async for result in results:
-            yield result
+            yield check, result

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 import click
 
 from ... import provider_class
-from ...emulator import Emulator
-from ..console.runner import EXIT_OK, run
-from ..options.providers import exit_with_error
+from ...emulator import Emulator, ServedRequest
+from ...emulator.apis import APIS
+from ...environment import BASE_URL_VARIABLE
+from ..console.runner import EXIT_OK, printable, run
+from ..options.providers import exit_with_error, no_base_url_option
 
 Keys = Mapping[str, str | tuple[str, str]]
 
@@ -70,17 +73,30 @@ def _parse_keys(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> 
     multiple=True,
     metavar="NAME=KEY",
     callback=_parse_keys,
-    help="API key to accept for provider NAME; may be given several times.  [default: random keys, printed at start]",
+    help="API key to accept for provider NAME; may be given several times.  [default: the same keys at every start]",
 )
-def emulator(port: int, host: str, mark: Path | None, processing: float, keys: Keys) -> None:
+@click.option("--quiet", is_flag=True, help="Do not print the requests.")
+@no_base_url_option("the emulator is what other commands send requests to; --host and --port say where it listens")
+def emulator(  # noqa: PLR0917 - click calls it by name
+    port: int,
+    host: str,
+    mark: Path | None,
+    processing: float,
+    keys: Keys,
+    quiet: bool,  # noqa: FBT001 - click's way
+) -> None:
     """Serve the APIs of all five providers on this machine until Ctrl-C. Nothing costs money.
 
-    It prints the base URL and the API keys to use. Watermarks are really removed if a job has a mask, or if --mark is
-    given; other images come back unchanged.
-    """
+    It prints the base URL and the API keys to use, and then a line for each request: method, path, status, job,
+    number of charges, milliseconds. Watermarks are really removed if a job has a mask, or if --mark is given; other
+    images come back unchanged.
+
+    \b
+      aiowatermark emulator --port 8700 --mark logo.png
+    """  # noqa: D301 - \b keeps click from rewrapping the example
 
     async def work(stop: asyncio.Event) -> int:
-        server = _create_emulator(port, host, mark, processing, keys)
+        server = _create_emulator(port, host, mark, processing, keys, None if quiet else _print_request)
         try:
             await server.__aenter__()
         except (OSError, ValueError) as error:
@@ -97,25 +113,60 @@ def emulator(port: int, host: str, mark: Path | None, processing: float, keys: K
     run(work)
 
 
-def _create_emulator(port: int, host: str, mark: Path | None, processing: float, keys: Keys) -> Emulator:
+def _create_emulator(  # noqa: PLR0917 - the options in order
+    port: int,
+    host: str,
+    mark: Path | None,
+    processing: float,
+    keys: Keys,
+    on_request: Callable[[ServedRequest], None] | None,
+) -> Emulator:
     try:
-        return Emulator(host=host, port=port, mark=mark, processing=processing, keys=keys)
+        return Emulator(
+            host=host,
+            port=port,
+            mark=mark,
+            processing=processing,
+            keys={**_fixed_keys(), **keys},
+            on_request=on_request,
+        )
     except ValueError as error:
         exit_with_error(str(error))
 
 
+def _fixed_keys() -> dict[str, str | tuple[str, str]]:
+    """Return a key for each API, the same at every start, so that what was exported before still works."""
+    return {
+        name: (f"local-{name}-a1b2c3d4e5", f"local-{name}-f6a7b8c9d0") if api.has_secret else f"local-{name}-a1b2c3d4e5"
+        for name, api in APIS.items()
+    }
+
+
+def _print_request(request: ServedRequest) -> None:
+    # whoever read the lines may have gone: clients are served all the same
+    with suppress(OSError):
+        click.echo(_request_line(request))
+
+
+def _request_line(request: ServedRequest) -> str:
+    status = "closed" if request.status is None else request.status
+    about = f"job {request.task_id or '-'}  charge {request.charges}  {request.seconds * 1000:.0f} ms"
+    return printable(f"{request.method:<4}  {request.path}  {status}  {about}")
+
+
 def _start_text(server: Emulator, mark: Path | None) -> str:
     """Return the URL, and lines that can be pasted into another terminal."""
-    exports = [
+    exports = [f"export {BASE_URL_VARIABLE}={server.base_url}"]
+    exports += [
         f"export {variable}={shlex.quote(key)}"
         for name, credential in sorted(server.keys.items())
         for variable, key in zip(provider_class(name).env.values(), _as_tuple(credential), strict=True)
     ]
-    example = f"aiowatermark remove photo.jpg --provider kaze --base-url {server.base_url} -o clean"
+    example = "aiowatermark remove photo.jpg --provider kaze -o clean"
     example += "" if mark else " --mask mask.png"
     lines = ["The five emulated APIs are served at", "", f"  {server.base_url}", ""]
-    lines += ["In another terminal, set the keys:", "", *(f"  {text}" for text in exports), ""]
-    lines += ["Then use any provider with this base URL, for example:", "", f"  {example}", ""]
+    lines += ["In another terminal, set the address and the keys:", "", *(f"  {text}" for text in exports), ""]
+    lines += ["Then use any provider, for example:", "", f"  {example}", ""]
     return "\n".join([*lines, "Press Ctrl-C to stop."])
 
 

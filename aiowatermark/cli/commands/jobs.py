@@ -19,7 +19,12 @@ from ...jobs import Record
 from ..batch.json_lines import VERSION
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
 from ..console.texts import MAX_NAME, mask_password, printable
-from ..options.providers import base_url_option, optional_provider_option, provider_from_env
+from ..options.providers import (
+    base_url_is_from_environment,
+    base_url_option,
+    optional_provider_option,
+    provider_from_env,
+)
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
 from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
 from .job_stats import show_stats, stats_option, wants_stats
@@ -133,6 +138,8 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
     location = _locate(group, folder, store)
     if [task_id is not None, paid, unpaid].count(True) != 1:
         raise click.UsageError("give one of --task-id ID, --paid and --unpaid")
+    if task_id is None and base_url is not None and not base_url_is_from_environment():
+        raise click.UsageError("--base-url has no use without --task-id: nothing is asked of the provider")
     if task_id is not None and name is None:
         raise click.UsageError("--task-id needs --provider: one query confirms the task")
 

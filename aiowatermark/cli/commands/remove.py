@@ -30,6 +30,7 @@ from ..options.providers import (
     provider_from_env,
     provider_option,
 )
+from ..options.report import HtmlReport, report_option
 from ..options.store import no_store_option, store_option
 
 _EPILOG = f"""{KEY_HELP}
@@ -62,6 +63,7 @@ class _Arguments:
     option_texts: Sequence[str]
     base_url: str | None
     account: str | None
+    report: HtmlReport | None
     as_json: bool = field(default=False)
 
     def check(self) -> None:
@@ -111,6 +113,7 @@ class _Arguments:
 )
 @base_url_option
 @account_option
+@report_option
 @json_option
 def remove(callbacks: CallbackOptions, **values: Any) -> None:
     """Remove watermarks from FILES: paths, patterns, https URLs, folders with -r, or - for lines of stdin.
@@ -141,7 +144,15 @@ def remove(callbacks: CallbackOptions, **values: Any) -> None:
         if arguments.dry_run:
             return await run_dry(removal, request)
         limits = BatchLimits(arguments.jobs, arguments.deadline)
-        return await run_batch(request, provider, removal.prepare, stop, batch_limits=limits, callbacks=callbacks)
+        return await run_batch(
+            request,
+            provider,
+            removal.prepare,
+            stop,
+            batch_limits=limits,
+            callbacks=callbacks,
+            listener=arguments.report,
+        )
 
     run(work)
 

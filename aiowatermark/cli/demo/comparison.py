@@ -21,7 +21,7 @@ from attrs import define, field, fields_dict, frozen
 from rich.console import Console
 from rich.table import Table
 
-from ... import CallbackReceiver, CallbackServer, Client, Polling, WatermarkError, provider_class
+from ... import CallbackReceiver, CallbackServer, Client, Polling, WatermarkError, provider_class, provider_names
 from ...emulator import EmulatedTask, Emulator
 from ..batch.workers import show_progress
 from ..console.progress import ProgressDisplay
@@ -104,7 +104,8 @@ async def compare(paths: Sequence[Path], jobs: int, seed: int, stop: asyncio.Eve
     )
     async with Emulator(restore=False, processing=_processing()) as emulator, _callback_server() as receiver:
         total = jobs_per_run * len(_PROVIDERS)
-        click.echo(f"{total} jobs by polling and as many by callback, to {receiver.public_url}\n")
+        click.echo(f"{total} jobs by polling and as many by callback, to {receiver.public_url}")
+        click.echo(f"Left out: {', '.join(_providers_left_out())}: these have no callbacks.\n")
         async with AsyncExitStack() as stack:
             runs = _compared_runs(emulator, receiver)
             for run in runs:
@@ -138,6 +139,10 @@ def _compared_runs(emulator: Emulator, receiver: CallbackReceiver) -> list[Compa
             client = Client(emulator.provider(name, polling=polling), callbacks=callbacks, drain=0)
             runs.append(ComparedRun(method, client))
     return runs
+
+
+def _providers_left_out() -> list[str]:
+    return [provider_class(name).display_name for name in provider_names() if name not in _PROVIDERS]
 
 
 def _processing() -> Callable[[EmulatedTask], float]:

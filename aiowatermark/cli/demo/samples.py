@@ -115,7 +115,26 @@ def plan_demo(photos: Sequence[DemoPhoto], jobs: int) -> DemoPlan:
         if accepted:
             photo = accepted[_photo_index(index, len(accepted), jobs) % len(accepted)]
             assignments.append((index + 1, provider, photo))
-    return DemoPlan(mark, assignments, notes)
+    return DemoPlan(mark, assignments, [*notes, *_unused(photos, providers, assignments, jobs)])
+
+
+def _unused(
+    photos: Sequence[DemoPhoto],
+    providers: Sequence[type[Provider]],
+    assignments: Sequence[tuple[int, type[Provider], DemoPhoto]],
+    jobs: int,
+) -> Iterator[str]:
+    """Yield what the number of jobs leaves out."""
+    if missing := [provider.display_name for provider in providers[jobs:]]:
+        yield f"{' and '.join(missing)}: no job; --jobs {len(providers)} or more gives each provider one"
+    used = {id(photo) for _, _, photo in assignments}
+    accepted = [photo for photo in photos if not all(_reason_to_skip(provider, photo) for provider in providers)]
+    if unused := [photo.name for photo in accepted if id(photo) not in used]:
+        yield f"{len(unused)} of {len(photos)} photos are in no job ({_listed(unused)}): give more --jobs"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _photo_index(index: int, photos: int, jobs: int) -> int:

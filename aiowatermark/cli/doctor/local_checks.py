@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 
-import click
-from attrs import frozen
-
 from ... import InvalidInput, provider_class, provider_names
 from ...providers import ignored_providers
-from ..console.runner import error_text, printable
+from ..console.runner import error_text
+from .results import CheckResult, failed, passed, remark
 
 _MIN_PYTHON = (3, 11)
 _REQUIRED = {
@@ -36,37 +34,6 @@ _EXTRAS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-@frozen
-class CheckResult:
-    """Result of one check: `ok` is None for something optional that is missing; `advice` is what to do."""
-
-    ok: bool | None
-    text: str
-    advice: str = ""
-
-    @property
-    def line(self) -> str:
-        """The result as one line, and a second one with the advice."""
-        label, colour = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", None)}[self.ok]
-        text = f"{click.style(f'{label:<6}', fg=colour)}  {printable(self.text)}"
-        return f"{text}\n        {printable(self.advice)}" if self.advice else text
-
-
-def passed(text: str) -> CheckResult:
-    """Return the result of a check that passed."""
-    return CheckResult(ok=True, text=text)
-
-
-def failed(text: str, advice: str) -> CheckResult:
-    """Return the result of a check that failed."""
-    return CheckResult(ok=False, text=text, advice=advice)
-
-
-def missing(text: str, advice: str = "") -> CheckResult:
-    """Return the result for something optional that is missing."""
-    return CheckResult(ok=None, text=text, advice=advice)
-
-
 def check_packages() -> Iterator[CheckResult]:
     """Check Python, this package, its dependencies and its extras."""
     python = f"Python {platform.python_version()}"
@@ -79,7 +46,7 @@ def check_packages() -> Iterator[CheckResult]:
     yield passed(f"aiowatermark {version}" if version else "aiowatermark, run from its source directory")
     yield from (_check_package(name, minimum) for name, minimum in _REQUIRED.items())
     yield from (_check_extra(extra, modules) for extra, modules in _EXTRAS.items())
-    yield from (missing(sentence) for sentence in ignored_providers())
+    yield from (remark(sentence) for sentence in ignored_providers())
 
 
 def _check_package(name: str, minimum: str) -> CheckResult:
@@ -95,7 +62,7 @@ def _check_extra(extra: str, modules: Mapping[str, str]) -> CheckResult:
     absent = [module for module in modules if find_spec(module) is None]
     if absent:
         text = f"optional extra [{extra}]: {', '.join(absent)} not installed"
-        return missing(text, f"pip install 'aiowatermark[{extra}]'")
+        return remark(text, f"pip install 'aiowatermark[{extra}]'")
     versions = (f"{module} {_version(package) or ''}".strip() for module, package in modules.items())
     return passed(f"extra [{extra}]: {', '.join(versions)}")
 
@@ -119,7 +86,7 @@ def check_keys(name: str | None) -> Iterator[CheckResult]:
         if name:
             yield failed(text, f"set {' and '.join(absent)} to the key of your {kind.display_name} account")
         else:
-            yield missing(f"{text} (needed only for this provider)")
+            yield remark(f"{text} (needed only for this provider)")
 
 
 def _check_key_values(name: str) -> CheckResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...stores.redis.server.settings import ServerSettings
-from .local_checks import CheckResult, failed, missing, passed
+from .results import CheckResult, failed, passed, remark
 
 _APPEND_ONLY_ADVICE = (
     "set `appendonly yes`, and `appendfsync always` if nothing may be charged twice after a power failure"
@@ -32,7 +32,7 @@ def check_redis_settings(settings: ServerSettings) -> Iterator[CheckResult]:
             "processes write their jobs again, and `min-replicas-to-write 1` makes a cut-off primary refuse writes"
         )
     else:
-        yield missing(
+        yield remark(
             "no connected replica: when this server's disk is lost, all records are, and every key is charged again"
         )
 
@@ -41,14 +41,14 @@ def _check_persistence(settings: ServerSettings) -> Iterator[CheckResult]:
     if settings.append_only:
         meaning = _FSYNC.get(settings.fsync or "", _UNKNOWN_FSYNC)
         text = f"appendonly yes, appendfsync {settings.fsync or 'unknown'}: {meaning}"
-        yield missing(text, "set `appendfsync everysec` or `always`") if settings.fsync == "no" else passed(text)
+        yield remark(text, "set `appendfsync everysec` or `always`") if settings.fsync == "no" else passed(text)
     elif settings.save == "":
-        yield missing(
+        yield remark(
             "appendonly no and save off: a restart forgets every record, and jobs that ended can be charged again",
             _APPEND_ONLY_ADVICE,
         )
     else:
-        yield missing(
+        yield remark(
             "appendonly no: everything since the last RDB save can be forgotten, and jobs that ended since then "
             "can be charged again",
             _APPEND_ONLY_ADVICE,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from attrs import frozen
 
 from ... import CallbackReceiver, CallbackServer, Provider
-from .providers import exit_with_error
+from .providers import Command, exit_with_error
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from ... import InvalidInput, Provider, provider_class, provider_names
+from ...environment import BASE_URL_VARIABLE
 from ...providers import built_in_names, package_of
 from ..console.runner import EXIT_NOT_STARTED, error_text, print_error
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _WITHOUT_ACCOUNT = """
 Without an account you can run:
@@ -30,6 +33,8 @@ optional_provider_option = click.option("--provider", "name", type=click.Choice(
 base_url_option = click.option(
     "--base-url",
     metavar="URL",
+    envvar=BASE_URL_VARIABLE,
+    show_envvar=True,
     help="Send API requests to this address instead, for example to that of `aiowatermark emulator`.",
 )
 
@@ -41,22 +46,43 @@ account_option = click.option(
 )
 
 
+def no_base_url_option(reason: str) -> Callable[[Command], Command]:
+    """Return a decorator for a command that takes no --base-url: if it is given, the error says why."""
+
+    def refuse(_: click.Context, __: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"--base-url has no use here: {reason}")
+
+    return click.option("--base-url", hidden=True, expose_value=False, callback=refuse)
+
+
+def base_url_is_from_environment() -> bool:
+    """Whether the current command's --base-url was not given and comes from the environment."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source("base_url") is ParameterSource.ENVIRONMENT
+
+
 def provider_from_env(name: str, base_url: str | None, account: str | None = None) -> Provider:
     """Return the provider with its keys; print an error and exit if a key is missing or a value is not valid."""
     kind = provider_kind(name)
     if missing := [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]:
         _exit_without_keys(kind.display_name, missing)
-    settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
+    from_environment = base_url_is_from_environment()
+    # from_env reads the variable itself, and names it in its error
+    settings: dict[str, Any] = {} if base_url is None or from_environment else {"base_url": base_url}
     if account is not None:
         settings["account"] = account
     try:
-        return kind.from_env(**settings)
+        provider = kind.from_env(**settings)
     except InvalidInput as error:
         exit_with_error(error_text(error))
     except Exception as error:
         if name in built_in_names():
             raise
         exit_with_error(f"the provider {name} of {package_of(name)} cannot be used: {type(error).__name__}: {error}")
+    if from_environment:
+        click.echo(f"Note: requests go to {provider.base_url} ({BASE_URL_VARIABLE}).", err=True)
+    return provider
 
 
 def provider_kind(name: str) -> type[Provider]:

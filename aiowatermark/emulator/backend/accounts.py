@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
+from ..web.request_log import note_charges
 from ..web.responses import ApiError, ErrorReason
 
 Credential = str | tuple[str, str]
@@ -34,6 +35,7 @@ class Account:
             raise ApiError(ErrorReason.CREDITS, "Insufficient credits.")
         self.spent += credits_
         self.charges += 1
+        note_charges(1)
 
     def deduct(self, credits_: float) -> None:
         """Take the price of something that was charged while its price was unknown; counts no further charge."""
@@ -44,6 +46,7 @@ class Account:
         self.spent -= credits_ * times
         self.charges -= times
         self.refunds += times
+        note_charges(-times)
 
 
 class ApiKeys(dict[str, Credential]):

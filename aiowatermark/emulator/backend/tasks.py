@@ -13,6 +13,7 @@ from attrs import Attribute, define, field, frozen
 
 from ...clock import idle, pause
 from ..storage.objects import StoredObject
+from ..web.request_log import note_task
 from ..web.responses import ApiError, ErrorReason
 from .limits import JobFailure
 
@@ -170,11 +171,14 @@ class TaskTable:
 
     def add(self, task: EmulatedTask) -> None:
         """Add a task."""
+        note_task(task.task_id)
         self._by_id[task.provider, task.task_id] = task
 
     def find(self, provider: str, task_id: str) -> EmulatedTask:
         """Return the task with this id. Raises ApiError when this provider has none."""
         try:
-            return self._by_id[provider, task_id]
+            task = self._by_id[provider, task_id]
         except KeyError:
             raise ApiError(ErrorReason.UNKNOWN_TASK, "There is no such task.") from None
+        note_task(task_id)
+        return task

@@ -14,6 +14,7 @@ from ..backend.threads import ThreadPool
 from ..faults import Fault
 from .fault_injection import FaultInjector
 from .fault_queue import FaultQueue
+from .request_log import RequestObserver, request_log
 from .routes import Endpoint, HttpSurface
 
 # the largest image any document allows is 50 MB; as base64 and with a mask of the same size, a body of about 160 MB
@@ -23,10 +24,11 @@ _SHUTDOWN_SECONDS = 2.0
 
 @define
 class HttpServers:
-    """Starts servers; every route of theirs can be affected by injected faults."""
+    """Starts servers; every route of theirs can be affected by injected faults; `on_request` is told of requests."""
 
     faults: FaultQueue[Fault]
     file_pool: ThreadPool
+    on_request: RequestObserver | None = None
     closing: asyncio.Event = field(factory=asyncio.Event)
 
     @asynccontextmanager
@@ -50,7 +52,8 @@ class HttpServers:
         await asyncio.sleep(0)
 
     def _build_application(self, surfaces: Iterable[HttpSurface]) -> web.Application:
-        application = web.Application(client_max_size=_MAX_BODY_BYTES)
+        middlewares = [request_log(self.on_request)] if self.on_request is not None else []
+        application = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=middlewares)
         for surface in surfaces:
             for route in surface.routes():
                 injector = FaultInjector(Endpoint(surface, route, self.file_pool), self.faults, self.closing)

@@ -20,20 +20,31 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 def check_local(path: Path) -> None:
     """Raise StoreError if the resolved `path` is on a network file system; what cannot be detected is accepted."""
-    try:
-        # file names in it may have any encoding
-        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return
-    if (kind := network_file_system(mounts, path)) is not None:
+    if (kind := file_system_of(path)) in _NETWORK:
         raise StoreError(
             f"the store {path} is on a network file system ({kind}), where the locks that keep a job from being charged"
             " twice are not reliable: use RedisStore, or a file on a local disk"
         )
 
 
+def file_system_of(path: Path) -> str:
+    """Return the type of the file system that contains the resolved `path`; empty if that is not known."""
+    try:
+        # file names in it may have any encoding
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+    return _file_system(mounts, path)
+
+
 def network_file_system(mounts: str, path: PurePath) -> str | None:
-    """Return the type of the file system that contains the absolute `path`, if it is one of a network.
+    """Return the type of the file system that contains the absolute `path`, if it is one of a network."""
+    kind = _file_system(mounts, path)
+    return kind if kind in _NETWORK else None
+
+
+def _file_system(mounts: str, path: PurePath) -> str:
+    """Return the type of the file system that contains the absolute `path`; empty if `mounts` does not tell.
 
     `mounts` has a line for each mount; the mount point is its fifth field, and the type follows a lone "-":
 
@@ -48,7 +59,7 @@ def network_file_system(mounts: str, path: PurePath) -> str | None:
         # of several mounts on one point the last is visible
         if path.is_relative_to(mount) and len(mount.parts) >= depth:
             depth, kind = len(mount.parts), kinds[0]
-    return kind if kind in _NETWORK else None
+    return kind
 
 
 def _unescape(text: str) -> str:

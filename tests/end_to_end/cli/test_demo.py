@@ -1,4 +1,4 @@
-"""The commands demo and emulator."""
+"""The command demo."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ async def test_the_demo_restores_twenty_photos_through_all_five_apis(cli: Cli, t
         files = sorted(path.name for path in folder.glob(f"*-{side}.jpg"))
         assert len(files) == 20
         assert {name.split("-")[1] for name in files} == set(provider_names())
-    assert cv2.imread(str(folder / "overview.png")) is not None
+    page = (folder / "index.html").read_text()
+    assert page.count('<figure class="picture compare">') == 20
+    assert "20 credits charged" in page
+    assert not re.search(r"https?://", page)
     rows = re.findall(r"^ +(\S.*?)  +(\d+)/(\d+) +(\d+) +([\d.]+) dB +([\d.]+) dB *$", finished.out, re.MULTILINE)
     assert [row[1:4] for row in rows] == [("4", "4", "4")] * 5 + [("20", "20", "20")]
     assert all(float(after) > float(before) + 8 for *_, before, after in rows)
     assert "20 of 20 restored in" in finished.out
+    assert "PSNR: closeness to the photo without a mark" in finished.out
     assert "\x1b" not in finished.text
 
 
@@ -48,9 +52,53 @@ async def test_the_demo_accepts_photos_of_any_kind_and_notes_those_that_a_provid
     (tmp_path / "grey.bmp").write_bytes(cv2.imencode(".bmp", np.full((300, 400), 90, np.uint8))[1].tobytes())
     finished = await cli("demo", "large.png", "small.jpg", "grey.bmp", "--jobs", "10", "-o", "shown")
     assert finished.code == 0, finished.text
-    assert "Photo Eraser is not given small.jpg: it has 240x180 pixels" in finished.err
+    assert "Left out: Photo Eraser is not given small.jpg: it has 240x180 pixels" in finished.err
     assert "10 of 10 restored" in finished.out
     assert list((tmp_path / "shown").glob("*-after.png"))
+
+
+@pytest.mark.slow
+async def test_each_run_has_a_folder_of_its_own_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert (await cli("demo", "--jobs", "1", "-o", "empty")).code == 0
+    first = {path.name: path.read_bytes() for path in (tmp_path / "empty").iterdir()}
+    assert len(first) == 3
+    finished = await cli("demo", "--jobs", "1", "-o", "empty", "--seed", "2")
+    assert finished.code == 0, finished.text
+    assert "empty-2/index.html" in finished.out
+    assert {path.name: path.read_bytes() for path in (tmp_path / "empty").iterdir()} == first
+    assert len(list((tmp_path / "empty-2").iterdir())) == 3
+
+
+@pytest.mark.slow
+async def test_the_demo_names_what_it_leaves_out(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(sample_photo(400, 300))
+    finished = await cli("demo", "a.jpg", "b.jpg", "c.jpg", "--jobs", "2", "--report", "out/page.html")
+    assert finished.code == 0, finished.text
+    left_out = [
+        "Left out: Kaze and Photo Eraser and PicWish: no job; --jobs 5 or more gives each provider one.",
+        "Left out: 1 of 3 photos are in no job (c.jpg): give more --jobs.",
+    ]
+    assert finished.err.splitlines() == left_out
+    page = (tmp_path / "out/page.html").read_text()
+    assert all(each in page for each in left_out)
+    assert not (tmp_path / "aiowatermark-demo/index.html").exists()
+
+
+async def test_a_report_that_cannot_be_written_is_refused_before_the_demo_starts(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.html").write_text("<html>")
+    finished = await cli("demo", "--report", "mine.html")
+    assert finished.code == 2
+    assert "mine.html exists and is not a report" in finished.err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
+
+
+@pytest.mark.parametrize("option", ["--report", "-o"])
+async def test_the_comparison_of_callbacks_keeps_no_images(cli: Cli, option: str) -> None:
+    finished = await cli("demo", "--callbacks", option, "out")
+    assert finished.code == 2
+    assert "-o, --report have no use" in finished.err
 
 
 @pytest.mark.parametrize(
@@ -69,7 +117,7 @@ async def test_a_photo_that_cannot_be_read_is_one_clear_error(
 @pytest.mark.slow
 async def test_ctrl_c_ends_the_demo_with_one_message(cli: Cli) -> None:
     running = await cli.start("demo")
-    await running.wait_for_output("done")
+    await running.wait_for_output("restored")
     running.process.send_signal(signal.SIGINT)
     finished = await running.finish()
     assert finished.code == 1
@@ -83,7 +131,7 @@ async def test_the_demo_shows_a_bar_on_a_terminal_and_erases_it(tmp_path: Path) 
     assert "━" in text
     assert "\x1b[?25h" in text.rpartition("\x1b[?25l")[2]
     assert "5 of 5 restored" in text
-    assert "done    01" not in text
+    assert "restored  01" not in text
 
 
 def _run_on_terminal(folder: Path) -> str:
@@ -99,49 +147,3 @@ def _run_on_terminal(folder: Path) -> str:
                 output += block
         os.close(controller)
     return output.decode()
-
-
-async def test_the_lines_that_the_emulator_prints_work_when_pasted(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(sample_photo(200, 160))
-    running = await cli.start("emulator", "--processing", "0", "--keys", "photoeraser=app:secret")
-    text = await running.wait_for_output("Press Ctrl-C to stop")
-    cli.env |= dict(re.findall(r"export (\w+)=(\S+)", text))
-    assert cli.env["PHOTOERASER_APP_SECRET"] == "secret"
-    base_url = re.search(r"http://127\.0\.0\.1:\d+", text)
-    assert base_url
-    arguments = ("--provider", "dewatermark", "--base-url", base_url[0])
-    remove = await cli("remove", "photo.jpg", "-o", "clean", *arguments)
-    assert remove.code == 0, remove.text
-    running.process.send_signal(signal.SIGINT)
-    finished = await running.finish()
-    assert finished.code == 0
-    assert "The real providers would have charged for: Dewatermark 1." in finished.out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--host", "0.0.0.0"), "must be a loopback address"),  # noqa: S104 - refused
-        (("--host", "example.com"), "must be a loopback address"),
-        (("--keys", "picwish"), "must be NAME=KEY"),
-        (("--keys", "photoeraser=app"), "photoeraser=APP_KEY:APP_SECRET"),
-        (("--keys", "unknown=key"), "No such provider: unknown"),
-        (("--mark", "none.png"), "'none.png' does not exist"),
-    ],
-)
-async def test_emulator_options_that_are_not_valid_start_nothing(
-    cli: Cli, arguments: tuple[str, ...], message: str
-) -> None:
-    finished = await cli("emulator", *arguments)
-    assert finished.code == 2
-    assert message in " ".join(finished.err.split())
-
-
-async def test_a_port_that_is_in_use_is_named_in_the_error(cli: Cli) -> None:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1")
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        finished = await cli("emulator", "--port", str(port))
-    assert finished.code == 2
-    assert f"port {port}" in finished.err
-    assert "Traceback" not in finished.text

@@ -86,6 +86,8 @@ async def test_the_version_is_printed(cli: Cli) -> None:
         ("rich", ("demo",), "aiowatermark[cli]"),
         ("cv2", ("demo",), "aiowatermark[cli,emulator]"),
         ("cv2", ("emulator",), "aiowatermark[cli,emulator]"),
+        ("numpy", ("demo",), "aiowatermark[cli,emulator]"),
+        ("numpy", ("emulator",), "aiowatermark[cli,emulator]"),
     ],
 )
 async def test_a_missing_package_is_reported_with_the_command_that_installs_it(

@@ -1,0 +1,53 @@
+"""Results of checks, as lines for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from attrs import frozen
+
+from ..console.runner import printable
+
+JSON_VERSION = 1
+"""Version of the JSON lines; it is raised when a field changes its meaning or goes."""
+
+
+@frozen
+class CheckResult:
+    """Result of one check: `ok` is None for a remark that is no failure; `advice` is what to do, in one sentence.
+
+    `check` is the group of checks that it is of, if that is not the one it was found in.
+    """
+
+    ok: bool | None
+    text: str
+    advice: str = ""
+    check: str = ""
+
+    @property
+    def line(self) -> str:
+        """The result as one line, and a second one with the advice."""
+        label, colour = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", None)}[self.ok]
+        text = f"{click.style(f'{label:<6}', fg=colour)}  {printable(self.text)}"
+        return f"{text}\n        {printable(self.advice)}" if self.advice else text
+
+    def json_line(self, check: str) -> str:
+        """The result as a JSON object; `check` names the group of checks in which it was found."""
+        fields = {"ok": self.ok, "text": self.text, "advice": self.advice or None}
+        return json.dumps({"v": JSON_VERSION, "check": self.check or check, **fields})
+
+
+def passed(text: str) -> CheckResult:
+    """Return the result of a check that passed."""
+    return CheckResult(ok=True, text=text)
+
+
+def failed(text: str, advice: str) -> CheckResult:
+    """Return the result of a check that failed."""
+    return CheckResult(ok=False, text=text, advice=advice)
+
+
+def remark(text: str, advice: str = "") -> CheckResult:
+    """Return what is worth knowing and is no failure: something optional is missing, or could be safer."""
+    return CheckResult(ok=None, text=text, advice=advice)

@@ -1,0 +1,1 @@
+"""HTML report of a batch: one self-contained page with the images before and after."""

@@ -1,0 +1,72 @@
+"""The command doctor: its JSON lines, its options, and the advice for what a provider answers."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from aiowatermark.cli.doctor.local_checks import check_packages
+from aiowatermark.emulator import Emulator, Fault
+from tests.support.cli import Cli
+from tests.support.http_server import free_port
+from tests.support.processes import REPOSITORY
+
+
+async def test_json_lines_are_versioned_and_nothing_else_is_printed(cli: Cli, emulator: Emulator) -> None:
+    cli.use_keys_of(emulator)
+    port = str(free_port())
+    options = ["--provider", "kaze", "--base-url", emulator.base_url, "--store", "new.db"]
+    options += ["--callback-url", f"http://127.0.0.1:{port}/wm", "--callback-port", port]
+    finished = await cli("doctor", "--json", *options)
+    assert finished.code == 0, finished.text
+    assert finished.err == ""
+    assert all(line.keys() == {"v", "check", "ok", "text", "advice"} and line["v"] == 1 for line in finished.lines)
+    checks = list(dict.fromkeys(line["check"] for line in finished.lines))
+    assert checks == ["packages", "keys", "proxy", "clock", "provider", "callbacks", "store"]
+    assert "canary" not in finished.text
+
+
+async def test_a_failure_is_in_the_json_lines_and_in_the_exit_code(cli: Cli) -> None:
+    finished = await cli("doctor", "--json", "--provider", "picwish")
+    assert finished.code == 1
+    (failure,) = [line for line in finished.lines if line["ok"] is False]
+    assert failure["check"] == "keys"
+    assert failure["advice"] == "set PICWISH_API_KEY to the key of your PicWish account"
+
+
+async def test_a_base_url_without_a_provider_is_refused_unless_it_is_in_the_environment(cli: Cli) -> None:
+    finished = await cli("doctor", "--base-url", "http://127.0.0.1:1")
+    assert finished.code == 2
+    assert "--base-url has no use without --provider" in finished.err
+    cli.env["AIOWATERMARK_BASE_URL"] = "http://127.0.0.1:1"
+    finished = await cli("doctor")
+    assert finished.code == 0, finished.text
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "set KAZE_API_KEY to the key that `aiowatermark emulator` prints at its start"),
+        (402, "add credits to your Kaze account"),
+        pytest.param(  # it is asked again some times
+            *(500, "wait some minutes and run doctor again: Kaze answers, but with an error of its own"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+async def test_the_advice_fits_what_the_provider_answers(
+    cli: Cli, emulator: Emulator, status: int, advice: str
+) -> None:
+    cli.use_keys_of(emulator)
+    emulator.inject(Fault.status(status), provider="kaze", step="credits", times=None)
+    finished = await cli("doctor", "--json", "--provider", "kaze", "--base-url", emulator.base_url)
+    assert finished.code == 1
+    assert [line["advice"] for line in finished.lines if line["ok"] is False] == [advice]
+
+
+def test_every_extra_that_users_install_is_checked() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    text = "\n".join(result.text for result in check_packages())
+    extras = project["optional-dependencies"].keys() - {"test", "lint"}
+    assert [extra for extra in extras if f"extra [{extra}]" not in text] == []

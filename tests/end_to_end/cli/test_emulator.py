@@ -1,0 +1,140 @@
+"""The command emulator, and --base-url and AIOWATERMARK_BASE_URL, which lead the other commands to it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from aiowatermark.emulator.pictures import sample_photo
+from tests.support.cli import Cli
+from tests.support.http_server import free_port
+from tests.support.processes import Running
+
+
+def exports_in(text: str) -> dict[str, str]:
+    """Return the variables in the lines to paste."""
+    return dict(re.findall(r"export (\w+)=(\S+)", text))
+
+
+async def stop(running: Running) -> str:
+    """Press Ctrl-C and return what was printed since."""
+    running.process.send_signal(signal.SIGINT)
+    finished = await running.finish()
+    assert finished.code == 0, finished.text
+    assert not finished.err
+    return finished.out
+
+
+async def test_the_lines_that_the_emulator_prints_work_when_pasted(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(sample_photo(200, 160))
+    running = await cli.start("emulator", "--processing", "0", "--keys", "photoeraser=app:secret")
+    text = await running.wait_for_output("Press Ctrl-C to stop")
+    cli.env |= exports_in(text)
+    assert cli.env["PHOTOERASER_APP_SECRET"] == "secret"
+    remove = await cli("remove", "photo.jpg", "-o", "clean", "--provider", "dewatermark")
+    assert remove.code == 0, remove.text
+    assert f"Note: requests go to {cli.env['AIOWATERMARK_BASE_URL']} (AIOWATERMARK_BASE_URL)" in remove.err
+    printed = await stop(running)
+    assert "The real providers would have charged for: Dewatermark 1." in printed
+
+
+async def test_the_emulator_prints_a_line_for_each_request(cli: Cli, photos: list[str]) -> None:
+    running = await cli.start("emulator", "--processing", "0")
+    cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
+    assert (await cli("remove", "one.jpg", "-o", "clean", "--provider", "gptge")).code == 0
+    submit, query, download, empty, stopped = (await stop(running)).strip().splitlines()
+    form = r"(\w+) +(/\S+)  200  job (\S+)  charge (\d)  \d+ ms"
+    (submitted, queried, downloaded) = (re.fullmatch(form, line) for line in (submit, query, download))
+    assert submitted
+    assert queried
+    assert downloaded
+    assert submitted.group(1, 2, 4) == ("POST", "/task/pic/watermark_auto", "1")
+    assert queried.groups() == ("GET", f"/task/{submitted[3]}", submitted[3], "0")
+    assert downloaded.group(1, 3, 4) == ("GET", "-", "0")
+    assert not empty
+    assert stopped.startswith("Stopped. ")
+
+
+async def test_a_quiet_emulator_prints_no_requests(cli: Cli) -> None:
+    running = await cli.start("emulator", "--quiet")
+    cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
+    assert (await cli("credits", "--provider", "kaze")).code == 0
+    assert (await stop(running)).strip().startswith("Stopped. ")
+
+
+async def test_the_keys_of_the_emulator_are_the_same_at_every_start(cli: Cli) -> None:
+    port = str(free_port())
+    texts = []
+    for _ in range(2):
+        running = await cli.start("emulator", "--port", port)
+        texts.append(await running.wait_for_output("Press Ctrl-C to stop"))
+        await stop(running)
+    assert texts[0] == texts[1]
+    keys = {name: value for name, value in exports_in(texts[0]).items() if name != "AIOWATERMARK_BASE_URL"}
+    assert len(set(keys.values())) == len(keys) == 6
+
+
+async def test_requests_are_served_when_nobody_reads_the_lines_any_more(cli: Cli) -> None:
+    running = await cli.start("emulator")
+    cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
+    running.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    for _ in range(3):
+        finished = await cli("credits", "--provider", "kaze")
+        assert finished.code == 0, finished.text
+
+
+async def test_an_address_in_the_environment_that_is_not_valid_is_named(cli: Cli) -> None:
+    cli.env |= {"KAZE_API_KEY": "any", "AIOWATERMARK_BASE_URL": "127.0.0.1:8700"}
+    finished = await cli("credits", "--provider", "kaze")
+    assert finished.code == 2
+    assert "AIOWATERMARK_BASE_URL: base_url must be an absolute URL" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("demo",), "--base-url has no use here: the demo starts an emulator of its own"),
+        (("emulator",), "--base-url has no use here: the emulator is what other commands send requests to"),
+        (("jobs", "settle", "key", "--paid", "--store", "store.db"), "--base-url has no use without --task-id"),
+    ],
+)
+async def test_a_base_url_is_refused_where_it_has_no_use(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "store.db").touch()
+    finished = await cli(*arguments, "--base-url", "http://127.0.0.1:8700")
+    assert finished.code == 2
+    assert message in " ".join(finished.err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--host", "0.0.0.0"), "must be a loopback address"),  # noqa: S104 - refused
+        (("--host", "example.com"), "must be a loopback address"),
+        (("--keys", "picwish"), "must be NAME=KEY"),
+        (("--keys", "photoeraser=app"), "photoeraser=APP_KEY:APP_SECRET"),
+        (("--keys", "unknown=key"), "No such provider: unknown"),
+        (("--mark", "none.png"), "'none.png' does not exist"),
+    ],
+)
+async def test_emulator_options_that_are_not_valid_start_nothing(
+    cli: Cli, arguments: tuple[str, ...], message: str
+) -> None:
+    finished = await cli("emulator", *arguments)
+    assert finished.code == 2
+    assert message in " ".join(finished.err.split())
+
+
+async def test_a_port_that_is_in_use_is_named_in_the_error(cli: Cli) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        finished = await cli("emulator", "--port", str(port))
+    assert finished.code == 2
+    assert f"port {port}" in finished.err
+    assert "Traceback" not in finished.text
