@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from aiohttp import web
 
 import aiowatermark as aw
+from aiowatermark import clock
 from aiowatermark.emulator import Emulator, pictures
+from aiowatermark.testing import no_waiting
 from aiowatermark.transport.http import HttpTransport
 from aiowatermark.transport.network.proxies import Network
 from tests.support.certificates import client_context, server_context
@@ -179,7 +182,7 @@ def test_tls_settings_reach_every_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "idle", [1.0, pytest.param(4.0, marks=pytest.mark.slow), pytest.param(5.0, marks=pytest.mark.slow)]
+    "idle", [1.0, *(pytest.param(seconds, marks=pytest.mark.slow) for seconds in (4.0, 5.0, 60.0))]
 )
 async def test_a_server_that_closes_idle_connections_leaves_nothing_in_doubt(idle: float) -> None:
     """The request falls on the moment in which the server closes, as often as a test can afford."""
@@ -257,3 +260,88 @@ async def test_many_jobs_of_a_provider_that_hangs_are_unsent_and_closing_is_quic
     assert took < 1.0 + 10.0  # the drain, on a machine that is busy with other tests
     assert len(in_doubt) == 16
     assert sum(getattr(outcome, "token", None) is not None for outcome in outcomes) == 16
+
+
+async def test_transfers_that_hang_keep_no_poll_no_submission_and_no_upload_waiting(emulator: Emulator) -> None:
+    hanging, downloading = asyncio.Event(), 0
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        nonlocal downloading
+        downloading += 1
+        response = web.StreamResponse(headers={"Content-Length": "1000000", "Content-Type": "image/png"})
+        await response.prepare(request)
+        await hanging.wait()
+        return response
+
+    async with serve_handler(hang) as url:
+        async with aw.Client(emulator.provider("dewatermark"), limits=aw.Limits(transfers=2)) as client:
+            links = [f"{url}/{number}.png" for number in range(2)]
+            # the SDK downloads a link for this provider
+            slow = [asyncio.create_task(client.submit(link)) for link in links]
+            await wait_until(lambda: downloading == 2)
+            async with asyncio.timeout(20):
+                assert (await client.credits()).available
+                assert (await client.remove(make_mp4(4096))).url
+                await client.submit(pictures.sample_photo())
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
+        hanging.set()
+
+
+# names that cannot be resolved
+
+
+class NameServer:
+    """Resolves names of the running loop, except during an outage."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.outage_until = 0.0
+        self.refused = 0
+        loop = asyncio.get_running_loop()
+        self._resolve = loop.getaddrinfo
+        monkeypatch.setattr(loop, "getaddrinfo", self.resolve)
+        # a connection that is kept alive needs no name
+        monkeypatch.setattr("aiowatermark.transport.network.sessions._QUERY_KEEPALIVE", 0.0)
+        monkeypatch.setattr("aiowatermark.transport.network.sessions._PAID_KEEPALIVE", 0.0)
+        monkeypatch.setattr(aiohttp.connector._DNSCacheTable, "expired", lambda *_: True)
+
+    async def resolve(self, *names: Any, **settings: Any) -> Any:
+        if clock.now() < self.outage_until:
+            self.refused += 1
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return await self._resolve(*names, **settings)
+
+
+async def test_a_name_that_cannot_be_resolved_for_minutes_leaves_a_submission_unsent(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, store = NameServer(monkeypatch), aw.MemoryStore()
+    with no_waiting():
+        provider = emulator.provider("kaze", base_url=emulator.base_url.replace("127.0.0.1", "localhost"))
+        async with aw.Client(provider, store=store) as client:
+            names.outage_until = clock.now() + 180.0
+            with pytest.raises(aw.ProviderUnavailable) as caught:
+                await client.submit(pictures.sample_photo(), key="order-1")
+            assert caught.value.sent is False
+            assert await store.get("order-1") is None  # the key is free
+            names.outage_until = 0.0
+            assert (await client.remove(pictures.sample_photo(), key="order-1")).url
+    assert emulator.charged["kaze"] == 1
+
+
+async def test_a_name_that_cannot_be_resolved_for_minutes_only_lengthens_the_wait_for_a_job(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = NameServer(monkeypatch)
+    with no_waiting():
+        provider = emulator.provider("kaze", base_url=emulator.base_url.replace("127.0.0.1", "localhost"))
+        async with aw.Client(provider) as client:
+            emulator.kaze.processing = 20.0
+            handle = await client.submit(pictures.sample_photo())
+            began = clock.now()
+            names.outage_until = began + 300.0
+            assert (await handle).url
+            assert clock.now() - began >= 300.0
+    assert names.refused > 5
+    assert emulator.charged["kaze"] == 1
