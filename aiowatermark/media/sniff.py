@@ -14,9 +14,10 @@ from attrs import frozen
 
 from .base import Media
 from .formats.boxes import brand_format, starts_with_quicktime_boxes
-from .formats.headers import bmp_size, frame_count_above_one, orientation
+from .formats.headers import bmp_size, frame_count_above_one, holds_sound_only, orientation
 
 _TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_MATROSKA_START = b"\x1aE\xdf\xa3"
 _JPEG_XL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 
 # the first format whose test the first bytes pass
@@ -31,7 +32,8 @@ _TESTS: Mapping[str, Callable[[bytes], bool]] = {
     "jp2": lambda head: head.startswith(b"\x00\x00\x00\x0cjP  \r\n\x87\n"),
     "bmp": lambda head: bmp_size(head) is not None,
     "avi": lambda head: head.startswith(b"RIFF") and head[8:12] == b"AVI ",
-    "matroska": lambda head: head.startswith(b"\x1aE\xdf\xa3"),
+    "mka": lambda head: head.startswith(_MATROSKA_START) and holds_sound_only(head),
+    "matroska": lambda head: head.startswith(_MATROSKA_START),
     "quicktime": starts_with_quicktime_boxes,
 }
 VIDEO_FORMATS = frozenset({"avi", "matroska", "mp4", "quicktime"})

@@ -1,4 +1,4 @@
-"""Headers of images: the size of a BMP, the EXIF orientation, and whether there is more than one frame.
+"""Headers: the size of a BMP, the EXIF orientation, whether there is more than one frame, and the tracks of Matroska.
 
 Everything is read from slices of the first bytes, which are shorter where the file ends: nothing here can raise, and
 every loop has a bound or moves forward in at most 64 KiB.
@@ -6,6 +6,7 @@ every loop has a bound or moves forward in at most 64 KiB.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .boxes import is_sequence
@@ -14,6 +15,7 @@ _BMP_CORE, _BMP_OTHERS = 12, frozenset({16, 40, 52, 56, 64, 108, 124})
 """Bytes of the second header: that of OS/2 1.x has sides of 16 bits, all others have sides of 32 bits."""
 _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 512
+_CODEC_ID = re.compile(rb"\x86(?:[\x81-\xbf]|\x40.)([VA])_", re.DOTALL)
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -131,3 +133,9 @@ def _riff_chunks(head: bytes) -> Iterator[tuple[bytes, bytes]]:
         size = int.from_bytes(head[at + 4 : at + 8], "little")
         yield head[at : at + 4], head[at + 8 : at + 8 + size]
         at += 8 + size + size % 2
+
+
+def holds_sound_only(head: bytes) -> bool:
+    """Whether the tracks at the start of a Matroska file are of sound, and none is of pictures (RFC 9559, CodecID)."""
+    kinds = set(_CODEC_ID.findall(head))
+    return b"A" in kinds and b"V" not in kinds

@@ -9,8 +9,10 @@ import random
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import av
 import pytest
 from PIL import Image
 from starlette.datastructures import UploadFile
@@ -47,6 +49,34 @@ def exif(orientation: int) -> bytes:
     return data.tobytes()
 
 
+def video(container: str, codec: str, **options: str) -> bytes:
+    """A video of half a second that a real encoder made."""
+    with TemporaryDirectory() as folder:  # `faststart` reads the file again
+        path = Path(folder) / "video"
+        with av.open(str(path), "w", format=container, options=options) as file:
+            stream: Any = file.add_stream(codec, rate=24)
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            for _ in range(12):
+                picture = av.VideoFrame.from_image(FRAME.resize((320, 240)))  # type: ignore[no-untyped-call]
+                file.mux(stream.encode(picture))
+            file.mux(stream.encode(None))
+        return path.read_bytes()
+
+
+def sound(container: str, codec: str) -> bytes:
+    """A tenth of a second of silence."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        stream: Any = file.add_stream(codec, rate=48_000)
+        frame = av.AudioFrame(format=stream.format.name, layout="stereo", samples=1024)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.rate = 48_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out.getvalue()
+
+
 # what each input is, and the providers that it is sent to; all others refuse it, and nothing is paid
 INPUTS: dict[str, tuple[bytes, str]] = {
     "JPEG": (encoded("JPEG"), "gptge picwish kaze dewatermark"),
@@ -65,6 +95,14 @@ INPUTS: dict[str, tuple[bytes, str]] = {
     "PDF": (b"%PDF-1.7", ""),
     "ZIP": (b"PK\x03\x04" + bytes(100), ""),
     "video": (make_mp4(100_000), "dewatermark"),
+    "MP4 of an encoder": (video("mp4", "mpeg4"), "dewatermark"),
+    "MP4, the index first": (video("mp4", "mpeg4", movflags="faststart"), "dewatermark"),
+    "MP4 in fragments": (video("mp4", "mpeg4", movflags="frag_keyframe+empty_moov"), "dewatermark"),
+    "MOV of an encoder": (video("mov", "mpeg4"), "dewatermark"),
+    "Matroska": (video("matroska", "mpeg4"), "dewatermark"),
+    "AVI": (video("avi", "mpeg4"), "dewatermark"),
+    "sound of an encoder": (sound("ipod", "aac"), ""),
+    "sound in Matroska": (sound("matroska", "aac"), ""),
     "MOV without ftyp": (b"\0\0\0\x08wide" + b"\0\x01\0\0mdat" + bytes(70_000), "dewatermark"),
     "nothing": (b"", ""),
 }
