@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -58,6 +59,9 @@ class Acknowledger(Protocol):
     def add(self, record: Record) -> Awaitable[None]:
         """Acknowledge the result of an ended job; awaiting the returned object waits until it was written."""
         ...
+
+
+log = logging.getLogger("aiowatermark")
 
 
 @documented
@@ -160,12 +164,12 @@ class Result(NotAwaitable):
         Args:
             path: the file to write. A folder: a free name in it, with the suffix of the result's format. A device or
                 FIFO: the result is written into it. A symbolic link stays, and a file that is replaced keeps its mode.
-            index: the number of the output, counted from 0; to be given if there are several.
+            index: the number of the output, counted from 0; the default is the first that succeeded.
             max_bytes: a larger download fails; None: no limit.
             progress: called as `progress(done, total)` with bytes as they arrive; `total` is None while unknown.
             verify: False delivers whatever came.
 
-        Raises InvalidInput, before anything is fetched, if the path cannot be written, or no index says which output;
+        Raises InvalidInput, before anything is fetched, if the path cannot be written;
         TransferFailed, ResultExpired, and the output's own error (JobFailed) if it did not succeed.
         """
         target, output = _to_path(path), self._one_output(index, "save(path, index=number)")
@@ -205,12 +209,15 @@ class Result(NotAwaitable):
             self.acknowledge()
 
     def _one_output(self, index: int | None, call: str) -> Output:
-        """Return the output that a call without an index means; raises InvalidInput if there are several."""
+        """Return the output that a call means: without an index the first one, with a warning if others are left."""
         # one input may have several outputs: then the first is the result
         if index is None and len(self.outputs) > 1 and len(self.record.inputs) != 1:
-            raise InvalidInput(
-                f"the result has {len(self.outputs)} outputs, one for each input: "
-                f"`for number in range(len(result.outputs)): await result.{call}`"
+            log.warning(
+                "job %s has %d outputs, one for each input, and the first was taken: "
+                "`for number in range(len(result.outputs)): await result.%s`",
+                self.key,
+                len(self.outputs),
+                call,
             )
         return self._output(index)
 

@@ -98,12 +98,12 @@ class Result:
         Args:
             path: the file to write. A folder: a free name in it, with the suffix of the result's format. A device or
                 FIFO: the result is written into it. A symbolic link stays, and a file that is replaced keeps its mode.
-            index: the number of the output, counted from 0; to be given if there are several.
+            index: the number of the output, counted from 0; the default is the first that succeeded.
             max_bytes: a larger download fails; None: no limit.
             progress: called as `progress(done, total)` with bytes as they arrive; `total` is None while unknown.
             verify: False delivers whatever came.
 
-        Raises InvalidInput, before anything is fetched, if the path cannot be written, or no index says which output;
+        Raises InvalidInput, before anything is fetched, if the path cannot be written;
         TransferFailed, ResultExpired, and the output's own error (JobFailed) if it did not succeed.
         """
 

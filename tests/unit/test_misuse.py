@@ -173,11 +173,6 @@ ASYNCHRONOUS: dict[str, tuple[Callable[[aw.Client], Awaitable[Any]], str]] = {
     "awaiting a result": (await_result, "a result that has come is not awaited: `await result.save(path)`"),
     "awaiting a stream": (await_stream, "stream() is not awaited: `async for outcome in client.stream(…):`"),
     "a stream in `for`": (iterate_stream, "stream() is asynchronous: `async for outcome in client.stream(…):`"),
-    "saving one of several outputs": (
-        lambda _: make_result("a", "b", "c").save("clean.jpg"),
-        "one for each input: `for number in range(len(result.outputs)): await result.save(path, index=number)`",
-    ),
-    "reading one of several outputs": (lambda _: make_result().read(), "await result.read(index=number)`"),
     "refining a result that was not awaited": (
         lambda client: client.refine(use(client.remove(LINK)), brush="brush.png"),
         "remove() was not awaited: `await client.remove(…)`",
@@ -222,6 +217,13 @@ async def test_a_wrong_use_of_a_client_is_answered_with_the_right_line(name: str
 async def test_several_outputs_of_one_input_need_no_index() -> None:
     assert await make_result("only").read() == b"first"
     assert await make_result("a", "b", "c").read(index=1) == b"second"
+
+
+async def test_taking_the_first_of_several_outputs_is_a_warning_that_shows_how_to_take_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await make_result("a", "b", "c").read() == b"first"
+    assert "`for number in range(len(result.outputs)): await result.read(index=number)`" in caplog.text
 
 
 REFUSALS: dict[str, tuple[aw.Provider, tuple[int, dict[str, Any]], type[aw.WatermarkError], str]] = {
