@@ -134,7 +134,7 @@ def test_the_questions_of_a_contributor_have_an_answer() -> None:
 
 def test_decision_records_are_numbered_and_listed() -> None:
     assert [int(path.name[:4]) for path in RECORDS] == list(range(1, len(RECORDS) + 1))
-    index = DOCUMENTS["docs/adr/README.md"].read_text(encoding="utf-8")
+    index = DOCUMENTS["docs/adr/index.md"].read_text(encoding="utf-8")
     assert re.findall(r"\]\((\d[^)]*)\)", index) == [path.name for path in RECORDS]
 
 
