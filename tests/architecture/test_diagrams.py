@@ -39,7 +39,7 @@ def test_a_diagram_has_a_title_a_description_and_text_inside_the_picture(name: s
 
 
 def test_every_diagram_is_shown_with_an_alternative_text() -> None:
-    shown = {}
+    shown: dict[str, str] = {}
     for document in REPOSITORY.glob("docs/**/*.md"):
         images = re.findall(r"!\[([^\]]*)\]\([^)]*_diagrams/([\w-]+)\.svg\)", document.read_text())
         shown |= {name: alternative for alternative, name in images}

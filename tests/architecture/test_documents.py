@@ -164,3 +164,12 @@ def test_the_emulator_uses_only_neutral_parts_of_the_sdk() -> None:
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
                 used |= {name for name in names if name.startswith("aiowatermark") and ".emulator" not in name}
     assert used == neutral
+
+
+def test_the_figures_of_the_performance_page_are_those_of_the_benchmarks() -> None:
+    text = DOCUMENTS["docs/explanation/performance.md"].read_text(encoding="utf-8")
+    measured = re.findall(r"\d+\.\d+", DOCUMENTS["benchmarks/README.md"].read_text(encoding="utf-8"))
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "≤" in line]
+    figures = {figure for row in rows for figure in re.findall(r"\d+\.\d+", row)}
+    assert len(rows) == 7
+    assert figures - set(measured) == set()
