@@ -26,6 +26,8 @@ RECORDS = sorted(path for name, path in DOCUMENTS.items() if re.match(r"docs/adr
 EXAMPLES = {"acme.py", "picwish-1.json"}
 """Files that a document's reader makes."""
 PLACEHOLDER = re.compile(r"(?:NAME|X)\.(?:py|json)$")
+FOR_USERS = ("docs/start/", "docs/how-to/")
+"""Pages whose bare file names are those of the reader's own program."""
 HISTORY = "CHANGELOG.md"
 """It names files as they were."""
 
@@ -44,6 +46,8 @@ QUESTIONS = (
 def missing_paths(document: Path, text: str) -> list[str]:
     """Return the paths that a document names and that do not exist; of a placeholder, its folder counts."""
     paths = {PLACEHOLDER.sub("", path) for path in markdown.named_paths(text)} - EXAMPLES - {""}
+    if document.relative_to(REPOSITORY).as_posix().startswith(FOR_USERS):
+        paths = {path for path in paths if "/" in path}
     return sorted(path for path in paths if not markdown.is_in_repository(path, document))
 
 
@@ -79,6 +83,7 @@ def test_every_method_that_a_guide_names_exists(name: str) -> None:
         "![a picture](missing.svg)",
         "[a](architecture.md#no-such-heading)",
         "[a](#no-such-heading)\n\n# Another heading",
+        "[a](#aiowatermark.NoSuchName)",
         "[a [b] c](missing%20file.md)",
     ],
 )
@@ -94,7 +99,7 @@ def test_a_broken_link_is_found(text: str) -> None:
         "[a](https://example.com/missing.md) [b](mailto:a@example.com)",
         "```\n[a](missing.md)\n```",
         "`[a](missing.md)`",
-        "[a](recovery.md#when-redis-forgets) [b](../README.md)",
+        "[a](recovery.md#when-redis-forgets) [b](../README.md) [c](#aiowatermark.Client.submit)",
     ],
 )
 def test_a_good_link_is_not_reported(text: str) -> None:
@@ -102,7 +107,7 @@ def test_a_good_link_is_not_reported(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["client/engine/nothing.py", "nothing.py", "docs/nothing/", "tests/nothing.md", "nothing/"]
+    "path", ["client/engine/nothing.py", "nothing.py", "docs/nothing/", "tests/nothing.md", "nothing/none.py"]
 )
 def test_a_path_that_does_not_exist_is_found(path: str) -> None:
     assert missing_paths(REPOSITORY / "README.md", f"see `{path}`") == [path]
@@ -112,7 +117,7 @@ def test_a_path_that_does_not_exist_is_found(path: str) -> None:
     "code", ["client/client.py", "flows.py", "docs/adr/", "callbacks/", "photo.jpg", "a/b", "x.save()"]
 )
 def test_a_path_that_exists_and_code_that_is_no_path_are_not_reported(code: str) -> None:
-    assert [path for path in missing_paths(REPOSITORY / "README.md", f"see `{code}`") if path != "a/b"] == []
+    assert missing_paths(REPOSITORY / "README.md", f"see `{code}`") == []
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,11 @@ def test_a_path_that_exists_and_code_that_is_no_path_are_not_reported(code: str)
 )
 def test_a_method_that_does_not_exist_is_found(text: str) -> None:
     assert unknown_names(text)
+
+
+def test_a_bare_name_on_a_page_for_users_is_the_readers_own_file() -> None:
+    page = REPOSITORY / "docs/start/first-image.md"
+    assert missing_paths(page, "save it as `first.py`; see `docs/nothing.md`") == ["docs/nothing.md"]
 
 
 # the contributors' page and the decision records

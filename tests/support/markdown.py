@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import aiowatermark
 from tests.support.processes import REPOSITORY
 
 _FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[^\n]*$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
-_FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|pyi|md|toml|json|lua|svg|sh|ipynb)|\.?[\w-]+(?:/[\w.-]+)+/?|[a-z_]+/")
+_SOURCE = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|pyi|md|toml|json|lua|svg|sh|ipynb)")
+_PATH = re.compile(r"\.?[\w-]+(?:/[\w.-]+)+/?|[a-z_]+/")
 _FOLDERS = ("", "aiowatermark", "docs", "tests")
 
 
@@ -64,13 +66,19 @@ def _exists(document: Path, text: str, target: str) -> bool:
         return False
     if not anchor or path.suffix != ".md":
         return True
+    if anchor.startswith("aiowatermark."):  # made by autodoc
+        return anchor.removeprefix("aiowatermark.").partition(".")[0] in aiowatermark.__all__
     return anchor in anchors(path.read_text(encoding="utf-8") if name else text)
 
 
-def named_paths(text: str) -> Iterator[str]:
-    """Yield what stands in code spans and looks like a path of the repository: a source file, or a folder."""
+def named_paths(text: str, root: Path = REPOSITORY) -> Iterator[str]:
+    """Yield what stands in code spans and looks like a path of the repository.
+
+    That is a source file, or any path whose first folder is one of the repository.
+    """
+    folders = {path.name for folder in _FOLDERS for path in (root / folder).iterdir() if path.is_dir()}
     for code in _CODE.findall(without_code_blocks(text)):
-        if _FILE.fullmatch(code):
+        if _SOURCE.fullmatch(code) or (_PATH.fullmatch(code) and code.partition("/")[0] in folders):
             yield code
 
 
