@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import TypeAlias
 
+from ..errors import InvalidInput
 from .digests import ContentHash
 
 ALIGNMENT = 3 << 12
@@ -17,6 +19,9 @@ CHUNK = 3 << 16
 """Bytes processed at a time on the event loop, 192 KiB: few enough not to delay it; whole groups for base64."""
 SNIFF_BYTES = 1 << 16
 """Bytes from the start of media, 64 KiB, that are enough to detect its format and size in pixels."""
+
+SPOOL_LIMIT = 4 << 30
+"""Bytes of media of unknown size, 4 GiB, that are copied to a temporary file: an endless stream must not fill a disk."""
 
 ProgressCallback: TypeAlias = Callable[[int, int | None], object]
 """Called as `progress(done, total)` with bytes; `total` is None while it is unknown."""
@@ -103,3 +108,16 @@ def shown_path(path: object) -> str:
 def _escape(char: str) -> str:
     # surrogates stand for bytes that are not valid UTF-8: U+DCE9 for the byte E9
     return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
+
+
+async def blocks_to_spool(media: Media) -> AsyncGenerator[bytes, None]:
+    """Read media of unknown size; raises InvalidInput for more than `SPOOL_LIMIT` bytes."""
+    length = 0
+    async with aclosing(media.blocks()) as blocks:
+        async for block in blocks:
+            length += len(block)
+            if length > SPOOL_LIMIT:
+                raise InvalidInput(
+                    f"{media.name} has more than {SPOOL_LIMIT >> 30} GiB and does not tell its size: pass size="
+                )
+            yield block

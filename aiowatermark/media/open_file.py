@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary, finalize
 from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed, WatermarkError
-from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name
+from .base import BLOCK_SIZE, SNIFF_BYTES, Media, blocks_to_spool, safe_name
 from .stream import Stream, as_bytes, reason_of
 
 _FIRST_PAUSE, _MAX_PAUSE, _MAX_SILENCE = 0.01, 0.25, 60.0
@@ -271,7 +271,7 @@ async def spool_stream(media: Media) -> OpenFile:
     """
     file: BinaryIO = await asyncio.to_thread(tempfile.TemporaryFile, "w+b", prefix="aiowatermark-")
     try:
-        async for block in media.blocks():
+        async for block in blocks_to_spool(media):
             await asyncio.to_thread(file.write, block)
         await asyncio.to_thread(file.seek, 0)
     except OSError as error:

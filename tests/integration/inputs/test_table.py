@@ -331,3 +331,25 @@ async def test_a_damaged_input_is_prepared_or_refused(emulator: Emulator, provid
                 await client._preparer.prepare(data, None, None, {})
             except (aw.InvalidInput, aw.Unsupported) as error:
                 assert len(error.message) < 300
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(1000)
+
+
+@pytest.mark.parametrize("key", [None, aw.CONTENT_KEY])
+async def test_a_stream_without_an_end_does_not_fill_the_disk_and_nothing_is_paid(
+    monkeypatch: pytest.MonkeyPatch, emulator: Emulator, key: Any
+) -> None:
+    monkeypatch.setattr("aiowatermark.media.base.SPOOL_LIMIT", 1 << 20)
+    async with aw.Client(emulator.provider("gptge")) as client:
+        with pytest.raises(aw.InvalidInput, match="does not tell its size"):
+            await client.remove(head_and(endless()), key=key)
+    assert emulator.charged["gptge"] == 0
+
+
+async def head_and(rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield encoded("JPEG")
+    async for block in rest:
+        yield block
