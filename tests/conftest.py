@@ -9,11 +9,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from aiowatermark.emulator import Emulator
 from tests.support.log_search import KEYS, SecretSearch
 from tests.support.loops import loop_factory, with_task_factory
 from tests.support.virtual_clock import VirtualLoop
+
+# how long an example takes depends on the machine
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_asyncio_loop_factories(

@@ -131,6 +131,7 @@ class ClientState:
         until = loop_time() + (inf if seconds is None else positive_number(seconds, "seconds", zero=True))
         if self._replica is not None:
             await self._replica.stop_adopting()
+        engine.watcher.begin_draining(engine.jobs.values())
         ended = await wait_until_ended(engine.jobs, until)
         await engine.watcher.wait_for_handlers(until)
         return ended

@@ -21,7 +21,7 @@ SNIFF_BYTES = 1 << 16
 """Bytes from the start of media, 64 KiB, that are enough to detect its format and size in pixels."""
 
 SPOOL_LIMIT = 4 << 30
-"""Bytes of media of unknown size, 4 GiB, that are copied to a temporary file: an endless stream must not fill a disk."""
+"""Bytes of media of unknown size, 4 GiB, that are copied to a temporary file: an endless stream must fill no disk."""
 
 ProgressCallback: TypeAlias = Callable[[int, int | None], object]
 """Called as `progress(done, total)` with bytes; `total` is None while it is unknown."""

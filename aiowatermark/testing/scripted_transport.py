@@ -44,16 +44,19 @@ class ScriptedTransport:
     An item is a Response, an exception to raise, or a function that returns one of them. Items are used in order, the
     last one for every further request. Afterwards `requests` holds the requests, `times` when each was made (seconds
     on the SDK's clock), and `submitted` how many were paid. `hold`, if you set it to an asyncio.Event, delays answers
-    to paid requests until it is set. Downloads raise AssertionError: read results of tests from an emulator.
+    to paid requests until it is set. `downloads` are the bytes that results have, used in the same way; without any, a
+    download raises AssertionError.
     """
 
     def __init__(
         self,
         submissions: Iterable[Answer | Callable[[], Answer]] = (),
         queries: Iterable[Answer | Callable[[], Answer]] = (),
+        downloads: Iterable[bytes] = (),
     ) -> None:
         self.submissions: list[Answer | Callable[[], Answer]] = list(submissions)
         self.queries: list[Answer | Callable[[], Answer]] = list(queries)
+        self.downloads: list[bytes] = list(downloads)
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.hold: asyncio.Event | None = None
@@ -97,14 +100,20 @@ class ScriptedTransport:
     async def download(
         self,
         url: str,
-        target: Path,  # noqa: ARG002
+        target: Path,
         max_bytes: int | None,  # noqa: ARG002
         progress: ProgressCallback | None = None,  # noqa: ARG002
         check: ResultCheck | None = None,  # noqa: ARG002
     ) -> Path:
-        """Raise AssertionError."""
-        raise AssertionError(f"a scripted transport cannot download {url}")
+        """Write the next of `downloads` to the target."""
+        await asyncio.to_thread(target.write_bytes, self._next_download(url))
+        return target
 
     async def read(self, url: str, max_bytes: int | None, check: ResultCheck | None = None) -> bytes:  # noqa: ARG002
-        """Raise AssertionError."""
-        raise AssertionError(f"a scripted transport cannot download {url}")
+        """Return the next of `downloads`."""
+        return self._next_download(url)
+
+    def _next_download(self, url: str) -> bytes:
+        if not self.downloads:
+            raise AssertionError(f"the script has no bytes for {url}: pass downloads=[…], or use an emulator")
+        return self.downloads.pop(0) if len(self.downloads) > 1 else self.downloads[0]

@@ -93,6 +93,8 @@ def open_target(path: Path, name: str) -> PartialFile:
     """
     try:
         return _open_target(path, name)
+    except FileNotFoundError:
+        raise InvalidInput(f"{path} cannot be written: the folder {path.parent} does not exist, create it") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character or one that the file system cannot encode
         reason = getattr(error, "strerror", None) or error
         raise InvalidInput(f"{path} cannot be written: {reason}") from None

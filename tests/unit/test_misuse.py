@@ -301,3 +301,19 @@ async def test_what_a_callers_input_causes_is_one_class() -> None:
     async with aw.Client(eraser, transport=ScriptedTransport()) as client:
         with pytest.raises(aw.InvalidInput):
             await client.credits()
+
+
+async def test_a_folder_that_does_not_exist_is_named(emulator: Emulator, tmp_path: Path) -> None:
+    async with aw.Client(emulator.provider("kaze")) as client:
+        result = await client.remove("https://example.com/photo.jpg")
+        with pytest.raises(aw.InvalidInput, match=r"the folder .*/out does not exist, create it"):
+            await result.save(tmp_path / "out" / "clean.jpg")
+
+
+async def test_a_scripted_transport_has_the_bytes_that_a_test_lists(tmp_path: Path) -> None:
+    transport = ScriptedTransport([ACCEPTED], [FINISHED], downloads=[b"first", b"second"])
+    async with scripted_client(transport) as client:
+        result = await client.remove(LINK)
+        assert await result.read(verify=False) == b"first"
+        await result.save(tmp_path / "clean.jpg", verify=False)
+    assert (tmp_path / "clean.jpg").read_bytes() == b"second"

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from math import isinf
 
 from attrs import define, field
@@ -74,6 +74,7 @@ class JobWatcher:
     fetcher: ResultDownloader
     acknowledgements: Acknowledgements
     start_uploaded: Callable[[ActiveJob], Awaitable[None]]
+    draining: bool = field(default=False, init=False)
     _handlers: set[asyncio.Task[None]] = field(factory=set, init=False)
 
     async def wait_until_done(self, job: ActiveJob) -> None:
@@ -99,13 +100,22 @@ class JobWatcher:
             if time >= due:
                 delay = polling.after(delay)
                 due = time + delay
+            if self.draining and polling is CALLBACK_POLLING:
+                polling = self._schedule(job.record)
+                delay, due = polling.first, time + polling.first
             if (hint := self._hint(job, problem)) is not None:
                 due = max(due, time + hint)
         self._finish(job)
 
+    def begin_draining(self, jobs: Iterable[ActiveJob]) -> None:
+        """Poll these jobs as if no callback came: a service that stops may not listen for them any more."""
+        self.draining = True
+        for job in jobs:
+            job.wakeup.set()
+
     def _schedule(self, record: Record) -> Polling:
         """The schedule of a job's queries; one that the user chose is kept as it is, also where a callback is due."""
-        expects_callback = self.context.callbacks is not None and record.callback is not None
+        expects_callback = self.context.callbacks is not None and record.callback is not None and not self.draining
         provider_schedule = CALLBACK_POLLING if expects_callback else self.context.provider.polling_for(record)
         return self.polling or provider_schedule
 

@@ -166,3 +166,17 @@ async def test_a_client_stays_with_its_account(transport: ScriptedTransport, oth
         with pytest.raises(aw.InvalidInput):
             client.provider = other
         assert client.provider is before
+
+
+async def test_a_client_that_drains_polls_jobs_that_wait_for_callbacks_on_the_providers_schedule() -> None:
+    """A service that stops has closed its listener: no callback comes any more."""
+    transport = ScriptedTransport([ACCEPTED], [PENDING, PENDING, PENDING, FINISHED])
+    receiver = aw.CallbackReceiver("https://hooks.example.com/wm")
+    provider = aw.PicWish("canary-1", requests_per_second=None, polling=aw.Polling(2.0, 1.0, 2.0))
+    async with scripted_client(transport, provider=provider, callbacks=receiver) as client:
+        handle = await client.submit(LINK)
+        await asyncio.sleep(1.0)
+        assert await client.drain()
+        assert (await handle).url
+    submitted, *polls = transport.times
+    assert [time - submitted for time in polls] == pytest.approx([1.0, 3.0, 5.0, 7.0], abs=0.01)
