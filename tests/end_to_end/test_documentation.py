@@ -142,7 +142,7 @@ async def test_the_code_about_the_providers_runs(emulator: Emulator, folder: Pat
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
-    for document in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.py")):
+    for document in (*documents.DOCUMENTS, *REPOSITORY.glob("examples/*.py")):
         assert not re.search(r"key=.*\bpath\.name\b", document.read_text()), document
 
 

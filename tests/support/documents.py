@@ -9,7 +9,10 @@ from pathlib import Path
 
 from tests.support.processes import REPOSITORY
 
-DOCUMENTS = (REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md")))
+DOCUMENTS = (
+    REPOSITORY / "README.md",
+    *sorted(page for page in REPOSITORY.glob("docs/**/*.md") if "_build" not in page.parts),
+)
 
 PRELUDE = '''\
 """{document}"""
