@@ -7,8 +7,8 @@ A block ends with a line of three backticks; a comment before it says more than 
     <!-- repeat -->         the shell block is executed until its output is as shown
     <!-- not run -->        the shell block needs the internet
 
-A block of `text` directly behind a shell block is what that prints; "…" stands for any text. The ports 8700 and 8080 are
-replaced by free ones.
+A block of `text` directly behind a shell block is what that prints; "…" stands for any text. The ports 8700 and 8080
+are replaced by free ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -166,8 +166,3 @@ async def open_session(folder: Path) -> AsyncIterator[Session]:
         yield session
     finally:
         await session.close()
-
-
-def file_blocks(document: Path) -> Iterator[Block]:
-    """Yield the blocks that a page tells its reader to save."""
-    return (block for block in read_page(document) if block.mark == "file")
