@@ -5,9 +5,11 @@ Pages with shell blocks are followed as a reader would; the fragments of the oth
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.videos import make_mp4
 
 DOCS = REPOSITORY / "docs"
+PACKAGE = REPOSITORY / "aiowatermark"
 SESSIONS = {
     document.relative_to(DOCS).as_posix(): document
     for document in DOCUMENTS[1:]
@@ -90,22 +93,26 @@ FRAGMENTS = {
 }
 
 
+@cache
+def files() -> dict[str, bytes]:
+    """The files that the pages name."""
+    photo = pictures.sample_photo()
+    _, mask = pictures.stamp(photo, pictures.sample_mark())
+    numbered = {f"{number}.jpg": pictures.sample_photo(seed=number) for number in (1, 2, 3)}
+    orders = b"id,photo\n1,1.jpg\n2,2.jpg\n3,3.jpg\n"
+    named = {"photo.jpg": photo, "mask.png": mask, "brush.png": mask, "clip.mp4": make_mp4(100_000)}
+    return {**named, **numbered, "orders.csv": orders}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that the pages name."""
     monkeypatch.chdir(tmp_path)
-    logo = pictures.sample_mark()
-    _, mask = pictures.stamp(pictures.sample_photo(), logo)
+    (tmp_path / "clean").mkdir()
     server_context(tmp_path)
     (tmp_path / "server.pem").rename("company-ca.pem")
-    (tmp_path / "clean").mkdir()
-    (tmp_path / "mask.png").write_bytes(mask)
-    (tmp_path / "brush.png").write_bytes(mask)
-    (tmp_path / "photo.jpg").write_bytes(pictures.sample_photo())
-    (tmp_path / "clip.mp4").write_bytes(make_mp4(100_000))
-    for number in (1, 2, 3):
-        (tmp_path / f"{number}.jpg").write_bytes(pictures.sample_photo(seed=number))
-    (tmp_path / "orders.csv").write_text("id,photo\n1,1.jpg\n2,2.jpg\n3,3.jpg\n")
+    for name, content in files().items():
+        (tmp_path / name).write_bytes(content)
     return tmp_path
 
 
@@ -187,3 +194,58 @@ async def test_what_a_page_shows_and_does_not_happen_is_a_failure(tmp_path: Path
             with pytest.raises(AssertionError, match="the page shows"):
                 await session.follow([wrong])
     assert not matches("one …", "zero one two")
+
+
+def texts_of_the_package() -> str:
+    """Return the texts in the source, one per line; "…" stands for what an f-string inserts."""
+    nodes = (node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text())))
+    return "\n".join(text for node in nodes if (text := _text_of(node)))
+
+
+def _text_of(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(each.value) if isinstance(each, ast.Constant) else "…" for each in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_the_sentences_that_pages_explain_are_those_of_the_package() -> None:
+    texts, quoted = texts_of_the_package(), []
+    for document in DOCUMENTS:
+        for rows in re.findall(
+            r"^\| the sentence says \|.*\n\|[-|]+\n((?:\|.*\n)+)", document.read_text(), re.MULTILINE
+        ):
+            quoted += [quote for row in rows.splitlines() for quote in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(quoted) > 10
+    missing = [each for each in quoted if not re.search(".*".join(map(re.escape, each.split("…"))), texts)]
+    assert missing == []
+
+
+Inject = Callable[[Emulator], object]
+
+SAME_KEY: dict[str, tuple[type[aw.WatermarkError], Inject, type[aw.WatermarkError] | None]] = {
+    "no credits": (aw.InsufficientCredits, lambda emulator: setattr(emulator.picwish, "credits", 0), None),
+    "429": (aw.RateLimited, lambda emulator: emulator.picwish.limit_rate(retry_after=60), None),
+    "refused": (aw.Rejected, lambda emulator: emulator.picwish.reject(), None),
+    "slow": (aw.DeadlineExceeded, lambda emulator: setattr(emulator.picwish, "processing", 120), None),
+    "lost answer": (aw.SubmissionInDoubt, lambda emulator: emulator.picwish.drop_answer(), aw.SubmissionInDoubt),
+    "failed": (aw.JobFailed, lambda emulator: emulator.picwish.fail_job(), aw.JobFailed),
+}
+"""How a job ends, and what the same key gives when the cause is gone: a result (None), or the same error."""
+
+
+@pytest.mark.parametrize("case", SAME_KEY)
+async def test_asking_again_with_the_same_key_pays_at_most_once_and_gives_what_troubleshooting_says(
+    case: str, emulator: Emulator, folder: Path, no_waiting: None
+) -> None:
+    raised, inject, then = SAME_KEY[case]
+    async with aw.Client(emulator.provider("picwish"), store=aw.SQLiteStore("jobs.db")) as client:
+        inject(emulator)
+        with pytest.raises(raised):
+            await client.remove("photo.jpg", key="order-4711", deadline=1)
+        emulator.picwish.credits, emulator.picwish.processing = 100, 0.0
+        if then is None:
+            assert await (await client.remove("photo.jpg", key="order-4711")).read()
+        else:
+            with pytest.raises(then):
+                await client.remove("photo.jpg", key="order-4711")
+    assert emulator.picwish.charged == 1
