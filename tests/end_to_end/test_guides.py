@@ -72,7 +72,7 @@ FRAGMENTS = {
         2, printed="look at the account: doubt", saved=("finished.jpg",), prepare=leave_jobs_behind
     ),
     "how-to/batch.md": Fragments(3, saved=("clean/1.jpg", "clean/3.jpg")),
-    "how-to/cost-control.md": Fragments(3, "picwish", "credits for 3 jobs; 0 in doubt, 0 not paid again"),
+    "how-to/cost-control.md": Fragments(3, "picwish", "credits for 3 jobs\n0 in doubt, 0 not paid again"),
     "how-to/masks-and-boxes.md": Fragments(4, "picwish", "Done"),
     "how-to/network.md": Fragments(1, printed="ready: False"),
     "how-to/notebooks.md": Fragments(4, printed="Done"),
