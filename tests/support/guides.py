@@ -24,13 +24,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from tests.support.http_server import free_port
 from tests.support.processes import environment
 
 TIMEOUT = 60.0
-_BLOCK = re.compile(r"(?:^<!-- ([\w ]+?)(?:: (\S+))? -->\n)?^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_MARK = r"^<!-- (file|leave running|repeat|not run)(?:: (\S+))? -->\n"
+_BLOCK = re.compile(rf"(?:{_MARK})?^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PORTS = ("8700", "8080")
 _RETRY_SECONDS = 0.2
 
@@ -50,9 +51,8 @@ def read_page(document: Path) -> list[Block]:
     """Return the blocks of a page, in order, each shell block with the output that the page shows."""
     blocks: list[Block] = []
     for mark, name, language, code in _BLOCK.findall(document.read_text()):
-        if language == "text" and blocks and blocks[-1].language == "sh":
-            last = blocks.pop()
-            blocks.append(Block(last.language, last.code, last.mark, last.name, code))
+        if language == "text" and blocks and blocks[-1].language == "sh" and blocks[-1].output is None:
+            blocks[-1] = evolve(blocks[-1], output=code)
         else:
             blocks.append(Block(language, code, mark or None, name or None))
     return blocks
