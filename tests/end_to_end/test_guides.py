@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,10 @@ from attrs import field, frozen
 import aiowatermark as aw
 from aiowatermark import errors
 from aiowatermark.emulator import Emulator, pictures
+from aiowatermark.provider import CALLBACK_POLLING
+from aiowatermark.stores.sqlite import worker
+from aiowatermark.transport import retry
+from aiowatermark.transport.network import sessions
 from tests.support.certificates import server_context
 from tests.support.documents import DOCUMENTS, read_blocks, run_blocks
 from tests.support.guides import Block, matches, open_session, read_page
@@ -194,6 +199,35 @@ async def test_what_a_page_shows_and_does_not_happen_is_a_failure(tmp_path: Path
             with pytest.raises(AssertionError, match="the page shows"):
                 await session.follow([wrong])
     assert not matches("one …", "zero one two")
+
+
+FIGURES = {
+    "explanation/connections.md": (
+        f"| paid ones | at most {sessions._PAID_KEEPALIVE:g} s |",
+        f"| queries | at most {sessions._QUERY_KEEPALIVE:g} s |",
+        "six attempts in all" if retry.MAX_ATTEMPTS == 6 else "",
+    ),
+    "troubleshooting.md": (
+        f"intervals of {CALLBACK_POLLING.first:g} s, then {CALLBACK_POLLING.after(CALLBACK_POLLING.first):g} s",
+        f"and so on, up to {CALLBACK_POLLING.ceiling:g} s",
+        f"it waited {worker._LOCK_TIMEOUT:g} s",
+    ),
+    "how-to/network.md": (f"`drain=` seconds ({inspect.signature(aw.Client).parameters['drain'].default:g})",),
+    "how-to/redis.md": (f"one `lease` ({aw.RedisStore('redis://127.0.0.1').lease:g} s)",),
+    "how-to/batch.md": (f"seconds ({aw.SQLiteStore('jobs.db').keep / 86400:g} days)",),
+}
+
+
+@pytest.mark.parametrize("page", FIGURES)
+def test_the_figures_of_a_page_are_those_of_the_code(page: str) -> None:
+    text = " ".join((DOCS / page).read_text().split())
+    assert [figure for figure in FIGURES[page] if not figure or figure not in text] == []
+
+
+def test_every_extra_is_explained_where_the_installation_is() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    text = (DOCS / "start/install.md").read_text()
+    assert [extra for extra in extras if not re.search(rf"^\| .*`{extra}`.* \|.*\|", text, re.MULTILINE)] == []
 
 
 def texts_of_the_package() -> str:
