@@ -49,9 +49,13 @@ async def drop_an_answer(_: aw.Provider, emulator: Emulator) -> None:
 
 
 async def leave_jobs_behind(provider: aw.Provider, emulator: Emulator) -> None:
-    """A result that nobody took, and a job in doubt."""
+    """A result and a failure that nobody took, and a job in doubt."""
     async with aw.Client(provider, store=aw.SQLiteStore("jobs.db")) as client:
         await client.remove("photo.jpg", key="finished")
+        emulator.gptge.fail_job()
+        await client.submit("photo.jpg", key="failure")
+        await client.drain()
+    async with aw.Client(provider, store=aw.SQLiteStore("jobs.db")) as client:
         emulator.gptge.drop_answer()
         with pytest.raises(aw.SubmissionInDoubt):
             await client.submit("photo.jpg", key="doubt")
@@ -61,7 +65,7 @@ async def leave_jobs_behind(provider: aw.Provider, emulator: Emulator) -> None:
 class Fragments:
     """How the Python blocks of a page are run: with this provider, after `prepare`, with texts replaced.
 
-    `charged` is what the provider has charged then, `printed` a part of what was printed.
+    `charged` is what the provider has charged then, `printed` a part of what was printed; "…" stands for any text.
     """
 
     charged: int
@@ -74,7 +78,10 @@ class Fragments:
 
 FRAGMENTS = {
     "how-to/after-a-crash.md": Fragments(
-        2, printed="look at the account: doubt", saved=("finished.jpg",), prepare=leave_jobs_behind
+        3,
+        printed="failed: failure …look at the account: doubt",
+        saved=("finished.jpg",),
+        prepare=leave_jobs_behind,
     ),
     "how-to/batch.md": Fragments(3, saved=("clean/1.jpg", "clean/3.jpg")),
     "how-to/cost-control.md": Fragments(3, "picwish", "credits for 3 jobs\n0 in doubt, 0 not paid again"),
@@ -145,7 +152,7 @@ async def test_the_code_of_a_page_runs(
         await expected.prepare(provider, emulator)
     await run_blocks(read_blocks(REPOSITORY / "docs" / page), names, replaced)
     assert emulator.charged[expected.provider] == expected.charged
-    assert expected.printed in capsys.readouterr().out
+    assert matches(f"…{expected.printed}…", capsys.readouterr().out)
     assert [name for name in expected.saved if not (folder / name).exists()] == []
 
 
