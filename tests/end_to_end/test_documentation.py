@@ -26,6 +26,7 @@ from aiowatermark.emulator.apis import APIS
 from aiowatermark.testing import ScriptedTransport, json_response
 from tests.support import documents
 from tests.support.cassettes import as_fields, play
+from tests.support.documents import run
 from tests.support.http_server import free_port
 from tests.support.processes import REPOSITORY
 
@@ -37,22 +38,10 @@ def read_blocks(document: str) -> list[str]:
     return documents.read_blocks(REPOSITORY / document)
 
 
-async def run(code: str, names: dict[str, Any]) -> None:
-    """Execute a block; `await` and `async for` may stand outside functions."""
-    compiled = compile(code, "<block>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    result = eval(compiled, names)  # noqa: S307 - the repository's own documents
-    if inspect.iscoroutine(result):
-        await result
-
-
 async def run_blocks(document: str, names: dict[str, Any], replaced: Mapping[str, str]) -> None:
-    """Run a document's blocks in order in one namespace, with texts that point outside this machine replaced."""
     blocks = [block for block in read_blocks(document) if DASK not in block]
     assert blocks
-    for block in blocks:
-        for text, replacement in replaced.items():
-            block = block.replace(text, replacement)  # noqa: PLW2901
-        await run(block, names)
+    await documents.run_blocks(blocks, names, replaced)
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +131,7 @@ async def test_the_code_about_the_providers_runs(emulator: Emulator, folder: Pat
 
 
 def test_no_example_of_a_key_is_the_name_of_a_file() -> None:
-    for document in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/*.py")):
+    for document in (*documents.DOCUMENTS, *REPOSITORY.glob("examples/*.py")):
         assert not re.search(r"key=.*\bpath\.name\b", document.read_text()), document
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import aiowatermark
+from tests.support.documents import DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +22,7 @@ def test_the_program_in_the_readme_is_the_tested_example() -> None:
 
 def test_every_relative_link_of_a_document_leads_to_a_file() -> None:
     checked = 0
-    for document in (ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")):
+    for document in (*DOCUMENTS, ROOT / "CHANGELOG.md", *ROOT.glob("benchmarks/*.md")):
         links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
         missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
         assert missing == [], document
@@ -30,7 +31,7 @@ def test_every_relative_link_of_a_document_leads_to_a_file() -> None:
 
 
 def test_every_repository_path_that_a_document_names_exists() -> None:
-    for document in (ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")):
+    for document in (*DOCUMENTS, *ROOT.glob("benchmarks/*.md")):
         paths = re.findall(r"`((?:aiowatermark|tests|examples|benchmarks|docs)/[\w/.-]+)`", document.read_text())
         missing = [path for path in paths if not (ROOT / path).exists() and "NAME" not in path]
         assert missing == [], document

@@ -30,7 +30,8 @@ def blocks(tmp_path: Path) -> list[Path]:
     files = []
     for document in DOCUMENTS:
         for number, module in enumerate(read_modules(document)):
-            files.append(tmp_path / f"{document.stem.replace('-', '_').lower()}_{number}.py")
+            name = "_".join(document.relative_to(REPOSITORY).with_suffix("").parts).replace("-", "_").lower()
+            files.append(tmp_path / f"{name}_{number}.py")
             files[-1].write_text(module)
     return files
 

@@ -1,15 +1,21 @@
-"""The Python blocks of the README and of docs/, and the modules they make for type checkers."""
+"""The Python blocks of the README and of docs/: runs them, and makes modules of them for type checkers."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.support.processes import REPOSITORY
 
-DOCUMENTS = (REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md")))
+DOCUMENTS = (
+    REPOSITORY / "README.md",
+    *sorted(page for page in REPOSITORY.glob("docs/**/*.md") if "_build" not in page.parts),
+)
 
 PRELUDE = '''\
 """{document}"""
@@ -54,6 +60,22 @@ _RELATIVE_IMPORT = re.compile(r"^from (\.+)(\w+)", re.MULTILINE)
 def read_blocks(document: Path) -> list[str]:
     """Return the Python blocks of a document, in order."""
     return re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+async def run(code: str, names: dict[str, Any]) -> None:
+    """Execute a block; `await` and `async for` may stand outside functions."""
+    compiled = compile(code, "<block>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    result = eval(compiled, names)  # noqa: S307 - the repository's own documents
+    if inspect.iscoroutine(result):
+        await result
+
+
+async def run_blocks(blocks: Iterable[str], names: dict[str, Any], replaced: Mapping[str, str]) -> None:
+    """Run blocks in order in one namespace, with texts that point outside this machine replaced."""
+    for block in blocks:
+        for text, replacement in replaced.items():
+            block = block.replace(text, replacement)  # noqa: PLW2901
+        await run(block, names)
 
 
 def read_modules(document: Path) -> Iterator[str]:
