@@ -14,7 +14,7 @@ from .charges import Charge
 from .errors import InvalidInput, JobFailed
 from .events import Completed
 from .introspection import documented, short_repr
-from .jobs import Output, Record, Snapshot
+from .jobs import Output, Record, Snapshot, Status
 from .media.base import Media, ProgressCallback
 from .media.memory import Link
 from .misuse import NotAwaitable
@@ -233,7 +233,16 @@ class Result(NotAwaitable):
         for output in outputs:
             if output.error is not None:
                 raise output.error
-        raise JobFailed("the result has no such output")
+        raise self._failure()
+
+    def _failure(self) -> JobFailed:
+        """The error of a result without the output that was asked for, which is taken now if the job failed."""
+        snapshot, message = self.snapshot, "the result has no such output"
+        if snapshot.status is Status.FAILED:
+            message = f"the job failed: {snapshot.reason or 'the provider gave no reason'}"
+            if self._acknowledger is not None and self._acknowledger.automatic:
+                self.acknowledge()
+        return JobFailed(message, snapshot=snapshot, provider=self.provider, key=self.key, token=self.token)
 
 
 def _to_path(path: str | PathLike[str]) -> Path:

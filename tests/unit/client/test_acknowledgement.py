@@ -322,3 +322,17 @@ async def test_a_doubt_that_a_callback_settles_is_announced_like_any_other_job(t
         assert handler.calls == ["order-1"]
     assert await keys_recovered(transport, store) == []
     assert transport.submitted == 1
+
+
+async def test_a_failure_that_recover_gives_is_told_by_save_and_then_taken(tmp_path: Path) -> None:
+    store = aw.MemoryStore()
+    failed = Snapshot("task-1", Status.FAILED, reason="the image is too large")
+    record = Record("order-1", "picwish", Snapshot("task-1", Status.RUNNING), epoch=1)
+    await store.open(record)
+    await store.put(record.advance(failed))
+    async with scripted_client(ScriptedTransport(), store=store) as client:
+        (result,) = (await client.recover()).finished
+        with pytest.raises(aw.JobFailed, match="the image is too large"):
+            await result.save(tmp_path / "clean.jpg")
+    async with scripted_client(ScriptedTransport(), store=store) as client:
+        assert (await client.recover()).finished == []
