@@ -30,7 +30,7 @@ myst_links_external_new_tab = False
 
 # single backticks in docstrings are code
 default_role = "code"
-smartquotes = False  # they would make one dash of the two of an option
+smartquotes_action = "D"  # quotes stay as they are written
 add_module_names = False
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 88
@@ -42,7 +42,10 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = False
 # long unions are shown by the name that the source gives them
-autodoc_type_aliases = {name: f"aiowatermark.{name}" for name in ("Source", "Outcome", "Options")}
+autodoc_type_aliases = {
+    **{name: f"aiowatermark.{name}" for name in ("Source", "OnEvent")},
+    "MediaArgument": "Source | Sequence[Source] | None",
+}
 
 nitpicky = True
 # Types of other packages, whose documentation is elsewhere, and names of modules below the public ones.
@@ -57,6 +60,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # it needs requests that a browser refuses for pages opened as files
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

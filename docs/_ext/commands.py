@@ -58,7 +58,7 @@ def describe_option(option: click.Option, context: click.Context) -> str:
 
 def describe(command: click.Command, path: str, parent: click.Context | None) -> Iterator[str]:
     """Yield the Markdown of a command, and of those below it."""
-    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **command.context_settings)
     yield f"{'#' * (path.count(' ') + 2)} {path}"
     yield f"```text\n{path} {' '.join(command.collect_usage_pieces(context))}\n```"
     yield from paragraphs(command.help)
