@@ -21,8 +21,11 @@ release = version = metadata.version("aiowatermark")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "commands", "docstrings", "llms"]
 exclude_patterns = ["_build", "_ext", "adr/template.md"]
 root_doc = "index"
-# A folder that a toctree names may have no page. Sphinx gives this warning no type, so `suppress_warnings` cannot name it.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: vars(record).get("subtype") != "empty_glob")
+# A folder that a toctree names may have no page yet. Sphinx gives that warning no type, so `suppress_warnings` cannot
+# name it.
+logging.getLogger("sphinx.sphinx.directives.other").addFilter(
+    lambda record: getattr(record, "subtype", None) != "empty_glob"
+)
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4

@@ -33,7 +33,7 @@ def _words(text: str) -> str:
 
 
 def paragraphs(text: str | None) -> Iterator[str]:
-    """Yield the paragraphs of a help text; those that click does not rewrap (`\\b`) are shown as they are."""
+    """Yield the paragraphs of a help text; those that click does not rewrap are shown as they are."""
     for paragraph in inspect.cleandoc(text or "").split("\f")[0].split("\n\n"):
         if paragraph.strip().startswith("\b"):
             title, _, examples = paragraph.strip().lstrip("\b\n").partition(":\n")

@@ -26,7 +26,14 @@ _ALIAS = re.compile(r"TypeAliasForwardRef\('(?:aiowatermark\.)?([^']*)'\)")
 _UNREADABLE_DEFAULT = re.compile(r"= ?(<[^<>]*>|NOTHING)")
 
 
-def convert_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+def convert_docstring(  # noqa: PLR0917 - Sphinx's signature
+    app: Any,  # noqa: ARG001
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    lines: list[str],
+) -> None:
     """Replace the lines of a docstring; a listener of `autodoc-process-docstring`."""
     if what in {"data", "type"}:
         # what is there may be the docstring of the value's class
@@ -56,7 +63,7 @@ def _with_links(line: str) -> str:
     return line if line.startswith("    ") else _ERROR_NAME.sub(r":py:obj:`~aiowatermark.\1`", line)
 
 
-def shorten_signature(  # noqa: PLR0917
+def shorten_signature(  # noqa: PLR0917 - Sphinx's signature
     app: Any,  # noqa: ARG001
     what: str,  # noqa: ARG001
     name: str,  # noqa: ARG001
