@@ -368,13 +368,17 @@ def provider_page(provider: type[aw.Provider]) -> str:
 
 
 def comparison() -> str:
-    """Return the table that compares all providers."""
+    """Return the table that compares all providers, and a section for each."""
     header = ["", *(f"[{each.display_name}](providers/{each.name}.md)" for each in providers())]
     names = ("image files", "image URLs", "`mask=`", "`aw.Boxes`", "`client.refine`", "callbacks", "`client.credits()`")
     rows = [[name, *(_FACTS[name](each) for each in providers())] for name in names]
     rows.insert(5, ["videos", *(_yes(each.capabilities.videos) for each in providers())])
     options = [" ".join(f"`{each.name}`" for each in fields(provider.Options)) for provider in providers()]
-    return table(header, [*rows, ["options", *options]])
+    parts = [table(header, [*rows, ["options", *options]])]
+    for each in providers():
+        summary = inspect.cleandoc(each.__doc__ or "").splitlines()[0]
+        parts += [f"## {each.display_name}", f"{summary} [More](providers/{each.name}.md)"]
+    return "\n\n".join(parts)
 
 
 def replaced(page: Path, generated: str) -> str:

@@ -18,7 +18,7 @@ author = "the authors of aiowatermark"
 project_copyright = author
 release = version = metadata.version("aiowatermark")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "commands", "docstrings", "llms"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "commands", "docstrings", "root_documents", "llms"]
 exclude_patterns = ["_build", "_ext", "adr/template.md"]
 root_doc = "index"
 # A folder that a toctree names may have no page yet. Sphinx gives that warning no type, so `suppress_warnings` cannot
