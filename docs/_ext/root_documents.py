@@ -16,7 +16,7 @@ PAGES = {"CHANGELOG.md": "reference/changes.md", "SECURITY.md": "reference/secur
 _LINK = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:[\w-]+/)*[\w-]+\.md)(#[^)]*)?\)")
 
 
-def rewrite_links(app: Any, docname: str, content: list[str]) -> None:
+def rewrite_links(app: Any, docname: str, content: list[str]) -> None:  # noqa: ARG001
     """Replace the links in the source of a page; a listener of `source-read`."""
     folder = PurePosixPath(docname).parent
 
