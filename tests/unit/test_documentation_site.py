@@ -54,13 +54,10 @@ def test_the_public_names_of_dask_are_those_it_defines() -> None:
 
 
 def test_the_table_of_errors_says_of_each_what_can_be_done_next() -> None:
-    rows = re.findall(
-        r"^\| \[`(\w+)`\]\(#aiowatermark\.(\w+)\) \|", (REFERENCE / "errors.md").read_text(), re.MULTILINE
-    )
+    table = (REFERENCE / "errors.md").read_text().partition("## What to do next")[2].partition("##")[0]
     classes = [value for name in aw.__all__ if isinstance(value := getattr(aw, name), type)]
     errors = {value.__name__ for value in classes if issubclass(value, aw.WatermarkError)} - {"WatermarkError"}
-    assert [name for name, anchor in rows if name != anchor] == []
-    assert sorted(name for name, _ in rows) == sorted(errors)
+    assert sorted(re.findall(r"^\| `(\w+)` \| \S", table, re.MULTILINE)) == sorted(errors)
 
 
 def test_every_page_of_the_reference_is_in_its_table_of_contents() -> None:
