@@ -7,6 +7,7 @@ show long unions by their names, and leave out defaults that have no short form.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 
 import aiowatermark as aw
+from aiowatermark import sync
 
 _CONFIG = Config(napoleon_use_rtype=False, napoleon_google_docstring=True)
 _ERRORS = {name for name in aw.__all__ if isinstance(kind := getattr(aw, name), type) and issubclass(kind, Exception)}
@@ -78,8 +80,18 @@ def shorten_signature(  # noqa: PLR0917 - Sphinx's signature
     return signature, returns and _ALIAS.sub(r"\1", returns)
 
 
+def annotate_synchronous_properties() -> None:
+    """Give the properties of the synchronous classes, which are made at import, the types of their counterparts."""
+    for cls in [kind for name in sync.__all__ if hasattr(kind := getattr(sync, name), "async_class")]:
+        for name, member in vars(cls).items():
+            original = inspect.getattr_static(cls.async_class, name, None)
+            if isinstance(member, property) and isinstance(original, property):
+                member.fget.__annotations__["return"] = original.fget.__annotations__["return"]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the listeners."""
+    annotate_synchronous_properties()
     app.connect("autodoc-process-docstring", convert_docstring)
     app.connect("autodoc-process-signature", shorten_signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
