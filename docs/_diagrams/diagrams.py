@@ -1,7 +1,7 @@
 """The diagrams of the documents, as data. `python -m docs._diagrams.diagrams` writes them again, beside this module.
 
 A test compares what they name with the code: modules, functions, layers, and each transition of a job.
-"""  # noqa: INP001 - a folder of documents
+"""
 
 from __future__ import annotations
 

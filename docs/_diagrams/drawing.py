@@ -2,7 +2,7 @@
 
 A picture has a background of its own, so that it is readable on a light and on a dark page. Text is text: it can be
 searched, and read aloud. Widths of texts are estimated, because no font is at hand.
-"""  # noqa: INP001 - a folder of documents
+"""
 
 from __future__ import annotations
 

@@ -126,7 +126,8 @@ async def test_the_code_about_the_providers_runs(emulator: Emulator, folder: Pat
         'aw.Dewatermark(api_key="…")': 'emulator.provider("dewatermark")',
         "https://images.example.com/1.jpg": url,
     }
-    await run_blocks("docs/providers.md", {"aw": aw, "emulator": emulator}, replaced)
+    for page in sorted(REPOSITORY.glob("docs/providers/*.md")):
+        await run_blocks(f"docs/providers/{page.name}", {"aw": aw, "emulator": emulator}, replaced)
     assert emulator.charged == {"picwish": 3, "gptge": 2, "kaze": 1, "photoeraser": 1, "dewatermark": 3}
 
 

@@ -56,7 +56,7 @@ def test_type_checkers_accept_the_public_api_and_refuse_its_misuse(checker: str)
 
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_every_python_block_of_the_documents_type_checks(checker: str, blocks: list[Path]) -> None:
-    assert len(blocks) >= len(DOCUMENTS) // 2
+    assert len(blocks) >= sum("```python" in document.read_text() for document in DOCUMENTS) > 5
     assert check(checker, *blocks) == []
 
 

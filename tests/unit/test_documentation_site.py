@@ -1,0 +1,112 @@
+"""The documentation site: the reference has every public name and every command; the pages of providers are current."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
+
+import pytest
+from attrs import fields
+
+import aiowatermark as aw
+from aiowatermark.providers import built_in_names
+from tests.support.processes import REPOSITORY
+
+DOCS = REPOSITORY / "docs"
+REFERENCE = DOCS / "reference"
+_DIRECTIVE = re.compile(
+    r"^\.\. (?:py:)?(currentmodule|auto(?:class|exception|function|data))::\s*([\w.]+)", re.MULTILINE
+)
+# what dask.py imports from others, and the names of earlier versions
+DASK = ("ClientPlugin", "DaskRunner", "OpenClient", "Saved")
+
+
+def names_in_the_reference() -> Iterator[str]:
+    """Yield the full names that the reference documents."""
+    for page in sorted(REFERENCE.glob("*.md")):
+        module = ""
+        for directive, name in _DIRECTIVE.findall(page.read_text()):
+            if directive == "currentmodule":
+                module = name
+            else:
+                yield f"{module}.{name}"
+
+
+def public_names() -> Iterator[str]:
+    """Yield the full names of all public names of the package."""
+    for module in ("aiowatermark", "aiowatermark.emulator", "aiowatermark.testing", "aiowatermark.sync"):
+        yield from (f"{module}.{name}" for name in import_module(module).__all__)
+    yield from (f"aiowatermark.dask.{name}" for name in DASK)
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    assert sorted(names_in_the_reference()) == sorted(public_names())
+
+
+def test_the_public_names_of_dask_are_those_it_defines() -> None:
+    dask = pytest.importorskip("aiowatermark.dask")
+    classes = [value for value in vars(dask).values() if isinstance(value, type) and value.__module__ == dask.__name__]
+    assert {value.__name__ for value in classes} | {"OpenClient"} == set(DASK)
+
+
+def test_the_table_of_errors_says_of_each_what_can_be_done_next() -> None:
+    table = (REFERENCE / "errors.md").read_text().partition("## What to do next")[2].partition("##")[0]
+    classes = [value for name in aw.__all__ if isinstance(value := getattr(aw, name), type)]
+    errors = {value.__name__ for value in classes if issubclass(value, aw.WatermarkError)} - {"WatermarkError"}
+    assert sorted(re.findall(r"^\| `(\w+)` \| \S", table, re.MULTILINE)) == sorted(errors)
+
+
+def test_every_page_of_the_reference_is_in_its_table_of_contents() -> None:
+    (listed,) = re.findall(r"^```{toctree}\n(.*?)^```$", (REFERENCE / "index.md").read_text(), re.DOTALL | re.MULTILINE)
+    elsewhere = {"index", "changes", "security"}  # in the table of contents of the site
+    assert set(listed.split()) == {page.stem for page in REFERENCE.glob("*.md")} - elsewhere
+
+
+def load_generator() -> ModuleType:
+    """Return docs/_generate.py, which is no part of the package."""
+    spec = spec_from_file_location("docs_generate", DOCS / "_generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_of_providers_are_those_that_the_code_gives() -> None:
+    for page, text in load_generator().pages():
+        assert page.read_text() == text, f"{page.name} is out of date: run `python docs/_generate.py`"
+
+
+def test_each_built_in_provider_has_a_page() -> None:
+    assert {page.stem for page in (DOCS / "providers").glob("*.md")} == set(built_in_names())
+    assert {provider.name for provider in load_generator().providers()} == set(built_in_names())
+
+
+def test_each_documented_option_is_accepted_as_the_example_shows_it() -> None:
+    generator = load_generator()
+    for provider in generator.providers():
+        account = generator.account(provider)
+        for option in fields(provider.Options):
+            example = eval(f"dict({generator.EXAMPLES[option.name]})")  # noqa: S307 - a text of this repository
+            assert account.resolve_options(example)[option.name] != option.default, option.name
+
+
+def test_every_argument_of_a_provider_is_on_its_page() -> None:
+    generator = load_generator()
+    for provider in generator.providers():
+        documented = generator.documented_arguments(provider)
+        assert documented.keys() == inspect.signature(provider).parameters.keys(), provider.name
+        assert all(documented.values())
+
+
+def test_the_guide_for_language_models_names_public_names_and_pages_that_exist() -> None:
+    text = (DOCS / "llms.txt").read_text()
+    pages = re.findall(r"\]\(([^)]*)\)", text)
+    assert len(pages) > 10
+    assert [page for page in pages if not (DOCS / page).exists()] == []
+    assert {name for name in re.findall(r"\baw\.(\w+)", text) if name not in aw.__all__} == set()
+    assert {name for name in re.findall(r"\bclient\.(\w+)\(", text) if not hasattr(aw.Client, name)} == set()
