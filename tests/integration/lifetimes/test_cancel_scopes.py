@@ -71,8 +71,9 @@ async def test_a_stream_in_a_scope_that_is_cancelled_pays_for_nothing_more() -> 
     transport, store = ScriptedTransport([ACCEPTED], [PENDING]), aw.MemoryStore()
     transport.hold = asyncio.Event()
     async with scripted_client(transport, store=store, limits=aw.Limits(submissions=2)) as client:
-        with anyio.CancelScope() as scope:
-            cancelling = asyncio.create_task(cancel_after(scope, lambda: transport.submitted == 2))
+        scope = anyio.CancelScope()
+        cancelling = asyncio.create_task(cancel_after(scope, lambda: transport.submitted == 2))
+        with scope:
             async for _ in client.stream([f"{LINK}?{number}" for number in range(100)]):
                 pass
         await cancelling
