@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from copy import copy
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from ...errors import InvalidInput, ResultExpired, TransferFailed, Unsupported, 
 from ...jobs import Job
 from ...media import Source, as_media
 from ...media.base import SNIFF_BYTES, Media
+from ...media.files import File
 from ...media.masks.boxes import Boxes, DrawnBoxes
 from ...media.memory import Bytes, Link
 from ...media.mp4 import read_mp4_info
@@ -261,11 +263,16 @@ async def _hash_contents(job: Job, *, spool: bool) -> Job:
     copies: dict[int, Media] = {}
     for media in _all_media(job):
         with _as_invalid_input(media):
-            copies[id(media)] = copy = media if media.reopenable or not spool else await spool_stream(media)
-            await copy.hash_content()
+            own = copies[id(media)] = _own(media) if media.reopenable or not spool else await spool_stream(media)
+            await own.hash_content()
     options = {name: copies.get(id(value), value) for name, value in job.options.items()}
     mask = None if job.mask is None else copies[id(job.mask)]
     return evolve(job, inputs=tuple(copies[id(media)] for media in job.inputs), mask=mask, options=options)
+
+
+def _own(media: Media) -> Media:
+    """A file whose digest is this job's: the caller may submit the same object again when the file has changed."""
+    return copy(media) if isinstance(media, File) else media
 
 
 @contextmanager
