@@ -265,6 +265,8 @@ async def _hash_contents(job: Job, *, spool: bool) -> Job:
         with _as_invalid_input(media):
             own = copies[id(media)] = _own(media) if media.reopenable or not spool else await spool_stream(media)
             await own.hash_content()
+            if isinstance(media, File) and media.digest not in {None, own.digest}:
+                raise InvalidInput(f"{media.name} was changed after its key was made")
     options = {name: copies.get(id(value), value) for name, value in job.options.items()}
     mask = None if job.mask is None else copies[id(job.mask)]
     return evolve(job, inputs=tuple(copies[id(media)] for media in job.inputs), mask=mask, options=options)
