@@ -55,6 +55,12 @@ def as_watermark_error(error: BaseException) -> WatermarkError:
     return unexpected
 
 
+def check_snapshot(value: object, what: str) -> None:
+    """Raise UnexpectedAnswer if a provider's flow returned something else: one of another package may."""
+    if not isinstance(value, Snapshot):
+        raise UnexpectedAnswer(f"{what} of the provider returned {type(value).__name__} and not a Snapshot")
+
+
 def retry_hint(snapshot: Snapshot, problem: WatermarkError | None) -> float | None:
     """Seconds the provider asked to wait before the next query, in its last answer or its last refusal."""
     return snapshot.retry_after if problem is None else getattr(problem, "retry_after", None)
