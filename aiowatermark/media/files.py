@@ -156,10 +156,10 @@ class FileReader:
         """Whether the file was written to since it was opened."""
         return self._stat() != self._state
 
-    def digest(self, path: Path) -> str:
-        """Return the digest of the content, which is read unless it is known; blocks."""
-        self._file.seek(0)
-        return FILE_DIGESTS.digest_open(path, self._file)
+    def check(self, path: Path, digest: str | None) -> None:
+        """Raise InvalidInput if the content has another digest; it is read if that is not known. Blocks."""
+        if digest is not None and FILE_DIGESTS.digest_open(path, self._file) != digest:
+            raise _changed(path)
 
     def read_cached(self) -> memoryview | None:
         """Return the next bytes without blocking, none at the end; None if `read` has to be called instead."""
@@ -241,8 +241,7 @@ def open_file(path: Path, buffer_bytes: int = BLOCK_SIZE, digest: str | None = N
     """
     reader = FileReader(path, buffer_bytes)
     try:
-        if digest is not None and reader.digest(path) != digest:
-            raise _changed(path)
+        reader.check(path, digest)
         return reader, reader.read()
     except BaseException:
         reader.close()

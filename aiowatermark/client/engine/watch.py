@@ -43,9 +43,9 @@ from ..handle import ActiveJob
 from .acknowledgements import Acknowledgements
 from .context import EngineContext
 from .failures import (
+    TASK_NOT_FOUND,
     as_watermark_error,
     check_snapshot,
-    TASK_NOT_FOUND,
     deadline_exceeded,
     job_failed,
     query_refused,

@@ -327,15 +327,35 @@ async def test_a_file_that_is_changed_while_its_job_waits_is_not_sent_under_the_
     assert transport.submitted == 1
 
 
+async def test_an_open_object_whose_content_is_changed_while_its_job_waits_is_not_sent(folder: Path) -> None:
+    transport = Changing()
+    async with client_of(transport) as client:
+        with (folder / "0" / "photo.jpg").open("r+b") as file:
+            transport.change = lambda: (folder / "0" / "photo.jpg").write_bytes(OTHER)
+            with pytest.raises(aw.InvalidInput, match=r"photo\.jpg was changed"):
+                await client.remove(file, key=aw.CONTENT_KEY)
+            assert transport.submitted == 0
+            await client.remove(file, key=aw.CONTENT_KEY)
+        await client.remove(OTHER, key=aw.CONTENT_KEY)
+    assert transport.submitted == 1
+
+
 async def test_a_file_that_is_written_while_it_is_read_for_a_key_is_not_sent_completely(folder: Path) -> None:
     file = aw.as_media(folder / "0" / "photo.jpg")
     await file.hash_content()
+    blocks = file.blocks()
+    assert await anext(blocks)
+    (folder / "0" / "photo.jpg").write_bytes(OTHER + b"more")
     with pytest.raises(aw.InvalidInput, match="was changed"):
-        async for _ in file.blocks():
-            (folder / "0" / "photo.jpg").write_bytes(OTHER + b"more")
+        await read_to_end(blocks)
 
 
-async def test_a_file_that_was_only_touched_or_renamed_is_the_same_job(folder: Path) -> None:
+async def read_to_end(blocks: AsyncIterator[bytes]) -> None:
+    async for _ in blocks:
+        pass
+
+
+async def test_a_file_that_was_only_touched_is_the_same_job(folder: Path) -> None:
     transport, path = Changing(), folder / "0" / "photo.jpg"
     transport.change = path.touch
     async with client_of(transport) as client:
@@ -346,8 +366,12 @@ async def test_a_file_that_was_only_touched_or_renamed_is_the_same_job(folder: P
 async def test_a_file_object_submitted_with_a_key_can_be_submitted_without_one_when_its_file_has_changed(
     transport: Reading, folder: Path
 ) -> None:
-    file = aw.as_media(folder / "0" / "photo.jpg")
-    async with client_of(transport) as client:
-        await client.remove(file, key="order-1")
-        (folder / "0" / "photo.jpg").write_bytes(OTHER)
-        await client.remove(file)
+    path = folder / "0" / "photo.jpg"
+    with path.open("rb") as opened:
+        for number, file in enumerate((aw.as_media(path), aw.as_media(opened))):
+            path.write_bytes(ONE)
+            async with client_of(transport) as client:
+                await client.remove(file, key=f"order-{number}")
+                path.write_bytes(OTHER)
+                await client.remove(file)
+    assert transport.submitted == 4

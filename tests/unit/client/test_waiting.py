@@ -333,6 +333,24 @@ async def test_a_submission_whose_answer_the_provider_loses_is_in_doubt(
     assert transport.submitted == 1
 
 
+@pytest.mark.parametrize("name", ["route", "capabilities_for", "resolve_options"])
+async def test_what_a_provider_raises_before_a_submission_is_a_watermark_error(
+    transport: ScriptedTransport, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("canary")
+
+    monkeypatch.setattr(aw.PicWish, name, fail)
+    async with scripted_client(transport) as client:
+        with pytest.raises(aw.WatermarkError, match="unexpected KeyError") as caught:
+            await client.remove(LINK)
+        outcomes = [outcome async for outcome in client.stream([LINK])]
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert len(outcomes) == 1
+    assert isinstance(outcomes[0], aw.Failed)
+    assert transport.submitted == 0
+
+
 def flow_of(error: Exception | None) -> Any:
     """A flow that fails, or that returns nothing."""
     if error is not None:
