@@ -100,6 +100,7 @@ async def test_the_content_of_a_mask_is_part_of_a_job_and_its_name_is_not(
     assert paid == [1, 1, 2, 2]
 
 
+@pytest.mark.slow
 async def test_a_file_that_is_changed_while_it_waits_is_not_paid_under_the_key_of_its_former_content(
     cli: Cli, pictures: list[str], tmp_path: Path, emulator: Emulator
 ) -> None:
