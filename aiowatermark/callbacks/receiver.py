@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..errors import InvalidInput
 from ..jobs import Snapshot
+from ..redaction import redact_url
 from ..wire import Delivery
 from . import aiohttp as aiohttp_bridge
 from .asgi import AsgiApp, asgi_app
@@ -118,9 +119,15 @@ class CallbackReceiver:
 
 def _validate_public_url(public_url: str) -> str:
     parts = urlsplit(public_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
         raise InvalidInput(
             "public_url must be the http or https URL under which providers reach this receiver, "
-            f"like https://hooks.example.com/wm, not {public_url!r}"
+            f"like https://hooks.example.com/wm, not {redact_url(public_url)!r}"
         )
     return public_url.rstrip("/")

@@ -18,7 +18,7 @@ from ..provider import Flow
 from ..wire import Json, Multipart, Request
 
 ExtraValue: TypeAlias = str | int | float | bool
-_MAX_FIELDS, _MAX_NAME, _MAX_TEXT = 50, 100, 20_000
+_MAX_FIELDS, _MAX_NAME, _MAX_TEXT, _MAX_BITS = 50, 100, 20_000, 64
 
 
 def with_extra_fields(job: Job, extra_fields: Mapping[str, ExtraValue] | None) -> Job:
@@ -40,9 +40,16 @@ def _checked(item: tuple[Any, Any]) -> tuple[str, ExtraValue]:
         raise InvalidInput(f"extra_fields: {name!r} must be a text, a number, True or False, not {kind}")
     if isinstance(value, float) and not isfinite(value):
         raise InvalidInput(f"extra_fields: {name!r} must be a finite number")
-    if isinstance(value, str) and (len(value) > _MAX_TEXT or "\0" in value):
+    if isinstance(value, str) and not _is_sendable(value):
         raise InvalidInput(f"extra_fields: {name!r} must be a text of at most {_MAX_TEXT} characters")
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise InvalidInput(f"extra_fields: {name!r} must be a whole number of at most {_MAX_BITS} bits")
     return name, value
+
+
+def _is_sendable(text: str) -> bool:
+    # half of a surrogate pair cannot be encoded
+    return len(text) <= _MAX_TEXT and "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def send_extra_fields(flow: Flow, job: Job) -> Flow:

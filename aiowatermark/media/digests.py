@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, TypeAlias
@@ -45,7 +46,7 @@ async def digest_bytes(data: bytes) -> str:
     return content.hexdigest
 
 
-def digest_stream(file: BinaryIO) -> str:
+def digest_stream(file: BinaryIO | FileIO) -> str:
     """Return the digest of what a file holds from its position on; blocks."""
     content = hashlib.blake2b(digest_size=16)
     while block := file.read(_BLOCK_BYTES):
@@ -67,12 +68,16 @@ class FileDigests:
     def digest(self, path: Path) -> str:
         """Return the digest of a file; blocks while it is read. Raises OSError."""
         with path.open("rb") as file:
-            # before it is read: a change during the reading makes the next look-up miss
-            stat = os.fstat(file.fileno())
-            state = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)  # noqa: PTH100 - resolves nothing
-            with self._lock:
-                known = self._known.get(state)
-            digest = known or digest_stream(file)
+            return self.digest_open(path, file)
+
+    def digest_open(self, path: Path, file: BinaryIO | FileIO) -> str:
+        """Return the digest of a file that is open at its start; its position moves if it has to be read."""
+        # before it is read: a change during the reading makes the next look-up miss
+        stat = os.fstat(file.fileno())
+        state = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)  # noqa: PTH100 - resolves nothing
+        with self._lock:
+            known = self._known.get(state)
+        digest = known or digest_stream(file)
         with self._lock:
             self._known[state] = digest
             self._known.move_to_end(state)

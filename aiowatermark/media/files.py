@@ -88,13 +88,15 @@ class File(Media):
 
     async def buffers(self, buffer_bytes: int = BLOCK_SIZE) -> AsyncGenerator[bytes | memoryview, None]:
         """Yield blocks: views of reused buffers of this size where the file is cached, else bytes of at most 1 MiB."""
-        reader, first = await open_in_thread(self.path, buffer_bytes)
+        reader, first = await open_in_thread(self.path, buffer_bytes, self.digest)
         block: bytes | memoryview = first
         try:
             while block:
                 yield block
                 cached = reader.read_cached()
                 block = await asyncio.to_thread(reader.read) if cached is None else cached
+            if self.digest is not None and reader.changed():
+                raise _changed(self.path)
         finally:
             reader.close()
 
@@ -126,6 +128,10 @@ def _file_digest(path: Path) -> str:
         raise _unreadable(path, error) from None
 
 
+def _changed(path: Path) -> InvalidInput:
+    return InvalidInput(f"{shown_path(path)} was changed after its job was prepared: submit it again")
+
+
 def _unreadable(path: Path, error: Exception) -> InvalidInput:
     return InvalidInput(f"{shown_path(path)} cannot be read: {getattr(error, 'strerror', None) or error}")
 
@@ -140,6 +146,20 @@ class FileReader:
         self._can_read_cached = bool(_RWF_NOWAIT)
         self._at_end = False
         self._buffers: list[bytearray] = []
+        self._state = self._stat()
+
+    def _stat(self) -> tuple[int, int]:
+        stat = os.fstat(self._file.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+    def changed(self) -> bool:
+        """Whether the file was written to since it was opened."""
+        return self._stat() != self._state
+
+    def check(self, path: Path, digest: str | None) -> None:
+        """Raise InvalidInput if the content has another digest; it is read if that is not known. Blocks."""
+        if digest is not None and FILE_DIGESTS.digest_open(path, self._file) != digest:
+            raise _changed(path)
 
     def read_cached(self) -> memoryview | None:
         """Return the next bytes without blocking, none at the end; None if `read` has to be called instead."""
@@ -206,15 +226,22 @@ async def cancellable_open(open_: Callable[[], T], undo: Callable[[T], object]) 
         raise
 
 
-async def open_in_thread(path: Path, buffer_bytes: int = BLOCK_SIZE) -> tuple[FileReader, bytes]:
-    """Return a reader and the first block, opened and read in a worker thread."""
-    return await cancellable_open(lambda: open_file(path, buffer_bytes), lambda opened: opened[0].close())
+async def open_in_thread(
+    path: Path, buffer_bytes: int = BLOCK_SIZE, digest: str | None = None
+) -> tuple[FileReader, bytes]:
+    """Return a reader and the first block, opened and read in a worker thread; see `open_file`."""
+    return await cancellable_open(lambda: open_file(path, buffer_bytes, digest), lambda opened: opened[0].close())
 
 
-def open_file(path: Path, buffer_bytes: int = BLOCK_SIZE) -> tuple[FileReader, bytes]:
-    """Open a file and read its first block, which is all of a small file; blocks."""
+def open_file(path: Path, buffer_bytes: int = BLOCK_SIZE, digest: str | None = None) -> tuple[FileReader, bytes]:
+    """Open a file and read its first block, which is all of a small file; blocks.
+
+    Raises InvalidInput if the content is not that of `digest`: a key stands for one content, also if the file is
+    changed while its job waits.
+    """
     reader = FileReader(path, buffer_bytes)
     try:
+        reader.check(path, digest)
         return reader, reader.read()
     except BaseException:
         reader.close()

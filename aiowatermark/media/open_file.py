@@ -27,6 +27,7 @@ from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed, WatermarkError
 from .base import BLOCK_SIZE, SNIFF_BYTES, Media, blocks_to_spool, safe_name
+from .digests import ContentHash
 from .stream import Stream, as_bytes, reason_of
 
 _FIRST_PAUSE, _MAX_PAUSE, _MAX_SILENCE = 0.01, 0.25, 60.0
@@ -105,20 +106,28 @@ class OpenFile(Media):
         await self._ensure_measured()
         if self._stream is not None:
             return await self._stream.hash_content()
+        self.digest = None  # of an earlier content, perhaps
         return await super().hash_content()
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Yield blocks of at most 1 MiB; raises TransferFailed if they cannot be read, or not again."""
+        """Yield blocks of at most 1 MiB; raises TransferFailed if they cannot be read, or not again.
+
+        Raises InvalidInput at the end, before an upload is complete, if the content has not the digest of its key.
+        """
         await self._ensure_measured()
         if self._stream is not None:
             async for block in self._stream.blocks():
                 yield block
             self.digest = self._stream.digest
             return
-        offset = 0
+        offset, digest, content = 0, self.digest, ContentHash()
         while block := await self._read_at(offset, BLOCK_SIZE):
             offset += len(block)
+            if digest is not None:
+                await content.update(block)
             yield block
+        if digest is not None and content.hexdigest != digest:
+            raise InvalidInput(f"{self.name} was changed after its job was prepared: submit it again")
 
     async def _ensure_measured(self) -> None:
         if self._stream is None and self._shared is None:

@@ -191,3 +191,10 @@ def test_the_receiver_shows_only_what_an_application_needs() -> None:
     receiver = aw.CallbackReceiver("https://hooks.example")
     public = {name for name in dir(receiver) if not name.startswith("_")}
     assert public == {"public_url", "receive", "deliveries", "on_result", "setup", "asgi", "counts"}
+
+
+@pytest.mark.parametrize("url", ["https://u:canary@host/wm", "https://:canary@host/wm", "https://host/wm?token=canary"])
+def test_a_secret_in_a_public_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(aw.InvalidInput, match="public_url") as caught:
+        aw.CallbackReceiver(url)
+    assert "canary" not in str(caught.value)

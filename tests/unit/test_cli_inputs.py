@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from aiowatermark.cli.batch.manifest import FileState
+from aiowatermark.cli.batch.manifest import _APPLICATION_ID, FileState
 from aiowatermark.cli.batch.output_folder import OutputFolder
 from aiowatermark.cli.batch.output_names import target_of
 from aiowatermark.cli.batch.planning.inputs import Input, InputReader, identity_of
@@ -155,3 +157,25 @@ async def test_an_input_is_known_by_its_path_relative_to_the_output_folder(folde
 async def test_a_name_that_is_not_utf_8_is_known_by_printable_text(folder: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
     identity_of(name, Path("out")).encode()
+
+
+@pytest.mark.parametrize("damage", ["not a database", "another version", "of another program"])
+async def test_what_is_named_like_a_result_is_not_paid_where_the_manifest_cannot_be_read(
+    folder: Path, damage: str
+) -> None:
+    state = folder / "photos/.aiowatermark"
+    state.mkdir()
+    with closing(sqlite3.connect(state / "manifest.db")) as database:
+        if damage == "another version":
+            database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        database.execute("CREATE TABLE other (id)")
+        database.commit()
+    if damage == "not a database":
+        (state / "manifest.db").write_bytes(b"x" * 4096)
+    for name in ("photos/c-clean.jpg", "photos/deep/c-clean-2.jpg"):
+        (folder / name).write_text("result")
+    for inputs in (await read("photos", recursive=True), await read("photos/**/*.*")):
+        refused = sources(each for each in inputs if each.problem)
+        assert refused == ["photos/c-clean.jpg", "photos/deep/c-clean-2.jpg"]
+        assert all("may be the result of an earlier run" in each.problem for each in inputs if each.problem)
+        assert {"photos/c.jpg", "photos/deep/c.jpg"} <= set(sources(inputs))

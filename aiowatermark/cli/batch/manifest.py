@@ -100,13 +100,23 @@ class Manifest:
     folder: Path
     _connection: sqlite3.Connection | None = field(default=None, init=False)
     _lock: Lock = field(factory=Lock, init=False)
+    _begin: str = field(default="BEGIN IMMEDIATE", init=False)
 
     def open(self) -> None:
-        """Open or create it, in the state folder, which exists; raises StoreError for a file of another program."""
+        """Open or create it, in the state folder, which exists; raises StoreError for a file of another program.
+
+        One that cannot be written to can be read.
+        """
         path = StateFolder(self.folder).manifest
+        read_only = path.exists() and not os.access(path, os.W_OK)
+        self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         with self._errors():
             self._connection = sqlite3.connect(
-                path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
+                f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+                timeout=_LOCK_TIMEOUT,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
             )
             self._connection.execute("PRAGMA synchronous = NORMAL")
         with self._transaction() as database:
@@ -238,7 +248,7 @@ class Manifest:
             if self._connection is None:
                 raise StoreError("the manifest of the output folder is closed")
             # a connection in this mode commits at the end of the block, or rolls back
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(self._begin)
             with self._connection:
                 yield self._connection
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from attrs import define, field
 
+from ... import InvalidInput
 from ..batch.items import Outcome
 from ..batch.report_rows import row_of
 from ..console.runner import EXIT_SOME_FAILED, error_text, print_error
@@ -59,6 +60,9 @@ class HtmlReport:
         ended = threading.Event()
         try:
             await asyncio.to_thread(write_report, self.path, self.rows, text, ended=ended)
+        except InvalidInput as error:
+            print_error(error_text(error))
+            return EXIT_SOME_FAILED
         except OSError as error:
             print_error(f"the report {self.path} cannot be written: {error_text(error)}")
             return EXIT_SOME_FAILED

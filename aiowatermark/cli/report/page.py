@@ -57,13 +57,17 @@ def check_target(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise InvalidInput(f"the report {path} is a folder: give the name of a file in it, such as index.html")
-        if os.path.lexists(path) and not _is_report(path):
-            raise InvalidInput(f"{path} exists and is not a report of this program: give another name for the report")
+        _check_free(path)
         part = _part_of(path)
         part.open("x").close()
         part.unlink()
     except OSError as error:
         raise InvalidInput(f"the report {path} cannot be written: {error.strerror or error}") from None
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path) and not _is_report(path):
+        raise InvalidInput(f"{path} exists and is not a report of this program: give another name for the report")
 
 
 def _is_report(path: Path) -> bool:
@@ -80,6 +84,8 @@ def _part_of(path: Path) -> Path:
 def write_report(path: Path, rows: ReportRows, text: ReportText, *, ended: Event | None = None) -> None:
     """Write the page. Raises OSError, and leaves nothing behind then, also when `ended` is set.
 
+    Raises InvalidInput if another file has got its name since `check_target`.
+
     To be called in a thread: reading 600 photographs of 12 megapixels takes half a minute.
     """
     part = _part_of(path)
@@ -89,6 +95,7 @@ def write_report(path: Path, rows: ReportRows, text: ReportText, *, ended: Event
                 if ended is not None and ended.is_set():
                     raise InterruptedError("it was ended")
                 page.write(text_part)
+        _check_free(path)  # again: a result of this run may have got the name
         part.replace(path)
     finally:
         with suppress(OSError):

@@ -40,7 +40,7 @@ from ..handle import ActiveJob
 from ..job_tasks import cancel_tasks, end_tasks, end_unfinished
 from .admission import AdmissionQueue, QueuedJob
 from .context import EngineContext
-from .failures import OWNER_GONE, as_watermark_error
+from .failures import OWNER_GONE, as_watermark_error, as_watermark_errors
 from .flows import SUBMIT_TIMEOUT
 from .in_doubt import InDoubtResolver
 from .settle import Settlement
@@ -69,6 +69,7 @@ class JobEngine:
 
     # starting
 
+    @as_watermark_errors()
     def start_job(
         self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None, *, again: bool = False
     ) -> ActiveJob:

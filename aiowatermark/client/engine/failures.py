@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from attrs import evolve
 
@@ -53,6 +53,21 @@ def as_watermark_error(error: BaseException) -> WatermarkError:
     unexpected = WatermarkError(f"unexpected {type(error).__name__}: see __cause__")
     unexpected.__cause__ = error
     return unexpected
+
+
+@contextmanager
+def as_watermark_errors() -> Iterator[None]:
+    """Turn whatever a provider raises, perhaps one of another package, into a WatermarkError."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - of code that is not ours
+        raise as_watermark_error(error)  # noqa: B904 - it has its cause
+
+
+def check_snapshot(value: object, what: str) -> None:
+    """Raise UnexpectedAnswer if a provider's flow returned something else: one of another package may."""
+    if not isinstance(value, Snapshot):
+        raise UnexpectedAnswer(f"{what} of the provider returned {type(value).__name__} and not a Snapshot")
 
 
 def retry_hint(snapshot: Snapshot, problem: WatermarkError | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from copy import copy
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +18,11 @@ from ...errors import InvalidInput, ResultExpired, TransferFailed, Unsupported, 
 from ...jobs import Job
 from ...media import Source, as_media
 from ...media.base import SNIFF_BYTES, Media
+from ...media.files import File
 from ...media.masks.boxes import Boxes, DrawnBoxes
 from ...media.memory import Bytes, Link
 from ...media.mp4 import read_mp4_info
-from ...media.open_file import spool_stream
+from ...media.open_file import OpenFile, spool_stream
 from ...media.sniff import MediaInfo, name_by_format, sniff
 from ...media.stream import reason_of
 from ...provider import Provider
@@ -28,6 +30,7 @@ from ...redaction import is_loopback, redact_url
 from ...results import Result
 from ...transport import Transport
 from ..content_key import ContentKey, Key
+from .failures import as_watermark_errors
 
 log = logging.getLogger("aiowatermark")
 
@@ -56,9 +59,10 @@ class JobPreparer:
         key: Key | None = None,
     ) -> Job:
         """The job for these arguments of `client.submit`."""
-        resolved = self.provider.resolve_options(options)
-        inputs = tuple(as_media(source, size=size) for source in _sources(media))
-        return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved), key)
+        with as_watermark_errors():
+            resolved = self.provider.resolve_options(options)
+            inputs = tuple(as_media(source, size=size) for source in _sources(media))
+            return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved), key)
 
     async def prepare_refinement(
         self, result: Result, brush: Media, options: Mapping[str, Any], key: Key | None = None
@@ -69,7 +73,8 @@ class JobPreparer:
             raise Unsupported(
                 f"{self.provider.display_name} keeps no session for this result: submit the image again with a mask"
             )
-        return await self._validate(self.provider.refinement(media, session, brush, options), key)
+        with as_watermark_errors():
+            return await self._validate(self.provider.refinement(media, session, brush, options), key)
 
     async def _validate(self, job: Job, key: Key | None) -> Job:
         """The job once its media were inspected and the provider is known to accept it."""
@@ -261,11 +266,18 @@ async def _hash_contents(job: Job, *, spool: bool) -> Job:
     copies: dict[int, Media] = {}
     for media in _all_media(job):
         with _as_invalid_input(media):
-            copies[id(media)] = copy = media if media.reopenable or not spool else await spool_stream(media)
-            await copy.hash_content()
+            own = copies[id(media)] = _own(media) if media.reopenable or not spool else await spool_stream(media)
+            await own.hash_content()
+            if isinstance(media, File) and media.digest not in {None, own.digest}:
+                raise InvalidInput(f"{media.name} was changed after its key was made")
     options = {name: copies.get(id(value), value) for name, value in job.options.items()}
     mask = None if job.mask is None else copies[id(job.mask)]
     return evolve(job, inputs=tuple(copies[id(media)] for media in job.inputs), mask=mask, options=options)
+
+
+def _own(media: Media) -> Media:
+    """A file whose digest is this job's: the caller may submit the same object again when the file has changed."""
+    return copy(media) if isinstance(media, File | OpenFile) and media.reopenable else media
 
 
 @contextmanager

@@ -44,6 +44,8 @@ from .acknowledgements import Acknowledgements
 from .context import EngineContext
 from .failures import (
     TASK_NOT_FOUND,
+    as_watermark_error,
+    check_snapshot,
     deadline_exceeded,
     job_failed,
     query_refused,
@@ -129,12 +131,18 @@ class JobWatcher:
             return None
         try:
             snapshot = await self.context.flows.run(self.context.provider.query(job.record), flow_context)
+            check_snapshot(snapshot, "query()")
         except _CONFIRMED_ERRORS as error:
             if before is not None and type(before) is type(error) and error.status != 404:
                 raise self._confirmed(job, error) from None
             problem: WatermarkError = error
         except WatermarkError as error:
             problem = error
+        except Exception as error:
+            # a bug in a provider, perhaps of another package, does not end the wait for what was paid
+            problem = as_watermark_error(error)
+            if before is None:
+                log.exception("job %s: unexpected error", job.key)
         else:
             job.keep_answer(snapshot, flow_context.answer)
             await self.context.snapshots.record(job, snapshot)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from aiowatermark.emulator import Emulator, Fault
+from aiowatermark.emulator import EmulatedTask, Emulator, Fault
 from tests.support.cli import Cli
 from tests.support.files import list_names
 from tests.support.images import make_jpeg
@@ -98,6 +98,33 @@ async def test_the_content_of_a_mask_is_part_of_a_job_and_its_name_is_not(
         assert finished.code == 0, finished.text
         paid.append(emulator.charged["kaze"])
     assert paid == [1, 1, 2, 2]
+
+
+@pytest.mark.slow
+async def test_a_file_that_is_changed_while_it_waits_is_not_paid_under_the_key_of_its_former_content(
+    cli: Cli, pictures: list[str], tmp_path: Path, emulator: Emulator
+) -> None:
+    cli.use_keys_of(emulator)
+    former, latter = (tmp_path / "p1.jpg").read_bytes(), make_jpeg(padding=99)
+    arguments = ("--provider", "picwish", "--base-url", emulator.base_url, "--store", "jobs.db", "--jobs", "1")
+
+    def change_the_other_file(_: EmulatedTask) -> float:
+        (tmp_path / "p1.jpg").write_bytes(latter)
+        return 0.0
+
+    emulator.picwish.processing = change_the_other_file
+    first = await cli("remove", *pictures[:2], *arguments, "-o", "clean")
+    assert first.code == 1, first.text
+    assert "p1.jpg: was changed while it waited" in first.out
+    assert emulator.charged["picwish"] == 1
+    emulator.picwish.processing = None
+    for content in (latter, former):
+        (tmp_path / "p1.jpg").write_bytes(content)
+        finished = await cli("remove", *pictures[:2], *arguments, "-o", "clean")
+        assert finished.code == 0, finished.text
+    assert emulator.charged["picwish"] == 3
+    assert (tmp_path / "clean/p1-clean.jpg").read_bytes() == latter
+    assert (tmp_path / "clean/p1-clean-2.jpg").read_bytes() == former
 
 
 def write_mask(path: Path, box: tuple[int, int, int, int]) -> None:

@@ -67,6 +67,16 @@ async def test_nothing_is_paid_if_the_report_cannot_be_written(  # noqa: PLR0917
     assert (tmp_path / "mine.html").read_text() == "<html>"
 
 
+async def test_a_report_does_not_replace_a_result_of_its_run(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
+) -> None:
+    provider = ("--provider", "dewatermark")
+    finished = await cli("remove", "one.jpg", *to_emulator, *provider, "--report", "clean/one-clean.jpg")
+    assert finished.code == 1, finished.text
+    assert "clean/one-clean.jpg exists and is not a report" in finished.err
+    assert (tmp_path / "clean/one-clean.jpg").read_bytes() == (tmp_path / "one.jpg").read_bytes()
+
+
 @pytest.mark.slow
 async def test_after_ctrl_c_the_report_says_what_was_not_submitted(cli: Cli, photos: list[str], tmp_path: Path) -> None:
     async with Emulator(restore=False, processing=600) as emulator:

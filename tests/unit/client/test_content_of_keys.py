@@ -292,3 +292,86 @@ async def test_media_of_the_users_own_are_told_apart_or_refused(transport: Readi
         with pytest.raises(aw.InvalidInput, match="CONTENT_KEY needs media that can be read again"):
             await client.submit(Unhashable(ONE), key=aw.CONTENT_KEY)
     assert len(keys) == 2
+
+
+class Changing(Reading):
+    """Changes a file when its job has been prepared and before it is sent."""
+
+    change: Any = None
+
+    async def perform(self, request: Request, **settings: Any) -> Response:
+        if self.change is not None and not request.repeatable:
+            self.change()
+            self.change = None
+        return await super().perform(request, **settings)
+
+
+def replace(path: Path) -> None:
+    (path.parent / "new").write_bytes(OTHER)
+    (path.parent / "new").replace(path)
+
+
+@pytest.mark.parametrize("key", ["order-1", aw.CONTENT_KEY])
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(OTHER), replace])
+async def test_a_file_that_is_changed_while_its_job_waits_is_not_sent_under_the_key_of_its_former_content(
+    folder: Path, change: Any, key: Any
+) -> None:
+    transport, path = Changing(), folder / "0" / "photo.jpg"
+    transport.change = lambda: change(path)
+    async with client_of(transport) as client:
+        with pytest.raises(aw.InvalidInput, match=r"photo\.jpg was changed after its job was prepared"):
+            await client.remove(path, key=key)
+        assert transport.submitted == 0
+        await client.remove(path, key=key)
+        await client.remove(OTHER, key=key)
+    assert transport.submitted == 1
+
+
+async def test_an_open_object_whose_content_is_changed_while_its_job_waits_is_not_sent(folder: Path) -> None:
+    transport = Changing()
+    async with client_of(transport) as client:
+        with (folder / "0" / "photo.jpg").open("r+b") as file:
+            transport.change = lambda: (folder / "0" / "photo.jpg").write_bytes(OTHER)
+            with pytest.raises(aw.InvalidInput, match=r"photo\.jpg was changed"):
+                await client.remove(file, key=aw.CONTENT_KEY)
+            assert transport.submitted == 0
+            await client.remove(file, key=aw.CONTENT_KEY)
+        await client.remove(OTHER, key=aw.CONTENT_KEY)
+    assert transport.submitted == 1
+
+
+async def test_a_file_that_is_written_while_it_is_read_for_a_key_is_not_sent_completely(folder: Path) -> None:
+    file = aw.as_media(folder / "0" / "photo.jpg")
+    await file.hash_content()
+    blocks = file.blocks()
+    assert await anext(blocks)
+    (folder / "0" / "photo.jpg").write_bytes(OTHER + b"more")
+    with pytest.raises(aw.InvalidInput, match="was changed"):
+        await read_to_end(blocks)
+
+
+async def read_to_end(blocks: AsyncIterator[bytes]) -> None:
+    async for _ in blocks:
+        pass
+
+
+async def test_a_file_that_was_only_touched_is_the_same_job(folder: Path) -> None:
+    transport, path = Changing(), folder / "0" / "photo.jpg"
+    transport.change = path.touch
+    async with client_of(transport) as client:
+        await client.remove(path, key="order-1")
+    assert transport.submitted == 1
+
+
+async def test_a_file_object_submitted_with_a_key_can_be_submitted_without_one_when_its_file_has_changed(
+    transport: Reading, folder: Path
+) -> None:
+    path = folder / "0" / "photo.jpg"
+    with path.open("rb") as opened:
+        for number, file in enumerate((aw.as_media(path), aw.as_media(opened))):
+            path.write_bytes(ONE)
+            async with client_of(transport) as client:
+                await client.remove(file, key=f"order-{number}")
+                path.write_bytes(OTHER)
+                await client.remove(file)
+    assert transport.submitted == 4

@@ -76,6 +76,8 @@ async def test_a_field_of_the_package_is_not_replaced_and_nothing_is_sent(
         {"a": float("inf")},
         {"a": "x" * 20_001},
         {"a": "\0"},
+        {"a": "half a pair: \ud800"},
+        {"a": 1 << 64},
         {f"n{number}": "x" for number in range(51)},
     ],
     ids=lambda extra: repr(extra)[:30],

@@ -298,3 +298,62 @@ async def test_leaving_a_stream_early_stops_pulling(transport: ScriptedTransport
         before = pulled
         await asyncio.sleep(50)
     assert pulled == before
+
+
+async def test_a_query_that_fails_in_the_provider_itself_never_ends_a_wait(
+    transport: ScriptedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, failures = aw.PicWish.query, [KeyError("canary"), None]
+
+    def fail_twice(provider: aw.PicWish, record: aw.Record) -> Any:
+        if failures:
+            return flow_of(failures.pop())
+        return query(provider, record)
+
+    monkeypatch.setattr(aw.PicWish, "query", fail_twice)
+    async with scripted_client(transport) as client:
+        assert (await client.remove(LINK)).url
+    assert transport.submitted == 1
+
+
+async def test_a_submission_whose_answer_the_provider_loses_is_in_doubt(
+    transport: ScriptedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = aw.PicWish.submit
+
+    def lose(provider: aw.PicWish, job: Any, callback_url: str | None = None) -> Any:
+        yield next(submit(provider, job, callback_url))
+
+    monkeypatch.setattr(aw.PicWish, "submit", lose)
+    async with scripted_client(transport) as client:
+        with pytest.raises(aw.SubmissionInDoubt, match="NoneType and not a Snapshot"):
+            await client.remove(LINK, key="order-1")
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(LINK, key="order-1")
+    assert transport.submitted == 1
+
+
+@pytest.mark.parametrize("name", ["route", "capabilities_for", "resolve_options"])
+async def test_what_a_provider_raises_before_a_submission_is_a_watermark_error(
+    transport: ScriptedTransport, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("canary")
+
+    monkeypatch.setattr(aw.PicWish, name, fail)
+    async with scripted_client(transport) as client:
+        with pytest.raises(aw.WatermarkError, match="unexpected KeyError") as caught:
+            await client.remove(LINK)
+        outcomes = [outcome async for outcome in client.stream([LINK])]
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert len(outcomes) == 1
+    assert isinstance(outcomes[0], aw.Failed)
+    assert transport.submitted == 0
+
+
+def flow_of(error: Exception | None) -> Any:
+    """A flow that fails, or that returns nothing."""
+    if error is not None:
+        raise error
+    return
+    yield

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from attrs import define
 
-from .... import Provider, TransferFailed, WatermarkError
+from .... import Media, Provider, TransferFailed, WatermarkError
 from ....client.engine.prepare import JobPreparer
 from ..items import BatchItem, Plan
 from ..report import reason_of
@@ -29,7 +29,7 @@ class AcceptanceCheck:
     """Prepares the jobs of a run as the client does, but for the hashing of their content."""
 
     provider: Provider
-    mask: str | None
+    mask: Media | None
     options: Mapping[str, Any]
     can_serve_files: bool
 

@@ -37,9 +37,10 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
     with show_notices(display, provider.display_name):
         items = [item async for item in removal.read_items(reader)]
         async with _open_existing(request) as (outputs, store):
-            planner = Planner(await removal.make_keys(), outputs, store, removal.again, dry_run=True)
+            keys = await removal.make_keys()
+            planner = Planner(keys, outputs, store, removal.again, dry_run=True)
             await planner.plan_all(items, asyncio.Event())
-            check = AcceptanceCheck(provider, removal.mask, removal.options, removal.can_serve_files)
+            check = AcceptanceCheck(provider, keys.mask, removal.options, removal.can_serve_files)
             refusals = await check.check(items)
             for item in refusals:
                 item.plan = Plan.REFUSED

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from .... import WatermarkError, as_media
+from .... import StoreError, WatermarkError, as_media
 from ..manifest import Manifest
 from ..output_names import Target, TargetNumbers, is_link, target_of
 from ..state_folder import StateFolder
@@ -81,6 +81,7 @@ class InputReader:
     _seen: set[str] = field(factory=set, init=False)
     _numbers: TargetNumbers = field(factory=TargetNumbers, init=False)
     _results: dict[Path, set[str]] = field(factory=dict, init=False)
+    _unreadable: dict[Path, str] = field(factory=dict, init=False)
 
     async def read(self, arguments: Sequence[str]) -> AsyncGenerator[Input, None]:
         """Yield the inputs in the order of the arguments."""
@@ -148,7 +149,8 @@ class InputReader:
             below = os.path.relpath(folder, argument)
             for name in sorted(names):
                 if self._is_input(Path(folder), name):
-                    yield os.path.join(folder, name), "" if below == "." else below, ""  # noqa: PTH118 - keeps "./"
+                    path = os.path.join(folder, name)  # noqa: PTH118 - keeps "./"
+                    yield path, "" if below == "." else below, self._doubt_about(_absolute(path))
 
     def _is_searched(self, folder: Path, name: str) -> bool:
         """Whether a subfolder is searched: not a hidden one, and not an output folder without a manifest."""
@@ -178,7 +180,7 @@ class InputReader:
                 self.skipped += 1
             else:
                 found = True
-                yield path, "", ""
+                yield path, "", self._doubt_about(_absolute(path))
         if not found:
             yield pattern, "", "no file has a name like this, other than results of earlier runs"
 
@@ -196,9 +198,19 @@ class InputReader:
     def _is_result_of(self, folder: Path, path: Path) -> bool:
         """Whether the manifest in a folder, if there is one, knows a file as a result."""
         if folder not in self._results:
-            self._results[folder] = _read_results(folder)
+            try:
+                self._results[folder] = _read_results(folder)
+            except StoreError as error:
+                self._results[folder], self._unreadable[folder] = set(), error.message
         results = self._results[folder]
         return bool(results) and path.is_relative_to(folder) and path.relative_to(folder).as_posix() in results
+
+    def _doubt_about(self, path: Path) -> str:
+        """Return why it cannot be told whether a file is a result: its name is like one, and a manifest is damaged."""
+        if _RESULT_STEM.fullmatch(path.stem) is None:
+            return ""
+        reason = next((self._unreadable[above] for above in path.parents if above in self._unreadable), "")
+        return f"may be the result of an earlier run: {reason}" if reason else ""
 
 
 def identity_of(source: str, output: Path) -> str:
@@ -229,8 +241,11 @@ def is_file_argument(argument: str) -> bool:
 
 
 def _read_results(folder: Path) -> set[str]:
-    """Return the names of the results in an output folder; none without a manifest that can be read."""
-    with suppress(WatermarkError, OSError):
+    """Return the names of the results in an output folder; none without a manifest.
+
+    Raises StoreError for a manifest that cannot be read.
+    """
+    with suppress(OSError):  # one that belongs to somebody else is not believed
         if not StateFolder(folder).exists():
             return set()
         manifest = Manifest(folder)

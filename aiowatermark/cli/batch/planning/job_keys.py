@@ -9,10 +9,13 @@ from typing import Any
 
 from attrs import field, frozen
 
-from .... import Provider, as_media
+from .... import InvalidInput, Provider, as_media
 from ....client.content_key import content_key
 from ....jobs import Job
 from ....media.base import Media, safe_name
+from ....media.memory import Bytes, Link
+
+_MAX_MASK_BYTES = 64 << 20
 
 KEY_HELP = (
     "A job is identified by the provider, its base URL and account, the content of the file (for a URL: its text), the "
@@ -31,7 +34,17 @@ class KeyMaker:
 
     async def key_of(self, source: str) -> str:
         """Return the key of a file or URL, without a round; raises InvalidInput if the file cannot be read."""
-        provider, media = self.provider, await hashed_media(source)
+        return self._key(await hashed_media(source))
+
+    async def media_of(self, source: str, key: str) -> Media:
+        """Return the media of a key that `key_of` returned; raises InvalidInput if the file was changed since then."""
+        media = await hashed_media(source)
+        if self._key(media) != key:
+            raise InvalidInput(f"{source} was changed while it waited: the same command takes it as it is now")
+        return media
+
+    def _key(self, media: Media) -> str:
+        provider = self.provider
         key = content_key(provider, Job((media,), self.mask, provider.resolve_options(self.options)))
         if provider.account == provider.default_account:
             return key  # such an account is named after its base URL, too
@@ -44,6 +57,19 @@ async def hashed_media(source: str) -> Media:
     await media.measure()
     await media.hash_content()
     return media
+
+
+async def load_mask(source: str) -> Media:
+    """Return the mask of all jobs: in memory, so that all get the one whose content is in their keys.
+
+    Raises InvalidInput if it cannot be read.
+    """
+    media = await hashed_media(source)
+    if isinstance(media, Link) or (media.size or 0) > _MAX_MASK_BYTES:
+        return media  # of a mask that is too large each job says so
+    mask = Bytes(b"".join([block async for block in media.blocks()]), name=media.name)
+    await mask.hash_content()
+    return mask
 
 
 def key_in_round(base: str, number: int) -> str:

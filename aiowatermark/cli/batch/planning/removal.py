@@ -7,13 +7,13 @@ from typing import Any
 
 from attrs import frozen
 
-from .... import InvalidInput, JobHandle, Provider
+from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, Plan
 from ..output_names import Target
 from .inputs import InputReader
-from .job_keys import KeyMaker, hashed_media, new_key
+from .job_keys import KeyMaker, load_mask, new_key
 from .planner import Planner, describe_plans
 from .prices import describe_cost
 
@@ -38,12 +38,10 @@ class Removal:
         """Plan the inputs, as far as they can be known beforehand, and say what is done anew."""
         outputs = context.outputs
         reader = InputReader(outputs.folder, self.recursive, outputs.uses_manifest)
-        planner = None
+        planner, keys = None, await self.make_keys()
         if context.store is not None:
-            planner = Planner(await self.make_keys(), outputs, context.store, self.again)
-        elif self.mask is not None:
-            await hashed_media(self.mask)  # all jobs use this mask: if it cannot be read, no job may start
-        action = RemoveAction(context, self.mask, self.options, planner)
+            planner = Planner(keys, outputs, context.store, self.again)
+        action = RemoveAction(context, keys.mask, self.options, planner)
         at_end = None if planner is None else planner.end_rounds
         if "-" in self.arguments:
             if self.again:
@@ -61,7 +59,8 @@ class Removal:
 
     async def make_keys(self) -> KeyMaker:
         """Return what makes keys; raises InvalidInput if the mask cannot be read."""
-        mask = None if self.mask is None else await hashed_media(self.mask)
+        # all jobs use this mask: if it cannot be read, no job may start
+        mask = None if self.mask is None else await load_mask(self.mask)
         return KeyMaker(self.provider, mask, self.options)
 
     async def read_items(
@@ -85,7 +84,7 @@ class RemoveAction:
     """Submits each item; without a planner, each under a key of its own."""
 
     context: BatchContext
-    mask: str | None
+    mask: Media | None
     options: Mapping[str, Any]
     planner: Planner | None
 
@@ -100,9 +99,12 @@ class RemoveAction:
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         """Submit the item, or join the job of another run; raise SubmissionInDoubt if that may have been paid."""
+        media: Source = item.source
+        if self.planner is not None:
+            media = await self.planner.keys.media_of(item.source, item.base)
         await self.context.outputs.register(item.key, item.identity, item.target)
         submit = self.context.client.submit
-        return await submit(item.source, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
+        return await submit(media, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
 
     async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
         """Return the input itself."""

@@ -46,7 +46,7 @@ from ....media.fingerprints import complete_fingerprint, has_unknown_content
 from ...extra_fields import send_extra_fields
 from ...handle import ActiveJob
 from ..context import EngineContext
-from ..failures import nothing_was_paid, submission_in_doubt, within_deadline
+from ..failures import check_snapshot, nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
 from .accepted_tasks import AcceptedTasks
@@ -187,6 +187,7 @@ class Submitter:
         flow = send_extra_fields(context.provider.submit(request.job, request.callback_url), request.job)
         try:
             snapshot = await context.flows.run(flow, run)
+            check_snapshot(snapshot, "submit()")
         except SubmittedElsewhere:
             raise
         except asyncio.CancelledError:
