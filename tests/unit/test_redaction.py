@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 import json
 from base64 import b64encode, urlsafe_b64encode
@@ -18,6 +19,13 @@ from aiowatermark.redaction import clean_text, redact_url, redacted_excerpt, red
 KEY = "sk-Canary0123456789abcdefGHIJ"
 CALLBACK_KEY = "rTQ3Zz_8d-abcdEFGHijkl0123mnopQR"
 Encoding = Callable[[str], str]
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> None:
+    """Parts of their keys would be hidden while their accounts exist."""
+    gc.collect()
+
 
 ENCODINGS: dict[str, Encoding] = {
     "plain": str,
