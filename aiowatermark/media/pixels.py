@@ -136,7 +136,9 @@ class EncodedPixels(Media):
         yield (await self._encoded()).data
 
     async def _encoded(self) -> Bytes:
-        return self._file or await in_thread(self._encode_once)
+        if self._file is None:
+            return await in_thread(self._encode_once)
+        return self._file
 
     def _encode_once(self) -> Bytes:
         with _ENCODING:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import frozen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -33,6 +33,7 @@ def decode(data: bytes) -> Any:
         return np.asarray(image)
 
 
+@settings(deadline=None)  # the first example starts a loop and a thread
 @given(arrays.arrays(np.uint8, SHAPES))
 def test_every_array_of_bytes_comes_back_as_it_was(array: Any) -> None:
     media = aw.image(array)
