@@ -142,10 +142,10 @@ class EncodedPixels(Media):
 
     def _encode_once(self) -> Bytes:
         with _ENCODING:
-            if self._file is None:
-                self._file = Bytes(_encode(self.pixels_source, self.format), self.name)
-                self.pixels_source = None  # the file is all that is needed from now on
-            return self._file
+            file = self._file or Bytes(_encode(self.pixels_source, self.format), self.name)
+            # the file is all that is needed from now on
+            self._file, self.pixels_source = file, None
+            return file
 
 
 def _encode(pixels: Any, format: str) -> bytes:  # noqa: A002

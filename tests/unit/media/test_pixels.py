@@ -131,9 +131,12 @@ async def test_pixels_are_encoded_once_in_a_thread_and_not_before_they_are_neede
 ) -> None:
     threads = []
     save = Image.Image.save
-    monkeypatch.setattr(
-        Image.Image, "save", lambda *args, **options: (threads.append(threading.get_ident()), save(*args, **options))[1]
-    )
+
+    def record(*args: Any, **options: Any) -> None:
+        threads.append(threading.get_ident())
+        save(*args, **options)
+
+    monkeypatch.setattr(Image.Image, "save", record)
     media = aw.image(COLOURED)
     assert (threads, media.size) == ([], None)
     await asyncio.gather(*(media.measure() for _ in range(10)))
