@@ -44,7 +44,7 @@ def types(session: nox.Session) -> None:
     """Check the types of package, tests, examples and benchmarks with mypy and pyright."""
     session.install("-e", ".[test,lint]")
     session.run("mypy")
-    session.run("pyright")
+    session.run("pyright", "--pythonpath", f"{session.bin}/python")
 
 
 @nox.session(python=OLDEST)
