@@ -13,6 +13,7 @@ Start with a `Client` for an account at a provider::
     to                                       use
     choose a provider                        PicWish, GptGe, Kaze, PhotoEraser, Dewatermark
     submit an image or a video               Client.remove, or Client.submit and its JobHandle
+    pass an array or a PIL image             image
     say what to remove                       mask=, an image that is white there, or Boxes
     work without an event loop               sync.Client, or remove("photo.jpg", "clean.jpg", provider="picwish")
     submit many                              Client.stream, whose outcomes are Done or Failed
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from .media import Source, as_media
     from .media.base import Media
     from .media.masks.boxes import Boxes
+    from .media.pixels import image
     from .observation.events import JobChanged, RequestEnded, RequestStarted
     from .observation.stats import Percentiles, Stats
     from .options import Options
@@ -137,6 +139,7 @@ __all__ = [  # noqa: RUF022 - sorted by code points
     "Unsupported",
     "WatermarkError",
     "as_media",
+    "image",
     "provider_class",
     "provider_names",
     "remove",
@@ -177,6 +180,7 @@ _PUBLIC_NAMES = {
     "media": ("Source", "as_media"),
     "media.base": ("Media",),
     "media.masks.boxes": ("Boxes",),
+    "media.pixels": ("image",),
     "observation.events": ("JobChanged", "RequestEnded", "RequestStarted"),
     "observation.stats": ("Percentiles", "Stats"),
     "options": ("Options",),

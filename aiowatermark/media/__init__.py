@@ -32,12 +32,13 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Re
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _OTHER_URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:[^,/]*(/[^,]*)?,", re.IGNORECASE)
-# types of other packages that hold pixels, and the line that encodes them; `module.name` of the type
+# types of other packages that hold pixels, and what to pass instead; `module.name` of the type
 _PIXELS = {
-    "numpy.ndarray": "an array holds pixels, not a file: pass cv2.imencode('.png', array)[1].tobytes()",
-    "PIL.Image.Image": (
-        "a PIL image holds pixels, not a file: `file = io.BytesIO(); image.save(file, 'PNG')`, and pass file.getvalue()"
+    "numpy.ndarray": (
+        "an array holds pixels, not a file: pass aw.image(array), whose order is red, green, blue "
+        "(OpenCV's: array[..., ::-1])"
     ),
+    "PIL.Image.Image": "a PIL image holds pixels, not a file: pass aw.image(image)",
 }
 
 

@@ -28,7 +28,6 @@ everything. On loopback with chunks of 256 KiB that costs 0.37 instead of 0.34 C
 from __future__ import annotations
 
 import asyncio
-from binascii import b2a_base64
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from typing import TypeAlias
@@ -38,6 +37,11 @@ from ..media.base import ProgressCallback
 from ..wire import Base64
 from .body import BodyPart, EncodedBody
 from .budget import MIN_CHUNK_BYTES, TransferBudget
+
+try:  # extra [fast]: 7 % less CPU for a job with 200 kB as base64, 20 % with 2 MB
+    from pybase64 import b64encode
+except ImportError:
+    from base64 import b64encode
 
 Chunk: TypeAlias = bytes | memoryview
 
@@ -213,8 +217,8 @@ class Base64Chunks(RawChunks):
         end = len(data) - len(data) % 3
         self._remainder = bytes(data[end:])
         for chunk in super().split(data[:end] if self._remainder else data):
-            yield b2a_base64(chunk, newline=False)
+            yield b64encode(chunk)
 
     def flush(self) -> Iterable[bytes]:
         """Return the last group, padded, if there is one."""
-        return (b2a_base64(self._remainder, newline=False),) if self._remainder else ()
+        return (b64encode(self._remainder),) if self._remainder else ()

@@ -18,11 +18,11 @@ from .results import CheckResult, failed, passed, remark
 _MIN_PYTHON = (3, 11)
 _REQUIRED = {
     "aiohttp": "3.14.3",
-    "attrs": "24.1",
+    "attrs": "24.3",
     "cattrs": "25.1",
     "backoff": "2.2.1",
     "imagesize": "2",
-    "pillow": "11",
+    "pillow": "11.3",
 }
 # extra: {module: distribution}. Found by the module, because OpenCV is distributed under several names
 _EXTRAS: Mapping[str, Mapping[str, str]] = {
@@ -31,6 +31,8 @@ _EXTRAS: Mapping[str, Mapping[str, str]] = {
     "video": {"av": "av"},
     "redis": {"redis": "redis"},
     "dask": {"distributed": "distributed"},
+    "images": {"numpy": "numpy"},
+    "fast": {"pybase64": "pybase64", "uvloop": "uvloop"},
 }
 
 

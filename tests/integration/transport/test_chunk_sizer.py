@@ -8,14 +8,19 @@ from contextlib import ExitStack
 
 import pytest
 
+from aiowatermark.transport import upload
 from aiowatermark.transport.budget import TransferBudget
 from aiowatermark.transport.upload import Base64Chunks, ChunkSizer
 
 DATA = random.Random(3).randbytes(9_000_001)  # noqa: S311 - bytes, not keys
 
 
+@pytest.mark.parametrize("module", ["base64", "pybase64"])
 @pytest.mark.parametrize("active", range(1, 9))
-def test_base64_is_one_text_on_a_connection_that_is_fast_first_and_slow_later(active: int) -> None:
+def test_base64_is_one_text_on_a_connection_that_is_fast_first_and_slow_later(
+    active: int, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "b64encode", pytest.importorskip(module).b64encode)
     budget = TransferBudget()
     sizer = ChunkSizer(budget)
     splitter, encoded = Base64Chunks(sizer), []
