@@ -27,8 +27,8 @@ A row gets its file before the file gets its content. After a crash they are in 
 "As in the row" is the size and the time of the last change, or else the digest: a copy of the folder counts, too.
 
 Concurrency: threads share one connection and a lock; processes share the file, and SQLite orders their transactions.
-Two runs of one command use the same row, so they save to the same name, each by an atomic rename. Which of two inputs
-gets a free name is decided by its exclusive creation.
+Two runs of one command use the same row, so they save to the same name, each by an atomic rename: a name is looked up,
+created and noted in one transaction. Beside programs that do not use the manifest, exclusive creation decides.
 """
 
 from __future__ import annotations
@@ -160,43 +160,32 @@ class Manifest:
         return next((path for path in found if path is not None), None)
 
     def reserve(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
-        """Return the file for a result, which is to be renamed to it, and note its state.
+        """Return the file for a result, which is to be renamed to it, and note its state; raises OSError.
 
-        It is created, empty, unless an earlier run had reserved it.
+        It is created, empty, unless an earlier run, or another one of the same command, has reserved it.
         """
-        name, before = self._row(key, source)
-        if name is not None and (_is_empty(self.folder / name) or (before and before.matches(self.folder / name))):
-            self._note(key, source, target, name, state)
-            return self.folder / name
-        return self._reserve_free(key, source, target, suffix, state)
+        # one transaction: of two runs that save one result at once, the second finds the name of the first
+        with self._transaction() as database:
+            name, before = _read_row(database, key, source)
+            if name is None or not (_is_empty(path := self.folder / name) or (before and before.matches(path))):
+                name = self._create_free(database, source, target, suffix)
+            values = (key, source, json.dumps(astuple(target)), name, state.size, state.mtime, state.digest)
+            database.execute(_UPSERT, values)
+        return self.folder / name
 
-    def _reserve_free(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
+    def _create_free(self, database: sqlite3.Connection, source: str, target: Target, suffix: str) -> str:
         number = target.number
         while True:
             path = self.folder / (name := target.name(suffix, number))
-            if not os.path.lexists(path) and not self._is_reserved(name, source):
-                self._note(key, source, target, name, state)
-                if create_empty(path, self.folder):
-                    return path
+            # lexists: a broken symbolic link takes a name, too
+            is_free = not os.path.lexists(path) and not _is_reserved(database, name, source)
+            if is_free and create_empty(path, self.folder):
+                return name
             number += 1
-
-    def _note(self, key: str, source: str, target: Target, name: str, state: FileState) -> None:
-        with self._transaction() as database:
-            values = (key, source, json.dumps(astuple(target)), name, state.size, state.mtime, state.digest)
-            database.execute(_UPSERT, values)
-
-    def _is_reserved(self, name: str, source: str) -> bool:
-        """Whether a name is that of another input's result, which may be about to be created."""
-        with self._transaction() as database:
-            found = database.execute("SELECT 1 FROM outputs WHERE file = ? AND source <> ?", (name, source))
-            return found.fetchone() is not None
 
     def _row(self, key: str, source: str) -> tuple[str | None, FileState | None]:
         with self._transaction() as database:
-            query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
-            name, *state = database.execute(query, (key, source)).fetchone() or (None,)
-        # the folder may come from elsewhere: a name could point outside it
-        return (name, FileState(*state)) if name is not None and _is_inside(name) else (None, None)
+            return _read_row(database, key, source)
 
     def files(self) -> set[str]:
         """Return the names of all results in the folder that are as they were written."""
@@ -256,9 +245,22 @@ class Manifest:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             path = StateFolder(self.folder).manifest
             raise StoreError(f"the manifest {path} cannot be used: {error}") from None
+
+
+def _read_row(database: sqlite3.Connection, key: str, source: str) -> tuple[str | None, FileState | None]:
+    query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
+    name, *state = database.execute(query, (key, source)).fetchone() or (None,)
+    # the folder may come from elsewhere: a name could point outside it
+    return (name, FileState(*state)) if name is not None and _is_inside(name) else (None, None)
+
+
+def _is_reserved(database: sqlite3.Connection, name: str, source: str) -> bool:
+    """Whether a name is that of another input's result, whose file may be missing."""
+    query = "SELECT 1 FROM outputs WHERE file = ? AND source <> ?"
+    return database.execute(query, (name, source)).fetchone() is not None
 
 
 def create_empty(path: Path, folder: Path) -> bool:

@@ -333,6 +333,17 @@ async def test_two_runs_of_one_command_at_once_pay_once_and_save_each_result_onc
         assert (await cli(*command)).out.startswith(f"{COUNT} done before\n")
 
 
+@pytest.mark.slow
+async def test_two_runs_that_save_at_the_same_moment_leave_one_file_for_each_input(
+    cli: Cli, to_emulator: list[str], pictures: list[str], tmp_path: Path
+) -> None:
+    for attempt in range(4):
+        command = ("remove", *pictures, *SYNC, *to_emulator[:2], "-o", f"clean{attempt}")
+        both = await asyncio.gather(cli(*command), cli(*command))
+        assert [each.code for each in both] == [0, 0], both[0].text + both[1].text
+        assert results_in(tmp_path / f"clean{attempt}") == results_of(pictures)
+
+
 # resume and jobs know the output folder
 
 
