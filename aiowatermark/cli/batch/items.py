@@ -49,7 +49,8 @@ class BatchItem:
     """One input of a batch, and how far it has come; `status` is None until it has ended.
 
     `identity` and `target` are what the manifest knows the input by and the name of its result; `base` is the key
-    without the round of --again. `plan` is None until the store was asked.
+    without the round of --again, and `content` tells what is done, at whichever account. `plan` is None until the store
+    was asked. `elsewhere` names the other account that has done it.
     """
 
     source: str
@@ -57,7 +58,9 @@ class BatchItem:
     target: Target = field(factory=lambda: Target("media"))
     problem: str = ""
     base: str = ""
+    content: str = ""
     key: str = ""
+    elsewhere: str = ""
     plan: Plan | None = None
     start_called: bool = False
     saved_before: bool = False

@@ -10,6 +10,9 @@ folder itself, so the knowledge moves with the folder.
     rounds    base           the key of a job without its round
               round          how often --again has paid for it anew
               again_open     whether the --again run that began this round has not come to its end
+    works     content, base  what is done, without account and base URL; the key of the job that does it, without its round
+              account        the account and the base URL of that job
+              base_url
     charges   provider       a provider's name
               jobs, credits  how many jobs said what they cost, and what that was together
 
@@ -59,8 +62,10 @@ _SCHEMA = (
         digest TEXT, PRIMARY KEY (key, source)
     )""",
     "CREATE TABLE IF NOT EXISTS rounds (base TEXT PRIMARY KEY, round INTEGER NOT NULL, again_open INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS works (
+        content TEXT, base TEXT, account TEXT NOT NULL, base_url TEXT NOT NULL, PRIMARY KEY (content, base)
+    )""",
     "CREATE TABLE IF NOT EXISTS charges (provider TEXT PRIMARY KEY, jobs INTEGER NOT NULL, credits REAL NOT NULL)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
 )
 _UPSERT = """INSERT INTO outputs (key, source, target, file, size, mtime, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key, source) DO UPDATE SET file = excluded.file, size = excluded.size, mtime = excluded.mtime,
@@ -91,6 +96,16 @@ class FileState:
             return found.st_mtime_ns == self.mtime or FileState.of(path).digest == self.digest
         except OSError:
             return False
+
+
+@frozen
+class Work:
+    """What a job does (provider, content, mask and options, as a digest), its key without a round, and where."""
+
+    content: str
+    base: str
+    account: str
+    base_url: str
 
 
 @define(eq=False)
@@ -124,7 +139,9 @@ class Manifest:
             (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if tables and application != _APPLICATION_ID:
                 raise StoreError(f"{path} is the database of another program; the file was left unchanged")
-            for statement in () if tables else _SCHEMA:
+            if not tables:
+                database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            for statement in _SCHEMA:
                 database.execute(statement)
 
     def close(self) -> None:
@@ -192,6 +209,17 @@ class Manifest:
         with self._transaction() as database:
             rows = database.execute("SELECT file, size, mtime, digest FROM outputs WHERE file IS NOT NULL").fetchall()
         return {name for name, *state in rows if _is_inside(name) and FileState(*state).matches(self.folder / name)}
+
+    def note_work(self, work: Work) -> None:
+        """Note what a job does, and where, before it is submitted."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO works VALUES (?, ?, ?, ?)", astuple(work))
+
+    def works(self, content: str) -> list[Work]:
+        """Return the jobs that do this, at whichever account and base URL."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT * FROM works WHERE content = ? ORDER BY rowid", (content,)).fetchall()
+        return [Work(*row) for row in rows]
 
     def round_of(self, base: str) -> tuple[int, bool]:
         """Return how often --again has paid for a job, and whether such a run has not come to its end."""

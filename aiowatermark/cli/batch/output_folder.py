@@ -40,7 +40,7 @@ from attrs import define, field
 
 from ... import InvalidInput, Result
 from ...media.base import ProgressCallback
-from .manifest import FileState, Manifest, create_empty
+from .manifest import FileState, Manifest, Work, create_empty
 from .output_names import Target, suffix_of_content
 from .state_folder import StateFolder
 
@@ -94,6 +94,19 @@ class OutputFolder:
         """Note the name that the result of a job is to have, before the job is submitted."""
         if self.manifest is not None:
             await asyncio.to_thread(self.manifest.register, key, source, target)
+
+    async def note_work(self, work: Work) -> None:
+        """Note what a job does, and where, before it is submitted."""
+        if self.manifest is not None:
+            await asyncio.to_thread(self.manifest.note_work, work)
+
+    async def find_works(self, content: str) -> list[Work]:
+        """Return the jobs that do this, at whichever account and base URL, as far as the folder knows them."""
+        return [] if self.manifest is None else await asyncio.to_thread(self.manifest.works, content)
+
+    async def find_saved_for_any(self, key: str) -> Path | None:
+        """Return a file with the job's result, saved for any of its inputs, that is as it was written."""
+        return None if self.manifest is None else await asyncio.to_thread(self.manifest.saved_for_any, key)
 
     async def find_saved(self, key: str, source: str) -> Path | None:
         """Return the file into which the job's result was saved for this input, if it is as it was written."""

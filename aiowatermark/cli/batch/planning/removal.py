@@ -11,7 +11,9 @@ from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, Plan
+from ..manifest import Work
 from ..output_names import Target
+from .elsewhere import describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, load_mask, new_key
 from .planner import Planner, describe_plans
@@ -73,8 +75,10 @@ class Removal:
             _say_skipped(context, reader)
 
     async def _say_plan(self, context: BatchContext, items: Sequence[BatchItem]) -> None:
-        if any(item.plan not in {Plan.NEW, None} for item in items):
+        if any(item.plan is not Plan.NEW for item in items):
             context.display.say(describe_plans(items))
+        if done_elsewhere := describe_elsewhere(items):
+            context.display.say(done_elsewhere)
         if self.again:
             context.display.say(f"--again pays anew: {await describe_cost(self.provider, items, context.outputs)}")
 
@@ -103,6 +107,9 @@ class RemoveAction:
         if self.planner is not None:
             media = await self.planner.keys.media_of(item.source, item.base)
         await self.context.outputs.register(item.key, item.identity, item.target)
+        if item.content and not item.elsewhere:
+            provider = self.context.client.provider
+            await self.context.outputs.note_work(Work(item.content, item.base, provider.account, provider.base_url))
         submit = self.context.client.submit
         return await submit(media, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
 
