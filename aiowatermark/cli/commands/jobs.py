@@ -151,13 +151,17 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
             async with store_from(location) as opened:
                 record = await load_unsettled(opened, owners_of(opened), key)
                 await write_settlement(opened, record, paid=paid)
-        outcome = (
-            f"accepted as task {task_id}" if task_id is not None else "paid" if paid else "unpaid, its key is free"
-        )
-        click.echo(f"settled    {printable(key, MAX_NAME)}: {printable(outcome)}")
+        click.echo(f"settled    {printable(key, MAX_NAME)}: {printable(_settled_as(task_id, paid=paid))}")
         return EXIT_OK
 
     run(work)
+
+
+def _settled_as(task_id: str | None, *, paid: bool) -> str:
+    """Return what a job was settled as, and what follows."""
+    if task_id is not None:
+        return f"accepted as task {task_id}; the same command fetches it"
+    return "paid, its result is lost; not submitted again" if paid else "unpaid; the same command submits it again"
 
 
 @jobs.command(epilog=_FORGET_EPILOG)
