@@ -38,7 +38,8 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 
-from ... import InvalidInput, JobHandle, Result, Status, SubmissionInDoubt, TransferFailed, WatermarkError
+from ... import InvalidInput, JobFailed, JobHandle, Result, Status, SubmissionInDoubt, TransferFailed, WatermarkError
+from ...client.engine.settle import SETTLED_PAID
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
 from .items import BatchItem, Charged, ItemStatus, Outcome, Outcomes, Plan
@@ -208,6 +209,8 @@ class WorkerPool:
         """Return the status for an error: FAILED if it is the item's own, else one for a closed client."""
         if isinstance(error, SubmissionInDoubt):
             return ItemStatus.IN_DOUBT
+        if isinstance(error, JobFailed) and error.snapshot is not None and error.snapshot.reason == SETTLED_PAID:
+            return ItemStatus.LOST
         if not self.stop.is_set() or type(error) not in _CLIENT_CLOSED_ERRORS:
             return ItemStatus.FAILED
         if item.handle is None:

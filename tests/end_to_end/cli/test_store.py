@@ -206,12 +206,31 @@ async def test_a_job_that_failed_at_the_provider_is_not_paid_again_automatically
     assert (await cli(*command)).code == 1
     again = await cli(*command)
     assert again.code == 1
-    assert "To pay for another attempt, run" in again.out
+    assert "To pay anew for these alone, run" in again.out
     assert emulator.charged["gptge"] == 1
     (forget,) = [line for line in again.out.splitlines() if "jobs forget" in line]
     assert (await cli(*forget.split()[1:])).code == 0
     assert (await cli(*command)).code == 0
     assert emulator.charged["gptge"] == 2
+
+
+async def test_a_job_that_was_settled_as_paid_is_not_said_to_have_failed(
+    cli: Cli, to_emulator: list[str], images: list[str], emulator: Emulator
+) -> None:
+    emulator.inject(Fault.dropped_after(), "gptge", "submit")
+    command = ("remove", "p0.jpg", *WITH_STORE, *SYNC, *to_emulator[:2])
+    assert (await cli(*command)).code == 1
+    (job,) = await list_jobs(cli)
+    settled = await cli("jobs", "settle", "--store", "jobs.db", str(job["key"]), "--paid")
+    assert settled.out.endswith(": paid, its result is lost; not submitted again\n")
+    again = await cli(*command)
+    assert again.code == 1
+    assert again.out.startswith("1 paid and lost\n0 done, 0 failed, 1 paid and lost in ")
+    assert f"  p0.jpg  key {job['key']}\n" in again.out
+    assert "failed at the provider" not in again.out
+    (line,) = (await cli(*command, "--json")).lines
+    assert line["status"] == "lost"
+    assert emulator.charged["gptge"] == 1
 
 
 async def test_a_result_that_came_with_the_answer_is_in_the_store_and_is_saved_again(

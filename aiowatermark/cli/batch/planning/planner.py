@@ -5,12 +5,13 @@
     -                   finished, or at the provider            OPEN      waited for and fetched, at no further cost
     -                   being submitted by a running command    OPEN      shared with that command
     -                   failed at the provider                  FAILED    reported; not paid again
+    -                   settled as paid                         LOST      reported; not paid again
     -                   sent, and nobody waits for the answer   IN_DOUBT  reported; not sent again
     -                   nothing, or an upload that ended early  NEW       submitted
 
 What is NEW may have been done under another account or base URL: see elsewhere.
 
-With --again what is DONE, FAILED or IN_DOUBT becomes NEW in another round: its key gets the number of the round. The
+With --again what is DONE, FAILED, LOST or IN_DOUBT becomes NEW in another round: its key gets the number of the round. The
 rounds of a run are open until it has come to its end, so that the same command continues a run that was interrupted
 and does not begin another round.
 """
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from .... import InvalidInput, JobStore, Status, WatermarkError
+from ....client.engine.settle import SETTLED_PAID
 from ....client.engine.submission.claims import owners_of
 from ....jobs import Record
 from ..items import BatchItem, Plan
@@ -105,7 +107,7 @@ class Planner:
 
     async def _plan_of(self, record: Record) -> Plan:
         if record.snapshot.status is Status.FAILED:
-            return Plan.FAILED
+            return Plan.LOST if record.snapshot.reason == SETTLED_PAID else Plan.FAILED
         if record.in_doubt and not (record.answer_pending and await self._has_owner(record)):
             return Plan.IN_DOUBT
         return Plan.OPEN
