@@ -14,6 +14,7 @@ How a run ends:
     first Ctrl-C       `stop` is set: run() returns early, the client waits up to    EXIT_SOME_FAILED
                        _DRAIN seconds for answers to paid requests, drain() collects
     second Ctrl-C      CancelledError during the closing or drain(): abort()         EXIT_SOME_FAILED, from runner.run
+    key refused        for all that was not done before: nothing could be started   EXIT_NOT_STARTED
     cannot start       StoreError or InvalidInput before a worker runs               EXIT_NOT_STARTED, from runner.run
 
 Once workers have been created the summary is printed however the run ends, because it names the jobs that may have been
@@ -33,7 +34,7 @@ from attrs import define, frozen
 from ... import CallbackReceiver, Client, JobStore, Limits, Provider
 from ..console.notices import show_notices
 from ..console.progress import ProgressDisplay
-from ..console.runner import EXIT_OK, EXIT_SOME_FAILED
+from ..console.runner import EXIT_NOT_STARTED, EXIT_OK, EXIT_SOME_FAILED
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
 from .items import BatchItem, OutcomeListener, Outcomes
@@ -118,6 +119,8 @@ async def run_batch(
                 display.close()
                 Summary(request, pool, work.total).print()
     code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+    if not stop.is_set() and pool.keys_were_refused:
+        code = EXIT_NOT_STARTED
     return code if listener is None else await listener.save(code, err=request.as_json)
 
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ... import DeadlineExceeded, InvalidInput, JobFailed, Unsupported
 from ...tokens import decode_token
-from ..console.runner import error_text
+from ..console.problems import problem_text
 from ..console.texts import say, shown_name
 from .items import BatchItem, ItemStatus, Outcome
 from .json_lines import outcome_line
@@ -183,7 +183,7 @@ def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:
 
 def reason_of(item: BatchItem) -> str:
     """Return why an item is not done, without its name, which the caller prints."""
-    text = "" if item.error is None else error_text(item.error)
+    text = "" if item.error is None else problem_text(item.error)
     return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
 
 

@@ -36,6 +36,7 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
+from .problems import problem_text
 from .texts import encodable
 from .texts import printable as printable  # other modules take it from here
 
@@ -54,7 +55,7 @@ def run(work: Work) -> NoReturn:
         # raised by asyncio.run after the second Ctrl-C; the command has printed its report by now
         code = EXIT_SOME_FAILED
     except WatermarkError as error:
-        print_error(error_text(error))
+        print_error(problem_text(error))
         code = EXIT_NOT_STARTED
     except ModuleNotFoundError as error:
         print_error(install_hint(error))
