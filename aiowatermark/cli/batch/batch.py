@@ -28,13 +28,13 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
-import click
 from attrs import define, frozen
 
 from ... import CallbackReceiver, Client, JobStore, Limits, Provider
 from ..console.notices import show_notices
 from ..console.progress import ProgressDisplay
 from ..console.runner import EXIT_NOT_STARTED, EXIT_OK, EXIT_SOME_FAILED
+from ..console.texts import say
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
 from .items import BatchItem, OutcomeListener, Outcomes
@@ -182,7 +182,7 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
 
 
 def _print_stopping() -> None:
-    click.echo(
+    say(
         f"Stopping: waiting up to {_DRAIN:.0f} s for the answers to what was sent; Ctrl-C again exits at once.",
         err=True,
     )

@@ -18,7 +18,7 @@ from ...errors import InvalidInput
 from ...jobs import Record
 from ..batch.json_lines import VERSION
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, mask_password, printable
+from ..console.texts import MAX_NAME, mask_password, printable, say
 from ..options.providers import (
     base_url_is_from_environment,
     base_url_option,
@@ -230,7 +230,8 @@ def _print_advice(counts: dict[State, int], store: str | None, folder: Path | No
     words = ["-o", str(folder)] if store is None else ["--store", mask_password(store)]
     where, output = printable(shlex.join(words)), "" if store is None else " -o DIR"
     if not any(counts.values()):
-        click.echo("The store contains no unfinished jobs.")
+        say("The store contains no unfinished jobs.")
     for state, count in counts.items():
         if count:
-            click.echo(f"{count} {ADVICE[state].format(store=where, output=output)}")
+            for line in f"{count} {ADVICE[state].format(store=where, output=output)}".splitlines():
+                say(line)

@@ -20,6 +20,7 @@ from ..batch.planning.removal import Removal
 from ..batch.request import BatchRequest
 from ..batch.state_folder import StateFolder
 from ..console.runner import run
+from ..console.texts import say
 from ..options.batch import deadline_option, folder_option, jobs_option, json_option
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import (
@@ -165,7 +166,7 @@ def _print_note_on_files(removal: Removal) -> None:
         and not removal.can_serve_files
         and any(map(is_file_argument, removal.arguments))
     ):
-        click.echo(
+        say(
             f"Note: {provider.display_name} accepts URLs only. To send files, give --callback-url: "
             "they are then downloaded from this machine.",
             err=True,

@@ -37,8 +37,8 @@ import click
 from ... import WatermarkError
 from .extras import install_hint
 from .problems import problem_text
-from .texts import encodable
 from .texts import printable as printable  # other modules take it from here
+from .texts import shown_on
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -126,7 +126,7 @@ async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) 
 
 def print_error(text: str) -> None:
     """Print `Error: TEXT` on stderr."""
-    shown = encodable(printable(text), sys.stderr)
+    shown = shown_on(sys.stderr, text, len("Error: "))
     click.echo(f"{click.style('Error:', fg='red')} {shown}", err=True)
 
 
