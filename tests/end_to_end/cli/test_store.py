@@ -149,7 +149,7 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
         assert "Stopped: 0 done, 4 open, 0 unsent; the same command continues\n" in finished.out
         jobs = await list_jobs(cli)
         assert len(jobs) == 4
-        text = await cli("jobs", "--store", "jobs.db")
+        text = await cli("jobs", "--store", "jobs.db", "-v")
         assert all(str(job[name]) in text.out for job in jobs for name in ("key", "task_id", "token"))
         assert "4 running at the provider" in text.out
         one = await cli("resume", str(jobs[0]["key"]), *WITH_STORE, *to_emulator)
