@@ -25,7 +25,7 @@ def test_a_job_is_one_line_of_the_terminal_with_its_name_first(monkeypatch: pyte
         line = as_text(record, State.RUNNING, names, verbose=False)
         assert len(line) <= columns
         assert len(header()) <= columns
-        assert line.startswith("photos" if names else "a-p")
+        assert line.startswith("photo" if names else "a-p")
         assert line.split()[-1] == "-", "the age"
         assert "2.4 MB" in line
         assert record.key not in line

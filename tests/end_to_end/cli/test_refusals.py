@@ -25,6 +25,23 @@ async def test_a_key_that_is_refused_for_all_is_named_and_nothing_could_be_start
     assert "{" in line["error"], "programs get the whole answer"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (("romove", "a.jpg"), "remove"),
+        (("emulater",), "emulator"),
+        (("remove", "a.jpg", "--provider", "pickwish", "-o", "clean"), "picwish"),
+        (("credits", "--provider", "Kazee"), "kaze"),
+    ],
+)
+async def test_a_misspelt_name_is_answered_with_the_nearest(
+    cli: Cli, arguments: tuple[str, ...], nearest: str
+) -> None:
+    finished = await cli(*arguments)
+    assert finished.code == 2
+    assert f"Did you mean {nearest}?" in " ".join(finished.err.split())
+
+
 async def test_a_key_that_is_refused_once_is_the_failure_of_one_file(
     cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
 ) -> None:
