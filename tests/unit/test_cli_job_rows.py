@@ -43,7 +43,14 @@ def test_a_job_of_a_url_is_named_by_its_key_where_nothing_else_is_known() -> Non
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_350_000, "2.4 MB"), (123_456_789, "123 MB"), (5 * 10**12, "5.0 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (2_350_000, "2.4 MB"),
+        (123_456_789, "123 MB"),
+        (5 * 10**12, "5.0 TB"),
+    ],
 )
 def test_sizes_are_said_in_units(size: int, text: str) -> None:
     assert format_size(size) == text

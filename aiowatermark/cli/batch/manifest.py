@@ -10,9 +10,9 @@ folder itself, so the knowledge moves with the folder.
     rounds    base           the key of a job without its round
               round          how often --again has paid for it anew
               again_open     whether the --again run that began this round has not come to its end
-    works     content, base  what is done, without account and base URL; the key of the job that does it, without its round
-              account        the account and the base URL of that job
-              base_url
+    works     content        what is done: provider, content, mask and options, as a digest
+              base           the key of a job that does it, without its round
+              account, base_url   where that job is
     charges   provider       a provider's name
               jobs, credits  how many jobs said what they cost, and what that was together
 

@@ -38,7 +38,17 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 
-from ... import AuthenticationError, InvalidInput, JobFailed, JobHandle, Result, Status, SubmissionInDoubt, TransferFailed, WatermarkError
+from ... import (
+    AuthenticationError,
+    InvalidInput,
+    JobFailed,
+    JobHandle,
+    Result,
+    Status,
+    SubmissionInDoubt,
+    TransferFailed,
+    WatermarkError,
+)
 from ...client.engine.settle import SETTLED_PAID
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all

@@ -83,14 +83,11 @@ def as_text(record: Record, state: State, names: Sequence[str], *, verbose: bool
 
 def format_size(size: int) -> str:
     """Return a number of bytes for people, in units of 1000."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            break
-        value /= 1000
-    else:
-        unit = "TB"
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+    if size < 1000:
+        return f"{size} B"
+    power = next((power for power in (1, 2, 3) if size / 1000**power < 999.5), 4)
+    value = size / 1000**power
+    return f"{value:.{0 if value >= 99.95 else 1}f} {'kMGT'[power - 1]}B"
 
 
 def _name_width() -> int:

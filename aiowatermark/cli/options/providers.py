@@ -24,7 +24,6 @@ Without an account you can run:
   aiowatermark emulator    a local emulator of the five APIs; it prints keys to use"""
 
 
-
 if TYPE_CHECKING:
     _NameChoice = click.Choice[str]
 else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from aiowatermark import AuthenticationError, ProviderUnavailable, Rejected
@@ -34,12 +36,23 @@ async def test_a_key_that_is_refused_for_all_is_named_and_nothing_could_be_start
         (("credits", "--provider", "Kazee"), "kaze"),
     ],
 )
-async def test_a_misspelt_name_is_answered_with_the_nearest(
-    cli: Cli, arguments: tuple[str, ...], nearest: str
-) -> None:
+async def test_a_misspelt_name_is_answered_with_the_nearest(cli: Cli, arguments: tuple[str, ...], nearest: str) -> None:
     finished = await cli(*arguments)
     assert finished.code == 2
     assert f"Did you mean {nearest}?" in " ".join(finished.err.split())
+
+
+async def test_a_file_that_is_refused_is_counted_so_and_not_as_new(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, emulator: Emulator
+) -> None:
+    assert (await cli("remove", photos[0], *GPTGE, *to_emulator)).code == 0
+    (tmp_path / "draft.jpg").write_text("not an image")
+    for line in ("1 done before, 1 new, 1 refused", "2 done before, 1 refused"):
+        finished = await cli("remove", *photos[:2], "draft.jpg", *GPTGE, *to_emulator)
+        assert finished.code == 1
+        assert finished.out.splitlines()[0] == line
+        assert "draft.jpg: is not an image" in finished.out
+    assert emulator.charged["gptge"] == 2
 
 
 async def test_a_key_that_is_refused_once_is_the_failure_of_one_file(

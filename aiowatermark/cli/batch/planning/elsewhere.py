@@ -1,4 +1,4 @@
-"""Jobs of other accounts: what an earlier run has done under another API key, account name or base URL is not paid again.
+"""Jobs of other accounts: what was done under another API key, account name or base URL is not paid again.
 
     the output folder, under another account    this run
     has the result                              takes it as done before, or copies it for another name

@@ -11,8 +11,8 @@
 
 What is NEW may have been done under another account or base URL: see elsewhere.
 
-With --again what is DONE, FAILED, LOST or IN_DOUBT becomes NEW in another round: its key gets the number of the round. The
-rounds of a run are open until it has come to its end, so that the same command continues a run that was interrupted
+With --again what is DONE, FAILED, LOST or IN_DOUBT becomes NEW in another round: its key gets the number of the round.
+The rounds of a run are open until it has come to its end, so that the same command continues a run that was interrupted
 and does not begin another round.
 """
 

@@ -12,7 +12,8 @@ from ...console.progress import ProgressRow
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, Plan
 from ..manifest import Work
-from ..output_names import Target
+from ..output_names import Target, is_link
+from .acceptance import AcceptanceCheck
 from .elsewhere import describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, load_mask, new_key
@@ -75,12 +76,21 @@ class Removal:
             _say_skipped(context, reader)
 
     async def _say_plan(self, context: BatchContext, items: Sequence[BatchItem]) -> None:
+        await self._mark_refused(items)
         if any(item.plan is not Plan.NEW for item in items):
             context.display.say(describe_plans(items))
         if done_elsewhere := describe_elsewhere(items):
             context.display.say(done_elsewhere)
         if self.again:
             context.display.say(f"--again pays anew: {await describe_cost(self.provider, items, context.outputs)}")
+
+    async def _mark_refused(self, items: Sequence[BatchItem]) -> None:
+        """Plan as refused what the client will refuse; each worker finds the reason again, before anything is sent."""
+        if self.mask is not None and is_link(self.mask):
+            return  # it would have to be downloaded
+        check = AcceptanceCheck(self.provider, self.mask, self.options, self.can_serve_files)
+        for item in await check.check([item for item in items if item.plan is Plan.NEW]):
+            item.plan = Plan.REFUSED
 
 
 @frozen
