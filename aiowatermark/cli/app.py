@@ -50,9 +50,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            if "Did you mean" not in error.message:  # newer versions of click say it themselves
-                error.message += did_you_mean(args[0], _COMMANDS)
-            raise
+            if "Did you mean" in error.message:  # newer versions of click say it themselves
+                raise
+            raise click.UsageError(error.message + did_you_mean(args[0], _COMMANDS), ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands; click's own method would import every command."""
