@@ -66,12 +66,14 @@ class BatchWork:
     """What a command does: an action for each item, and what follows when all have ended and nothing was stopped.
 
     `total` is the number of items, and `pending` that of items that were not done before; None if it is not known.
+    `nothing` is said in place of a summary if there was no item.
     """
 
     action: BatchAction
     items: AsyncGenerator[BatchItem, None]
     total: int | None = None
     pending: int | None = None
+    nothing: str = ""
     at_end: Callable[[], Awaitable[None]] | None = None
 
 
@@ -117,7 +119,10 @@ async def run_batch(
                 await _run_workers(pool, context, work, min(batch_limits.jobs, work.total or batch_limits.jobs))
             finally:
                 display.close()
-                Summary(request, pool, work.total).print()
+                if work.nothing and not (stop.is_set() or pool.outcomes.counts):
+                    say(work.nothing, err=request.as_json)
+                else:
+                    Summary(request, pool, work.total).print()
     code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
     if not stop.is_set() and pool.keys_were_refused:
         code = EXIT_NOT_STARTED

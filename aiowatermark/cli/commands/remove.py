@@ -99,7 +99,7 @@ class _Arguments:
 )
 @click.option("-r", "--recursive", is_flag=True, help="Read folders: the images and videos in them and below.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, refused and paid; send nothing, write nothing.")
-@click.option("--again", is_flag=True, help="Pay anew for what is done, has failed or is in doubt.")
+@click.option("--again", is_flag=True, help="Pay anew for everything: what is done, has failed, is lost or in doubt.")
 @store_option
 @no_store_option
 @callback_options

@@ -158,6 +158,8 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
         assert rest.code == 0, rest.text
         assert "3 done" in rest.out
         assert await list_jobs(cli) == []
+        nothing = await cli("resume", "--all", *WITH_STORE, *to_emulator)
+        assert (nothing.code, nothing.out) == (0, "nothing to resume\n")
         repeated = await cli("remove", *images[:4], *WITH_STORE, *to_emulator)
         assert "4 done (4 before)" in repeated.out
         assert emulator.charged["gptge"] == 4
