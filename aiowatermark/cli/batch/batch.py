@@ -73,8 +73,8 @@ class BatchWork:
     items: AsyncGenerator[BatchItem, None]
     total: int | None = None
     pending: int | None = None
-    nothing: str = ""
     at_end: Callable[[], Awaitable[None]] | None = None
+    nothing: str = ""
 
 
 @frozen
@@ -119,14 +119,24 @@ async def run_batch(
                 await _run_workers(pool, context, work, min(batch_limits.jobs, work.total or batch_limits.jobs))
             finally:
                 display.close()
-                if work.nothing and not (stop.is_set() or pool.outcomes.counts):
-                    say(work.nothing, err=request.as_json)
-                else:
-                    Summary(request, pool, work.total).print()
-    code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
-    if not stop.is_set() and pool.keys_were_refused:
-        code = EXIT_NOT_STARTED
+                _print_summary(request, pool, work)
+    code = _exit_code(pool)
     return code if listener is None else await listener.save(code, err=request.as_json)
+
+
+def _print_summary(request: BatchRequest, pool: WorkerPool, work: BatchWork) -> None:
+    if work.nothing and not (pool.stop.is_set() or pool.outcomes.counts):
+        say(work.nothing, err=request.as_json)
+    else:
+        Summary(request, pool, work.total).print()
+
+
+def _exit_code(pool: WorkerPool) -> int:
+    if pool.stop.is_set():
+        return EXIT_SOME_FAILED
+    if pool.keys_were_refused:
+        return EXIT_NOT_STARTED
+    return EXIT_SOME_FAILED if pool.not_done else EXIT_OK
 
 
 def _make_pool(
