@@ -58,8 +58,6 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
-
-
 async def hashed_media(source: str) -> Media:
     """Return media whose content is known; raises InvalidInput if it cannot be read."""
     media = as_media(source)
