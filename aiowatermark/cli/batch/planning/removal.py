@@ -56,6 +56,7 @@ class Removal:
             context.display.notice(f"comparing {len(items)} files with earlier runs")
             await planner.plan_all(items, context.stop)
             context.display.notice("")
+            await self._mark_refused(items, keys.mask)
             await self._say_plan(context, items)
         pending = sum(item.plan is not Plan.DONE for item in items)
         return BatchWork(action, _iterate(items), len(items), pending, at_end)
@@ -76,7 +77,6 @@ class Removal:
             _say_skipped(context, reader)
 
     async def _say_plan(self, context: BatchContext, items: Sequence[BatchItem]) -> None:
-        await self._mark_refused(items)
         if any(item.plan is not Plan.NEW for item in items):
             context.display.say(describe_plans(items))
         if done_elsewhere := describe_elsewhere(items):
@@ -84,11 +84,11 @@ class Removal:
         if self.again:
             context.display.say(f"--again pays anew: {await describe_cost(self.provider, items, context.outputs)}")
 
-    async def _mark_refused(self, items: Sequence[BatchItem]) -> None:
+    async def _mark_refused(self, items: Sequence[BatchItem], mask: Media | None) -> None:
         """Plan as refused what the client will refuse; each worker finds the reason again, before anything is sent."""
         if self.mask is not None and is_link(self.mask):
             return  # it would have to be downloaded
-        check = AcceptanceCheck(self.provider, self.mask, self.options, self.can_serve_files)
+        check = AcceptanceCheck(self.provider, mask, self.options, self.can_serve_files)
         for item in await check.check([item for item in items if item.plan is Plan.NEW]):
             item.plan = Plan.REFUSED
 
