@@ -30,6 +30,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
+from importlib import import_module
 from typing import TypeAlias
 
 from ..errors import TransferFailed, WatermarkError
@@ -39,9 +40,10 @@ from .body import BodyPart, EncodedBody
 from .budget import MIN_CHUNK_BYTES, TransferBudget
 
 try:  # extra [fast]: 7 % less CPU for a job with 200 kB as base64, 20 % with 2 MB
-    from pybase64 import b64encode
+    _base64 = import_module("pybase64")
 except ImportError:
-    from base64 import b64encode
+    _base64 = import_module("base64")
+b64encode: Callable[[bytes | memoryview], bytes] = _base64.b64encode
 
 Chunk: TypeAlias = bytes | memoryview
 
