@@ -134,6 +134,13 @@ class Manifest:
                 uri=True,
             )
             self._connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self._prepare(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
         with self._transaction() as database:
             (application,) = database.execute("PRAGMA application_id").fetchone()
             (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -67,6 +67,7 @@ async def test_damaged_rows_are_left_out(path: Path) -> None:
         await fill(store)
         with sqlite3.connect(path) as other:
             other.execute("UPDATE records SET data = '{nonsense' WHERE key = 'doubt'")
+        other.close()
         assert (await summarize(store)).groups == EXPECTED[1:]
 
 
