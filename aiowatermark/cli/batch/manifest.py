@@ -143,9 +143,13 @@ class Manifest:
     def _prepare(self, path: Path) -> None:
         with self._transaction() as database:
             (application,) = database.execute("PRAGMA application_id").fetchone()
-            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             if tables and application != _APPLICATION_ID:
                 raise StoreError(f"{path} is the database of another program; the file was left unchanged")
+            if tables and "outputs" not in tables:
+                raise StoreError(f"{path} is of another version of this program; the file was left unchanged")
+            if self._begin == "BEGIN":  # it can only be read
+                return
             if not tables:
                 database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             for statement in _SCHEMA:
