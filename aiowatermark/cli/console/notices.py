@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from attrs import define, field
 
 from ... import ProviderUnavailable, RateLimited
-from .problems import problem_text, without_class_names
 from .progress import ProgressDisplay
+from .runner import error_text
 
 _MAX_WARNINGS = 20
 _REPEATED, _QUERY_FAILED = "request.repeated", "query.failed"
@@ -73,11 +73,11 @@ def _pause_of(record: logging.LogRecord) -> tuple[float, str, str]:
 
 def _reason_of(record: logging.LogRecord) -> str:
     reason = getattr(record, "reason", None)
-    return without_class_names(reason or (_text(record.args[-1]) if isinstance(record.args, tuple) else ""))
+    return reason or (_text(record.args[-1]) if isinstance(record.args, tuple) else "")
 
 
 def _text(problem: object) -> str:
-    return problem_text(problem) if isinstance(problem, BaseException) else str(problem)
+    return error_text(problem) if isinstance(problem, BaseException) else str(problem)
 
 
 @contextmanager

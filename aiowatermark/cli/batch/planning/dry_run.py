@@ -23,7 +23,6 @@ from ..json_lines import plan_line
 from ..output_folder import OutputFolder
 from ..request import BatchRequest
 from .acceptance import AcceptanceCheck
-from .elsewhere import describe_elsewhere
 from .inputs import InputReader
 from .planner import Planner, describe_plans
 from .prices import describe_cost
@@ -46,8 +45,7 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
             for item in refusals:
                 item.plan = Plan.REFUSED
             cost = await describe_cost(provider, items, outputs)
-    texts = (describe_elsewhere(items), reader.describe_skipped(), describe_rate(provider))
-    notes = [text for text in texts if text]
+    notes = [text for text in (reader.describe_skipped(), describe_rate(provider)) if text]
     _DryRunReport(request, items, refusals, cost, notes).print()
     return EXIT_SOME_FAILED if refusals else EXIT_OK
 
