@@ -120,7 +120,8 @@ class Session:
             stdout=output,
             stderr=STDOUT,
             cwd=self.folder,
-            env=environment(PATH=programs, PYTHONUNBUFFERED="1"),
+            # in development mode asyncio reports slow steps, which no page shows
+            env=environment(PATH=programs, PYTHONUNBUFFERED="1", PYTHONDEVMODE=""),
             start_new_session=True,
         )
 
