@@ -164,7 +164,6 @@ _PUBLIC_NAMES = {
         "InvalidInput",
         "JobFailed",
         "JobNotFound",
-        "JobNotFound",
         "ProviderUnavailable",
         "RateLimited",
         "Rejected",

@@ -291,6 +291,10 @@ class Provider(ABC):
         """Whether the answer to the submission is the result itself, which no query gives again."""
         return False
 
+    def image_price(self, options: Mapping[str, Any]) -> float | None:  # noqa: ARG002
+        """Return the documented price of an image with these options, in credits; None if there is none."""
+        return None
+
     def credits(self) -> Exchange[Credits]:
         """Query the account's balance; raises Unsupported if the API has no such call."""
         raise Unsupported(f"{self.display_name} documents no call for its credits")

@@ -106,6 +106,11 @@ def build_form(job: Job) -> Multipart:
     return Multipart(fields, {**content_types(fields), **_TYPES})
 
 
+def price_of(options: Mapping[str, Any]) -> float:
+    """Return the price of an image with these options, in credits."""
+    return _PRO_PRICE if options.get("pro") else _PRICE
+
+
 def parse_result(job: Job, payload: Any, reply: Response) -> Snapshot:
     """Return the image and the session to refine it in; the answer's `mask` is the session's next `mask_base`."""
     answer = parse(payload, _Answer, reply)
@@ -119,7 +124,7 @@ def parse_result(job: Job, payload: Any, reply: Response) -> Snapshot:
         )
         refinements = job.session.refinements + 1 if job.session else 0
         session = Session(session_id, next(filter(None, masks), None), refinements)
-    charged = Charge(_PRO_PRICE if job.options["pro"] else _PRICE, "price list")
+    charged = Charge(price_of(job.options), "price list")
     task_id = to_task_id(answer.event_id)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(image),), session=session, charged=charged)
 

@@ -17,7 +17,7 @@ from ..jobs import Job, Record, Session
 from ..media.base import Media
 from ..provider import Credits, Exchange, Flow, Polling, Provider, api_key_field
 from ..wire import Request, Response
-from ._dewatermark_images import MAX_ANSWER, DewatermarkOptions, build_form, complete_options, parse_result
+from ._dewatermark_images import MAX_ANSWER, DewatermarkOptions, build_form, complete_options, parse_result, price_of
 from ._dewatermark_video import query_video, start_video, submit_video
 from ._parsing import first_text, json_or_empty
 
@@ -108,6 +108,10 @@ class Dewatermark(Provider):
     def answer_is_result(self, record: Record) -> bool:
         """Whether the record is of an image."""
         return not record.video
+
+    def image_price(self, options: Mapping[str, Any]) -> float:
+        """Return one credit, three with `pro=True`."""
+        return price_of(options)
 
     def credits(self) -> Exchange[Credits]:
         """GET the balance."""

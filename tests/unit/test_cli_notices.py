@@ -6,15 +6,17 @@ import logging
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aiowatermark import ProviderUnavailable, RateLimited
-from aiowatermark.cli.batch.items import Charged, ItemStatus, Outcome, Outcomes
+from aiowatermark import Charge, ProviderUnavailable, RateLimited
+from aiowatermark.cli.batch.items import ItemStatus, Outcome, Outcomes
 from aiowatermark.cli.batch.json_lines import outcome_line
 from aiowatermark.cli.batch.report import format_line
 from aiowatermark.cli.console.notices import show_notices
 from aiowatermark.cli.console.progress import ProgressDisplay
+from aiowatermark.observation.events import REQUEST_REPEATED, write
 
 log = logging.getLogger("aiowatermark")
 
@@ -25,6 +27,11 @@ def said() -> Iterator[StringIO]:
     stream = StringIO()
     with show_notices(ProgressDisplay(stream, None), "Kaze"):
         yield stream
+
+
+def repeated(seconds: float, problem: Exception) -> dict[str, Any]:
+    """The fields of the event."""
+    return {"seconds": seconds, "error": type(problem).__name__, "reason": str(problem)}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,7 @@ def said() -> Iterator[StringIO]:
     ],
 )
 def test_a_request_that_is_repeated_is_said_with_its_reason(said: StringIO, problem: Exception, line: str) -> None:
-    log.info("repeating a request in %.1f s: %s", 4.2, problem)
+    write(REQUEST_REPEATED, repeated(4.2, problem))
     assert said.getvalue() == line
 
 
@@ -56,7 +63,7 @@ def test_events_with_names_are_understood_by_their_fields(said: StringIO) -> Non
 
 def test_notices_of_one_kind_are_not_repeated_at_once(said: StringIO) -> None:
     for _ in range(100):
-        log.info("repeating a request in %.1f s: %s", 1.0, RateLimited("slow down"))
+        write(REQUEST_REPEATED, repeated(1.0, RateLimited("slow down")))
     assert len(said.getvalue().splitlines()) == 1
 
 
@@ -86,7 +93,7 @@ def test_the_logger_is_left_as_it_was() -> None:
 
 
 def outcome(key: str, name: str, credits: float) -> Outcome:  # noqa: A002 - the providers' word
-    charge = Charged(credits, "answer")
+    charge = Charge(credits, "answer")
     return Outcome(name, Path(f"clean/{name}"), ItemStatus.DONE, "picwish", 1.25, key=key, charge=charge)
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from ... import JobHandle, Result, Status
+from ... import Charge, JobHandle, Status
 from ..console.runner import error_text
 from .output_names import Target
 
@@ -65,7 +65,7 @@ class BatchItem:
     output: Path | None = None
     error: Exception | None = None
     remark: str = ""
-    charge: Charged | None = None
+    charge: Charge | None = None
     status: ItemStatus | None = None
     started_at: float = field(factory=time.monotonic)
     seconds: float = 0.0
@@ -90,20 +90,6 @@ class BatchItem:
 
 
 @frozen
-class Charged:
-    """What a job cost, in the provider's credits, and where that is known from."""
-
-    credits: float
-    source: str
-
-    @classmethod
-    def of(cls, result: Result) -> Charged | None:
-        """Return the charge of a result, None if it is not known."""
-        charge = getattr(result, "charged", None)
-        return None if charge is None else cls(charge.credits, charge.source)
-
-
-@frozen
 class Outcome:
     """How one item of a batch ended.
 
@@ -122,7 +108,7 @@ class Outcome:
     token: str | None = None
     remark: str = ""
     saved_before: bool = False
-    charge: Charged | None = None
+    charge: Charge | None = None
 
     @classmethod
     def of(cls, item: BatchItem, provider: str) -> Outcome:

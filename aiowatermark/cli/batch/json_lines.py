@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .items import BatchItem, Charged, Outcome, Plan
+from ... import Charge
+from .items import BatchItem, Outcome, Plan
 
 VERSION = 1
 
@@ -47,5 +48,5 @@ def json_line(**fields: Any) -> str:
     return json.dumps({"v": VERSION, **fields})
 
 
-def _charge(charge: Charged | None) -> dict[str, Any] | None:
+def _charge(charge: Charge | None) -> dict[str, Any] | None:
     return None if charge is None else {"credits": charge.credits, "source": charge.source}

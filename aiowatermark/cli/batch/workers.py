@@ -41,7 +41,7 @@ from attrs import define, field
 from ... import InvalidInput, JobHandle, Result, Status, SubmissionInDoubt, TransferFailed, WatermarkError
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
-from .items import BatchItem, Charged, ItemStatus, Outcome, Outcomes, Plan
+from .items import BatchItem, ItemStatus, Outcome, Outcomes, Plan
 from .output_folder import OutputFolder, remark_on
 from .output_names import Target
 
@@ -165,7 +165,7 @@ class WorkerPool:
                 saved = await self.outputs.save(result, source, target, progress=row.on_download)
                 item.remark = remark_on(result)
             item.output = saved
-        item.charge = Charged.of(result)
+        item.charge = result.charged
         if item.charge is not None:
             await self.outputs.add_charge(self.provider, item.charge.credits)
 

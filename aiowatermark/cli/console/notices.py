@@ -16,13 +16,10 @@ from contextlib import contextmanager
 from attrs import define, field
 
 from ... import ProviderUnavailable, RateLimited
+from ...observation.events import QUERY_FAILED, REQUEST_REPEATED
 from .progress import ProgressDisplay
-from .runner import error_text
 
 _MAX_WARNINGS = 20
-_REPEATED, _QUERY_FAILED = "request.repeated", "query.failed"
-_TEMPLATES = {"repeating a request in %.1f s: %s": _REPEATED, "job %s: a query failed: %s": _QUERY_FAILED}
-"""Events that have no name in `extra`, by the texts of their lines."""
 _IN_SUMMARY = ("is in doubt", "is unchanged", "the end of the result's file", "resume it with")
 """Parts of warnings that the summary of a batch makes superfluous."""
 
@@ -37,11 +34,11 @@ class NoticeHandler:
 
     def show(self, record: logging.LogRecord) -> bool:
         """Show a record if it is of interest; always True, as `Handler.handle` returns for a record that it took."""
-        event = getattr(record, "event", None) or _TEMPLATES.get(str(record.msg))
-        if event == _REPEATED:
-            self._show_pause(*_pause_of(record))
-        elif event == _QUERY_FAILED:
-            self.display.notice(f"{self.title}: a query failed and is repeated: {_reason_of(record)}", "query")
+        event, fields = getattr(record, "event", None), vars(record)  # the fields are those that events.py lists
+        if event == REQUEST_REPEATED.name:
+            self._show_pause(fields["seconds"], fields["error"], fields["reason"])
+        elif event == QUERY_FAILED.name:
+            self.display.notice(f"{self.title}: a query failed and is repeated: {fields['reason']}", "query")
         elif record.levelno >= logging.WARNING and not str(event).startswith("job."):
             self._warn(record.getMessage())
         return True
@@ -61,23 +58,6 @@ class NoticeHandler:
         self._said.add(text)
         more = len(self._said) > _MAX_WARNINGS
         self.display.say("Warning: further warnings are not shown" if more else f"Warning: {text}")
-
-
-def _pause_of(record: logging.LogRecord) -> tuple[float, str, str]:
-    """Return the seconds until a request is repeated, the name of the error's class, and the reason."""
-    if hasattr(record, "event"):
-        return record.seconds, str(record.error), str(record.reason)  # type: ignore[attr-defined]
-    seconds, problem = record.args if isinstance(record.args, tuple) and len(record.args) == 2 else (0.0, "")
-    return float(str(seconds)), type(problem).__name__, _text(problem)
-
-
-def _reason_of(record: logging.LogRecord) -> str:
-    reason = getattr(record, "reason", None)
-    return reason or (_text(record.args[-1]) if isinstance(record.args, tuple) else "")
-
-
-def _text(problem: object) -> str:
-    return error_text(problem) if isinstance(problem, BaseException) else str(problem)
 
 
 @contextmanager

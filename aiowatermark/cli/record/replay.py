@@ -94,7 +94,7 @@ def _media(name: str | None) -> Media | None:
 
 def snapshot_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as cassettes write it, without fields that are None."""
-    session, charged = snapshot.session, getattr(snapshot, "charged", None)
+    session, charged = snapshot.session, snapshot.charged
     fields = {
         "task_id": snapshot.task_id,
         "status": snapshot.status.value,

@@ -434,3 +434,8 @@ def test_credits_without_a_balance_are_unexpected(payload: Any) -> None:
 def test_credits_may_be_text() -> None:
     end, _ = drive_flow(DEWATERMARK.credits(), response({"status": "OK", "data": {"available_credit": "12.5"}}))
     assert end.available == 12.5
+
+
+@pytest.mark.parametrize(("options", "credits_"), [({}, 1.0), ({"pro": False}, 1.0), ({"pro": True}, 3.0)])
+def test_the_price_of_an_image_is_known_before_it_is_submitted(options: dict[str, Any], credits_: float) -> None:
+    assert Dewatermark("canary-1").image_price(options) == credits_

@@ -44,7 +44,7 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
             refusals = await check.check(items)
             for item in refusals:
                 item.plan = Plan.REFUSED
-            cost = await describe_cost(provider, items, outputs)
+            cost = await describe_cost(provider, removal.options, items, outputs)
     notes = [text for text in (reader.describe_skipped(), describe_rate(provider)) if text]
     _DryRunReport(request, items, refusals, cost, notes).print()
     return EXIT_SOME_FAILED if refusals else EXIT_OK

@@ -1,23 +1,23 @@
 """Prices: what jobs will cost, as far as that is known before they are submitted.
 
-Few providers document a price. Where one does, it is in the table; else the average of the earlier jobs of an output
+Few providers document a price. Where one does, the provider knows it; else the average of the earlier jobs of an output
 folder is used, if their provider told what they cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .... import Provider, as_media
 from ....media.sniff import has_video_suffix
 from ..items import BatchItem, Plan
 from ..output_folder import OutputFolder
 
-_CREDITS_PER_IMAGE: Mapping[str, float] = {"dewatermark": 1.0}
-"""Documented prices of an image, by provider."""
 
-
-async def describe_cost(provider: Provider, items: Sequence[BatchItem], outputs: OutputFolder) -> str:
+async def describe_cost(
+    provider: Provider, options: Mapping[str, Any], items: Sequence[BatchItem], outputs: OutputFolder
+) -> str:
     """Return how many jobs are to be paid and what they cost: `5 jobs, 5 credits (1 each)`."""
     # the same content under two names is one job
     jobs = {item.key: item for item in items if item.plan is Plan.NEW}
@@ -25,7 +25,7 @@ async def describe_cost(provider: Provider, items: Sequence[BatchItem], outputs:
     text = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
     if not jobs:
         return text
-    documented = _CREDITS_PER_IMAGE.get(provider.name)
+    documented = provider.image_price(options)
     if documented is not None:
         rest = f" and the price of {videos} video{'' if videos == 1 else 's'}" if videos else ""
         return f"{text}, {(len(jobs) - videos) * documented:g} credits{rest} ({documented:g} for an image)"

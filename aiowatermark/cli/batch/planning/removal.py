@@ -76,7 +76,8 @@ class Removal:
         if any(item.plan not in {Plan.NEW, None} for item in items):
             context.display.say(describe_plans(items))
         if self.again:
-            context.display.say(f"--again pays anew: {await describe_cost(self.provider, items, context.outputs)}")
+            cost = await describe_cost(self.provider, self.options, items, context.outputs)
+            context.display.say(f"--again pays anew: {cost}")
 
 
 @frozen
