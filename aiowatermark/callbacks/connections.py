@@ -84,7 +84,7 @@ class _Waiting:
     """A connection without a complete head: when it was opened, when its first byte came, and its last bytes.
 
     `opening` is the task that makes a transport of the `accepted` socket. It is cancelled only during a TLS handshake,
-    which takes its time: uvloop would close a connection that is open by then, and tell nobody.
+    which takes its time: uvloop would close a connection that is open by then without a call to its protocol.
     """
 
     opened_at: float

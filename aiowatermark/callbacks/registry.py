@@ -119,7 +119,7 @@ class _Attached:
 
 @frozen(eq=False)
 class ReceivedRequest:
-    """A request to the URL of a job that is expected, as the server received it, for whoever records callbacks."""
+    """A request to the URL of a job that is expected, as the server received it, for a recorder of callbacks."""
 
     method: str
     headers: Mapping[str, str] = field(repr=False)

@@ -53,7 +53,7 @@ def image(pixels: Pixels, *, format: str = "png", name: str | None = None) -> Me
         format: "png", which loses nothing, or "jpeg" in quality 95, which Dewatermark requires and which has no alpha.
         name: the file name sent to the provider; image.png or image.jpeg by default.
 
-    Raises InvalidInput for other objects, types, shapes and formats. Needs no extra: whoever has an array has NumPy.
+    Raises InvalidInput for other objects, types, shapes and formats. Needs no extra: an array comes with NumPy.
     """
     if format not in _SETTINGS:
         raise InvalidInput(f'format must be "png" or "jpeg", not {format!r:.50}')

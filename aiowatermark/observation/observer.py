@@ -4,7 +4,7 @@
     the engine        observer.trace(record, …) -> JobTrace      one per job; hears of every change of its record
                       observer.job(event, record, …)             for what concerns a record without a running job
 
-Cost. Counting is an addition. A log line and an event are made only if somebody wants them: per event one call of
+Cost. Counting is an addition. A log line and an event are made only if they are wanted: per event one call of
 `isEnabledFor` and one comparison of `on_event` with None; no text is built before that. With both off, a job of one
 submission and five polls costs 5 µs here, one per cent of what the client spends on it (benchmarks/observation.py).
 

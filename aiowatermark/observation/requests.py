@@ -1,4 +1,4 @@
-"""RequestTrace: what is observed of one HTTP request, counted always, and described only if somebody wants it."""
+"""RequestTrace: what is observed of one HTTP request, counted always, and described only if that is wanted."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ class RequestTrace:
         if self._description is None:  # once, because redaction takes longer than all the rest
             purpose, method, origin, target = self._facts
             host, path = redacted_location(origin + target)
-            # a URL to upload to is a credential as a whole, and whose bucket it names concerns nobody
+            # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
             self._description = (self._number, purpose, method, host, "/…" if purpose == "upload" else path)
         return self._description

@@ -1,7 +1,7 @@
 """What a store holds, in a few numbers: jobs by provider and state, their ages, and what they cost.
 
 `summarize` asks a store that can count by itself (SQLiteStore, RedisStore); of any other it reads the records that are
-unfinished, or whose results nobody took.
+unfinished, or whose results were not taken.
 """
 
 from __future__ import annotations

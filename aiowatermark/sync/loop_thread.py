@@ -8,7 +8,7 @@
 Any number of threads call `run` at once. A caller that is interrupted (Ctrl-C) cancels its coroutine and waits until
 that has ended, because a coroutine that is cancelled may still wait for the answer to a paid request; a second
 interruption ends this wait, and the coroutine goes on. A call whose loop ends without it gets InvalidInput, so that
-nobody waits for ever; one that arrives while the loop ends is not begun.
+no call waits for ever; one that arrives while the loop ends is not begun.
 
 A child of a fork has no copy of the thread; every call there is InvalidInput. A call on the loop's own thread, in a
 progress callback for example, would wait for itself, and is InvalidInput, too.
@@ -175,7 +175,7 @@ class LoopThread:
             self._loop.call_soon_threadsafe(function)
 
     def check_caller(self) -> None:
-        """Raise InvalidInput where nobody can wait for the loop: in a forked child, and on its own thread."""
+        """Raise InvalidInput where waiting for the loop is impossible: in a forked child, and on its own thread."""
         if self._thread is not None and self._process != os.getpid():
             raise InvalidInput(
                 f"{self.owner} was opened in another process, and a fork does not copy its thread: "

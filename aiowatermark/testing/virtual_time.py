@@ -3,7 +3,7 @@
 Time stands still while anything is under way: a request, an access to a store, a callback on its way, work of the
 emulator in a thread. When nothing is, it jumps to the earliest timer of all event loops, and so on. A job that takes a
 minute is polled as often as in a minute, a deadline of ten minutes passes after ten minutes of polls, and who is done
-first is what it would be; only nobody waits.
+first is what it would be, without the waiting.
 
     something is under way       time stands still
     nothing is, a timer is set   `_settle`: each running loop takes some steps; if one of them starts something or sets

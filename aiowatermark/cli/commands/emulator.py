@@ -143,7 +143,7 @@ def _fixed_keys() -> dict[str, str | tuple[str, str]]:
 
 
 def _print_request(request: ServedRequest) -> None:
-    # whoever read the lines may have gone: clients are served all the same
+    # the reader of the lines may have gone: clients are served all the same
     with suppress(OSError):
         click.echo(_request_line(request))
 

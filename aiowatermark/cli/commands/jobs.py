@@ -58,10 +58,10 @@ Example:
 @stats_option
 @click.pass_context
 def jobs(context: click.Context, folder: Path | None, store: str | None, json_lines: bool) -> None:  # noqa: FBT001
-    """List the jobs of a store that are unfinished, or whose results nobody took.
+    """List the jobs of a store that are unfinished, or whose results were not taken.
 
     Key, provider, status, age, the provider's task id; then the inputs and the token. `aiowatermark resume KEY
-    --provider NAME -o DIR` fetches a running one, or a result that nobody took. A job in doubt may have been paid: look
+    --provider NAME -o DIR` fetches a running one, or a result that was not taken. A job in doubt may be paid: look
     for it in your account at the provider, then settle it.
     """
     if context.invoked_subcommand is not None:

@@ -74,7 +74,7 @@ async def _check_address(url: str, *, local: bool) -> AsyncIterator[CheckResult]
     host = parts.hostname or ""
     if not local and parts.scheme == "http":
         yield remark(
-            f"{url} is not encrypted: whoever is on the way can read the keys in callback URLs", "give an https:// URL"
+            f"{url} is not encrypted: the keys in callback URLs can be read on the way", "give an https:// URL"
         )
     addresses = await _resolve(host)
     if not addresses:

@@ -51,7 +51,7 @@ _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _URL_OR_WORD = re.compile(rf"(?P<url>{_URL.pattern})|[A-Za-z0-9+=_~-]{{16,}}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
-# these say how a provider limits requests or what it runs on; none of them identifies anybody
+# these say how a provider limits requests or what it runs on; none of them identifies a person
 _SHOWN_HEADERS = re.compile(
     r"retry-after|date|content-type|content-encoding|content-length|transfer-encoding|server|via|cache-control|allow|"
     r"user-agent|x-?rate-?limit(?:-.*)?|ratelimit(?:-.*)?|x-powered-by",

@@ -50,7 +50,7 @@ def answer_unknowns(document: Document) -> list[Finding]:
 def _find(unknown: Unknown, document: Document) -> str | None:
     try:
         return unknown.find(document)
-    except (KeyError, TypeError, ValueError, AttributeError):  # an answer of a form that nobody expected
+    except (KeyError, TypeError, ValueError, AttributeError):  # an answer of an unexpected form
         return None
 
 

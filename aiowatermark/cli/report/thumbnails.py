@@ -1,4 +1,4 @@
-"""Thumbnails: small pictures as data URIs, of files that anybody may have made."""
+"""Thumbnails: small pictures as data URIs, of files from unknown sources."""
 
 from __future__ import annotations
 

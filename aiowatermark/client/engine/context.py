@@ -32,7 +32,7 @@ class EngineContext:
     observer: Observer
 
     async def is_gone(self, record: Record) -> bool:
-        """Whether the owner of a record has certainly ended, so that nobody else acts for the job any more."""
+        """Whether the owner of a record has certainly ended, so that no other client acts for the job."""
         return record.owner == self.owner or await self.owners.is_gone(record)
 
     def store_limit(self, job: ActiveJob) -> AbstractAsyncContextManager[None]:

@@ -245,7 +245,7 @@ def _read_results(folder: Path) -> set[str]:
 
     Raises StoreError for a manifest that cannot be read.
     """
-    with suppress(OSError):  # one that belongs to somebody else is not believed
+    with suppress(OSError):  # one that belongs to another user is not believed
         if not StateFolder(folder).exists():
             return set()
         manifest = Manifest(folder)

@@ -5,7 +5,7 @@
     -                   finished, or at the provider            OPEN      waited for and fetched, at no further cost
     -                   being submitted by a running command    OPEN      shared with that command
     -                   failed at the provider                  FAILED    reported; not paid again
-    -                   sent, and nobody waits for the answer   IN_DOUBT  reported; not sent again
+    -                   sent, and no client waits for the answer   IN_DOUBT  reported; not sent again
     -                   nothing, or an upload that ended early  NEW       submitted
 
 With --again what is DONE, FAILED or IN_DOUBT becomes NEW in another round: its key gets the number of the round. The
