@@ -124,7 +124,10 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         """Start redrawing if the stream is a terminal whose cursor can move."""
         if self.stream.isatty() and os.environ.get("TERM") != "dumb":
-            console = Console(file=self.stream, highlight=False, markup=False, emoji=False)
+            # rich would believe COLUMNS and LINES, which may be inherited from another terminal: rows would be wrapped,
+            # and the cursor would move up by too few lines
+            variables = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+            console = Console(file=self.stream, highlight=False, markup=False, emoji=False, _environ=variables)
             self._live = Live(
                 get_renderable=self._render,
                 console=console,

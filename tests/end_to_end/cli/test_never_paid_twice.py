@@ -298,11 +298,11 @@ async def test_a_run_that_is_killed_again_and_again_pays_each_file_at_most_once(
 async def test_a_run_that_is_killed_while_it_saves_saves_under_the_same_name(
     cli: Cli, to_emulator: list[str], tmp_path: Path, emulator: Emulator
 ) -> None:
-    (tmp_path / "p.jpg").write_bytes(make_jpeg(padding=100_000))
-    emulator.inject(Fault.slow(10_000), "gptge", "result")
+    (tmp_path / "p.jpg").write_bytes(make_jpeg(padding=9_000_000))  # written in batches of 4 MiB
+    emulator.inject(Fault.slow(2_000_000), "gptge", "result")
     command = ("remove", "p.jpg", *SYNC, *to_emulator)
     running = await cli.start(*command)
-    await wait_until(lambda: any(part.stat().st_size for part in (tmp_path / "clean").glob(".*.fetching/*")))
+    await wait_until(lambda: any(part.stat().st_size for part in (tmp_path / "clean").glob(".*.fetching/*")), 60.0)
     await running.kill()
     again = await cli(*command)
     assert again.code == 0, again.text

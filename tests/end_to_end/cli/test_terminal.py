@@ -68,6 +68,20 @@ async def test_the_display_is_one_bar_and_eight_rows_that_fit_the_terminal(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("inherited", ["20", "200"])
+async def test_the_width_of_the_terminal_counts_and_not_one_that_was_inherited(
+    start: Start, cli: Cli, photos: list[str], inherited: str
+) -> None:
+    async with Emulator(restore=False, processing=3.0) as emulator:
+        cli.use_keys_of(emulator)
+        to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
+        session = await start("remove", *photos, *to_emulator, columns=60, COLUMNS=inherited, LINES="5")
+        shown = await session.wait_for("running", f"0/{COUNT}", "and 4 more")
+        assert len(shown.splitlines()) == 10
+        assert session.screen.widest <= 60
+
+
+@pytest.mark.slow
 async def test_with_no_color_there_are_no_colors(start: Start, cli: Cli, photos: list[str], emulator: Emulator) -> None:
     cli.use_keys_of(emulator)
     command = ("remove", photos[0], "none.jpg", "--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
