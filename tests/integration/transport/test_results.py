@@ -167,7 +167,10 @@ async def test_an_encoding_that_was_not_asked_for_is_undone(
     assert (tmp_path / "clean.jpg").read_bytes() == IMAGE
 
 
-@pytest.mark.parametrize("damaged", [gzip.compress(IMAGE)[:-30], gzip.compress(IMAGE)[:40] + b"x" * 500])
+# with ids: the bytes contain the time, and workers of pytest-xdist must collect the same tests
+@pytest.mark.parametrize(
+    "damaged", [gzip.compress(IMAGE)[:-30], gzip.compress(IMAGE)[:40] + b"x" * 500], ids=["cut", "garbled"]
+)
 async def test_an_encoded_result_that_is_damaged_is_fetched_again(tmp_path: Path, damaged: bytes) -> None:
     handler = serve_in_turn(serve(damaged, Content_Encoding="gzip"), serve(IMAGE))
     await save(handler, tmp_path / "clean.jpg")
