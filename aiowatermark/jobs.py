@@ -218,7 +218,7 @@ class Record:
         route: the path of the provider's API by which the job is queried; None for the usual one.
         accepted_at: when the provider was known to have accepted the job, in seconds since 1970.
         charged: what the job cost; None while unknown.
-        acknowledged: whether somebody took the result.
+        acknowledged: whether the result was saved, read or acknowledged.
         labels: texts of the application, kept with the job.
         trace: the trace context (W3C `traceparent`) of the submission.
         history: what else an operator should know of the job: takeovers, settlements, contradictions.
@@ -313,7 +313,7 @@ class Record:
     def take_over(self, owner: str, epoch: int, at: float, callback: str | None, note: str) -> Record:
         """Return the record of a job for which nothing was paid, or whose charge is to be repeated, with a new owner.
 
-        A store puts it only if nobody changed the record since it was read.
+        A store puts it only if the record was not changed since it was read.
         """
         snapshot, history = Snapshot(None, Status.UPLOADING), add(self.history, note)
         epoch, version = max(epoch, self.epoch + 1), self.version + 1
@@ -343,7 +343,7 @@ class Record:
 
     @property
     def settled_unpaid(self) -> bool:
-        """Whether somebody settled a doubt: nothing was paid, and nobody has submitted the job again."""
+        """Whether a doubt was settled as "not paid", and the job has not been submitted again."""
         return self.unsent and not self.owner and bool(self.attempts)
 
     @property

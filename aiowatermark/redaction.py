@@ -1,6 +1,6 @@
 """Redaction: what may be shown of URLs and answers, as one clean line without credentials.
 
-Every text that somebody else wrote passes here before it goes into an error, a log, a store or a terminal:
+Every text from outside passes here before it goes into an error, a log, a store or a terminal:
 
     cut        to 2,000 characters, before anything is searched
     decoded    escapes of URLs, HTML and JSON, and letters in compatibility forms, so that none of them hides a secret

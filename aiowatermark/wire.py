@@ -188,7 +188,7 @@ class Delivery:
 def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`, or None if it is none.
 
-    What some servers write is tolerated, because it may stand in a field that nobody needs, beside the id of a job that
+    What some servers write is tolerated, because it may stand in a field not needed, beside the id of a job that
     is paid: NaN, Infinity and numbers that are too large become None; control characters in texts are kept, and bytes
     that are not of the encoding replaced.
     """

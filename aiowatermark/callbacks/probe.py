@@ -130,7 +130,7 @@ def _connection_verdict(error: Exception, timeout_seconds: float) -> ProbeResult
 def _arrived_verdict(status: int, server: str) -> ProbeResult:
     if status == 200:
         return ProbeResult(ProbeVerdict.ARRIVED, "exactly the delivery that was sent arrived", status, server)
-    sentence = f"the delivery arrived, but whoever called is told HTTP {status}: a provider would try again"
+    sentence = f"the delivery arrived, but the caller is told HTTP {status}: a provider would try again"
     return ProbeResult(ProbeVerdict.CHANGED, sentence, status, server)
 
 

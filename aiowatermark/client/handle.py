@@ -12,10 +12,10 @@ ActiveJob is the only code that changes the state of a running job. The engine a
     fail(error)               the job ended without a result in this client
     on_delivery(delivery)     a callback arrived: poll now
 
-`failure_taken` acknowledges the failure of the job, once somebody got it.
+`failure_taken` acknowledges the failure of the job, once it was raised to a caller.
 
-`stop_if_unpaid` is set when nobody wants the job any more, while its paid request is in flight: it ends if the answer
-proves that nothing was paid, unless somebody asks for the job again before.
+`stop_if_unpaid` is set when no caller waits for the job while its paid request is in flight: it ends if the answer
+proves that nothing was paid, unless a caller asks for the job again before.
 
 Invariants: the result future is completed once, by finish() or fail(); both also answer those who wait for acceptance,
 so no waiter outlives the job. `may_be_paid` decides what cancelling an awaiter does: a job that may be paid is never
@@ -204,12 +204,12 @@ class ActiveJob:
     # waiting
 
     def add_waiter(self) -> None:
-        """Count somebody who wants the job and does not await it; `remove_waiter` ends it."""
+        """Count a caller who wants the job and does not await it; `remove_waiter` ends it."""
         self._waiter_count += 1
         self.stop_if_unpaid = False
 
     def remove_waiter(self) -> None:
-        """End what `add_waiter` began: a job that was not sent and that nobody else wants is cancelled."""
+        """End what `add_waiter` began: a job that was not sent and that no other caller wants is cancelled."""
         self._waiter_count -= 1
         handle = None if self._handle is None else self._handle()
         if self._waiter_count or handle is not None or self.done():
@@ -260,7 +260,7 @@ class ActiveJob:
             raise error.with_traceback(None) from None
 
     def note_failure_taken(self) -> None:
-        """Note that somebody got the failure of the job, so that nobody is given it again."""
+        """Note that the failure of the job was raised to a caller, so that it is not given again."""
         if self.failure_taken is not None:
             self.failure_taken()
             self.failure_taken = None

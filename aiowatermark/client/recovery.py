@@ -25,7 +25,7 @@ class Recovery:
         resumed: handles of jobs at the provider, which are watched again.
         in_doubt: records whose paid request was sent and whose answer is not known; see `Client.settle`.
         unsent: records of jobs for which nothing was paid; submit them again.
-        finished: results that nobody took (see `Result.acknowledge`); with an `on_result` handler it is called instead,
+        finished: results not acknowledged (see `Result.acknowledge`); with an `on_result` handler it is called instead,
             and the list gets, when that is known, what the handler could not handle.
         held: records of jobs that a living client works on; leave them to it.
         elsewhere: how many unfinished records belong to other providers or accounts and were passed over.
@@ -72,7 +72,7 @@ async def _recover_unfinished(engine: JobEngine, recovery: Recovery, records: li
 
 
 async def _unacknowledged(store: JobStore) -> AsyncIterator[Record]:
-    """Iterate over the records of jobs that ended and whose results nobody took."""
+    """Iterate over the records of jobs that ended and whose results are not acknowledged."""
     # a store of one's own may have no such method
     if (unacknowledged := getattr(store, "unacknowledged", None)) is not None:
         async for record in unacknowledged():

@@ -6,8 +6,8 @@ How a stream ends, and what becomes of the items that were pulled:
     the source raises           all outcomes are yielded, then its error is raised: what was paid for is delivered
     the client is closed        like an error of the source
     the consumer leaves         (break, aclose(), an error in the loop's body, cancellation) nothing more is pulled;
-                                jobs that were not sent and that nobody else waits for are cancelled; the others go on
-                                in the client, and their results stay in the store until somebody takes them
+                                jobs not sent that no other caller waits for are cancelled; the others go on
+                                in the client, and their results stay in the store until they are acknowledged
 
 Whatever is raised about one item, by the caller's functions too, is the outcome of that item. Items are only passed on:
 they need not be hashable or comparable.

@@ -1,6 +1,6 @@
 """EmulatorThread: an emulator in a thread of its own, on an event loop of its own.
 
-Whoever uses it needs no event loop, or may have any: synchronous tests, trio, one loop per test. The thread serves from
+Its users need no event loop, or may have any: synchronous tests, trio, one loop per test. The thread serves from
 `start` to `stop`; both wait for it. What goes wrong while the emulator opens or closes is raised where `start` or
 `stop` was called.
 

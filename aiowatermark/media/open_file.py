@@ -148,7 +148,7 @@ class _SeekableFile:
     """A file that may be read by several calls at once, each at its own offset.
 
     `home` is the position at which the caller passed the file, `left` the one at which the last call here left it. If
-    the file is still there, nobody else has moved it, and the next call begins at `home`, too.
+    the file is still there, its position is unchanged, and the next call begins at `home`, too.
     """
 
     def __init__(self) -> None:
@@ -274,7 +274,7 @@ async def _wait_for_bytes(read: Callable[[], Awaitable[Any]], name: str) -> byte
 
 
 async def spool_stream(media: Media) -> OpenFile:
-    """Copy media to a temporary file without a name and return that; it is gone when nobody holds it any more.
+    """Copy media to a temporary file without a name and return that; it is gone when the last reference is.
 
     Raises TransferFailed if the media cannot be read.
     """

@@ -117,7 +117,7 @@ JOB_SETTLED = EventType(
     WARNING,
     "job %(job)s, which was in doubt, is settled: %(reason)s",
     (*_JOB, "reason"),
-    "Somebody settled a doubt with `settle`.",
+    "A doubt was settled with `settle`.",
     hooked=False,
 )
 JOB_FORGOTTEN = EventType(
@@ -125,7 +125,7 @@ JOB_FORGOTTEN = EventType(
     WARNING,
     "job %(job)s was forgotten in state %(status)s: its key is charged anew",
     _JOB,
-    "Somebody deleted the job's record with `forget`.",
+    "The job's record was deleted with `forget`.",
 )
 JOB_DEADLINE_EXCEEDED = EventType(
     "job.deadline_exceeded",

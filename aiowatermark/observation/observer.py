@@ -176,7 +176,7 @@ class JobTrace:
         self._observer.job(events.JOB_FOUND, record)
 
     def ended(self, record: Record, error: BaseException, *, may_be_paid: bool) -> None:
-        """Nobody here waits for the job any more: `error` is why; a terminal status was reported before."""
+        """This client stops waiting for the job: `error` is why; a terminal status was reported before."""
         if record.snapshot.status.terminal:
             return
         event = ending(error, may_be_paid=may_be_paid)

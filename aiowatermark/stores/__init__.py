@@ -2,7 +2,7 @@
 
 The fence. `owner` and `epoch` of a record say which client may act for the job. These transitions are its acts:
 
-    Record.commit       UPLOADING, IN_DOUBT -> IN_DOUBT   the paid request follows; nobody else sends for such a record
+    Record.commit       UPLOADING, IN_DOUBT -> IN_DOUBT   the paid request follows; no other client sends for it
     Record.withdraw     IN_DOUBT -> UPLOADING             the attempt provably had no effect
     Record.take_over    UPLOADING, FAILED -> UPLOADING    the owner is gone, or a new charge is wanted: a new epoch
 
@@ -84,7 +84,7 @@ class JobStore(Protocol):
         ...
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
-        """Note that somebody took the results of these ended jobs; those of another epoch, or unknown, are ignored."""
+        """Mark the results of these ended jobs as acknowledged; those of another epoch, or unknown, are ignored."""
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record, so that its key can be used again; whether the key is free now.

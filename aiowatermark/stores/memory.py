@@ -114,7 +114,7 @@ class MemoryStore:
                 yield record
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
-        """Note that somebody took the results of these ended jobs."""
+        """Mark the results of these ended jobs as acknowledged."""
         for record in records:
             known = self._records.get(record.key)
             if known is not None and known.epoch == record.epoch and known.snapshot.status.terminal:

@@ -1,4 +1,4 @@
-"""Owners: which clients of a store are alive, so that nobody continues the job of a client that still works on it."""
+"""Owners: which clients of a store are alive, so that no client continues the job of another that works on it."""
 
 from __future__ import annotations
 

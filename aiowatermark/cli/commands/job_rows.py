@@ -29,7 +29,7 @@ ADVICE = {
         "running at the provider. To fetch the results:\n  aiowatermark resume --all {store} --provider NAME{output}"
     ),
     State.FINISHED: (
-        "finished, and nobody took the results. To fetch them:\n"
+        "finished, and the results were not fetched. To fetch them:\n"
         "  aiowatermark resume KEY {store} --provider NAME{output}"
     ),
     State.HELD: "in the hands of a client that is alive. Leave them to it.",

@@ -1,4 +1,4 @@
-"""Command `jobs`: lists the jobs of a store that somebody should know of; shows, settles and deletes single ones."""
+"""Command `jobs`: lists the jobs of a store that need attention; shows, settles and deletes single ones."""
 
 from __future__ import annotations
 

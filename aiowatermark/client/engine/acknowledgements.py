@@ -1,6 +1,6 @@
-"""Acknowledgements: tells the store which results somebody took, so that nobody is given them again.
+"""Acknowledgements: tells the store which results were taken, so that they are not given again.
 
-One background task writes what has come together; nobody waits for it. A write that fails, or that a crash prevents,
+One background task writes what has come together; no caller waits for it. A write that fails, or that a crash prevents,
 means that the result is delivered again (`recover`), never that it is lost.
 """
 

@@ -80,7 +80,7 @@ class Settlement:
 
 
 async def load_unsettled(store: JobStore, owners: Owners, key: str, *, own: str = "") -> Record:
-    """Return the record of a job in doubt whose answer nobody waits for, other than perhaps the client `own`.
+    """Return the record of a job in doubt whose answer no client waits for, other than perhaps the client `own`.
 
     Raises InvalidInput if there is no such record.
     """

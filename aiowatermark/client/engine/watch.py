@@ -157,7 +157,7 @@ class JobWatcher:
 
     @staticmethod
     def _is_unstarted(job: ActiveJob, snapshot: Snapshot) -> bool:
-        """Whether the provider has said for a while that nobody started an upload whose start is in doubt."""
+        """Whether the provider has said for a while that an upload whose start is in doubt is not started."""
         if not (snapshot.status is Status.UPLOADING and job.snapshot.status is Status.IN_DOUBT):
             job.unstarted_since = None
             return False

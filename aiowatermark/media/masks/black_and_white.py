@@ -6,7 +6,7 @@
     white on transparent                                   white where it is white
     a transparent hole in something opaque                 white where the hole is, if it covers at most half of it
 
-    refused, because nothing or everything would be removed, or nobody knows what: a mask without white, a white mask,
+    refused, because nothing or everything would be removed, or it is unclear what: a mask without white, a white mask,
     and a mask of which more than a fifth is neither black nor white, as it is in a photograph
 
 A mask is decoded in a worker thread, and only if its header announces few enough pixels: a PNG of 640 KiB may hold

@@ -252,7 +252,7 @@ class Membership:
     async def _note_server(self, *, rewound: bool) -> None:
         """Note on which server the data are used, and obey its quiet time; `rewound`: begin one of a lease."""
         identity, keys = self.connection.identity, self.keys
-        # a server without data may have lost them when it started: nobody can tell
+        # a server without data may have lost them when it started: it cannot be known
         quiet_ms = math.ceil(max(0.0, self.lease - identity.age) * 1000)
         note = NOTE_SERVER((*keys.server, keys.accounts), identity.run_id, self.lease_ms, quiet_ms, int(rewound))
         (left_ms,) = await self.connection.execute(note, probe=True)

@@ -45,7 +45,7 @@ def create_command(keys: RedisKeys, record: Record, nonce: str) -> Command:
 def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: int = True) -> Command:
     """Return the command that writes a newer version; `insert` writes a record that Redis does not have, too.
 
-    A finished record then expires after twice `keep` seconds: until `keep`, somebody should take its result.
+    A finished record then expires after twice `keep` seconds: until `keep`, its result can be acknowledged.
     """
     data, parts = dump(record)
     content = [item for name, media in parts.items() for item in (name, _pack_media(media))]

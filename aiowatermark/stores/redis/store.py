@@ -307,14 +307,14 @@ class RedisStore:
     async def unacknowledged(self) -> AsyncIterator[Record]:
         """Iterate over the records that are terminal and were not acknowledged, like `unfinished`.
 
-        Those that nobody acknowledged in `keep` seconds are logged once and left out; their keys stay known.
+        Those not acknowledged in `keep` seconds are logged once and left out; their keys stay known.
         """
         async for record in self._indexed():
             if not record.snapshot.status.terminal:
                 continue
             (remaining,) = await self._connection.execute(Command("PTTL", (self._keys.job(digest(record.key)).record,)))
             if 0 <= remaining < self.keep * 1000:
-                log.warning("job %s: nobody took its result in %.0f s; its key stays used", record.key, self.keep)
+                log.warning("job %s: result not acknowledged in %.0f s; its key stays used", record.key, self.keep)
                 await self.acknowledge([record])
             else:
                 yield record
@@ -324,7 +324,7 @@ class RedisStore:
         return await read_summary(self._connection, self._keys)
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
-        """Note that somebody took the results of these ended jobs, and end their leases; raises StoreError."""
+        """Mark the results of these ended jobs as acknowledged, and end their leases; raises StoreError."""
         leases = self._membership.leases
         for record in records:
             self._membership.end_leased(record, "ended")
@@ -333,7 +333,7 @@ class RedisStore:
         self._membership.backlog.defer(*(each for record in records for each in leases.finish(record, self.keep)))
 
     async def _indexed(self) -> AsyncIterator[Record]:
-        """Iterate over the records in the index: those of unfinished jobs, and of results that nobody took yet."""
+        """Iterate over the records in the index: those of unfinished jobs, and of results not acknowledged yet."""
         index = iter(sorted(await self._load_index()))
         while entries := list(islice(index, _LOAD_BATCH)):
             records = await rows.load_many(self._connection, self._keys, [job for _, _, job in entries])

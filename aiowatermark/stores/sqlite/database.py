@@ -239,7 +239,7 @@ class Database:
     def expire(self, keep: float, count: int) -> tuple[list[str], list[str]]:
         """Delete at most `count` records that ended more than `keep` seconds ago; return the parts of each row.
 
-        A result that nobody took is dropped and its key stays known for as long again; returns the keys of those, too.
+        A result not acknowledged is dropped and its key stays known for as long again; returns those keys, too.
         """
         now = self.clock.now()
         with store_errors(self.path), self._transaction():

@@ -194,7 +194,7 @@ class SQLiteStore:
         return counted
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
-        """Note that somebody took the results of these ended jobs; raises StoreError."""
+        """Mark the results of these ended jobs as acknowledged; raises StoreError."""
         thread = self._open_thread
         await asyncio.gather(*(thread.call(ChangeKind.ACKNOWLEDGE, record) for record in records))
 

@@ -299,7 +299,7 @@ class StoreThread:
         self.blobs.remove(name for parts in expired for name in parts.split())
         for key in not_taken:
             log.warning(
-                "job %s: nobody took its result in %.0f s; it is dropped, and the key stays used", key, self.keep
+                "job %s: result not acknowledged in %.0f s; it is dropped, and the key stays used", key, self.keep
             )
         if len(expired) < _EXPIRE_BATCH:
             return False

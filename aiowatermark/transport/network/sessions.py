@@ -7,7 +7,7 @@
     downloads    4 for each transfer     15 s           results and links
 
 A server or load balancer closes connections that are idle for some time. If it closes one in the moment in which a
-request is written, nobody can tell whether it got the request. A paid request therefore uses a connection that was idle
+request is written, it is unknown whether it got the request. A paid request therefore uses a connection that was idle
 for less than half a second, or a new one: idle limits of a second and more leave nothing in doubt. A session of the
 user's serves the API as it is; set `keepalive_timeout` of its connector likewise.
 

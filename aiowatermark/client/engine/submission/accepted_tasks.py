@@ -1,7 +1,7 @@
 """AcceptedTasks: notices when a provider gives one task id to two submissions.
 
 A cache between here and the provider may answer a second submission with the answer to the first; then waiting for that
-task gives the second job the result of the first. Nobody but an operator can tell, so the record and the log say it.
+task gives the second job the result of the first. Only an operator can tell, so the record and the log say it.
 Jobs of the same work may share a task: their results are the same.
 """
 

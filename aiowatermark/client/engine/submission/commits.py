@@ -1,7 +1,7 @@
 """SubmitContext: what a submission does before, between and after the attempts of its paid request.
 
     before an attempt           commit: the store confirms, for this owner, epoch and version, that the request follows.
-                                It then holds IN_DOUBT, and nobody else sends for such a record.
+                                It then holds IN_DOUBT, and no other client sends for such a record.
     the first byte is written   the job may be paid. If the commit is older than a second by then (a slow connection, a
                                 stopped process, a suspended machine), nothing is sent, and the attempt is repeated
                                 after a new commit; each time the age that is allowed doubles.

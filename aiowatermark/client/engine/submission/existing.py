@@ -71,7 +71,7 @@ class ExistingRecords:
         return [gone[record.owner] for record in records]
 
     async def adopt(self, records: Sequence[Record]) -> list[Record]:
-        """Become the owner of jobs at the provider; returns the records of those that nobody else took first."""
+        """Become the owner of jobs at the provider; returns the records of those that no other client took first."""
         if self.context.store.coordinator is not None:
             return list(records)  # their leases say who waits for them
         mine = [

@@ -243,7 +243,7 @@ class Submitter:
         return outcome
 
     async def start_uploaded(self, job: ActiveJob) -> None:
-        """Start a video that the provider has and nobody started, because the request to start it was lost.
+        """Start a video that the provider has and that is not started, because the request to start it was lost.
 
         Does nothing while another client may be about to start it. Raises a WatermarkError if it cannot be started;
         nothing was paid then, and its key can be submitted again.
@@ -279,7 +279,7 @@ class Submitter:
         """Whether a failed start proves that nothing was paid.
 
         A refusal may mean that another request has started the job: it counts when the provider says once more that
-        nobody did, and refuses again.
+        it was not, and refuses again.
         """
         refused_before, job.start_refused = job.start_refused, nothing_was_paid(error)
         return isinstance(error, Unsupported) or (refused_before and job.start_refused)

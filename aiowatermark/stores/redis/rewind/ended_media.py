@@ -1,4 +1,4 @@
-"""EndedMedia: bounds the results in memory of ended jobs whose results nobody took yet.
+"""EndedMedia: bounds the results in memory of ended jobs whose results are not acknowledged yet.
 
 Their records stay leased, so that they can be written again after a rewind; a result that came as bytes is part of its
 record. Above the bound the oldest are kept without their results, which are in Redis.
