@@ -28,7 +28,7 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Run the slow tests: crashes, examples, browsers, type checkers on the documents."""
     session.install("-e", ".[test,lint]")
-    session.run("python", "-m", "pytest", "-n", "auto", "-m", "slow", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", "-m", "slow", "--timeout", "1200", *session.posargs)
 
 
 @nox.session

@@ -15,8 +15,7 @@ OPTIONS = ("--mount=server", "--deliveries=50000", "--seconds=2", "--idle=1000",
 @pytest.mark.slow
 @pytest.mark.skipif(not BENCHMARK.is_file(), reason="benchmarks/ is not part of the source distribution")
 async def test_fifty_thousand_hostile_deliveries_cost_no_honest_one() -> None:
-    # development mode would slow down the senders more than the server
-    running = await start_python(BENCHMARK, *OPTIONS, variables={"PYTHONDEVMODE": "", "PYTHONASYNCIODEBUG": ""})
+    running = await start_python(BENCHMARK, *OPTIONS)
     try:
         async with asyncio.timeout(280):
             out, err = await running.process.communicate()

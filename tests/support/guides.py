@@ -120,8 +120,7 @@ class Session:
             stdout=output,
             stderr=STDOUT,
             cwd=self.folder,
-            # in development mode asyncio reports slow steps, which no page shows
-            env=environment(PATH=programs, PYTHONUNBUFFERED="1", PYTHONDEVMODE=""),
+            env=environment(PATH=programs, PYTHONUNBUFFERED="1"),
             start_new_session=True,
         )
 

@@ -86,9 +86,10 @@ class Running:
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without API keys and addresses; the package and `tests` can be imported.
 
-    COLUMNS and LINES are left out, too: readline, which pytest imports, sets them for the workers of pytest-xdist.
+    COLUMNS and LINES are left out, too: readline, which pytest imports, sets them for the workers of pytest-xdist. So
+    are the settings of asyncio's debug mode: it prints which steps took long, which depends on the load.
     """
-    left_out = ("_KEY", "_SECRET", "_BASE_URL", "COLUMNS", "LINES")
+    left_out = ("_KEY", "_SECRET", "_BASE_URL", "COLUMNS", "LINES", "PYTHONDEVMODE", "PYTHONASYNCIODEBUG")
     inherited = {name: value for name, value in os.environ.items() if not name.endswith(left_out)}
     path = os.pathsep.join(filter(None, (str(ROOT), str(REPOSITORY), inherited.get("PYTHONPATH"))))
     return {**inherited, "PYTHONPATH": path, **variables}

@@ -19,7 +19,7 @@ import pytest
 from aiowatermark import provider_names
 from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
-from tests.support.processes import ROOT
+from tests.support.processes import environment
 
 
 @pytest.mark.slow
@@ -138,8 +138,7 @@ def _run_on_terminal(folder: Path) -> str:
     """Run the demo on a pseudo-terminal and return what it writes there."""
     command = [sys.executable, "-m", "aiowatermark", "demo", "--jobs", "5", "-o", str(folder)]
     controller, terminal = pty.openpty()
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=env):
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment(TERM="xterm")):
         os.close(terminal)
         output = bytearray()
         with contextlib.suppress(OSError):  # Linux raises it when the process has closed the terminal

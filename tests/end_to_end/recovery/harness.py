@@ -172,8 +172,7 @@ class ForkServer:
 @asynccontextmanager
 async def start_fork_server() -> AsyncIterator[ForkServer]:
     """Start the fork server; kill it, and what still runs, at the end."""
-    # development mode would slow the children down
-    async with running_python("-m", f"{__package__}.fork_server", variables={"PYTHONDEVMODE": ""}) as running:
+    async with running_python("-m", f"{__package__}.fork_server") as running:
         server = ForkServer(running)
         reading = asyncio.create_task(server.read_ends())
         try:

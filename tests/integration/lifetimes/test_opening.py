@@ -184,7 +184,7 @@ async def test_a_store_closes_although_its_user_is_cancelled_again_and_again(cre
         closing.cancel()
         await asyncio.sleep(0)
     assert closing.cancelled()
-    assert not store_threads()
+    await wait_until(lambda: not store_threads())  # a thread ends a moment after its file is closed
     async with store:
         assert await store.get("unknown") is None
 
