@@ -10,6 +10,9 @@ folder itself, so the knowledge moves with the folder.
     rounds    base           the key of a job without its round
               round          how often --again has paid for it anew
               again_open     whether the --again run that began this round has not come to its end
+    works     content        what is done: provider, content, mask and options, as a digest
+              base           the key of a job that does it, without its round
+              account, base_url   where that job is
     charges   provider       a provider's name
               jobs, credits  how many jobs said what they cost, and what that was together
 
@@ -27,8 +30,8 @@ A row gets its file before the file gets its content. After a crash they are in 
 "As in the row" is the size and the time of the last change, or else the digest: a copy of the folder counts, too.
 
 Concurrency: threads share one connection and a lock; processes share the file, and SQLite orders their transactions.
-Two runs of one command use the same row, so they save to the same name, each by an atomic rename. Which of two inputs
-gets a free name is decided by its exclusive creation.
+Two runs of one command use the same row, so they save to the same name, each by an atomic rename: a name is looked up,
+created and noted in one transaction. Beside programs that do not use the manifest, exclusive creation decides.
 """
 
 from __future__ import annotations
@@ -59,8 +62,10 @@ _SCHEMA = (
         digest TEXT, PRIMARY KEY (key, source)
     )""",
     "CREATE TABLE IF NOT EXISTS rounds (base TEXT PRIMARY KEY, round INTEGER NOT NULL, again_open INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS works (
+        content TEXT, base TEXT, account TEXT NOT NULL, base_url TEXT NOT NULL, PRIMARY KEY (content, base)
+    )""",
     "CREATE TABLE IF NOT EXISTS charges (provider TEXT PRIMARY KEY, jobs INTEGER NOT NULL, credits REAL NOT NULL)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
 )
 _UPSERT = """INSERT INTO outputs (key, source, target, file, size, mtime, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key, source) DO UPDATE SET file = excluded.file, size = excluded.size, mtime = excluded.mtime,
@@ -91,6 +96,16 @@ class FileState:
             return found.st_mtime_ns == self.mtime or FileState.of(path).digest == self.digest
         except OSError:
             return False
+
+
+@frozen
+class Work:
+    """What a job does (provider, content, mask and options, as a digest), its key without a round, and where."""
+
+    content: str
+    base: str
+    account: str
+    base_url: str
 
 
 @define(eq=False)
@@ -131,7 +146,13 @@ class Manifest:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             if tables and application != _APPLICATION_ID:
                 raise StoreError(f"{path} is the database of another program; the file was left unchanged")
-            for statement in () if tables else _SCHEMA:
+            if tables and "outputs" not in tables:
+                raise StoreError(f"{path} is of another version of this program; the file was left unchanged")
+            if self._begin == "BEGIN":  # it can only be read
+                return
+            if not tables:
+                database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            for statement in _SCHEMA:
                 database.execute(statement)
 
     def close(self) -> None:
@@ -167,49 +188,49 @@ class Manifest:
         return next((path for path in found if path is not None), None)
 
     def reserve(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
-        """Return the file for a result, which is to be renamed to it, and note its state.
+        """Return the file for a result, which is to be renamed to it, and note its state; raises OSError.
 
-        It is created, empty, unless an earlier run had reserved it.
+        It is created, empty, unless an earlier run, or another one of the same command, has reserved it.
         """
-        name, before = self._row(key, source)
-        if name is not None and (_is_empty(self.folder / name) or (before and before.matches(self.folder / name))):
-            self._note(key, source, target, name, state)
-            return self.folder / name
-        return self._reserve_free(key, source, target, suffix, state)
+        # one transaction: of two runs that save one result at once, the second finds the name of the first
+        with self._transaction() as database:
+            name, before = _read_row(database, key, source)
+            if name is None or not (_is_empty(path := self.folder / name) or (before and before.matches(path))):
+                name = self._create_free(database, source, target, suffix)
+            values = (key, source, json.dumps(astuple(target)), name, state.size, state.mtime, state.digest)
+            database.execute(_UPSERT, values)
+        return self.folder / name
 
-    def _reserve_free(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
+    def _create_free(self, database: sqlite3.Connection, source: str, target: Target, suffix: str) -> str:
         number = target.number
         while True:
             path = self.folder / (name := target.name(suffix, number))
-            if not os.path.lexists(path) and not self._is_reserved(name, source):
-                self._note(key, source, target, name, state)
-                if create_empty(path, self.folder):
-                    return path
+            # lexists: a broken symbolic link takes a name, too
+            is_free = not os.path.lexists(path) and not _is_reserved(database, name, source)
+            if is_free and create_empty(path, self.folder):
+                return name
             number += 1
-
-    def _note(self, key: str, source: str, target: Target, name: str, state: FileState) -> None:
-        with self._transaction() as database:
-            values = (key, source, json.dumps(astuple(target)), name, state.size, state.mtime, state.digest)
-            database.execute(_UPSERT, values)
-
-    def _is_reserved(self, name: str, source: str) -> bool:
-        """Whether a name is that of another input's result, which may be about to be created."""
-        with self._transaction() as database:
-            found = database.execute("SELECT 1 FROM outputs WHERE file = ? AND source <> ?", (name, source))
-            return found.fetchone() is not None
 
     def _row(self, key: str, source: str) -> tuple[str | None, FileState | None]:
         with self._transaction() as database:
-            query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
-            name, *state = database.execute(query, (key, source)).fetchone() or (None,)
-        # the folder may come from elsewhere: a name could point outside it
-        return (name, FileState(*state)) if name is not None and _is_inside(name) else (None, None)
+            return _read_row(database, key, source)
 
     def files(self) -> set[str]:
         """Return the names of all results in the folder that are as they were written."""
         with self._transaction() as database:
             rows = database.execute("SELECT file, size, mtime, digest FROM outputs WHERE file IS NOT NULL").fetchall()
         return {name for name, *state in rows if _is_inside(name) and FileState(*state).matches(self.folder / name)}
+
+    def note_work(self, work: Work) -> None:
+        """Note what a job does, and where, before it is submitted."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO works VALUES (?, ?, ?, ?)", astuple(work))
+
+    def works(self, content: str) -> list[Work]:
+        """Return the jobs that do this, at whichever account and base URL."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT * FROM works WHERE content = ? ORDER BY rowid", (content,)).fetchall()
+        return [Work(*row) for row in rows]
 
     def round_of(self, base: str) -> tuple[int, bool]:
         """Return how often --again has paid for a job, and whether such a run has not come to its end."""
@@ -263,9 +284,22 @@ class Manifest:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             path = StateFolder(self.folder).manifest
             raise StoreError(f"the manifest {path} cannot be used: {error}") from None
+
+
+def _read_row(database: sqlite3.Connection, key: str, source: str) -> tuple[str | None, FileState | None]:
+    query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
+    name, *state = database.execute(query, (key, source)).fetchone() or (None,)
+    # the folder may come from elsewhere: a name could point outside it
+    return (name, FileState(*state)) if name is not None and _is_inside(name) else (None, None)
+
+
+def _is_reserved(database: sqlite3.Connection, name: str, source: str) -> bool:
+    """Whether a name is that of another input's result, whose file may be missing."""
+    query = "SELECT 1 FROM outputs WHERE file = ? AND source <> ?"
+    return database.execute(query, (name, source)).fetchone() is not None
 
 
 def create_empty(path: Path, folder: Path) -> bool:

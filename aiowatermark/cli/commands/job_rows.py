@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from enum import StrEnum
+from shutil import get_terminal_size
 from typing import Any
 
 import click
 
 from ...jobs import Record
 from ..batch.json_lines import json_line
-from ..console.texts import MAX_NAME, printable
+from ..console.texts import printable, shorten
 
 
 class State(StrEnum):
@@ -43,8 +46,14 @@ ADVICE = {
     ),
     State.ENDED: "ended.",
 }
-_ROW = "{:<40}  {:<12}  {:<9}  {:>7}  {}"
-HEADER = _ROW.format("key", "provider", "status", "age", "task id, token")
+_COLUMNS = "  {:>6}  {:<8}  {:>7}"
+_MIN_NAME = 12
+_FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
+
+
+def header() -> str:
+    """Return the line above the jobs."""
+    return f"{'input':<{_name_width()}}{_COLUMNS.format('size', 'status', 'age')}".rstrip()
 
 
 def state_of(record: Record, *, is_gone: bool) -> State:
@@ -59,13 +68,31 @@ def state_of(record: Record, *, is_gone: bool) -> State:
     return State.UNSENT if record.unsent else State.RUNNING
 
 
-def as_text(record: Record, state: State) -> str:
-    """Return the two lines of a job."""
-    row = (printable(record.key, MAX_NAME), record.provider, state.value, _age(record), record.snapshot.task_id or "-")
-    # of a file the name and the size, of a URL a digest, which says nothing
-    inputs = [name for name in record.inputs if ":" in name]
-    names = printable(f"{', '.join(inputs)}  " if inputs else "", MAX_NAME)
-    return printable(_ROW.format(*row)) + "\n" + click.style(f"    {names}{record.token}", dim=True)
+def as_text(record: Record, state: State, names: Sequence[str], *, verbose: bool) -> str:
+    """Return the line of a job; `names` are those of its inputs, if they are known. `verbose`: with what names it."""
+    width, files = _name_width(), [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
+    # of a URL there is a digest only, which says nothing
+    name = ", ".join(names or [found[1] for found in files]) or record.key
+    size = format_size(sum(int(found[2]) for found in files)) if files else "-"
+    row = f"{shorten(printable(name), width):<{width}}{_COLUMNS.format(size, state.value, _age(record))}"
+    if not verbose:
+        return row
+    details = [f"key {record.key}", f"{record.provider} task {record.snapshot.task_id or '-'}", f"token {record.token}"]
+    return "\n".join([row, *(click.style(f"    {printable(text)}", dim=True) for text in details)])
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes for people, in units of 1000."""
+    if size < 1000:
+        return f"{size} B"
+    power = next((power for power in (1, 2, 3) if size / 1000**power < 999.5), 4)
+    value = size / 1000**power
+    return f"{value:.{0 if value >= 99.95 else 1}f} {'kMGT'[power - 1]}B"
+
+
+def _name_width() -> int:
+    """Return the room for a name beside the other columns."""
+    return max(get_terminal_size().columns - len(_COLUMNS.format("", "", "")) - 1, _MIN_NAME)
 
 
 def as_json(record: Record, state: State) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,8 +18,11 @@ from ...client.engine.submission.claims import owners_of
 from ...errors import InvalidInput
 from ...jobs import Record
 from ..batch.json_lines import VERSION
+from ..batch.output_folder import OutputFolder
+from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, mask_password, printable
+from ..console.texts import MAX_NAME, mask_password, printable, say
+from ..console.verbosity import is_verbose
 from ..options.providers import (
     base_url_is_from_environment,
     base_url_option,
@@ -26,7 +30,7 @@ from ..options.providers import (
     provider_from_env,
 )
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
-from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
+from .job_rows import ADVICE, State, as_json, as_text, details, header, state_of
 from .job_stats import show_stats, stats_option, wants_stats
 
 _Where: TypeAlias = tuple[str | None, Path | None]
@@ -60,9 +64,9 @@ Example:
 def jobs(context: click.Context, folder: Path | None, store: str | None, json_lines: bool) -> None:  # noqa: FBT001
     """List the jobs of a store that are unfinished, or whose results were not taken.
 
-    Key, provider, status, age, the provider's task id; then the inputs and the token. `aiowatermark resume KEY
-    --provider NAME -o DIR` fetches a running one, or a result that was not taken. A job in doubt may be paid: look
-    for it in your account at the provider, then settle it.
+    Input, size, status and age; with -v also key, provider, task id and token. `aiowatermark resume KEY --provider NAME
+    -o DIR` fetches a running one, or a result that was not taken. A job in doubt may have been paid: look for it in your
+    account at the provider, then settle it.
     """
     if context.invoked_subcommand is not None:
         context.obj = (store, folder)
@@ -71,23 +75,44 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
     if wants_stats(context):
         show_stats(location, as_json=json_lines)
 
+    verbose = is_verbose()
+
     async def work(stop: asyncio.Event) -> int:
         counts = dict.fromkeys(State, 0)
-        async with store_from(location) as opened:
+        async with store_from(location) as opened, _open_names(folder) as names:
             for records in (opened.unfinished(), opened.unacknowledged()):
                 async for record in records:
                     if stop.is_set():
                         return EXIT_SOME_FAILED
                     if not json_lines and not any(counts.values()):
-                        click.echo(click.style(HEADER, dim=True))
+                        click.echo(click.style(header(), dim=True))
                     state = state_of(record, is_gone=await _is_gone(opened, record))
                     counts[state] += 1
-                    click.echo(as_json(record, state) if json_lines else as_text(record, state))
+                    if json_lines:
+                        click.echo(as_json(record, state))
+                    else:
+                        click.echo(as_text(record, state, await names(record.key), verbose=verbose))
         if not json_lines:
             _print_advice(counts, store, folder)
         return EXIT_OK
 
     run(work)
+
+
+@asynccontextmanager
+async def _open_names(folder: Path | None) -> AsyncIterator[Callable[[str], Awaitable[list[str]]]]:
+    """Give a function that returns the names of a job's inputs, as far as the output folder knows them."""
+    outputs = OutputFolder(folder or Path(), uses_manifest=True)
+    if folder is not None:
+        await asyncio.to_thread(outputs.open_existing)
+
+    async def names_of(key: str) -> list[str]:
+        return [name_of_input(outputs.folder, *found) for found in await outputs.find_targets(key)]
+
+    try:
+        yield names_of
+    finally:
+        outputs.close()
 
 
 @jobs.command(epilog=_SHOW_EPILOG)
@@ -151,13 +176,17 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
             async with store_from(location) as opened:
                 record = await load_unsettled(opened, owners_of(opened), key)
                 await write_settlement(opened, record, paid=paid)
-        outcome = (
-            f"accepted as task {task_id}" if task_id is not None else "paid" if paid else "unpaid, its key is free"
-        )
-        click.echo(f"settled    {printable(key, MAX_NAME)}: {printable(outcome)}")
+        click.echo(f"settled    {printable(key, MAX_NAME)}: {printable(_settled_as(task_id, paid=paid))}")
         return EXIT_OK
 
     run(work)
+
+
+def _settled_as(task_id: str | None, *, paid: bool) -> str:
+    """Return what a job was settled as, and what follows."""
+    if task_id is not None:
+        return f"accepted as task {task_id}; the same command fetches it"
+    return "paid, its result is lost; not submitted again" if paid else "unpaid; the same command submits it again"
 
 
 @jobs.command(epilog=_FORGET_EPILOG)
@@ -226,7 +255,10 @@ def _print_advice(counts: dict[State, int], store: str | None, folder: Path | No
     words = ["-o", str(folder)] if store is None else ["--store", mask_password(store)]
     where, output = printable(shlex.join(words)), "" if store is None else " -o DIR"
     if not any(counts.values()):
-        click.echo("The store contains no unfinished jobs.")
+        say("The store contains no unfinished jobs.")
+    if any(counts[state] for state in (State.FINISHED, State.IN_DOUBT)) and not is_verbose():
+        say("`aiowatermark jobs -v` shows each KEY.")
     for state, count in counts.items():
         if count:
-            click.echo(f"{count} {ADVICE[state].format(store=where, output=output)}")
+            for line in f"{count} {ADVICE[state].format(store=where, output=output)}".splitlines():
+                say(line)

@@ -48,7 +48,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .rate import RateMeter
-from .texts import MAX_NAME, encodable, has_unicode, printable
+from .texts import MAX_NAME, encodable, has_unicode, printable, shown_on
 
 _MAX_ROWS = 8
 _MEDIUM, _WIDE = 80, 120
@@ -175,7 +175,7 @@ class ProgressDisplay:
         if self._live is None or not self._live.is_started:
             self._print(text)
         else:
-            self._live.console.print(Text(encodable(printable(text), self.stream)))
+            self._live.console.print(Text(shown_on(self.stream, text)), soft_wrap=True)
 
     def show_limit(self, text: str) -> None:
         """Show from now on what bounds the rate of all jobs, such as `PicWish: 2 requests per second`."""
@@ -196,7 +196,7 @@ class ProgressDisplay:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        print(encodable(printable(text), self.stream), file=self.stream, flush=True)
+        print(shown_on(self.stream, text), file=self.stream, flush=True)
 
     def _render(self) -> RenderableType:
         """Build the next frame; called by rich, in its thread."""

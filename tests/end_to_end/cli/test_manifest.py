@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -152,3 +154,25 @@ def test_charges_are_averaged_for_each_provider(manifest: Manifest) -> None:
     manifest.add_charge("kaze", 2.0)
     assert manifest.average_charge("kaze") == 1.5
     assert manifest.average_charge("picwish") is None
+
+
+@pytest.mark.parametrize("name", [f"key-{number}" for number in range(3)])
+def test_runs_that_save_one_result_at_once_save_it_under_one_name(tmp_path: Path, name: str) -> None:
+    folders = [OutputFolder(tmp_path, uses_manifest=True) for _ in range(4)]
+    for folder in folders:
+        folder.prepare()
+    start = Barrier(len(folders))
+
+    def reserve(folder: OutputFolder) -> set[Path]:
+        manifest = folder.manifest
+        assert manifest is not None
+        start.wait(30)
+        state = FileState(1, 1, "digest")
+        return {manifest.reserve(f"{name}-{each}", "a.png", Target(f"a{each}"), ".png", state) for each in range(10)}
+
+    with ThreadPoolExecutor(len(folders)) as threads:
+        names = list(threads.map(reserve, folders))
+    for folder in folders:
+        folder.close()
+    assert names == [{tmp_path / f"a{each}-clean.png" for each in range(10)}] * len(folders)
+    assert len(list(tmp_path.glob("*.png"))) == 10
