@@ -10,16 +10,16 @@ What may be found in the folder:
 Saving a result, one step after another:
 
     1. download into .HEX.fetching/     the network may fail here; nothing else has been touched
-    2. create the target exclusively    fails if another thread or process was faster: again with the next number
-    3. note the name in the manifest    unless --no-store; in one transaction with step 2
+    2. note the name in the manifest    unless --no-store; another run of the same command finds it there
+    3. create the target exclusively    fails if another thread or process was faster: again with the next number
     4. rename the download to it        atomic: readers see an empty or a complete file
 
-Exclusive creation in step 2 decides who owns a name, so that any number of workers and processes may save into one
-folder at the same time. The rename in step 4 replaces nothing but the empty file of step 2, or the same result that
+Exclusive creation in step 3 decides who owns a name, so that any number of workers and processes may save into one
+folder at the same time. The rename in step 4 replaces nothing but the empty file of step 3, or the same result that
 another run of the same command has saved meanwhile.
 
-Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 2 and 4 an empty file stays
-behind; with a manifest the next run saves the result under that name. A killed process leaves its .fetching folder;
+Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 2 and 4 an empty file may
+stay behind; with a manifest the next run saves the result under that name. A killed process leaves its .fetching folder;
 `prepare` removes those in which nothing has been written for an hour, because younger ones may belong to a process
 that is still running.
 """
