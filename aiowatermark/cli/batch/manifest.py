@@ -253,6 +253,9 @@ class Manifest:
     def works(self, content: str) -> list[Work]:
         """Return the jobs that do this, at whichever account and base URL."""
         with self._transaction() as database:
+            # an older manifest that can only be read does not have the table
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'works'").fetchone() is None:
+                return []
             rows = database.execute("SELECT * FROM works WHERE content = ? ORDER BY rowid", (content,)).fetchall()
         return [Work(*row) for row in rows]
 

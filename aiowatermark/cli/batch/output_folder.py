@@ -18,8 +18,8 @@ Exclusive creation in step 3 decides who owns a name, so that any number of work
 folder at the same time. The rename in step 4 replaces nothing but the empty file of step 3, or the same result that
 another run of the same command has saved meanwhile.
 
-Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 2 and 4 an empty file may
-stay behind; with a manifest the next run saves the result under that name. A killed process leaves its .fetching folder;
+Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 2 and 4 an empty file may stay
+behind; with a manifest the next run saves the result under that name. A killed process leaves its .fetching folder;
 `prepare` removes those in which nothing has been written for an hour, because younger ones may belong to a process
 that is still running.
 """

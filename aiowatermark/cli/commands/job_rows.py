@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Sequence
 from enum import StrEnum
-from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -48,12 +47,13 @@ ADVICE = {
 }
 _COLUMNS = "  {:>6}  {:<8}  {:>7}"
 _MIN_NAME = 12
+_DEFAULT_COLUMNS = 80
 _FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
 
 
-def header() -> str:
-    """Return the line above the jobs."""
-    return f"{'input':<{_name_width()}}{_COLUMNS.format('size', 'status', 'age')}".rstrip()
+def header(columns: int) -> str:
+    """Return the line above the jobs; `columns` is the width of the terminal, 0 for what is not one."""
+    return f"{'input':<{_name_width(columns)}}{_COLUMNS.format('size', 'status', 'age')}".rstrip()
 
 
 def state_of(record: Record, *, is_gone: bool) -> State:
@@ -68,13 +68,18 @@ def state_of(record: Record, *, is_gone: bool) -> State:
     return State.UNSENT if record.unsent else State.RUNNING
 
 
-def as_text(record: Record, state: State, names: Sequence[str], *, verbose: bool) -> str:
-    """Return the line of a job; `names` are those of its inputs, if they are known. `verbose`: with what names it."""
-    width, files = _name_width(), [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
+def as_text(record: Record, state: State, names: Sequence[str], *, columns: int, verbose: bool) -> str:
+    """Return the line of a job; `names` are those of its inputs, if they are known.
+
+    `columns` is the width of the terminal, 0 for what is not one: there, names are not shortened. With `verbose` a
+    job's key, task id and token follow.
+    """
+    width, files = _name_width(columns), [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
     # of a URL there is a digest only, which says nothing
     name = ", ".join(names or [found[1] for found in files]) or record.key
+    shown = shorten(printable(name), width) if columns else printable(name)
     size = format_size(sum(int(found[2]) for found in files)) if files else "-"
-    row = f"{shorten(printable(name), width):<{width}}{_COLUMNS.format(size, state.value, _age(record))}"
+    row = f"{shown:<{width}}{_COLUMNS.format(size, state.value, _age(record))}"
     if not verbose:
         return row
     details = [f"key {record.key}", f"{record.provider} task {record.snapshot.task_id or '-'}", f"token {record.token}"]
@@ -90,9 +95,9 @@ def format_size(size: int) -> str:
     return f"{value:.{0 if value >= 99.95 else 1}f} {'kMGT'[power - 1]}B"
 
 
-def _name_width() -> int:
+def _name_width(columns: int) -> int:
     """Return the room for a name beside the other columns."""
-    return max(get_terminal_size().columns - len(_COLUMNS.format("", "", "")) - 1, _MIN_NAME)
+    return max((columns or _DEFAULT_COLUMNS) - len(_COLUMNS.format("", "", "")) - 1, _MIN_NAME)
 
 
 def as_json(record: Record, state: State) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..batch.json_lines import VERSION
 from ..batch.output_folder import OutputFolder
 from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, mask_password, printable, say
+from ..console.texts import MAX_NAME, mask_password, printable, say, terminal_columns
 from ..console.verbosity import is_verbose
 from ..options.providers import (
     base_url_is_from_environment,
@@ -64,9 +65,9 @@ Example:
 def jobs(context: click.Context, folder: Path | None, store: str | None, json_lines: bool) -> None:  # noqa: FBT001
     """List the jobs of a store that are unfinished, or whose results were not taken.
 
-    Input, size, status and age; with -v also key, provider, task id and token. `aiowatermark resume KEY --provider NAME
-    -o DIR` fetches a running one, or a result that was not taken. A job in doubt may have been paid: look for it in your
-    account at the provider, then settle it.
+    Input, size, status and age; with -v also key, provider, task id and token. `aiowatermark resume KEY --provider
+    NAME -o DIR` fetches a running one, or a result that was not taken. A job in doubt may have been paid: look for it
+    in your account at the provider, then settle it.
     """
     if context.invoked_subcommand is not None:
         context.obj = (store, folder)
@@ -75,7 +76,7 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
     if wants_stats(context):
         show_stats(location, as_json=json_lines)
 
-    verbose = is_verbose()
+    verbose, columns = is_verbose(), terminal_columns(sys.stdout)
 
     async def work(stop: asyncio.Event) -> int:
         counts = dict.fromkeys(State, 0)
@@ -85,13 +86,14 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
                     if stop.is_set():
                         return EXIT_SOME_FAILED
                     if not json_lines and not any(counts.values()):
-                        click.echo(click.style(header(), dim=True))
+                        click.echo(click.style(header(columns), dim=True))
                     state = state_of(record, is_gone=await _is_gone(opened, record))
                     counts[state] += 1
                     if json_lines:
                         click.echo(as_json(record, state))
                     else:
-                        click.echo(as_text(record, state, await names(record.key), verbose=verbose))
+                        found = await names(record.key)
+                        click.echo(as_text(record, state, found, columns=columns, verbose=verbose))
         if not json_lines:
             _print_advice(counts, store, folder)
         return EXIT_OK

@@ -49,19 +49,28 @@ def encodable(text: str, stream: TextIO) -> str:
 
 
 def say(text: str, *, err: bool = False, bold: bool = False) -> None:
-    """Print a text on one line, as its stream can show it; on a terminal it is broken at words."""
+    """Print a text as its stream can show it: on a terminal broken at words, elsewhere on one line."""
     click.echo(click.style(shown_on(sys.stderr if err else sys.stdout, text), bold=bold), err=err)
 
 
 def shown_on(stream: TextIO, text: str, indent: int = 0) -> str:
-    """Return a text as a stream can show it: on a terminal broken at words; `indent` characters stand before it."""
+    """Return a text as a stream can show it: on a terminal broken at words, elsewhere on one line.
+
+    `indent` characters stand before it.
+    """
     # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it
-    shown = encodable(printable(text), stream)
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
-    except (OSError, ValueError):
-        return shown
+    shown, columns = encodable(printable(text), stream), terminal_columns(stream)
     return wrap(shown, columns, indent) if columns else shown
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """Return the width of a terminal for people; 0 for anything else, where each text is one line for programs."""
+    if os.environ.get("TERM") == "dumb":
+        return 0
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def wrap(text: str, columns: int, indent: int = 0) -> str:

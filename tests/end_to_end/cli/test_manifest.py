@@ -151,6 +151,20 @@ def test_a_round_that_is_open_is_continued_and_another_one_begins_after_its_end(
     assert manifest.round_of("new") == (0, True)
 
 
+def test_an_older_manifest_that_can_only_be_read_knows_no_other_accounts(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(manifest, "key", "in.png", b"abc")
+    assert manifest._connection is not None
+    manifest._connection.execute("DROP TABLE works")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    again = Manifest(manifest.folder)
+    again.open()
+    assert again.works("content") == []
+    assert again.saved("key", "in.png") == path
+    again.close()
+
+
 def test_charges_are_averaged_for_each_provider(manifest: Manifest) -> None:
     assert manifest.average_charge("kaze") is None
     manifest.add_charge("kaze", 1.0)

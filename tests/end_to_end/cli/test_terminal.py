@@ -64,6 +64,7 @@ async def test_the_display_is_one_bar_and_eight_rows_that_fit_the_terminal(
         assert len(shown.splitlines()) == 10
         assert session.screen.widest <= columns
         ended = await session.finish()
+        assert session.screen.widest <= columns, "the summary is broken at words"
         assert re.fullmatch(rf"{COUNT} done, 0 failed in \d+\.\d s; results are in clean", ended.replace("\n", " "))
 
 
@@ -99,8 +100,10 @@ async def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
 ) -> None:
     cli.use_keys_of(emulator)
     command = ("remove", photos[0], "--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
-    session = await start(*command, TERM="dumb")
-    assert (await session.finish()).startswith(f"done  {photos[0]} -> clean/")
+    session = await start(*command, TERM="dumb", columns=40)
+    line = f"done  {photos[0]} -> clean/"
+    assert (await session.finish()).replace("\n", "").startswith(line)
+    assert session.screen.widest > len(line), "its lines are not broken"
 
 
 @pytest.mark.slow
