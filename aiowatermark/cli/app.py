@@ -70,7 +70,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # no
 
 
 _EPILOG = """\b
-Completion in bash, zsh or fish; put the line into the start file of your shell:
+Completion in bash, zsh or fish: put its line into your shell's start file
   eval "$(_AIOWATERMARK_COMPLETE=bash_source aiowatermark)"
   eval "$(_AIOWATERMARK_COMPLETE=zsh_source aiowatermark)"
   _AIOWATERMARK_COMPLETE=fish_source aiowatermark | source

@@ -18,6 +18,12 @@ from .json_lines import outcome_line
 from .request import BatchRequest
 from .workers import WorkerPool
 
+SETTLEMENTS = {
+    "If it is not there": "--unpaid",
+    "If it has a task id there": "--task-id ID --provider {provider}",
+    "If it was paid and has no task id": "--paid",
+}
+"""What to do about a job in doubt, by what the user's account at the provider shows."""
 _MAX_ALIKE = 3
 _MAX_TOKEN = 5000
 _MAX_LISTED = 50
@@ -114,10 +120,11 @@ class Summary:
             self._say(f"Check your account at {self.request.title} before you send them again.")
             return
         self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
-        self._say(f"Look for them in your account at {self.request.title}; then, for each, one of")
-        settle = self.request.jobs_command("settle", ["KEY"])
-        for choice in ("--unpaid", "--paid", f"--task-id ID --provider {self.request.provider}"):
-            self._say(f"  {settle} {choice}")
+        self._say(f"Look for each in your account at {self.request.title}.")
+        settle = self.request.jobs_command("settle", [items[0].key if len(items) == 1 else "KEY"])
+        for case, choice in SETTLEMENTS.items():
+            self._say(f"{case}:")
+            self._say(f"  {settle} {choice.format(provider=self.request.provider)}")
 
     def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
         if items:

@@ -107,10 +107,10 @@ class WorkerPool:
 
     @property
     def keys_were_refused(self) -> bool:
-        """Whether the provider refused the API key for each item that was not done before."""
+        """Whether the provider refused the API key for each item that was sent to it."""
         done = self.outcomes.counts[ItemStatus.DONE] - self.outcomes.saved_before
-        refused = [item for item in self.not_done if isinstance(item.error, AuthenticationError)]
-        return bool(refused) and not done and len(refused) == len(self.not_done)
+        errors = [item.error for item in self.not_done if not isinstance(item.error, InvalidInput)]
+        return bool(errors) and not done and all(isinstance(error, AuthenticationError) for error in errors)
 
     async def run(self, items: AsyncIterator[BatchItem], workers: int) -> None:
         """Process all items with so many workers; return early if `stop` is set. Raises only what is a bug."""

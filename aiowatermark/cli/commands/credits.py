@@ -8,6 +8,7 @@ import click
 
 from ... import Client, Credits, WatermarkError
 from ..batch.json_lines import json_line
+from ..batch.report import format_credits
 from ..console.runner import EXIT_OK, run
 from ..options.providers import base_url_option, provider_from_env, provider_option
 
@@ -45,7 +46,7 @@ def credits(name: str, base_url: str | None, as_json: bool) -> None:  # noqa: A0
 
 def format_balance(balance: Credits) -> str:
     """Return a balance as text."""
-    text = f"{balance.available:g} credits available"
+    text = f"{format_credits(balance.available)} available"
     if balance.used is not None and balance.limit is not None:
         return f"{text}, {balance.used:g} of {balance.limit:g} used"
     return text

@@ -12,6 +12,7 @@ import click
 
 from ...jobs import Record
 from ..batch.json_lines import json_line
+from ..batch.report import SETTLEMENTS
 from ..console.texts import printable, shorten
 
 
@@ -28,20 +29,20 @@ class State(StrEnum):
 
 ADVICE = {
     State.RUNNING: (
-        "running at the provider. To fetch the results:\n  aiowatermark resume --all {store} --provider NAME{output}"
+        "running at the provider. To fetch the results:\n"
+        "  aiowatermark resume --all {store} --provider {provider}{output}"
     ),
     State.FINISHED: (
         "finished, and the results were not fetched. To fetch them:\n"
-        "  aiowatermark resume KEY {store} --provider NAME{output}"
+        "  aiowatermark resume KEY {store} --provider {provider}{output}"
     ),
     State.HELD: "in the hands of a client that is alive. Leave them to it.",
     State.UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
     State.IN_DOUBT: (
-        "in doubt: sent, but no answer was received; may have been paid. Look for it in your account at the provider.\n"
-        "If the account shows it with a task id, if it was paid and has none, or if it was not paid:\n"
-        "  aiowatermark jobs settle {store} KEY --task-id ID --provider NAME\n"
-        "  aiowatermark jobs settle {store} KEY --paid\n"
-        "  aiowatermark jobs settle {store} KEY --unpaid"
+        "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
+        + "".join(
+            f"\n{case}:\n  aiowatermark jobs settle {{store}} KEY {choice}" for case, choice in SETTLEMENTS.items()
+        )
     ),
     State.ENDED: "ended.",
 }

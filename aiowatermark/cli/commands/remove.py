@@ -40,7 +40,7 @@ _EPILOG = f"""{KEY_HELP}
 Examples:
   aiowatermark remove photo.jpg --provider picwish -o clean
   aiowatermark remove -r photos --provider kaze -o clean --dry-run
-  find . -name '*.png' | aiowatermark remove - --provider gptge -o clean --json
+  find . -name '*.png' | aiowatermark remove - --provider gptge -o clean
 
 Exit status: 0 if all files are done, 1 if some failed or Ctrl-C was pressed, 2 if nothing could be started.
 """

@@ -21,8 +21,8 @@ from .problems import without_class_names
 from .progress import ProgressDisplay
 
 _MAX_WARNINGS = 20
-_IN_SUMMARY = ("is in doubt", "is unchanged", "the end of the result's file", "resume it with")
-"""Parts of warnings that the summary of a batch makes superfluous."""
+_IN_SUMMARY = ("is in doubt", "is unchanged", "the end of the result's file", "resume it with", "taken over")
+"""Parts of warnings that the summary of a batch makes superfluous: the same command continues what was interrupted."""
 
 
 @define(eq=False)

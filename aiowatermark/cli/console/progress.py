@@ -40,13 +40,14 @@ from typing import Self, TextIO
 
 from attrs import define, field, frozen
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from .consoles import make_console
 from .rate import RateMeter
 from .texts import MAX_NAME, encodable, has_unicode, printable, shown_on
 
@@ -124,13 +125,9 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         """Start redrawing if the stream is a terminal whose cursor can move."""
         if self.stream.isatty() and os.environ.get("TERM") != "dumb":
-            # rich would believe COLUMNS and LINES, which may be inherited from another terminal: rows would be wrapped,
-            # and the cursor would move up by too few lines
-            variables = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-            console = Console(file=self.stream, highlight=False, markup=False, emoji=False, _environ=variables)
             self._live = Live(
                 get_renderable=self._render,
-                console=console,
+                console=make_console(self.stream),
                 refresh_per_second=10,
                 transient=True,
                 # redirected, the JSON lines for stdout would be written to this stream

@@ -21,7 +21,7 @@ _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "
 _WITHOUT_ACCOUNT = """
 Without an account you can run:
   aiowatermark demo        a demonstration on this machine
-  aiowatermark emulator    a local emulator of the five APIs; it prints keys to use"""
+  aiowatermark emulator    an emulator of the five APIs; it prints keys to use"""
 
 
 if TYPE_CHECKING:

@@ -361,7 +361,7 @@ async def test_resume_and_jobs_find_the_store_in_the_output_folder_and_the_names
         await running.kill()
         listed = await cli("jobs", "-o", "clean")
         assert listed.out.splitlines()[1].split()[0] == "photos/sub/a.jpg"
-        assert "aiowatermark resume --all -o clean --provider NAME" in listed.out
+        assert "aiowatermark resume --all -o clean --provider gptge" in listed.out
         resumed = await cli("resume", "--all", *to_emulator)
         assert resumed.code == 0, resumed.text
         assert (tmp_path / "clean/sub/a-clean.jpg").exists()

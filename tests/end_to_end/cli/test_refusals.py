@@ -15,7 +15,7 @@ GPTGE = ("--provider", "gptge", "--option", "sync=true")
 
 
 async def test_a_key_that_is_refused_for_all_is_named_and_nothing_could_be_started(
-    cli: Cli, to_emulator: list[str], photos: list[str]
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
 ) -> None:
     cli.env["GPTGE_API_KEY"] = "wrong"
     finished = await cli("remove", *photos, *GPTGE, *to_emulator)
@@ -25,6 +25,8 @@ async def test_a_key_that_is_refused_for_all_is_named_and_nothing_could_be_start
     assert "{" not in finished.text
     (line, *_) = (await cli("remove", *photos, *GPTGE, *to_emulator, "--json")).lines
     assert "{" in line["error"], "programs get the whole answer"
+    (tmp_path / "draft.jpg").write_text("not an image")
+    assert (await cli("remove", *photos, "draft.jpg", *GPTGE, *to_emulator)).code == 2, "it would be refused anyway"
 
 
 @pytest.mark.parametrize(

@@ -345,6 +345,24 @@ async def test_a_job_in_doubt_is_settled_without_an_api_key(
     assert "is not in doubt" in again.err
 
 
+async def test_several_jobs_are_settled_at_once_and_none_if_one_is_not_known(cli: Cli, doubtful_store: Path) -> None:
+    async with aw.SQLiteStore(doubtful_store) as store:
+        snapshot = Snapshot(None, Status.IN_DOUBT, reason="no answer")
+        await store.open(Record("order-2", "picwish", snapshot, account="shop", owner="gone", epoch=1))
+    where = ("--store", str(doubtful_store))
+    refused = await cli("jobs", "settle", "order-1", "order-3", "--paid", *where)
+    assert refused.code == 2
+    assert [job["state"] for job in (await cli("jobs", *where, "--json")).lines] == ["in doubt"] * 2
+    settled = await cli("jobs", "settle", "order-1", "order-2", "--paid", *where)
+    assert settled.out == "".join(
+        f"settled    order-{number}: paid, its result is lost; not submitted again\n" for number in (1, 2)
+    )
+    listed = await cli("jobs", *where)
+    assert listed.out == "The store contains no unfinished jobs.\n"
+    one = await cli("jobs", "settle", "order-1", "order-2", "--task-id", "t", "--provider", "picwish", *where)
+    assert (one.code, "give one KEY" in one.err) == (2, True)
+
+
 async def test_a_job_in_doubt_is_settled_by_its_task_after_one_query(
     cli: Cli, to_emulator: list[str], images: list[str], emulator: Emulator
 ) -> None:

@@ -83,6 +83,14 @@ async def test_the_width_of_the_terminal_counts_and_not_one_that_was_inherited(
 
 
 @pytest.mark.slow
+async def test_the_demo_and_the_doctor_fit_the_terminal_and_not_an_inherited_width(start: Start) -> None:
+    for arguments, columns, end in (("demo", "--jobs", "5"), 80, "with"), (("doctor",), 60, "checks passed"):
+        session = await start(*arguments, columns=columns, COLUMNS="200")
+        assert end in (await session.finish()).lower()
+        assert session.screen.widest <= columns
+
+
+@pytest.mark.slow
 async def test_with_no_color_there_are_no_colors(start: Start, cli: Cli, photos: list[str], emulator: Emulator) -> None:
     cli.use_keys_of(emulator)
     command = ("remove", photos[0], "none.jpg", "--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
