@@ -1,13 +1,13 @@
 """Planner: what the same command finds of its items in the store and the output folder, before anything is sent.
 
-    the output folder   the store                               plan
-    has the result      -                                       DONE      skipped
-    -                   finished, or at the provider            OPEN      waited for and fetched, at no further cost
-    -                   being submitted by a running command    OPEN      shared with that command
-    -                   failed at the provider                  FAILED    reported; not paid again
-    -                   settled as paid                         LOST      reported; not paid again
-    -                   sent, and no client waits for the answer   IN_DOUBT  reported; not sent again
-    -                   nothing, or an upload that ended early  NEW       submitted
+    the output folder   the store                                 plan
+    has the result      -                                         DONE      skipped
+    -                   finished, or at the provider              OPEN      waited for and fetched, at no further cost
+    -                   being submitted by a running command      OPEN      shared with that command
+    -                   failed at the provider                    FAILED    reported; not paid again
+    -                   settled as paid                           LOST      reported; not paid again
+    -                   sent, and no client waits for the answer  IN_DOUBT  reported; not sent again
+    -                   nothing, or an upload that ended early    NEW       submitted
 
 What is NEW may have been done under another account or base URL: see elsewhere.
 
