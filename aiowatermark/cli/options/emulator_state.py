@@ -71,11 +71,12 @@ async def print_callbacks(server: Emulator, show: Callable[[str], None]) -> None
     """Show a line for each callback that the emulator has sent, until cancelled."""
     shown = 0
     while True:
-        for attempt in server.deliveries[shown:]:
-            shown += 1
-            task = next(task for task in server.tasks if task.task_id == attempt.task_id)
+        attempts = server.deliveries[shown:]
+        shown += len(attempts)
+        urls = {task.task_id: task.callback_url for task in server.tasks} if attempts else {}
+        for attempt in attempts:
             status = attempt.reason or "no answer" if attempt.status is None else attempt.status
-            show(f"CALLBACK  {_shown_path(task.callback_url or '')}  {status}  job {attempt.task_id}")
+            show(f"CALLBACK  {_shown_path(urls.get(attempt.task_id) or '')}  {status}  job {attempt.task_id}")
         await asyncio.sleep(_LOOK_SECONDS)
 
 
