@@ -15,6 +15,7 @@ from ...environment import BASE_URL_VARIABLE
 from ...providers import built_in_names, package_of
 from ..console.runner import EXIT_NOT_STARTED, error_text, print_error
 from ..console.suggestions import did_you_mean
+from ..console.texts import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -97,7 +98,7 @@ def provider_from_env(name: str, base_url: str | None, account: str | None = Non
             raise
         exit_with_error(f"the provider {name} of {package_of(name)} cannot be used: {type(error).__name__}: {error}")
     if from_environment:
-        click.echo(f"Note: requests go to {provider.base_url} ({BASE_URL_VARIABLE}).", err=True)
+        say(f"Note: requests go to {provider.base_url} ({BASE_URL_VARIABLE}).", err=True)
     return provider
 
 
