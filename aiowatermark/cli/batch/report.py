@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,11 +21,12 @@ from .request import BatchRequest
 from .workers import WorkerPool
 
 SETTLEMENTS = {
-    "If it is not there": "--unpaid",
-    "If it has a task id there": "--task-id ID --provider {provider}",
-    "If it was paid and has no task id": "--paid",
+    "If it is not there": "KEY... --unpaid",
+    "If it has a task id there": "KEY --task-id ID --provider {provider}",
+    "If it was paid and has no task id": "KEY... --paid",
 }
 """What to do about a job in doubt, by what the user's account at the provider shows."""
+_KEY = re.compile(r"KEY(\.\.\.)?")
 _MAX_ALIKE = 3
 _MAX_TOKEN = 5000
 _MAX_LISTED = 50
@@ -121,10 +124,13 @@ class Summary:
             return
         self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
         self._say(f"Look for each in your account at {self.request.title}.")
-        settle = self.request.jobs_command("settle", [items[0].key if len(items) == 1 else "KEY"])
+        settle = self.request.jobs_command("settle", [])
         for case, choice in SETTLEMENTS.items():
+            words = choice.format(provider=self.request.provider)
+            if len(items) == 1:
+                words = _KEY.sub(lambda _: shlex.quote(items[0].key), words)
             self._say(f"{case}:")
-            self._say(f"  {settle} {choice.format(provider=self.request.provider)}")
+            self._say(f"  {settle} {words}")
 
     def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
         if items:

@@ -40,9 +40,7 @@ ADVICE = {
     State.UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
     State.IN_DOUBT: (
         "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
-        + "".join(
-            f"\n{case}:\n  aiowatermark jobs settle {{store}} KEY {choice}" for case, choice in SETTLEMENTS.items()
-        )
+        + "".join(f"\n{case}:\n  aiowatermark jobs settle {{store}} {choice}" for case, choice in SETTLEMENTS.items())
     ),
     State.ENDED: "ended.",
 }
