@@ -350,6 +350,9 @@ async def test_several_jobs_are_settled_at_once_and_none_if_one_is_not_known(cli
         snapshot = Snapshot(None, Status.IN_DOUBT, reason="no answer")
         await store.open(Record("order-2", "picwish", snapshot, account="shop", owner="gone", epoch=1))
     where = ("--store", str(doubtful_store))
+    advice = (await cli("jobs", *where)).out
+    assert f"jobs settle --store {doubtful_store} KEY... --unpaid\n" in advice
+    assert f"jobs settle --store {doubtful_store} KEY --task-id ID --provider picwish\n" in advice
     refused = await cli("jobs", "settle", "order-1", "order-3", "--paid", *where)
     assert refused.code == 2
     assert [job["state"] for job in (await cli("jobs", *where, "--json")).lines] == ["in doubt"] * 2
