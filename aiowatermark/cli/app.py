@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .console.extras import install_hint
+from .console.suggestions import did_you_mean
 from .console.verbosity import with_verbosity
 
 # `--help` prints these lines and imports no command: it is quick, and needs nothing but click
@@ -42,6 +43,17 @@ class LazyGroup(click.Group):
             raise SystemExit(2) from None
         return with_verbosity(command) if isinstance(command, click.Command) else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; the error for an unknown one names the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if "Did you mean" in error.message:  # newer versions of click say it themselves
+                raise
+            raise click.UsageError(error.message + did_you_mean(args[0], _COMMANDS), ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands; click's own method would import every command."""
         with formatter.section("Commands"):
@@ -58,7 +70,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # no
 
 
 _EPILOG = """\b
-Completion in bash, zsh or fish; put the line into the start file of your shell:
+Completion in bash, zsh or fish: put its line into your shell's start file
   eval "$(_AIOWATERMARK_COMPLETE=bash_source aiowatermark)"
   eval "$(_AIOWATERMARK_COMPLETE=zsh_source aiowatermark)"
   _AIOWATERMARK_COMPLETE=fish_source aiowatermark | source

@@ -53,7 +53,10 @@ def test_a_request_that_is_repeated_is_said_with_its_reason(said: StringIO, prob
 def test_events_with_names_are_understood_by_their_fields(said: StringIO) -> None:
     fields = {"event": "request.repeated", "seconds": 4.2, "error": "ProviderUnavailable", "reason": "refused"}
     log.info("any text", extra=fields)
-    log.info("any text", extra={"event": "query.failed", "error": "ProviderUnavailable", "reason": "HTTP 500"})
+    log.info(
+        "any text",
+        extra={"event": "query.failed", "error": "ProviderUnavailable", "reason": "ClientOSError (HTTP 500)"},
+    )
     log.warning("any text", extra={"event": "job.in_doubt"})
     assert said.getvalue().splitlines() == [
         "Kaze: not reachable, next try in 4 s",
@@ -73,6 +76,7 @@ def test_a_warning_is_said_once_and_what_the_summary_says_is_left_to_it(said: St
     log.warning("job %s is in doubt and may be paid", "k")
     log.warning("job %s is not finished; resume it with %s", "k", "aw2.token")
     log.warning("job %s: the result is unchanged: it equals the input", "k")
+    log.warning("job %s: uploading of owner %s taken over", "k", "o")
     log.info("job k is something else")
     assert said.getvalue() == "Warning: a.gif is animated: one frame comes back\n"
 

@@ -256,3 +256,4 @@ async def test_the_advice_fits_what_is_wrong_with_a_store(
     (tmp_path / "text.db").write_text("text")
     (result,) = await all_of(check_store(location))
     assert (result.ok, result.advice) == (False, advice)
+    assert "/." not in result.text, "the name under which a new store is tried out is not shown"

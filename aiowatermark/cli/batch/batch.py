@@ -14,6 +14,7 @@ How a run ends:
     first Ctrl-C       `stop` is set: run() returns early, the client waits up to    EXIT_SOME_FAILED
                        _DRAIN seconds for answers to paid requests, drain() collects
     second Ctrl-C      CancelledError during the closing or drain(): abort()         EXIT_SOME_FAILED, from runner.run
+    key refused        for all that was not done before: nothing could be started   EXIT_NOT_STARTED
     cannot start       StoreError or InvalidInput before a worker runs               EXIT_NOT_STARTED, from runner.run
 
 Once workers have been created the summary is printed however the run ends, because it names the jobs that may have been
@@ -27,13 +28,13 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
-import click
 from attrs import define, frozen
 
 from ... import CallbackReceiver, Client, JobStore, Limits, Provider
 from ..console.notices import show_notices
 from ..console.progress import ProgressDisplay
-from ..console.runner import EXIT_OK, EXIT_SOME_FAILED
+from ..console.runner import EXIT_NOT_STARTED, EXIT_OK, EXIT_SOME_FAILED
+from ..console.texts import say
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
 from .items import BatchItem, OutcomeListener, Outcomes
@@ -65,6 +66,7 @@ class BatchWork:
     """What a command does: an action for each item, and what follows when all have ended and nothing was stopped.
 
     `total` is the number of items, and `pending` that of items that were not done before; None if it is not known.
+    `nothing` is said in place of a summary if there was no item.
     """
 
     action: BatchAction
@@ -72,6 +74,7 @@ class BatchWork:
     total: int | None = None
     pending: int | None = None
     at_end: Callable[[], Awaitable[None]] | None = None
+    nothing: str = ""
 
 
 @frozen
@@ -116,9 +119,24 @@ async def run_batch(
                 await _run_workers(pool, context, work, min(batch_limits.jobs, work.total or batch_limits.jobs))
             finally:
                 display.close()
-                Summary(request, pool, work.total).print()
-    code = EXIT_SOME_FAILED if stop.is_set() or pool.not_done else EXIT_OK
+                _print_summary(request, pool, work)
+    code = _exit_code(pool)
     return code if listener is None else await listener.save(code, err=request.as_json)
+
+
+def _print_summary(request: BatchRequest, pool: WorkerPool, work: BatchWork) -> None:
+    if work.nothing and not (pool.stop.is_set() or pool.outcomes.counts):
+        say(work.nothing, err=request.as_json)
+    else:
+        Summary(request, pool, work.total).print()
+
+
+def _exit_code(pool: WorkerPool) -> int:
+    if pool.stop.is_set():
+        return EXIT_SOME_FAILED
+    if pool.keys_were_refused:
+        return EXIT_NOT_STARTED
+    return EXIT_SOME_FAILED if pool.not_done else EXIT_OK
 
 
 def _make_pool(
@@ -179,7 +197,7 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
 
 
 def _print_stopping() -> None:
-    click.echo(
+    say(
         f"Stopping: waiting up to {_DRAIN:.0f} s for the answers to what was sent; Ctrl-C again exits at once.",
         err=True,
     )

@@ -21,6 +21,7 @@ class ItemStatus(StrEnum):
 
     DONE         the result is saved, or was saved by an earlier run
     FAILED       the item has an error of its own; the other items are not affected
+    LOST         settled as paid: its result cannot be fetched; it is not submitted again
     IN_DOUBT     the paid request was sent and has no answer: only the user's account shows whether it was paid
     UNFINISHED   stopped; the job is at the provider, or may be: its token is reported if there is one
     UNSENT       stopped; never sent, or its upload is incomplete: nothing was paid
@@ -28,6 +29,7 @@ class ItemStatus(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
+    LOST = "lost"
     IN_DOUBT = "in_doubt"
     UNFINISHED = "unfinished"
     UNSENT = "unsent"
@@ -40,6 +42,7 @@ class Plan(StrEnum):
     OPEN = "continue"
     NEW = "new"
     FAILED = "failed before"
+    LOST = "paid and lost"
     IN_DOUBT = "in doubt"
     REFUSED = "refused"
 
@@ -49,7 +52,8 @@ class BatchItem:
     """One input of a batch, and how far it has come; `status` is None until it has ended.
 
     `identity` and `target` are what the manifest knows the input by and the name of its result; `base` is the key
-    without the round of --again. `plan` is None until the store was asked.
+    without the round of --again, and `content` tells what is done, at whichever account. `plan` is None until the store
+    was asked. `elsewhere` names the other account that has done it.
     """
 
     source: str
@@ -57,7 +61,9 @@ class BatchItem:
     target: Target = field(factory=lambda: Target("media"))
     problem: str = ""
     base: str = ""
+    content: str = ""
     key: str = ""
+    elsewhere: str = ""
     plan: Plan | None = None
     start_called: bool = False
     saved_before: bool = False

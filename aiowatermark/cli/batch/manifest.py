@@ -6,17 +6,21 @@ folder itself, so the knowledge moves with the folder.
     outputs   key, source    one row for each job and input: the same picture under two names is one job and two rows
               target         the name that the result is to have; written before the job is submitted
               file           the name that it got, relative to the output folder; NULL until it was saved
-              size, mtime, digest   of the complete file
+              size, mtime, digest   of the complete file; NULL until its name was created
     rounds    base           the key of a job without its round
               round          how often --again has paid for it anew
               again_open     whether the --again run that began this round has not come to its end
+    works     content        what is done: provider, content, mask and options, as a digest
+              base           the key of a job that does it, without its round
+              account, base_url   where that job is
     charges   provider       a provider's name
               jobs, credits  how many jobs said what they cost, and what that was together
 
 `source` is the path of the input relative to the output folder, so that both may be moved together; of a URL, which
 may hold a signature, a digest.
 
-A row gets its file before the file gets its content. After a crash they are in one of these states:
+A result is saved in three steps: the row gets its name (`file`); in a second transaction the empty file is created and
+the row gets its state; the file gets its content by a rename. After a crash row and file are in one of these states:
 
     file             meaning                     next run
     NULL             nothing was saved           fetches the result under a free name
@@ -27,8 +31,9 @@ A row gets its file before the file gets its content. After a crash they are in 
 "As in the row" is the size and the time of the last change, or else the digest: a copy of the folder counts, too.
 
 Concurrency: threads share one connection and a lock; processes share the file, and SQLite orders their transactions.
-Two runs of one command use the same row, so they save to the same name, each by an atomic rename. Which of two inputs
-gets a free name is decided by its exclusive creation.
+Two runs of one command use the same row, so they save to the same name, each by an atomic rename: a name is looked up
+or chosen in one transaction, and it is in the row before its file exists, so that a run that is killed leaves it to the
+next. Beside programs that do not use the manifest, exclusive creation decides.
 """
 
 from __future__ import annotations
@@ -59,9 +64,12 @@ _SCHEMA = (
         digest TEXT, PRIMARY KEY (key, source)
     )""",
     "CREATE TABLE IF NOT EXISTS rounds (base TEXT PRIMARY KEY, round INTEGER NOT NULL, again_open INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS works (
+        content TEXT, base TEXT, account TEXT NOT NULL, base_url TEXT NOT NULL, PRIMARY KEY (content, base)
+    )""",
     "CREATE TABLE IF NOT EXISTS charges (provider TEXT PRIMARY KEY, jobs INTEGER NOT NULL, credits REAL NOT NULL)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
 )
+_SET_FILE = "UPDATE outputs SET file = ?, size = ?, mtime = ?, digest = ? WHERE key = ? AND source = ?"
 _UPSERT = """INSERT INTO outputs (key, source, target, file, size, mtime, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key, source) DO UPDATE SET file = excluded.file, size = excluded.size, mtime = excluded.mtime,
     digest = excluded.digest"""
@@ -91,6 +99,16 @@ class FileState:
             return found.st_mtime_ns == self.mtime or FileState.of(path).digest == self.digest
         except OSError:
             return False
+
+
+@frozen
+class Work:
+    """What a job does (provider, content, mask and options, as a digest), its key without a round, and where."""
+
+    content: str
+    base: str
+    account: str
+    base_url: str
 
 
 @define(eq=False)
@@ -131,7 +149,13 @@ class Manifest:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             if tables and application != _APPLICATION_ID:
                 raise StoreError(f"{path} is the database of another program; the file was left unchanged")
-            for statement in () if tables else _SCHEMA:
+            if tables and "outputs" not in tables:
+                raise StoreError(f"{path} is of another version of this program; the file was left unchanged")
+            if self._begin == "BEGIN":  # it can only be read
+                return
+            if not tables:
+                database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            for statement in _SCHEMA:
                 database.execute(statement)
 
     def close(self) -> None:
@@ -167,49 +191,73 @@ class Manifest:
         return next((path for path in found if path is not None), None)
 
     def reserve(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
-        """Return the file for a result, which is to be renamed to it, and note its state.
+        """Return the file for a result, which is to be renamed to it, and note its state; raises OSError.
 
-        It is created, empty, unless an earlier run had reserved it.
+        It is created, empty, unless an earlier run, or another one of the same command, has created it.
         """
-        name, before = self._row(key, source)
-        if name is not None and (_is_empty(self.folder / name) or (before and before.matches(self.folder / name))):
-            self._note(key, source, target, name, state)
-            return self.folder / name
-        return self._reserve_free(key, source, target, suffix, state)
-
-    def _reserve_free(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
-        number = target.number
         while True:
-            path = self.folder / (name := target.name(suffix, number))
-            if not os.path.lexists(path) and not self._is_reserved(name, source):
-                self._note(key, source, target, name, state)
-                if create_empty(path, self.folder):
-                    return path
+            name, is_new = self._choose(key, source, target, suffix)
+            if self._create(key, source, name, state, is_new=is_new):
+                return self.folder / name
+
+    def _choose(self, key: str, source: str, target: Target, suffix: str) -> tuple[str, bool]:
+        """Return the name of a result, and whether it was chosen now; it is in the row before there is a file."""
+        # one transaction: of two runs that save one result at once, the second finds the name of the first
+        with self._transaction() as database:
+            name, before = _read_row(database, key, source)
+            if name is not None and _is_free_for(self.folder / name, before):
+                return name, False
+            name = self._free_name(database, key, source, target, suffix)
+            database.execute(_UPSERT, (key, source, json.dumps(astuple(target)), name, None, None, None))
+            return name, True
+
+    def _free_name(self, database: sqlite3.Connection, key: str, source: str, target: Target, suffix: str) -> str:
+        number = target.number
+        # lexists: a broken symbolic link takes a name, too
+        while os.path.lexists(self.folder / (name := target.name(suffix, number))) or _is_reserved(
+            database, name, key, source
+        ):
             number += 1
+        return name
 
-    def _note(self, key: str, source: str, target: Target, name: str, state: FileState) -> None:
+    def _create(self, key: str, source: str, name: str, state: FileState, *, is_new: bool) -> bool:
+        """Create the file of a row and note its state; False if the name has been taken since it was chosen."""
+        path = self.folder / name
         with self._transaction() as database:
-            values = (key, source, json.dumps(astuple(target)), name, state.size, state.mtime, state.digest)
-            database.execute(_UPSERT, values)
-
-    def _is_reserved(self, name: str, source: str) -> bool:
-        """Whether a name is that of another input's result, which may be about to be created."""
-        with self._transaction() as database:
-            found = database.execute("SELECT 1 FROM outputs WHERE file = ? AND source <> ?", (name, source))
-            return found.fetchone() is not None
+            found, before = _read_row(database, key, source)
+            if found != name:
+                return False
+            # a file that is there although the name is new and no run of this command has created it is of a program
+            # that does not use the manifest
+            is_ours = not (is_new and before is None) and _is_free_for(path, before)
+            is_created = create_empty(path, self.folder) or is_ours
+            values = (name, *astuple(state)) if is_created else (None, None, None, None)
+            database.execute(_SET_FILE, (*values, key, source))
+            return is_created
 
     def _row(self, key: str, source: str) -> tuple[str | None, FileState | None]:
         with self._transaction() as database:
-            query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
-            name, *state = database.execute(query, (key, source)).fetchone() or (None,)
-        # the folder may come from elsewhere: a name could point outside it
-        return (name, FileState(*state)) if name is not None and _is_inside(name) else (None, None)
+            return _read_row(database, key, source)
 
     def files(self) -> set[str]:
         """Return the names of all results in the folder that are as they were written."""
         with self._transaction() as database:
             rows = database.execute("SELECT file, size, mtime, digest FROM outputs WHERE file IS NOT NULL").fetchall()
         return {name for name, *state in rows if _is_inside(name) and FileState(*state).matches(self.folder / name)}
+
+    def note_work(self, work: Work) -> None:
+        """Note what a job does, and where, before it is submitted."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO works VALUES (?, ?, ?, ?)", astuple(work))
+
+    def works(self, content: str) -> list[Work]:
+        """Return the jobs that do this, at whichever account and base URL."""
+        with self._transaction() as database:
+            # an older manifest that can only be read does not have the table
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'works'").fetchone() is None:
+                return []
+            rows = database.execute("SELECT * FROM works WHERE content = ? ORDER BY rowid", (content,)).fetchall()
+        return [Work(*row) for row in rows]
 
     def round_of(self, base: str) -> tuple[int, bool]:
         """Return how often --again has paid for a job, and whether such a run has not come to its end."""
@@ -263,9 +311,29 @@ class Manifest:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             path = StateFolder(self.folder).manifest
             raise StoreError(f"the manifest {path} cannot be used: {error}") from None
+
+
+def _read_row(database: sqlite3.Connection, key: str, source: str) -> tuple[str | None, FileState | None]:
+    query = "SELECT file, size, mtime, digest FROM outputs WHERE key = ? AND source = ?"
+    name, *state = database.execute(query, (key, source)).fetchone() or (None,)
+    # the folder may come from elsewhere: a name could point outside it
+    if name is None or not _is_inside(name):
+        return None, None
+    return name, None if state[0] is None else FileState(*state)
+
+
+def _is_reserved(database: sqlite3.Connection, name: str, key: str, source: str) -> bool:
+    """Whether a name is that of another input's result, whose file may be missing, or that of another job's to come."""
+    query = "SELECT 1 FROM outputs WHERE file = ? AND (source <> ? OR (key <> ? AND size IS NULL))"
+    return database.execute(query, (name, source, key)).fetchone() is not None
+
+
+def _is_free_for(path: Path, state: FileState | None) -> bool:
+    """Whether a result may replace what is there: nothing, an empty file, or the same result."""
+    return _is_empty(path) or (state is not None and state.matches(path))
 
 
 def create_empty(path: Path, folder: Path) -> bool:

@@ -10,15 +10,15 @@ What may be found in the folder:
 Saving a result, one step after another:
 
     1. download into .HEX.fetching/     the network may fail here; nothing else has been touched
-    2. note the name in the manifest    unless --no-store
-    3. create the target exclusively    fails if another thread or process was faster: go to 2 with the next number
+    2. note the name in the manifest    unless --no-store; another run of the same command finds it there
+    3. create the target exclusively    fails if another thread or process was faster: again with the next number
     4. rename the download to it        atomic: readers see an empty or a complete file
 
 Exclusive creation in step 3 decides who owns a name, so that any number of workers and processes may save into one
-folder at the same time without a lock. The rename in step 4 replaces nothing but the empty file of step 3, or the same
-result that another run of the same command has saved meanwhile.
+folder at the same time. The rename in step 4 replaces nothing but the empty file of step 3, or the same result that
+another run of the same command has saved meanwhile.
 
-Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 3 and 4 an empty file stays
+Cancellation and crashes: during step 1 nothing but the download is lost. Between steps 2 and 4 an empty file may stay
 behind; with a manifest the next run saves the result under that name. A killed process leaves its .fetching folder;
 `prepare` removes those in which nothing has been written for an hour, because younger ones may belong to a process
 that is still running.
@@ -40,7 +40,7 @@ from attrs import define, field
 
 from ... import InvalidInput, Result
 from ...media.base import ProgressCallback
-from .manifest import FileState, Manifest, create_empty
+from .manifest import FileState, Manifest, Work, create_empty
 from .output_names import Target, suffix_of_content
 from .state_folder import StateFolder
 
@@ -94,6 +94,19 @@ class OutputFolder:
         """Note the name that the result of a job is to have, before the job is submitted."""
         if self.manifest is not None:
             await asyncio.to_thread(self.manifest.register, key, source, target)
+
+    async def note_work(self, work: Work) -> None:
+        """Note what a job does, and where, before it is submitted."""
+        if self.manifest is not None:
+            await asyncio.to_thread(self.manifest.note_work, work)
+
+    async def find_works(self, content: str) -> list[Work]:
+        """Return the jobs that do this, at whichever account and base URL, as far as the folder knows them."""
+        return [] if self.manifest is None else await asyncio.to_thread(self.manifest.works, content)
+
+    async def find_saved_for_any(self, key: str) -> Path | None:
+        """Return a file with the job's result, saved for any of its inputs, that is as it was written."""
+        return None if self.manifest is None else await asyncio.to_thread(self.manifest.saved_for_any, key)
 
     async def find_saved(self, key: str, source: str) -> Path | None:
         """Return the file into which the job's result was saved for this input, if it is as it was written."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,13 +13,20 @@ from attrs import frozen
 
 from ... import DeadlineExceeded, InvalidInput, JobFailed, Unsupported
 from ...tokens import decode_token
-from ..console.runner import error_text
+from ..console.problems import problem_text
 from ..console.texts import say, shown_name
 from .items import BatchItem, ItemStatus, Outcome
 from .json_lines import outcome_line
 from .request import BatchRequest
 from .workers import WorkerPool
 
+SETTLEMENTS = {
+    "If it is not there": "KEY... --unpaid",
+    "If it has a task id there": "KEY --task-id ID --provider {provider}",
+    "If it was paid and has no task id": "KEY... --paid",
+}
+"""What to do about a job in doubt, by what the user's account at the provider shows."""
+_KEY = re.compile(r"KEY(\.\.\.)?")
 _MAX_ALIKE = 3
 _MAX_TOKEN = 5000
 _MAX_LISTED = 50
@@ -72,6 +81,7 @@ class Summary:
         self._list(list(_failure_lines(failed)))
         self._print_in_doubt(self._items(ItemStatus.IN_DOUBT))
         self._print_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not _has_task(item)])
+        self._print_lost(self._items(ItemStatus.LOST))
         self._print_failed_at_provider([item for item in failed if isinstance(item.error, JobFailed)])
         self._print_continuation()
 
@@ -86,6 +96,8 @@ class Summary:
             words += [f"{counts[ItemStatus.UNFINISHED]} open", self._unsent()]
         if counts[ItemStatus.FAILED] or not self.pool.stop.is_set():
             words.append(f"{counts[ItemStatus.FAILED]} failed")
+        if counts[ItemStatus.LOST]:
+            words.append(f"{counts[ItemStatus.LOST]} paid and lost")
         if counts[ItemStatus.IN_DOUBT]:
             words.append(f"{counts[ItemStatus.IN_DOUBT]} in doubt")
         if self.pool.stop.is_set():
@@ -111,21 +123,36 @@ class Summary:
             self._say(f"Check your account at {self.request.title} before you send them again.")
             return
         self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
-        self._say(f"Look for them in your account at {self.request.title}; then, for each, one of")
-        settle = self.request.jobs_command("settle", ["KEY"])
-        for choice in ("--unpaid", "--paid", f"--task-id ID --provider {self.request.provider}"):
-            self._say(f"  {settle} {choice}")
+        self._say(f"Look for each in your account at {self.request.title}.")
+        settle = self.request.jobs_command("settle", [])
+        for case, choice in SETTLEMENTS.items():
+            words = choice.format(provider=self.request.provider)
+            if len(items) == 1:
+                words = _KEY.sub(lambda _: shlex.quote(items[0].key), words)
+            self._say(f"{case}:")
+            self._say(f"  {settle} {words}")
 
     def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
         if items:
             self._say(f"{len(items)} still being submitted, so maybe paid; check your account:")
             self._list([f"  {shown_name(item.source)}" for item in items])
 
+    def _print_lost(self, items: Sequence[BatchItem]) -> None:
+        if items:
+            self._say(f"{len(items)} settled as paid: the result cannot be fetched, and it is not submitted again:")
+            self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
+            self._print_payment_anew(items)
+
     def _print_failed_at_provider(self, items: Sequence[BatchItem]) -> None:
         if items and self.request.store:
-            self._say("Jobs that failed at the provider are not submitted again. To pay for another attempt, run")
+            self._say("Jobs that failed at the provider are not submitted again.")
+            self._print_payment_anew(items)
+
+    def _print_payment_anew(self, items: Sequence[BatchItem]) -> None:
+        if self.request.store:
+            self._say("To pay anew for these alone, run this and then the same command:")
             self._say(f"  {self.request.jobs_command('forget', [item.key for item in items[:_MAX_LISTED]])}")
-            self._say("and then repeat the same command.")
+            self._say("To pay anew for everything, also for what is done: the same command with --again.")
 
     def _print_continuation(self) -> None:
         """Print the command that continues, or the one that fetches what is at the provider."""
@@ -169,7 +196,7 @@ def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:
 
 def reason_of(item: BatchItem) -> str:
     """Return why an item is not done, without its name, which the caller prints."""
-    text = "" if item.error is None else error_text(item.error)
+    text = "" if item.error is None else problem_text(item.error)
     return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
 
 

@@ -38,7 +38,18 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 
-from ... import InvalidInput, JobHandle, Result, Status, SubmissionInDoubt, TransferFailed, WatermarkError
+from ... import (
+    AuthenticationError,
+    InvalidInput,
+    JobFailed,
+    JobHandle,
+    Result,
+    Status,
+    SubmissionInDoubt,
+    TransferFailed,
+    WatermarkError,
+)
+from ...client.engine.settle import SETTLED_PAID
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
 from .items import BatchItem, ItemStatus, Outcome, Outcomes, Plan
@@ -93,6 +104,13 @@ class WorkerPool:
     _aborted: bool = field(default=False, init=False)
     _client_closed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _workers: list[asyncio.Task[None]] = field(factory=list, init=False)
+
+    @property
+    def keys_were_refused(self) -> bool:
+        """Whether the provider refused the API key for each item that was sent to it."""
+        done = self.outcomes.counts[ItemStatus.DONE] - self.outcomes.saved_before
+        errors = [item.error for item in self.not_done if not isinstance(item.error, InvalidInput)]
+        return bool(errors) and not done and all(isinstance(error, AuthenticationError) for error in errors)
 
     async def run(self, items: AsyncIterator[BatchItem], workers: int) -> None:
         """Process all items with so many workers; return early if `stop` is set. Raises only what is a bug."""
@@ -208,6 +226,8 @@ class WorkerPool:
         """Return the status for an error: FAILED if it is the item's own, else one for a closed client."""
         if isinstance(error, SubmissionInDoubt):
             return ItemStatus.IN_DOUBT
+        if isinstance(error, JobFailed) and error.snapshot is not None and error.snapshot.reason == SETTLED_PAID:
+            return ItemStatus.LOST
         if not self.stop.is_set() or type(error) not in _CLIENT_CLOSED_ERRORS:
             return ItemStatus.FAILED
         if item.handle is None:

@@ -6,8 +6,9 @@ import asyncio
 
 import click
 
-from ... import Client, Credits
+from ... import Client, Credits, WatermarkError
 from ..batch.json_lines import json_line
+from ..batch.report import format_credits
 from ..console.runner import EXIT_OK, run
 from ..options.providers import base_url_option, provider_from_env, provider_option
 
@@ -30,7 +31,10 @@ def credits(name: str, base_url: str | None, as_json: bool) -> None:  # noqa: A0
 
     async def work(_: asyncio.Event) -> int:
         async with Client(provider, trust_env=True) as client:
-            balance = await client.credits()
+            try:
+                balance = await client.credits()
+            except WatermarkError as error:
+                raise error.about(provider=name, key=None, token=None) from None
         if as_json:
             click.echo(json_line(provider=name, available=balance.available, used=balance.used, limit=balance.limit))
         else:
@@ -42,7 +46,7 @@ def credits(name: str, base_url: str | None, as_json: bool) -> None:  # noqa: A0
 
 def format_balance(balance: Credits) -> str:
     """Return a balance as text."""
-    text = f"{balance.available:g} credits available"
+    text = f"{format_credits(balance.available)} available"
     if balance.used is not None and balance.limit is not None:
         return f"{text}, {balance.used:g} of {balance.limit:g} used"
     return text

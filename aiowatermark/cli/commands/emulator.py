@@ -16,6 +16,7 @@ from ...emulator import Emulator, ServedRequest
 from ...emulator.apis import APIS
 from ...environment import BASE_URL_VARIABLE
 from ..console.runner import EXIT_OK, printable, run
+from ..options.emulator_state import apply_state, credits_option, fault_option, print_callbacks
 from ..options.providers import exit_with_error, no_base_url_option
 
 Keys = Mapping[str, str | tuple[str, str]]
@@ -75,6 +76,8 @@ def _parse_keys(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> 
     callback=_parse_keys,
     help="API key to accept for provider NAME; may be given several times.  [default: the same keys at every start]",
 )
+@credits_option
+@fault_option
 @click.option("--quiet", is_flag=True, help="Do not print the requests.")
 @no_base_url_option("the emulator is what other commands send requests to; --host and --port say where it listens")
 def emulator(  # noqa: PLR0917 - click calls it by name
@@ -83,13 +86,15 @@ def emulator(  # noqa: PLR0917 - click calls it by name
     mark: Path | None,
     processing: float,
     keys: Keys,
+    credits_left: float | None,
+    faults: Sequence[tuple[str, str]],
     quiet: bool,  # noqa: FBT001 - click's way
 ) -> None:
     """Serve the APIs of all five providers on this machine until Ctrl-C. Nothing costs money.
 
     It prints the base URL and the API keys to use, and then a line for each request: method, path, status, job,
-    number of charges, milliseconds. Watermarks are really removed if a job has a mask, or if --mark is given; other
-    images come back unchanged.
+    number of charges, milliseconds; and one for each callback that it sends. Watermarks are really removed if a job has
+    a mask, or if --mark is given; other images come back unchanged.
 
     \b
       aiowatermark emulator --port 8700 --mark logo.png
@@ -102,10 +107,13 @@ def emulator(  # noqa: PLR0917 - click calls it by name
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             exit_with_error(f"the emulator cannot listen on {host} port {port}: {reason}")
+        callbacks = asyncio.create_task(print_callbacks(server, _ignore if quiet else _print_line))
         try:
+            apply_state(server, credits_left, faults)
             click.echo(_start_text(server, mark))
             await stop.wait()
         finally:
+            callbacks.cancel()
             await server.__aexit__(None, None, None)
         click.echo(_charges_line(server))
         return EXIT_OK
@@ -143,9 +151,17 @@ def _fixed_keys() -> dict[str, str | tuple[str, str]]:
 
 
 def _print_request(request: ServedRequest) -> None:
+    _print_line(_request_line(request))
+
+
+def _print_line(text: str) -> None:
     # the reader of the lines may have gone: clients are served all the same
     with suppress(OSError):
-        click.echo(_request_line(request))
+        click.echo(text)
+
+
+def _ignore(_: str) -> None:
+    """Print nothing."""
 
 
 def _request_line(request: ServedRequest) -> str:

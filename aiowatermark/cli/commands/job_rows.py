@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -10,7 +12,8 @@ import click
 
 from ...jobs import Record
 from ..batch.json_lines import json_line
-from ..console.texts import MAX_NAME, printable
+from ..batch.report import SETTLEMENTS
+from ..console.texts import printable, shorten
 
 
 class State(StrEnum):
@@ -26,25 +29,30 @@ class State(StrEnum):
 
 ADVICE = {
     State.RUNNING: (
-        "running at the provider. To fetch the results:\n  aiowatermark resume --all {store} --provider NAME{output}"
+        "running at the provider. To fetch the results:\n"
+        "  aiowatermark resume --all {store} --provider {provider}{output}"
     ),
     State.FINISHED: (
         "finished, and the results were not fetched. To fetch them:\n"
-        "  aiowatermark resume KEY {store} --provider NAME{output}"
+        "  aiowatermark resume KEY {store} --provider {provider}{output}"
     ),
     State.HELD: "in the hands of a client that is alive. Leave them to it.",
     State.UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
     State.IN_DOUBT: (
-        "in doubt: sent, but no answer was received; may have been paid. Look for it in your account at the provider.\n"
-        "If the account shows it with a task id, if it was paid and has none, or if it was not paid:\n"
-        "  aiowatermark jobs settle {store} KEY --task-id ID --provider NAME\n"
-        "  aiowatermark jobs settle {store} KEY --paid\n"
-        "  aiowatermark jobs settle {store} KEY --unpaid"
+        "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
+        + "".join(f"\n{case}:\n  aiowatermark jobs settle {{store}} {choice}" for case, choice in SETTLEMENTS.items())
     ),
     State.ENDED: "ended.",
 }
-_ROW = "{:<40}  {:<12}  {:<9}  {:>7}  {}"
-HEADER = _ROW.format("key", "provider", "status", "age", "task id, token")
+_COLUMNS = "  {:>6}  {:<8}  {:>7}"
+_MIN_NAME = 12
+_DEFAULT_COLUMNS = 80
+_FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
+
+
+def header(columns: int) -> str:
+    """Return the line above the jobs; `columns` is the width of the terminal, 0 for what is not one."""
+    return f"{'input':<{_name_width(columns)}}{_COLUMNS.format('size', 'status', 'age')}".rstrip()
 
 
 def state_of(record: Record, *, is_gone: bool) -> State:
@@ -59,13 +67,36 @@ def state_of(record: Record, *, is_gone: bool) -> State:
     return State.UNSENT if record.unsent else State.RUNNING
 
 
-def as_text(record: Record, state: State) -> str:
-    """Return the two lines of a job."""
-    row = (printable(record.key, MAX_NAME), record.provider, state.value, _age(record), record.snapshot.task_id or "-")
-    # of a file the name and the size, of a URL a digest, which says nothing
-    inputs = [name for name in record.inputs if ":" in name]
-    names = printable(f"{', '.join(inputs)}  " if inputs else "", MAX_NAME)
-    return printable(_ROW.format(*row)) + "\n" + click.style(f"    {names}{record.token}", dim=True)
+def as_text(record: Record, state: State, names: Sequence[str], *, columns: int, verbose: bool) -> str:
+    """Return the line of a job; `names` are those of its inputs, if they are known.
+
+    `columns` is the width of the terminal, 0 for what is not one: there, names are not shortened. With `verbose` a
+    job's key, task id and token follow.
+    """
+    width, files = _name_width(columns), [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
+    # of a URL there is a digest only, which says nothing
+    name = ", ".join(names or [found[1] for found in files]) or record.key
+    shown = shorten(printable(name), width) if columns else printable(name)
+    size = format_size(sum(int(found[2]) for found in files)) if files else "-"
+    row = f"{shown:<{width}}{_COLUMNS.format(size, state.value, _age(record))}"
+    if not verbose:
+        return row
+    details = [f"key {record.key}", f"{record.provider} task {record.snapshot.task_id or '-'}", f"token {record.token}"]
+    return "\n".join([row, *(click.style(f"    {printable(text)}", dim=True) for text in details)])
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes for people, in units of 1000."""
+    if size < 1000:
+        return f"{size} B"
+    power = next((power for power in (1, 2, 3) if size / 1000**power < 999.5), 4)
+    value = size / 1000**power
+    return f"{value:.{0 if value >= 99.95 else 1}f} {'kMGT'[power - 1]}B"
+
+
+def _name_width(columns: int) -> int:
+    """Return the room for a name beside the other columns."""
+    return max((columns or _DEFAULT_COLUMNS) - len(_COLUMNS.format("", "", "")) - 1, _MIN_NAME)
 
 
 def as_json(record: Record, state: State) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,8 +20,11 @@ from ...client.engine.submission.claims import owners_of
 from ...errors import InvalidInput
 from ...jobs import Record
 from ..batch.json_lines import VERSION
+from ..batch.output_folder import OutputFolder
+from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, mask_password, printable
+from ..console.texts import MAX_NAME, mask_password, printable, say, terminal_columns
+from ..console.verbosity import is_verbose
 from ..options.providers import (
     base_url_is_from_environment,
     base_url_option,
@@ -26,11 +32,12 @@ from ..options.providers import (
     provider_from_env,
 )
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
-from .job_rows import ADVICE, HEADER, State, as_json, as_text, details, state_of
+from .job_rows import ADVICE, State, as_json, as_text, details, header, state_of
 from .job_stats import show_stats, stats_option, wants_stats
 
 _Where: TypeAlias = tuple[str | None, Path | None]
 """The store and the output folder that were given to `jobs` before its subcommand."""
+_PAID, _UNPAID = "paid, its result is lost; not submitted again", "unpaid; the same command submits it again"
 _EPILOG = """\b
 Examples:
   aiowatermark jobs -o clean
@@ -60,9 +67,9 @@ Example:
 def jobs(context: click.Context, folder: Path | None, store: str | None, json_lines: bool) -> None:  # noqa: FBT001
     """List the jobs of a store that are unfinished, or whose results were not taken.
 
-    Key, provider, status, age, the provider's task id; then the inputs and the token. `aiowatermark resume KEY
-    --provider NAME -o DIR` fetches a running one, or a result that was not taken. A job in doubt may be paid: look
-    for it in your account at the provider, then settle it.
+    Input, size, status and age; with -v also key, provider, task id and token. `aiowatermark resume KEY --provider
+    NAME -o DIR` fetches a running one, or a result that was not taken. A job in doubt may have been paid: look for it
+    in your account at the provider, then settle it.
     """
     if context.invoked_subcommand is not None:
         context.obj = (store, folder)
@@ -71,23 +78,45 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
     if wants_stats(context):
         show_stats(location, as_json=json_lines)
 
+    verbose, columns = is_verbose(), terminal_columns(sys.stdout)
+
     async def work(stop: asyncio.Event) -> int:
-        counts = dict.fromkeys(State, 0)
-        async with store_from(location) as opened:
+        found: dict[State, Counter[str]] = {state: Counter() for state in State}
+        async with store_from(location) as opened, _open_names(folder) as names:
             for records in (opened.unfinished(), opened.unacknowledged()):
                 async for record in records:
                     if stop.is_set():
                         return EXIT_SOME_FAILED
-                    if not json_lines and not any(counts.values()):
-                        click.echo(click.style(HEADER, dim=True))
+                    if not json_lines and not any(found.values()):
+                        click.echo(click.style(header(columns), dim=True))
                     state = state_of(record, is_gone=await _is_gone(opened, record))
-                    counts[state] += 1
-                    click.echo(as_json(record, state) if json_lines else as_text(record, state))
+                    found[state][record.provider] += 1
+                    if json_lines:
+                        click.echo(as_json(record, state))
+                    else:
+                        inputs = await names(record.key)
+                        click.echo(as_text(record, state, inputs, columns=columns, verbose=verbose))
         if not json_lines:
-            _print_advice(counts, store, folder)
+            _print_advice(found, store, folder)
         return EXIT_OK
 
     run(work)
+
+
+@asynccontextmanager
+async def _open_names(folder: Path | None) -> AsyncIterator[Callable[[str], Awaitable[list[str]]]]:
+    """Give a function that returns the names of a job's inputs, as far as the output folder knows them."""
+    outputs = OutputFolder(folder or Path(), uses_manifest=True)
+    if folder is not None:
+        await asyncio.to_thread(outputs.open_existing)
+
+    async def names_of(key: str) -> list[str]:
+        return [name_of_input(outputs.folder, *found) for found in await outputs.find_targets(key)]
+
+    try:
+        yield names_of
+    finally:
+        outputs.close()
 
 
 @jobs.command(epilog=_SHOW_EPILOG)
@@ -111,10 +140,10 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
 
 
 @jobs.command(epilog=_SETTLE_EPILOG)
-@click.argument("key")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--task-id", metavar="ID", help="It was accepted as this task of the provider; one query confirms that.")
-@click.option("--paid", is_flag=True, help="It was paid and its result is lost: its key stays used.")
-@click.option("--unpaid", is_flag=True, help="It was not paid: its key is free.")
+@click.option("--paid", is_flag=True, help="It was paid and its result is lost: it is not submitted again.")
+@click.option("--unpaid", is_flag=True, help="It was not paid: the same command submits it again.")
 @optional_provider_option
 @base_url_option
 @store_folder_option
@@ -122,7 +151,7 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
 @click.pass_obj
 def settle(  # noqa: PLR0917 - click passes each option as an argument
     group: _Where,
-    key: str,
+    keys: Sequence[str],
     task_id: str | None,
     paid: bool,  # noqa: FBT001
     unpaid: bool,  # noqa: FBT001
@@ -131,7 +160,7 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
     folder: Path | None,
     store: str | None,
 ) -> None:
-    """Settle the job KEY, which is in doubt, when you know from your account at the provider what became of it.
+    """Settle jobs in doubt by their KEYs, when you know from your account at the provider what became of them.
 
     --task-id needs --provider and its key in the environment, as `aiowatermark remove` does.
     """
@@ -142,22 +171,28 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
         raise click.UsageError("--base-url has no use without --task-id: nothing is asked of the provider")
     if task_id is not None and name is None:
         raise click.UsageError("--task-id needs --provider: one query confirms the task")
+    if task_id is not None and len(keys) > 1:
+        raise click.UsageError("--task-id is of one job: give one KEY")
 
     async def work(_: asyncio.Event) -> int:
         if task_id is not None and name is not None:
             async with Client(provider_from_env(name, base_url), store=store_from(location), trust_env=True) as client:
-                await client.settle(key, task_id=task_id)
-        else:
-            async with store_from(location) as opened:
-                record = await load_unsettled(opened, owners_of(opened), key)
+                await client.settle(keys[0], task_id=task_id)
+            _say_settled(keys[0], f"accepted as task {task_id}; the same command fetches it")
+            return EXIT_OK
+        async with store_from(location) as opened:
+            # all are checked first: a key that is not known settles none of them
+            records = [await load_unsettled(opened, owners_of(opened), key) for key in dict.fromkeys(keys)]
+            for record in records:
                 await write_settlement(opened, record, paid=paid)
-        outcome = (
-            f"accepted as task {task_id}" if task_id is not None else "paid" if paid else "unpaid, its key is free"
-        )
-        click.echo(f"settled    {printable(key, MAX_NAME)}: {printable(outcome)}")
+                _say_settled(record.key, _PAID if paid else _UNPAID)
         return EXIT_OK
 
     run(work)
+
+
+def _say_settled(key: str, outcome: str) -> None:
+    say(f"settled    {printable(key, MAX_NAME)}: {outcome}")
 
 
 @jobs.command(epilog=_FORGET_EPILOG)
@@ -198,14 +233,14 @@ async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
     """Delete a job if that costs nothing, or by force; prints what happened and returns whether it was deleted."""
     record = await store.get(key)
     if record is None:
-        click.echo(f"unknown    {printable(key, MAX_NAME)}: the store contains no job with this key", err=True)
+        say(f"unknown    {printable(key, MAX_NAME)}: the store contains no job with this key", err=True)
         return False
     state = state_of(record, is_gone=await _is_gone(store, record))
     if state is State.HELD and not force:
-        click.echo(f"kept       {printable(key, MAX_NAME)}: a client that is alive works on it (see --force)", err=True)
+        say(f"kept       {printable(key, MAX_NAME)}: a client that is alive works on it (see --force)", err=True)
         return False
     if not await store.forget(record):
-        click.echo(f"kept       {printable(key, MAX_NAME)}: it was changed meanwhile, look at it again", err=True)
+        say(f"kept       {printable(key, MAX_NAME)}: it was changed meanwhile, look at it again", err=True)
         return False
     click.echo(f"forgotten  {printable(key, MAX_NAME)}{_remaining_token(record)}")
     return True
@@ -222,11 +257,17 @@ async def _is_gone(store: JobStore, record: Record) -> bool:
     return await owners_of(store).is_gone(record)
 
 
-def _print_advice(counts: dict[State, int], store: str | None, folder: Path | None) -> None:
+def _print_advice(found: dict[State, Counter[str]], store: str | None, folder: Path | None) -> None:
+    """Print what to do about the jobs, of which `found` counts those of each provider."""
     words = ["-o", str(folder)] if store is None else ["--store", mask_password(store)]
     where, output = printable(shlex.join(words)), "" if store is None else " -o DIR"
-    if not any(counts.values()):
-        click.echo("The store contains no unfinished jobs.")
-    for state, count in counts.items():
-        if count:
-            click.echo(f"{count} {ADVICE[state].format(store=where, output=output)}")
+    if not any(found.values()):
+        say("The store contains no unfinished jobs.")
+    if any(found[state] for state in (State.FINISHED, State.IN_DOUBT)) and not is_verbose():
+        say("`aiowatermark jobs -v` shows each KEY.")
+    for state, providers in found.items():
+        if providers:
+            provider = shlex.quote(printable(next(iter(providers)))) if len(providers) == 1 else "NAME"
+            advice = ADVICE[state].format(store=where, output=output, provider=provider)
+            for line in f"{providers.total()} {advice}".splitlines():
+                say(line)

@@ -20,6 +20,7 @@ from ..batch.planning.removal import Removal
 from ..batch.request import BatchRequest
 from ..batch.state_folder import StateFolder
 from ..console.runner import run
+from ..console.texts import say
 from ..options.batch import deadline_option, folder_option, jobs_option, json_option
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import (
@@ -39,7 +40,7 @@ _EPILOG = f"""{KEY_HELP}
 Examples:
   aiowatermark remove photo.jpg --provider picwish -o clean
   aiowatermark remove -r photos --provider kaze -o clean --dry-run
-  find . -name '*.png' | aiowatermark remove - --provider gptge -o clean --json
+  find . -name '*.png' | aiowatermark remove - --provider gptge -o clean
 
 Exit status: 0 if all files are done, 1 if some failed or Ctrl-C was pressed, 2 if nothing could be started.
 """
@@ -98,7 +99,7 @@ class _Arguments:
 )
 @click.option("-r", "--recursive", is_flag=True, help="Read folders: the images and videos in them and below.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, refused and paid; send nothing, write nothing.")
-@click.option("--again", is_flag=True, help="Pay anew for what is done, has failed or is in doubt.")
+@click.option("--again", is_flag=True, help="Pay anew for everything: what is done, has failed, is lost or in doubt.")
 @store_option
 @no_store_option
 @callback_options
@@ -165,7 +166,7 @@ def _print_note_on_files(removal: Removal) -> None:
         and not removal.can_serve_files
         and any(map(is_file_argument, removal.arguments))
     ):
-        click.echo(
+        say(
             f"Note: {provider.display_name} accepts URLs only. To send files, give --callback-url: "
             "they are then downloaded from this machine.",
             err=True,

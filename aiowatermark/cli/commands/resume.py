@@ -150,7 +150,7 @@ async def _prepare(context: BatchContext, tokens: Sequence[str], *, everything: 
     distinct = list(dict.fromkeys(tokens))
     items = _unfinished_items(context) if everything else _read_items(distinct)
     total = None if everything or "-" in distinct else len(distinct)
-    return BatchWork(_ResumeAction(context), items, total, total)
+    return BatchWork(_ResumeAction(context), items, total, total, nothing="nothing to resume" if everything else "")
 
 
 async def _read_items(texts: Sequence[str]) -> AsyncGenerator[BatchItem, None]:

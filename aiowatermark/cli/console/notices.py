@@ -17,11 +17,12 @@ from attrs import define, field
 
 from ... import ProviderUnavailable, RateLimited
 from ...observation.events import QUERY_FAILED, REQUEST_REPEATED
+from .problems import without_class_names
 from .progress import ProgressDisplay
 
 _MAX_WARNINGS = 20
-_IN_SUMMARY = ("is in doubt", "is unchanged", "the end of the result's file", "resume it with")
-"""Parts of warnings that the summary of a batch makes superfluous."""
+_IN_SUMMARY = ("is in doubt", "is unchanged", "the end of the result's file", "resume it with", "taken over")
+"""Parts of warnings that the summary of a batch makes superfluous: the same command continues what was interrupted."""
 
 
 @define(eq=False)
@@ -36,9 +37,10 @@ class NoticeHandler:
         """Show a record if it is of interest; always True, as `Handler.handle` returns for a record that it took."""
         event, fields = getattr(record, "event", None), vars(record)  # the fields are those that events.py lists
         if event == REQUEST_REPEATED.name:
-            self._show_pause(fields["seconds"], fields["error"], fields["reason"])
+            self._show_pause(fields["seconds"], fields["error"], without_class_names(fields["reason"]))
         elif event == QUERY_FAILED.name:
-            self.display.notice(f"{self.title}: a query failed and is repeated: {fields['reason']}", "query")
+            reason = without_class_names(fields["reason"])
+            self.display.notice(f"{self.title}: a query failed and is repeated: {reason}", "query")
         elif record.levelno >= logging.WARNING and not str(event).startswith("job."):
             self._warn(record.getMessage())
         return True

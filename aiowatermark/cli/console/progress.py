@@ -40,15 +40,16 @@ from typing import Self, TextIO
 
 from attrs import define, field, frozen
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from .consoles import make_console
 from .rate import RateMeter
-from .texts import MAX_NAME, encodable, has_unicode, printable
+from .texts import MAX_NAME, encodable, has_unicode, printable, shown_on
 
 _MAX_ROWS = 8
 _MEDIUM, _WIDE = 80, 120
@@ -124,13 +125,9 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         """Start redrawing if the stream is a terminal whose cursor can move."""
         if self.stream.isatty() and os.environ.get("TERM") != "dumb":
-            # rich would believe COLUMNS and LINES, which may be inherited from another terminal: rows would be wrapped,
-            # and the cursor would move up by too few lines
-            variables = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-            console = Console(file=self.stream, highlight=False, markup=False, emoji=False, _environ=variables)
             self._live = Live(
                 get_renderable=self._render,
-                console=console,
+                console=make_console(self.stream),
                 refresh_per_second=10,
                 transient=True,
                 # redirected, the JSON lines for stdout would be written to this stream
@@ -175,7 +172,7 @@ class ProgressDisplay:
         if self._live is None or not self._live.is_started:
             self._print(text)
         else:
-            self._live.console.print(Text(encodable(printable(text), self.stream)))
+            self._live.console.print(Text(shown_on(self.stream, text)), soft_wrap=True)
 
     def show_limit(self, text: str) -> None:
         """Show from now on what bounds the rate of all jobs, such as `PicWish: 2 requests per second`."""
@@ -196,7 +193,7 @@ class ProgressDisplay:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        print(encodable(printable(text), self.stream), file=self.stream, flush=True)
+        print(shown_on(self.stream, text), file=self.stream, flush=True)
 
     def _render(self) -> RenderableType:
         """Build the next frame; called by rich, in its thread."""

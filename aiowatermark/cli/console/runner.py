@@ -36,8 +36,9 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
-from .texts import encodable
+from .problems import problem_text
 from .texts import printable as printable  # other modules take it from here
+from .texts import shown_on
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_NOT_STARTED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -54,7 +55,7 @@ def run(work: Work) -> NoReturn:
         # raised by asyncio.run after the second Ctrl-C; the command has printed its report by now
         code = EXIT_SOME_FAILED
     except WatermarkError as error:
-        print_error(error_text(error))
+        print_error(problem_text(error))
         code = EXIT_NOT_STARTED
     except ModuleNotFoundError as error:
         print_error(install_hint(error))
@@ -125,7 +126,7 @@ async def wait_for_all(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) 
 
 def print_error(text: str) -> None:
     """Print `Error: TEXT` on stderr."""
-    shown = encodable(printable(text), sys.stderr)
+    shown = shown_on(sys.stderr, text, len("Error: "))
     click.echo(f"{click.style('Error:', fg='red')} {shown}", err=True)
 
 

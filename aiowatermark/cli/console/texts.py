@@ -6,8 +6,10 @@ bytes that are not UTF-8 and, where the encoding of the terminal is narrower, th
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import textwrap
 from typing import TextIO
 
 import click
@@ -18,6 +20,7 @@ MAX_TEXT = 2000
 """Characters of the longest line that is printed: an error names a file, and a file name may be long."""
 MAX_NAME = 300
 """Characters of the longest name that is printed."""
+_COMMAND, _NO_BREAK = re.compile(r"`[^`]*`"), "\0"
 _SECRET_QUERY = re.compile(r"\?.*", re.DOTALL)
 
 
@@ -46,10 +49,44 @@ def encodable(text: str, stream: TextIO) -> str:
 
 
 def say(text: str, *, err: bool = False, bold: bool = False) -> None:
-    """Print a text on one line, as its stream can show it."""
+    """Print a text as its stream can show it: on a terminal broken at words, elsewhere on one line."""
+    click.echo(click.style(shown_on(sys.stderr if err else sys.stdout, text), bold=bold), err=err)
+
+
+def shown_on(stream: TextIO, text: str, indent: int = 0) -> str:
+    """Return a text as a stream can show it: on a terminal broken at words, elsewhere on one line.
+
+    `indent` characters stand before it.
+    """
     # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it
-    shown = encodable(printable(text), sys.stderr if err else sys.stdout)
-    click.echo(click.style(shown, bold=bold), err=err)
+    shown, columns = encodable(printable(text), stream), terminal_columns(stream)
+    return wrap(shown, columns, indent) if columns else shown
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """Return the width of a terminal for people; 0 for anything else, where each text is one line for programs."""
+    if os.environ.get("TERM") == "dumb":
+        return 0
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):
+        return 0
+
+
+def wrap(text: str, columns: int, indent: int = 0) -> str:
+    """Return a text in lines of at most so many columns, broken at words; a command stays whole, to be copied."""
+    if text.lstrip().startswith("aiowatermark "):
+        return text
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _NO_BREAK), text)
+    margin = " " * (len(text) - len(text.lstrip()))
+    lines = textwrap.wrap(
+        " " * indent + whole,
+        max(columns, 20),
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)[indent:].replace(_NO_BREAK, " ")
 
 
 def has_unicode(stream: TextIO) -> bool:

@@ -10,6 +10,15 @@ _LEVELS = (logging.INFO, logging.DEBUG)
 _LOGGER = logging.getLogger("aiowatermark")
 
 
+_META = f"{__name__}.is_verbose"
+
+
+def is_verbose() -> bool:
+    """Whether the current command, or the group before it, was given -v."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_META))
+
+
 class StderrHandler(logging.Handler):
     """Writes log lines to stderr, as it is at that moment: a progress bar puts lines above itself."""
 
@@ -26,6 +35,7 @@ class StderrHandler(logging.Handler):
 def _show_log(context: click.Context, _: click.Parameter, count: int) -> None:
     if not count or context.resilient_parsing:
         return
+    context.meta[_META] = True
     level = _LEVELS[min(count, len(_LEVELS)) - 1]
     known = [handler for handler in _LOGGER.handlers if isinstance(handler, StderrHandler)]
     handler = known[0] if known else StderrHandler()

@@ -18,14 +18,15 @@ from statistics import mean, median
 
 import click
 from attrs import define, field, fields_dict, frozen
-from rich.console import Console
 from rich.table import Table
 
 from ... import CallbackReceiver, CallbackServer, Client, Polling, WatermarkError, provider_class, provider_names
 from ...emulator import EmulatedTask, Emulator
 from ..batch.workers import show_progress
+from ..console.consoles import make_console
 from ..console.progress import ProgressDisplay
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, error_text, wait_for_all
+from ..console.texts import say
 from .samples import DemoPhoto, make_photos, read_photos
 
 _PROVIDERS = ("gptge", "picwish")
@@ -104,8 +105,9 @@ async def compare(paths: Sequence[Path], jobs: int, seed: int, stop: asyncio.Eve
     )
     async with Emulator(restore=False, processing=_processing()) as emulator, _callback_server() as receiver:
         total = jobs_per_run * len(_PROVIDERS)
-        click.echo(f"{total} jobs by polling and as many by callback, to {receiver.public_url}")
-        click.echo(f"Left out: {', '.join(_providers_left_out())}: these have no callbacks.\n")
+        say(f"{total} jobs by polling and as many by callback, to {receiver.public_url}")
+        say(f"Left out: {', '.join(_providers_left_out())}: these have no callbacks.")
+        click.echo()
         async with AsyncExitStack() as stack:
             runs = _compared_runs(emulator, receiver)
             for run in runs:
@@ -159,12 +161,12 @@ def _report(runs: Sequence[ComparedRun]) -> None:
         table.add_column(heading, justify="right")
     for run in runs:
         table.add_row(run.client.provider.display_name, run.method, *_cells(run))
-    Console(file=sys.stdout, highlight=False).print("", table, "", sep="\n")
+    make_console(sys.stdout).print("", table, "", sep="\n")
     for error in (error for run in runs for error in run.errors):
-        click.echo(f"failed: {error_text(error)}")
+        say(f"failed: {error_text(error)}")
     polled, called_back = (_latencies(runs, method) for method in (_POLLING, _CALLBACK))
     if polled and called_back:
-        click.echo(click.style(_conclusion(polled, called_back), bold=True))
+        say(_conclusion(polled, called_back), bold=True)
 
 
 def _cells(run: ComparedRun) -> tuple[str, ...]:

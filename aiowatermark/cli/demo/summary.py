@@ -9,10 +9,11 @@ from statistics import median
 
 import click
 from attrs import define
-from rich.console import Console
 from rich.table import Table
 
-from ..console.runner import error_text, printable
+from ..console.consoles import make_console
+from ..console.runner import error_text
+from ..console.texts import say
 from ..report.rows import ReportRow
 from .samples import DemoJob
 
@@ -80,13 +81,14 @@ def print_summary(
     outcomes: Sequence[DemoOutcome], charged: Mapping[str, int], folder: Path, report: Path, seconds: float
 ) -> None:
     """Print the table, what was not restored, and the paths; `charged` counts charges by provider name."""
-    console = Console(file=sys.stdout, highlight=False)
-    console.print("", _table(outcomes, charged), sep="\n")
+    make_console(sys.stdout).print("", _table(outcomes, charged), sep="\n")
     restored = sum(outcome.restored for outcome in outcomes)
-    click.echo(f"\n{click.style(f'{restored} of {len(outcomes)} restored', bold=True)} in {seconds:.1f} s. {PSNR}")
+    click.echo()
+    say(f"{restored} of {len(outcomes)} restored in {seconds:.1f} s", bold=True)
+    say(PSNR)
     for outcome in outcomes:
         if not outcome.restored:
-            click.echo(printable(outcome.line))
+            say(outcome.line)
     click.echo(f"\n  to look at  {report}")
     click.echo(f"  the images  {folder}")
     click.echo(_NEXT_STEPS)

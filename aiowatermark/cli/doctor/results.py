@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 from attrs import frozen
 
-from ..console.runner import printable
+from ..console.texts import shown_on
 
+_MARGIN = " " * 8
 JSON_VERSION = 1
 """Version of the JSON lines; it is raised when a field changes its meaning or goes."""
 
@@ -27,10 +29,11 @@ class CheckResult:
 
     @property
     def line(self) -> str:
-        """The result as one line, and a second one with the advice."""
+        """The result as one line, and a second one with the advice; broken at words on a terminal."""
         label, colour = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", None)}[self.ok]
-        text = f"{click.style(f'{label:<6}', fg=colour)}  {printable(self.text)}"
-        return f"{text}\n        {printable(self.advice)}" if self.advice else text
+        text, advice = (shown_on(sys.stdout, f"{_MARGIN}{each}") for each in (self.text, self.advice))
+        line = f"{click.style(f'{label:<6}', fg=colour)}  {text.removeprefix(_MARGIN)}"
+        return f"{line}\n{advice}" if self.advice else line
 
     def json_line(self, check: str) -> str:
         """The result as a JSON object; `check` names the group of checks in which it was found."""

@@ -63,7 +63,7 @@ async def check_store(location: str) -> AsyncIterator[CheckResult]:
         for result in results:
             yield result
     except WatermarkError as error:
-        yield failed(error_text(error), _advice_for(error, location))
+        yield failed(error_text(error).replace(tried, location), _advice_for(error, location))
     finally:
         if new_path is not None:
             await asyncio.to_thread(_remove_files, new_path.parent, Path(tried).name)

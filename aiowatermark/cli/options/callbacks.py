@@ -11,6 +11,7 @@ import click
 from attrs import frozen
 
 from ... import CallbackReceiver, CallbackServer, Provider
+from ..console.texts import say
 from .providers import Command, exit_with_error
 
 DEFAULT_HOST = "127.0.0.1"
@@ -58,7 +59,7 @@ class CallbackOptions:
         capabilities = provider.capabilities
         # a provider without callbacks that takes URLs only still needs the server: it serves the files
         if not capabilities.callbacks and capabilities.files:
-            click.echo(
+            say(
                 f"Note: {provider.display_name} has no callbacks: --callback-url is ignored and jobs are polled.",
                 err=True,
             )

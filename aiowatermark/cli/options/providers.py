@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import attrs
 import click
@@ -14,22 +14,39 @@ from ... import InvalidInput, Provider, provider_class, provider_names
 from ...environment import BASE_URL_VARIABLE
 from ...providers import built_in_names, package_of
 from ..console.runner import EXIT_NOT_STARTED, error_text, print_error
+from ..console.suggestions import did_you_mean
+from ..console.texts import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _WITHOUT_ACCOUNT = """
 Without an account you can run:
   aiowatermark demo        a demonstration on this machine
-  aiowatermark emulator    a local emulator of the five APIs; it prints keys to use"""
+  aiowatermark emulator    an emulator of the five APIs; it prints keys to use"""
+
+
+if TYPE_CHECKING:
+    _NameChoice = click.Choice[str]
+else:
+    _NameChoice = click.Choice  # not generic in older versions of click
+
+
+class ProviderName(_NameChoice):
+    """A provider's name; the error for an unknown one names the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return click's message with the nearest name."""
+        return super().get_invalid_choice_message(value, ctx) + did_you_mean(str(value), provider_names())
+
 
 provider_option = click.option(
     "--provider",
     "name",
     required=True,
-    type=click.Choice(provider_names()),
+    type=ProviderName(provider_names()),
     help="Provider to use. Its API key is read from the environment: `aiowatermark doctor` lists the variables.",
 )
-optional_provider_option = click.option("--provider", "name", type=click.Choice(provider_names()))
+optional_provider_option = click.option("--provider", "name", type=ProviderName(provider_names()))
 base_url_option = click.option(
     "--base-url",
     metavar="URL",
@@ -81,7 +98,7 @@ def provider_from_env(name: str, base_url: str | None, account: str | None = Non
             raise
         exit_with_error(f"the provider {name} of {package_of(name)} cannot be used: {type(error).__name__}: {error}")
     if from_environment:
-        click.echo(f"Note: requests go to {provider.base_url} ({BASE_URL_VARIABLE}).", err=True)
+        say(f"Note: requests go to {provider.base_url} ({BASE_URL_VARIABLE}).", err=True)
     return provider
 
 

@@ -208,7 +208,7 @@ async def test_the_probe_detects_a_proxy_that_changes_the_path_or_the_answer() -
     async with CallbackServer(receiver, port=0) as server:
         changed = proxy(server.port, lambda head: re.sub(rb"/wm/\S+", b"/wm/", head), None)
         failing = proxy(server.port, lambda head: head, ANSWER.format("500 Oops").encode())
-        for handler, words in ((changed, "came here with another path"), (failing, "whoever called is told HTTP 500")):
+        for handler, words in ((changed, "came here with another path"), (failing, "the caller is told HTTP 500")):
             async with await asyncio.start_server(handler, "127.0.0.1", 0) as public:
                 receiver.public_url = f"http://127.0.0.1:{public.sockets[0].getsockname()[1]}/wm"
                 result = await probe_callbacks(receiver)

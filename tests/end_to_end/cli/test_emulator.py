@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import signal
 from pathlib import Path
 
 import pytest
 
+from aiowatermark.cli.options.emulator_state import FAULTS
+from aiowatermark.emulator.controls import EmulatedProvider
 from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
@@ -138,3 +141,46 @@ async def test_a_port_that_is_in_use_is_named_in_the_error(cli: Cli) -> None:
     assert finished.code == 2
     assert f"port {port}" in finished.err
     assert "Traceback" not in finished.text
+
+
+async def test_the_emulator_prints_the_callbacks_that_it_sends_without_their_keys(cli: Cli, photos: list[str]) -> None:
+    running = await cli.start("emulator", "--processing", "0")
+    cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
+    port = str(free_port())
+    callbacks = ("--callback-url", f"http://127.0.0.1:{port}/wm", "--callback-port", port)
+    finished = await cli("remove", "one.jpg", "-o", "clean", "--provider", "gptge", *callbacks)
+    assert finished.code == 0, finished.text
+    printed = await running.wait_for_output("CALLBACK")
+    assert re.search(r"CALLBACK  /wm/…  200  job \S+", printed)
+    await stop(running)
+
+
+async def test_an_emulator_without_credits_and_with_a_fault_refuses_and_fails_as_providers_do(
+    cli: Cli, photos: list[str]
+) -> None:
+    running = await cli.start("emulator", "--processing", "0", "--credits", "0")
+    cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
+    finished = await cli("remove", "one.jpg", "-o", "clean", "--provider", "gptge")
+    assert "No credits left at gpt.ge" in finished.out
+    await stop(running)
+    running = await cli.start("emulator", "--processing", "0", "--fault", "gptge:drop_answer")
+    cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
+    finished = await cli("remove", "one.jpg", "two.JPEG", "-o", "clean", "--provider", "gptge")
+    assert "1 done, 0 failed, 1 in doubt" in finished.out
+    await stop(running)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("kazee:drop_answer", "Did you mean kaze?"), ("kaze:drop_anser", "Did you mean drop_answer?"), ("kaze", "''")],
+)
+async def test_a_fault_that_is_unknown_is_refused_with_the_nearest_name(cli: Cli, value: str, text: str) -> None:
+    finished = await cli("emulator", "--fault", value)
+    assert finished.code == 2
+    assert text in " ".join(finished.err.split())
+
+
+def test_the_faults_of_the_command_line_are_those_of_the_control_surface() -> None:
+    for name in FAULTS:
+        parameters = inspect.signature(getattr(EmulatedProvider, name)).parameters.values()
+        assert all(each.default is not each.empty for each in list(parameters)[1:]), "each works without an argument"

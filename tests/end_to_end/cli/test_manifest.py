@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from aiowatermark import InvalidInput, StoreError
+from aiowatermark.cli.batch import manifest as manifest_module
 from aiowatermark.cli.batch.manifest import FileState, Manifest
 from aiowatermark.cli.batch.output_folder import OutputFolder
 from aiowatermark.cli.batch.output_names import Target
 from aiowatermark.cli.batch.state_folder import NAME, StateFolder
+from tests.support.files import list_names
+from tests.support.processes import run_python
 
 TARGET = Target("a", ".png")
 
@@ -146,9 +151,103 @@ def test_a_round_that_is_open_is_continued_and_another_one_begins_after_its_end(
     assert manifest.round_of("new") == (0, True)
 
 
+def test_an_older_manifest_that_can_only_be_read_knows_no_other_accounts(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(manifest, "key", "in.png", b"abc")
+    assert manifest._connection is not None
+    manifest._connection.execute("DROP TABLE works")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    again = Manifest(manifest.folder)
+    again.open()
+    assert again.works("content") == []
+    assert again.saved("key", "in.png") == path
+    again.close()
+
+
 def test_charges_are_averaged_for_each_provider(manifest: Manifest) -> None:
     assert manifest.average_charge("kaze") is None
     manifest.add_charge("kaze", 1.0)
     manifest.add_charge("kaze", 2.0)
     assert manifest.average_charge("kaze") == 1.5
     assert manifest.average_charge("picwish") is None
+
+
+@pytest.mark.parametrize("name", [f"key-{number}" for number in range(3)])
+def test_runs_that_save_one_result_at_once_save_it_under_one_name(tmp_path: Path, name: str) -> None:
+    folders = [OutputFolder(tmp_path, uses_manifest=True) for _ in range(4)]
+    for folder in folders:
+        folder.prepare()
+    start = Barrier(len(folders))
+
+    def reserve(folder: OutputFolder) -> set[Path]:
+        manifest = folder.manifest
+        assert manifest is not None
+        start.wait(30)
+        state = FileState(1, 1, "digest")
+        return {manifest.reserve(f"{name}-{each}", "a.png", Target(f"a{each}"), ".png", state) for each in range(10)}
+
+    with ThreadPoolExecutor(len(folders)) as threads:
+        names = list(threads.map(reserve, folders))
+    for folder in folders:
+        folder.close()
+    assert names == [{tmp_path / f"a{each}-clean.png" for each in range(10)}] * len(folders)
+    assert len(list(tmp_path.glob("*.png"))) == 10
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from aiowatermark.cli.batch import manifest as module
+from aiowatermark.cli.batch.output_names import Target
+
+create = module.create_empty
+
+def create_and_end(path, folder):
+    if sys.argv[2] == "before":
+        os._exit(9)
+    create(path, folder)
+    if sys.argv[2] == "after":
+        os._exit(9)
+    return True
+
+module.create_empty = create_and_end
+manifest = module.Manifest(Path(sys.argv[1]))
+manifest.open()
+manifest.reserve("key", "a.png", Target("a", ".png"), ".png", module.FileState(1, 1, "digest"))
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "later"])
+async def test_a_run_that_is_killed_while_it_saves_leaves_its_name_to_the_next(
+    tmp_path: Path, manifest: Manifest, moment: str
+) -> None:
+    killed = await run_python("-c", KILLED, tmp_path, moment)
+    assert killed.code == 9, killed.text
+    assert list_names(tmp_path, hidden=False) == ([] if moment == "before" else ["a-clean.png"])
+    assert save(manifest, "key", "a.png", b"result").name == "a-clean.png"
+    assert list_names(tmp_path, hidden=False) == ["a-clean.png"]
+    assert manifest.saved("key", "a.png") == tmp_path / "a-clean.png"
+
+
+async def test_the_name_of_a_killed_run_is_not_given_to_another_job(tmp_path: Path, manifest: Manifest) -> None:
+    await run_python("-c", KILLED, tmp_path, "before")
+    assert save(manifest, "key-1", "a.png", b"paid anew").name == "a-clean-2.png"
+    assert save(manifest, "key", "a.png", b"result").name == "a-clean.png"
+
+
+def test_a_name_that_another_program_takes_at_the_same_moment_is_left_to_it(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = manifest_module.create_empty
+
+    def create_too_late(path: Path, folder: Path) -> bool:
+        if path.name == "a-clean.png":
+            path.touch()
+        return create(path, folder)
+
+    monkeypatch.setattr(manifest_module, "create_empty", create_too_late)
+    assert save(manifest, "key", "a.png", b"result").name == "a-clean-2.png"
+    assert (tmp_path / "a-clean.png").read_bytes() == b""
+    assert manifest.saved("key", "a.png") == tmp_path / "a-clean-2.png"

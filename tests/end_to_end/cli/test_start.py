@@ -41,6 +41,7 @@ async def test_help_takes_at_most_two_seconds(cli: Cli) -> None:
 async def test_help_lists_the_commands(cli: Cli) -> None:
     finished = await cli("--help")
     assert finished.code == 0
+    assert max(map(len, finished.out.splitlines())) <= 80, "it fits a terminal of 80 columns"
     names = ("remove", "resume", "jobs", "record", "doctor", "demo", "emulator")
     assert all(f"\n  {name} " in finished.out for name in names)
 
@@ -55,6 +56,7 @@ async def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
     finished = await cli(command, "--help")
     assert finished.code == 0
     assert f"Usage: aiowatermark {command}" in finished.out
+    assert max(map(len, finished.out.splitlines())) <= 80, "it fits a terminal of 80 columns"
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,10 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         (settle,) = [line for line in again.out.splitlines() if "--unpaid" in line]
         assert emulator.charged["gptge"] == 1
         settled = await cli(*settle.replace("KEY", key).split()[1:])
-        assert settled.out == f"settled    {key}: unpaid, its key is free\n"
-        assert (await cli(*command)).code == 0
+        assert settled.out == f"settled    {key}: unpaid; the same command submits it again\n"
+        submitted = await cli(*command)
+        assert submitted.code == 0
+        assert "taken over" not in submitted.text
         assert emulator.charged["gptge"] == 2
     assert list_names(tmp_path / "clean", hidden=False) == ["p0-clean.jpg"]
 
@@ -147,7 +149,7 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
         assert "Stopped: 0 done, 4 open, 0 unsent; the same command continues\n" in finished.out
         jobs = await list_jobs(cli)
         assert len(jobs) == 4
-        text = await cli("jobs", "--store", "jobs.db")
+        text = await cli("jobs", "--store", "jobs.db", "-v")
         assert all(str(job[name]) in text.out for job in jobs for name in ("key", "task_id", "token"))
         assert "4 running at the provider" in text.out
         one = await cli("resume", str(jobs[0]["key"]), *WITH_STORE, *to_emulator)
@@ -156,6 +158,8 @@ async def test_the_jobs_of_a_stopped_run_are_listed_and_resumed_by_key_and_with_
         assert rest.code == 0, rest.text
         assert "3 done" in rest.out
         assert await list_jobs(cli) == []
+        nothing = await cli("resume", "--all", *WITH_STORE, *to_emulator)
+        assert (nothing.code, nothing.out) == (0, "nothing to resume\n")
         repeated = await cli("remove", *images[:4], *WITH_STORE, *to_emulator)
         assert "4 done (4 before)" in repeated.out
         assert emulator.charged["gptge"] == 4
@@ -204,12 +208,31 @@ async def test_a_job_that_failed_at_the_provider_is_not_paid_again_automatically
     assert (await cli(*command)).code == 1
     again = await cli(*command)
     assert again.code == 1
-    assert "To pay for another attempt, run" in again.out
+    assert "To pay anew for these alone, run" in again.out
     assert emulator.charged["gptge"] == 1
     (forget,) = [line for line in again.out.splitlines() if "jobs forget" in line]
     assert (await cli(*forget.split()[1:])).code == 0
     assert (await cli(*command)).code == 0
     assert emulator.charged["gptge"] == 2
+
+
+async def test_a_job_that_was_settled_as_paid_is_not_said_to_have_failed(
+    cli: Cli, to_emulator: list[str], images: list[str], emulator: Emulator
+) -> None:
+    emulator.inject(Fault.dropped_after(), "gptge", "submit")
+    command = ("remove", "p0.jpg", *WITH_STORE, *SYNC, *to_emulator[:2])
+    assert (await cli(*command)).code == 1
+    (job,) = await list_jobs(cli)
+    settled = await cli("jobs", "settle", "--store", "jobs.db", str(job["key"]), "--paid")
+    assert settled.out.endswith(": paid, its result is lost; not submitted again\n")
+    again = await cli(*command)
+    assert again.code == 1
+    assert again.out.startswith("1 paid and lost\n0 done, 0 failed, 1 paid and lost in ")
+    assert f"  p0.jpg  key {job['key']}\n" in again.out
+    assert "failed at the provider" not in again.out
+    (line,) = (await cli(*command, "--json")).lines
+    assert line["status"] == "lost"
+    assert emulator.charged["gptge"] == 1
 
 
 async def test_a_result_that_came_with_the_answer_is_in_the_store_and_is_saved_again(
@@ -320,6 +343,27 @@ async def test_a_job_in_doubt_is_settled_without_an_api_key(
     again = await cli("jobs", "settle", "order-1", choice, *store)
     assert again.code == 2
     assert "is not in doubt" in again.err
+
+
+async def test_several_jobs_are_settled_at_once_and_none_if_one_is_not_known(cli: Cli, doubtful_store: Path) -> None:
+    async with aw.SQLiteStore(doubtful_store) as store:
+        snapshot = Snapshot(None, Status.IN_DOUBT, reason="no answer")
+        await store.open(Record("order-2", "picwish", snapshot, account="shop", owner="gone", epoch=1))
+    where = ("--store", str(doubtful_store))
+    advice = (await cli("jobs", *where)).out
+    assert f"jobs settle --store {doubtful_store} KEY... --unpaid\n" in advice
+    assert f"jobs settle --store {doubtful_store} KEY --task-id ID --provider picwish\n" in advice
+    refused = await cli("jobs", "settle", "order-1", "order-3", "--paid", *where)
+    assert refused.code == 2
+    assert [job["state"] for job in (await cli("jobs", *where, "--json")).lines] == ["in doubt"] * 2
+    settled = await cli("jobs", "settle", "order-1", "order-2", "--paid", *where)
+    assert settled.out == "".join(
+        f"settled    order-{number}: paid, its result is lost; not submitted again\n" for number in (1, 2)
+    )
+    listed = await cli("jobs", *where)
+    assert listed.out == "The store contains no unfinished jobs.\n"
+    one = await cli("jobs", "settle", "order-1", "order-2", "--task-id", "t", "--provider", "picwish", *where)
+    assert (one.code, "give one KEY" in one.err) == (2, True)
 
 
 async def test_a_job_in_doubt_is_settled_by_its_task_after_one_query(

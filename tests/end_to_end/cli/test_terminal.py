@@ -64,6 +64,7 @@ async def test_the_display_is_one_bar_and_eight_rows_that_fit_the_terminal(
         assert len(shown.splitlines()) == 10
         assert session.screen.widest <= columns
         ended = await session.finish()
+        assert session.screen.widest <= columns, "the summary is broken at words"
         assert re.fullmatch(rf"{COUNT} done, 0 failed in \d+\.\d s; results are in clean", ended.replace("\n", " "))
 
 
@@ -79,6 +80,14 @@ async def test_the_width_of_the_terminal_counts_and_not_one_that_was_inherited(
         shown = await session.wait_for("running", f"0/{COUNT}", "and 4 more")
         assert len(shown.splitlines()) == 10
         assert session.screen.widest <= 60
+
+
+@pytest.mark.slow
+async def test_the_demo_and_the_doctor_fit_the_terminal_and_not_an_inherited_width(start: Start) -> None:
+    for arguments, columns, end in (("demo", "--jobs", "5"), 80, "with"), (("doctor",), 60, "checks passed"):
+        session = await start(*arguments, columns=columns, COLUMNS="200")
+        assert end in (await session.finish()).lower()
+        assert session.screen.widest <= columns
 
 
 @pytest.mark.slow
@@ -99,8 +108,10 @@ async def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
 ) -> None:
     cli.use_keys_of(emulator)
     command = ("remove", photos[0], "--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
-    session = await start(*command, TERM="dumb")
-    assert (await session.finish()).startswith(f"done  {photos[0]} -> clean/")
+    session = await start(*command, TERM="dumb", columns=40)
+    line = f"done  {photos[0]} -> clean/"
+    assert (await session.finish()).replace("\n", "").startswith(line)
+    assert session.screen.widest > len(line), "its lines are not broken"
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from ..json_lines import plan_line
 from ..output_folder import OutputFolder
 from ..request import BatchRequest
 from .acceptance import AcceptanceCheck
+from .elsewhere import describe_elsewhere
 from .inputs import InputReader
 from .planner import Planner, describe_plans
 from .prices import describe_cost
@@ -45,7 +46,8 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
             for item in refusals:
                 item.plan = Plan.REFUSED
             cost = await describe_cost(provider, removal.options, items, outputs)
-    notes = [text for text in (reader.describe_skipped(), describe_rate(provider)) if text]
+    texts = (describe_elsewhere(items), reader.describe_skipped(), describe_rate(provider))
+    notes = [text for text in texts if text]
     _DryRunReport(request, items, refusals, cost, notes).print()
     return EXIT_SOME_FAILED if refusals else EXIT_OK
 

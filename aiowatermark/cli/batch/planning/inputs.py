@@ -226,6 +226,15 @@ def identity_of(source: str, output: Path) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
+def name_of_input(output: Path, identity: str, target: Target) -> str:
+    """Return the path, from here, of what the manifest in `output` knows; of a URL its file name."""
+    if identity.startswith(("link:", "key:")):
+        return f"{target.stem}{target.suffix}"
+    with suppress(ValueError):
+        return os.path.relpath(output / identity)
+    return identity
+
+
 def _absolute(path: str | Path) -> Path:
     """Return an absolute path without `..`; a symbolic link is a file of its own, so it is not followed."""
     return Path(os.path.abspath(path))  # noqa: PTH100

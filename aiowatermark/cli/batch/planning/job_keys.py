@@ -14,13 +14,14 @@ from ....client.content_key import content_key
 from ....jobs import Job
 from ....media.base import Media, safe_name
 from ....media.memory import Bytes, Link
+from ..manifest import Work
 
 _MAX_MASK_BYTES = 64 << 20
 
 KEY_HELP = (
-    "A job is identified by the provider, its base URL and account, the content of the file (for a URL: its text), the "
-    "content of the mask, and the options. If one of these changes, it is a new job and is paid for; a file that was "
-    "renamed or copied is not."
+    "A job is identified by the provider, the content of the file (for a URL: its text), the content of the mask, and "
+    "the options. If one of these changes, it is a new job and is paid for; a file that was renamed or copied is not, "
+    "nor is one that was done under another account."
 )
 
 
@@ -32,23 +33,29 @@ class KeyMaker:
     mask: Media | None
     options: Mapping[str, Any] = field(converter=dict)
 
-    async def key_of(self, source: str) -> str:
-        """Return the key of a file or URL, without a round; raises InvalidInput if the file cannot be read."""
-        return self._key(await hashed_media(source))
+    async def work_of(self, source: str) -> Work:
+        """Return what is to be done with a file or URL, and its key; raises InvalidInput if it cannot be read."""
+        return self._work(await hashed_media(source))
 
     async def media_of(self, source: str, key: str) -> Media:
-        """Return the media of a key that `key_of` returned; raises InvalidInput if the file was changed since then."""
+        """Return the media of a key that `work_of` returned; raises InvalidInput if the file was changed since then."""
         media = await hashed_media(source)
-        if self._key(media) != key:
+        if self._work(media).base != key:
             raise InvalidInput(f"{source} was changed while it waited: the same command takes it as it is now")
         return media
 
-    def _key(self, media: Media) -> str:
+    def _work(self, media: Media) -> Work:
         provider = self.provider
-        key = content_key(provider, Job((media,), self.mask, provider.resolve_options(self.options)))
-        if provider.account == provider.default_account:
-            return key  # such an account is named after its base URL, too
-        return f"content-{hashlib.blake2b(f'{key} {provider.base_url}'.encode(), digest_size=20).hexdigest()}"
+        job = Job((media,), self.mask, provider.resolve_options(self.options))
+        key = content_key(provider, job)
+        # an account without a name is named after its base URL, too
+        if provider.account != provider.default_account:
+            key = f"content-{_digest(f'{key} {provider.base_url}')}"
+        return Work(_digest(f"{provider.name} {job.fingerprint}"), key, provider.account, provider.base_url)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
 async def hashed_media(source: str) -> Media:

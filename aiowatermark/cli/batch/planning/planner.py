@@ -1,15 +1,18 @@
 """Planner: what the same command finds of its items in the store and the output folder, before anything is sent.
 
-    the output folder   the store                               plan
-    has the result      -                                       DONE      skipped
-    -                   finished, or at the provider            OPEN      waited for and fetched, at no further cost
-    -                   being submitted by a running command    OPEN      shared with that command
-    -                   failed at the provider                  FAILED    reported; not paid again
-    -                   sent, and no client waits for the answer   IN_DOUBT  reported; not sent again
-    -                   nothing, or an upload that ended early  NEW       submitted
+    the output folder   the store                                 plan
+    has the result      -                                         DONE      skipped
+    -                   finished, or at the provider              OPEN      waited for and fetched, at no further cost
+    -                   being submitted by a running command      OPEN      shared with that command
+    -                   failed at the provider                    FAILED    reported; not paid again
+    -                   settled as paid                           LOST      reported; not paid again
+    -                   sent, and no client waits for the answer  IN_DOUBT  reported; not sent again
+    -                   nothing, or an upload that ended early    NEW       submitted
 
-With --again what is DONE, FAILED or IN_DOUBT becomes NEW in another round: its key gets the number of the round. The
-rounds of a run are open until it has come to its end, so that the same command continues a run that was interrupted
+What is NEW may have been done under another account or base URL: see elsewhere.
+
+With --again what is DONE, FAILED, LOST or IN_DOUBT becomes NEW in another round: its key gets the number of the round.
+The rounds of a run are open until it has come to its end, so that the same command continues a run that was interrupted
 and does not begin another round.
 """
 
@@ -22,10 +25,12 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from .... import InvalidInput, JobStore, Status, WatermarkError
+from ....client.engine.settle import SETTLED_PAID
 from ....client.engine.submission.claims import owners_of
 from ....jobs import Record
 from ..items import BatchItem, Plan
 from ..output_folder import OutputFolder
+from .elsewhere import find_elsewhere
 from .job_keys import KeyMaker, key_in_round
 
 _CONCURRENT = 16
@@ -48,12 +53,15 @@ class Planner:
             return
         if item.problem:
             raise InvalidInput(item.problem)
-        item.base = await self.keys.key_of(item.source)
+        work = await self.keys.work_of(item.source)
+        item.base, item.content = work.base, work.content
         number, again_open = await self.outputs.round_of(item.base)
         item.key = key_in_round(item.base, number)
         plan = await self._find(item)
         if again_open or self.again:
             self._open_rounds.add(item.base)
+        elif plan is Plan.NEW:
+            plan = await find_elsewhere(item, work, self.outputs, self.store)
         if self.again and not again_open:
             plan = await self._begin_round(item, plan)
         item.plan = plan
@@ -99,7 +107,7 @@ class Planner:
 
     async def _plan_of(self, record: Record) -> Plan:
         if record.snapshot.status is Status.FAILED:
-            return Plan.FAILED
+            return Plan.LOST if record.snapshot.reason == SETTLED_PAID else Plan.FAILED
         if record.in_doubt and not (record.answer_pending and await self._has_owner(record)):
             return Plan.IN_DOUBT
         return Plan.OPEN

@@ -11,7 +11,10 @@ from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, Plan
-from ..output_names import Target
+from ..manifest import Work
+from ..output_names import Target, is_link
+from .acceptance import AcceptanceCheck
+from .elsewhere import describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, load_mask, new_key
 from .planner import Planner, describe_plans
@@ -53,6 +56,7 @@ class Removal:
             context.display.notice(f"comparing {len(items)} files with earlier runs")
             await planner.plan_all(items, context.stop)
             context.display.notice("")
+            await self._mark_refused(items, keys.mask)
             await self._say_plan(context, items)
         pending = sum(item.plan is not Plan.DONE for item in items)
         return BatchWork(action, _iterate(items), len(items), pending, at_end)
@@ -73,11 +77,21 @@ class Removal:
             _say_skipped(context, reader)
 
     async def _say_plan(self, context: BatchContext, items: Sequence[BatchItem]) -> None:
-        if any(item.plan not in {Plan.NEW, None} for item in items):
+        if any(item.plan is not Plan.NEW for item in items):
             context.display.say(describe_plans(items))
+        if done_elsewhere := describe_elsewhere(items):
+            context.display.say(done_elsewhere)
         if self.again:
             cost = await describe_cost(self.provider, self.options, items, context.outputs)
             context.display.say(f"--again pays anew: {cost}")
+
+    async def _mark_refused(self, items: Sequence[BatchItem], mask: Media | None) -> None:
+        """Plan as refused what the client will refuse; each worker finds the reason again, before anything is sent."""
+        if self.mask is not None and is_link(self.mask):
+            return  # it would have to be downloaded
+        check = AcceptanceCheck(self.provider, mask, self.options, self.can_serve_files)
+        for item in await check.check([item for item in items if item.plan is Plan.NEW]):
+            item.plan = Plan.REFUSED
 
 
 @frozen
@@ -104,6 +118,9 @@ class RemoveAction:
         if self.planner is not None:
             media = await self.planner.keys.media_of(item.source, item.base)
         await self.context.outputs.register(item.key, item.identity, item.target)
+        if item.content and not item.elsewhere:
+            provider = self.context.client.provider
+            await self.context.outputs.note_work(Work(item.content, item.base, provider.account, provider.base_url))
         submit = self.context.client.submit
         return await submit(media, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
 

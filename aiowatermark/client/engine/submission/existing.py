@@ -89,7 +89,8 @@ class ExistingRecords:
         taken_over = record.take_over(self.context.owner, new_epoch(), time.time(), mine.callback, note)
         if not taken_over.is_written(await self.context.store.put(taken_over)):
             return None
-        log.warning("job %s: %s", record.key, note)
+        if record.owner:  # a job that was settled as unpaid has none
+            log.warning("job %s: %s", record.key, note)
         return taken_over
 
 

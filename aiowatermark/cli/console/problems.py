@@ -1,0 +1,54 @@
+"""Errors for people: what happened and what to do, without class names and without the raw answers of providers.
+
+The whole text, with the answer, is in the lines of --json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ... import AuthenticationError, InsufficientCredits, InvalidInput, WatermarkError, provider_class
+
+# how the transport describes an error of a connection: a class name, and the reason in brackets
+_WITH_REASON = re.compile(r"\b[A-Z]\w+Error \(([^()]*)\)")
+_CLASS_NAME = re.compile(r": [A-Z]\w+Error$")
+_MESSAGE_FIELDS = ("message", "msg", "error", "detail")
+_IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "give --callback-url so that it can fetch"
+
+
+def problem_text(error: BaseException) -> str:
+    """Return what a person in front of a terminal should read of an error, on one line."""
+    text = without_class_names(error.message if isinstance(error, WatermarkError) else str(error))
+    text = (text or type(error).__name__).replace(_IN_CODE, _IN_COMMAND)
+    if isinstance(error, AuthenticationError):
+        return f"{text}: check {_variables_of(error)}"
+    if isinstance(error, InsufficientCredits):
+        return f"{text}: after topping up, the same command continues"
+    said = _said_in(error.answer) if isinstance(error, WatermarkError) and error.answer else ""
+    return f"{text} (it says: {said})" if said and said not in text else text
+
+
+def without_class_names(text: str) -> str:
+    """Return a text in which the errors of connections are their reasons."""
+    return _CLASS_NAME.sub("", _WITH_REASON.sub(r"\1", text))
+
+
+def _variables_of(error: AuthenticationError) -> str:
+    """Return the environment variables with the keys of the provider that refused them."""
+    try:
+        return " and ".join(provider_class(error.provider or "").env.values())
+    except InvalidInput:
+        return "the API key"
+
+
+def _said_in(answer: str) -> str:
+    """Return the message in an answer, empty if there is none that a person can read."""
+    if answer.lstrip()[:1] not in {"{", "[", "<"}:
+        return answer
+    try:
+        fields = json.loads(answer)
+    except ValueError:
+        return ""  # it was shortened, or is a page
+    values = [fields.get(name) for name in _MESSAGE_FIELDS] if isinstance(fields, dict) else []
+    return next((value for value in values if isinstance(value, str)), "")
