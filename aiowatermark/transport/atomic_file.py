@@ -101,12 +101,13 @@ async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes], budget: Tra
     budget = budget or TransferBudget()
     try:
         with budget.download():
+            size = budget.batch_bytes()
             async for block in blocks:
                 batch.append(block)
                 batched += len(block)
-                if batched >= budget.batch_bytes():
+                if batched >= size:
                     await writer.put(batch)
-                    batch, written, batched = [], written + batched, 0
+                    batch, written, batched, size = [], written + batched, 0, budget.batch_bytes()
     finally:  # also after an interruption: the download counts these bytes as received and resumes behind them
         await writer.close()
         await asyncio.to_thread(write_batch, file, batch)
