@@ -66,10 +66,10 @@ from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
 from .network.proxies import Network
 from .network.sessions import HttpSession, api_session, download_session, upload_session, users_session
+from .network.stall import read_blocks
 from .representation import ResponseHead, decode_blocks
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
-from .stall import read_blocks
 from .upload import BodyStream
 from .url_guard import ForbiddenAddress, PermanentTransferError, request_url
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import StreamReader
 
-from aiowatermark.transport.stall import StallTimer, read_blocks
+from aiowatermark.transport.network.stall import StallTimer, read_blocks
 
 VIRTUAL_CLOCK = True
 
