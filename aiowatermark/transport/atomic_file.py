@@ -37,6 +37,7 @@ import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -73,12 +74,19 @@ async def atomic_file(target: Path, name: str = "") -> AsyncIterator[PartialFile
 
 
 def _open(target: Path, name: str) -> PartialFile:
-    part = open_target(target, name)
-    # Freeing one large allocation raises glibc's dynamic mmap threshold to its size. From then on the memory of blocks
-    # is reused from the heap; otherwise every larger block would be mapped anew and fault page by page: up to 1.2 times
-    # the CPU and tens of thousands of page faults a download (benchmarks/transfer.py, down).
+    _prime_allocator()
+    return open_target(target, name)
+
+
+@cache
+def _prime_allocator() -> None:
+    """Once in a process, make glibc keep the memory of blocks.
+
+    Freeing one large allocation raises glibc's dynamic mmap threshold to its size. From then on the memory of blocks is
+    reused from the heap; otherwise every larger block would be mapped anew and fault page by page: up to 1.2 times the
+    CPU and tens of thousands of page faults a download (benchmarks/transfer.py, down).
+    """
     bytes(_PRIMING_BYTES)
-    return part
 
 
 async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes], budget: TransferBudget | None = None) -> int:
@@ -93,12 +101,13 @@ async def write_blocks(file: BinaryIO, blocks: AsyncIterable[bytes], budget: Tra
     budget = budget or TransferBudget()
     try:
         with budget.download():
+            size = budget.batch_bytes()
             async for block in blocks:
                 batch.append(block)
                 batched += len(block)
-                if batched >= budget.batch_bytes():
+                if batched >= size:
                     await writer.put(batch)
-                    batch, written, batched = [], written + batched, 0
+                    batch, written, batched, size = [], written + batched, 0, budget.batch_bytes()
     finally:  # also after an interruption: the download counts these bytes as received and resumes behind them
         await writer.close()
         await asyncio.to_thread(write_batch, file, batch)

@@ -66,6 +66,7 @@ from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
 from .network.proxies import Network
 from .network.sessions import HttpSession, api_session, download_session, upload_session, users_session
+from .network.stall import read_blocks
 from .representation import ResponseHead, decode_blocks
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
@@ -295,7 +296,7 @@ class HttpTransport:
         """
         try:
             with self._observer.request("download", "GET", url) as trace:
-                async with asyncio.timeout(self.stall):  # idle_timeout() does not bound the wait for a connection
+                async with asyncio.timeout(self.stall):
                     trace.answer = response = await self._follow_redirects(url, {**_IDENTITY_ENCODING, **headers})
                 async with response:
                     yield response
@@ -314,7 +315,7 @@ class HttpTransport:
                 "GET",
                 request_url(current, local=self.is_local),
                 headers=headers,
-                timeout=idle_timeout(self.stall),
+                timeout=NO_TOTAL_TIMEOUT,
                 allow_redirects=False,
             )
             location = response.headers.get("Location")
@@ -324,15 +325,9 @@ class HttpTransport:
             current = _join_location(current, location)
         raise PermanentTransferError(f"{redact_url(url)} is redirected more than {_MAX_REDIRECTS} times")
 
-    async def read_blocks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    def read_blocks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Yield the body in the blocks in which it arrives; raises TimeoutError after `stall` seconds without any."""
-        more = True
-        while more:
-            # joining them to larger blocks would be a copy; an empty block that ends no HTTP chunk is the end
-            block, ends_http_chunk = await response.content.readchunk()
-            more = bool(block) or ends_http_chunk
-            if block:
-                yield block
+        return read_blocks(response, self.stall)
 
     async def download(
         self,

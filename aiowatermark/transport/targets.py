@@ -41,7 +41,8 @@ _COPIED_BYTES = 1 << 16
 _READER_SECONDS = 5.0
 """How long to wait for a FIFO to be opened for reading."""
 _MAX_NAMES = 100_000
-_DEVICE_FOLDERS = ("/dev/", "/proc/")
+_DESCRIPTORS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
+"""How the paths of open files begin. Not all of /dev: files in /dev/shm are files like any other."""
 
 
 @define(eq=False)
@@ -109,8 +110,8 @@ def _open_target(path: Path, name: str) -> PartialFile:
         return _create_part(path / (name or "result"), folder=True)
     if mode and not stat.S_ISREG(mode):
         raise InvalidInput(f"{path} cannot be written: it is neither a file nor a folder, device or FIFO")
-    if mode and os.fspath(path).startswith(_DEVICE_FOLDERS):
-        # /dev/stdout that leads to a file: the file is open elsewhere and must not be replaced
+    if mode and os.fspath(path).startswith(_DESCRIPTORS):
+        # /dev/stdout that leads to a file: the file is open and must not be replaced
         device = os.open(path, os.O_WRONLY)
         return PartialFile(_open_temporary(), None, path, device=device)
     return _create_part(_resolve(path))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.support.images import make_noise
 pytestmark = pytest.mark.usefixtures("no_retry_delays")
 
 IMAGE = make_noise()
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder is temporary
 SAVE = aw.Kaze("canary-key", base_url="http://127.0.0.1:9")
 
 
@@ -269,3 +271,15 @@ async def test_a_descriptor_of_this_process_is_written_into(url: str, tmp_path: 
         await save(url, Path(f"/dev/fd/{file.fileno()}"))
         assert (tmp_path / "out").read_bytes() == IMAGE
         assert os.fstat(file.fileno()).st_ino == (tmp_path / "out").stat().st_ino
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs a file system in memory")
+async def test_a_file_in_memory_is_replaced_like_any_other(url: str) -> None:
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
+        path = Path(folder, "clean.jpg")
+        path.write_bytes(IMAGE + b"the rest of a longer file")
+        before = path.stat().st_ino
+        await save(url, path)
+        assert path.read_bytes() == IMAGE
+        assert path.stat().st_ino != before
+        assert list_names(path.parent) == ["clean.jpg"]

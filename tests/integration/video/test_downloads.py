@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,47 @@ async def test_a_download_that_stalls_is_resumed_there(host: MediaHost, result: 
     host.download_handlers = [stall_after_a_megabyte]
     assert await download(host, tmp_path / "out", stall=0.3) == result
     assert host.downloads[1].headers["range"] == "bytes=1000000-"
+
+
+async def test_a_host_that_sends_only_what_surrounds_a_chunk_has_stalled(
+    host: MediaHost, result: bytes, tmp_path: Path
+) -> None:
+    async def extend_a_chunk_for_ever(exchange: Exchange) -> None:
+        exchange.send_head(200, None, ETag='"one"', Transfer_Encoding="chunked")
+        exchange.writer.write(b"4\r\n%b\r\n4;" % result[:4])
+        while not host.closing.is_set():
+            exchange.writer.write(b"x")
+            await asyncio.sleep(0.01)
+
+    host.download_handlers = [extend_a_chunk_for_ever]
+    assert await download(host, tmp_path / "out", stall=0.3) == result
+    assert host.downloads[1].headers["range"] == "bytes=4-"
+
+
+async def test_a_download_sets_no_timer_for_each_block(
+    host: MediaHost, result: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers, blocks = [], []
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def counted_call_at(when: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *arguments, **options)
+
+    async def send_in_small_packets(exchange: Exchange) -> None:
+        exchange.send_head(200, SIZE, ETag='"one"')
+        for start in range(0, SIZE, 5000):
+            exchange.writer.write(result[start : start + 5000])
+            await asyncio.sleep(0)  # the client reads
+
+    host.download_handlers = [send_in_small_packets]
+    async with HttpTransport(host.provider()) as transport:
+        monkeypatch.setattr(loop, "call_at", counted_call_at)
+        await transport.download(f"{host.origin}/result", tmp_path / "out", None, lambda *_: blocks.append(1))
+    assert (tmp_path / "out").read_bytes() == result
+    assert len(blocks) > 100
+    assert len(timers) < 20
 
 
 @pytest.mark.parametrize("announced", [True, False])
