@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from attrs import fields, frozen
 
@@ -35,17 +35,12 @@ from aiowatermark.wire import Json, Multipart, Request, Response  # noqa: E402
 BEGIN = "<!-- from here to the next comment: written by docs/_generate.py -->"
 END = "<!-- by hand from here -->"
 EXAMPLES: Mapping[str, str] = {
-    "sync": "sync=True",
     "smear": 'smear="strokes.png"',
-    "tier": 'tier="advanced"',
-    "priority": "priority=5",
-    "remove_text": "remove_text=True",
     "predict_mode": 'predict_mode="2.0"',
-    "pro": "pro=True",
-    "session_id": 'session_id="…"',
     "mask_base": 'mask_base="mask.png"',
 }
-"""An example of each option; a test gives them to the providers that have them."""
+"""Examples of options for which that of the type would tell less, or be refused."""
+_EXAMPLES_BY_TYPE: tuple[tuple[type, object], ...] = ((bool, True), (int, 5), (float, 0.5), (str, "…"))
 _STATUSES = (400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 _NO_MONEY = "insufficient balance"
 # codes in the body of an answer whose HTTP status is 200: as text, and one of them
@@ -211,6 +206,17 @@ def option_texts() -> dict[str, str]:
     }
 
 
+def example(name: str) -> str:
+    """Return an example of an option, as an argument of a call; a test gives it to the providers that have it."""
+    hint = get_type_hints(options_module.Options)[name]
+    kinds = (hint, *get_args(hint))
+    listed = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    found = [*reversed(listed), *(value for kind, value in _EXAMPLES_BY_TYPE if kind in kinds)]
+    if name in EXAMPLES or not found:
+        return EXAMPLES[name]
+    return f"{name}={json.dumps(found[0], ensure_ascii=False) if isinstance(found[0], str) else found[0]}"
+
+
 def options_section(provider: type[aw.Provider]) -> Iterator[str]:
     """Yield the options of jobs."""
     texts = option_texts()
@@ -219,7 +225,7 @@ def options_section(provider: type[aw.Provider]) -> Iterator[str]:
     yield table(
         ["option", "default", "meaning"],
         (
-            [f"`{EXAMPLES[option.name]}`", "–" if option.default is None else f"`{option.default}`", texts[option.name]]
+            [f"`{example(option.name)}`", "–" if option.default is None else f"`{option.default}`", texts[option.name]]
             for option in fields(provider.Options)
         ),
     )
@@ -263,7 +269,7 @@ def _jobs(provider: type[aw.Provider]) -> dict[str, Job]:
     jobs = {"": Job((image,), None, options), "with a mask": Job((image,), mask, options)}
     values: dict[str, dict[str, Any]] = {"tier": {"tier": "advanced"}, "pro": {"pro": True}}
     for name in [option.name for option in fields(provider.Options) if option.name in values]:
-        jobs[f"with `{EXAMPLES[name]}`"] = Job((image,), None, found.resolve_options(values[name]))
+        jobs[f"with `{example(name)}`"] = Job((image,), None, found.resolve_options(values[name]))
     return jobs
 
 

@@ -91,8 +91,8 @@ def test_each_documented_option_is_accepted_as_the_example_shows_it() -> None:
     for provider in generator.providers():
         account = generator.account(provider)
         for option in fields(provider.Options):
-            example = eval(f"dict({generator.EXAMPLES[option.name]})")  # noqa: S307 - a text of this repository
-            assert account.resolve_options(example)[option.name] != option.default, option.name
+            options = eval(f"dict({generator.example(option.name)})")  # noqa: S307 - a text of this repository
+            assert account.resolve_options(options)[option.name] != option.default, option.name
 
 
 def test_every_argument_of_a_provider_is_on_its_page() -> None:
