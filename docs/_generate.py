@@ -41,6 +41,8 @@ EXAMPLES: Mapping[str, str] = {
 }
 """Examples of options for which that of the type would tell less, or be refused."""
 _EXAMPLES_BY_TYPE: tuple[tuple[type, object], ...] = ((bool, True), (int, 5), (float, 0.5), (str, "…"))
+_PRICED_BY_ANSWER = ("picwish",)
+"""Providers whose answers tell what a job cost: `result.charged`."""
 _STATUSES = (400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 _NO_MONEY = "insufficient balance"
 # codes in the body of an answer whose HTTP status is 200: as text, and one of them
@@ -143,6 +145,15 @@ def _polling(provider: type[aw.Provider]) -> str:
     return f"first after {polling.first:g} s, then {polling.factor:g} times as long each, at most {polling.ceiling:g} s"
 
 
+def _price_of_image(provider: type[aw.Provider]) -> str:
+    found = account(provider)
+    price = found.image_price(found.resolve_options({}))
+    if price is None:
+        return "not documented; the answer names it" if provider.name in _PRICED_BY_ANSWER else "not documented"
+    pro = [found.image_price(found.resolve_options({"pro": True}))] if hasattr(fields(provider.Options), "pro") else []
+    return "; ".join([f"{price:g} credit", *(f"{each:g} with `pro=True`" for each in pro)])
+
+
 def _yes(value: object) -> str:
     return "yes" if value else "–"
 
@@ -156,6 +167,7 @@ _FACTS: Mapping[str, Callable[[type[aw.Provider]], str]] = {
     "videos": _videos,
     "`client.refine`": lambda provider: _yes(provider.capabilities.refines),
     "callbacks": _callbacks,
+    "price of an image": _price_of_image,
     "`client.credits()`": lambda provider: _yes(provider.credits is not aw.Provider.credits),
     "request rate": _rate,
     "queries": _polling,
@@ -376,7 +388,8 @@ def provider_page(provider: type[aw.Provider]) -> str:
 def comparison() -> str:
     """Return the table that compares all providers, and a section for each."""
     header = ["", *(f"[{each.display_name}](providers/{each.name}.md)" for each in providers())]
-    names = ("image files", "image URLs", "`mask=`", "`aw.Boxes`", "`client.refine`", "callbacks", "`client.credits()`")
+    names = ("image files", "image URLs", "`mask=`", "`aw.Boxes`", "`client.refine`", "callbacks")
+    names += ("price of an image", "`client.credits()`")
     rows = [[name, *(_FACTS[name](each) for each in providers())] for name in names]
     rows.insert(5, ["videos", *(_yes(each.capabilities.videos) for each in providers())])
     options = [" ".join(f"`{each.name}`" for each in fields(provider.Options)) for provider in providers()]
