@@ -1,6 +1,6 @@
 """Sphinx extension: Markdown files outside of docs/, as pages of the site and as targets of links.
 
-Pages include README's neighbours, such as CONTRIBUTING.md, with `{include}`. Links to a file that the site has as a page
+Pages include files of the root, such as CONTRIBUTING.md, with `{include}`. Links to a file that the site has as a page
 become links to that page, links to other Markdown files lead to the forge. Links to files that are no Markdown need
 nothing: MyST copies the file into the site.
 """
