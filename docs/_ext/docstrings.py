@@ -1,9 +1,9 @@
 """Sphinx extension: docstrings and signatures for readers of the reference.
 
-`Args:` sections become lists of parameters. Single backticks are code; where the code is a public name, it is a link. The
-name of a file of docs/ becomes a link to its page. Names of errors are links also where they stand in the text without
-backticks, as in "Raises InvalidInput". Signatures show long unions by their names, and leave out defaults that have no
-short form.
+`Args:` sections become lists of parameters. Single backticks are code; where the code is a public name, it is a link.
+The name of a file of docs/ becomes a link to its page. Names of errors are links also where they stand in the text
+without backticks, as in "Raises InvalidInput". Signatures show long unions by their names, and leave out defaults that
+have no short form.
 """
 
 from __future__ import annotations
