@@ -253,7 +253,7 @@ class Record:
         return short_repr(self, *names, str(self.snapshot.status), task_id, f"version={self.version}")
 
     def advance(self, snapshot: Snapshot, at: float | None = None) -> Record:
-        """Return the record after an observation, or the record itself if it changes nothing; see the module's head.
+        """Return the record after an observation, or the record itself if it changes nothing.
 
         `at`, in seconds since 1970, is noted for the first observation that proves that the job was accepted.
         """

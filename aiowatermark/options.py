@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict, TypeVar
 
+from attrs import NOTHING, fields
+
 from .errors import InvalidInput
 from .media import Source
 from .suggestions import did_you_mean
 from .wire import join_sorted
 
 T = TypeVar("T")
+_REFUSALS = (ValueError, TypeError, ArithmeticError)
+"""What validators and converters raise for a wrong value: InvalidInput and attrs' own, int() and Decimal()."""
 PARAMETERS = ("mask", "key", "deadline", "progress", "size", "again", "extra_fields", "brush", "media", "options")
 """What the calls of a client accept besides options: a misspelt one arrives as an option."""
 
@@ -51,24 +55,45 @@ class Options(TypedDict, total=False):
     """Dewatermark, images: the mask of everything that was removed before in the session."""
 
 
-def create_options(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return the options of a provider; raises InvalidInput that names the wrong one and the type that was given."""
+def create_options(kind: type[T], values: Mapping[str, Any], display_name: str) -> T:
+    """Return the options of a provider, made by its attrs class; raises InvalidInput that names the wrong one.
+
+    A validator or a converter may raise InvalidInput itself, or what attrs' own raise; then the provider is named, too.
+    """
+    needed = [each.name for each in fields(kind) if each.default is NOTHING]  # type: ignore[arg-type]
+    if missing := [name for name in needed if name not in values]:
+        raise InvalidInput(f"{display_name} needs the option {join_sorted(missing)}: it has no default")
     try:
         return kind(**values)
-    except InvalidInput:
+    except _REFUSALS as error:
         # which of them it is about: converters and validators are shared and do not know
-        for name, value in values.items():
-            _check_option(kind, name, value)
-        raise
+        for name in sorted(values, key=needed.__contains__, reverse=True):
+            _check_option(kind, {each: values[each] for each in needed} | {name: values[name]}, name, display_name)
+        if isinstance(error, InvalidInput):
+            raise
+        refused = f"{display_name} does not accept the options {join_sorted(values)} together"
+        raise InvalidInput(f"{refused}: {_text_of(error)}") from error
 
 
-def _check_option(kind: type[Any], name: str, value: object) -> None:
+def _check_option(kind: type[Any], values: Mapping[str, Any], name: str, display_name: str) -> None:
     try:
-        kind(**{name: value})
+        kind(**values)
     except InvalidInput as error:
-        given = type(value).__name__
         message = error.message if name in error.message else f"{name}: {error.message}"
-        raise InvalidInput(message if f"not {given}" in message else f"{message} ({given} given)") from None
+        raise InvalidInput(_with_type(message, values[name])) from None
+    except _REFUSALS as error:
+        text = _with_type(_text_of(error), values[name])
+        raise InvalidInput(f"{display_name} does not accept the option {name}: {text}") from error
+
+
+def _with_type(text: str, value: object) -> str:
+    given = type(value).__name__
+    return text if f"not {given}" in text else f"{text} ({given} given)"
+
+
+def _text_of(error: Exception) -> str:
+    # attrs' validators raise with the attribute and the value behind the text
+    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def unknown_options(display_name: str, unknown: Iterable[str], known: Iterable[str]) -> str:

@@ -335,12 +335,19 @@ class Provider(ABC):
             return self._default_options
         known = {attribute.name for attribute in fields(self.Options)}
         if unknown := options.keys() - known:
-            raise InvalidInput(unknown_options(self.display_name, unknown, known))
-        return asdict(create_options(self.Options, options), recurse=False)
+            raise InvalidInput(unknown_options(self.display_name, unknown, known), provider=self.name)
+        return self._create_options(options)
+
+    def _create_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return asdict(create_options(self.Options, options, self.display_name), recurse=False)
+        except InvalidInput as error:
+            error.provider = self.name
+            raise
 
     @cached_property
     def _default_options(self) -> Mapping[str, Any]:
-        return MappingProxyType(asdict(self.Options(), recurse=False))
+        return MappingProxyType(self._create_options({}))
 
     def check(self, reply: Response) -> dict[str, Any]:
         """Return the answer's JSON object; raises the error that `problem` finds, or UnexpectedAnswer."""

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from attrs import fields, frozen
 
@@ -35,17 +35,14 @@ from aiowatermark.wire import Json, Multipart, Request, Response  # noqa: E402
 BEGIN = "<!-- from here to the next comment: written by docs/_generate.py -->"
 END = "<!-- by hand from here -->"
 EXAMPLES: Mapping[str, str] = {
-    "sync": "sync=True",
     "smear": 'smear="strokes.png"',
-    "tier": 'tier="advanced"',
-    "priority": "priority=5",
-    "remove_text": "remove_text=True",
     "predict_mode": 'predict_mode="2.0"',
-    "pro": "pro=True",
-    "session_id": 'session_id="…"',
     "mask_base": 'mask_base="mask.png"',
 }
-"""An example of each option; a test gives them to the providers that have them."""
+"""Examples of options for which that of the type would tell less, or be refused."""
+_EXAMPLES_BY_TYPE: tuple[tuple[type, object], ...] = ((bool, True), (int, 5), (float, 0.5), (str, "…"))
+_PRICED_BY_ANSWER = ("picwish",)
+"""Providers whose answers tell what a job cost: `result.charged`."""
 _STATUSES = (400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 _NO_MONEY = "insufficient balance"
 # codes in the body of an answer whose HTTP status is 200: as text, and one of them
@@ -148,6 +145,15 @@ def _polling(provider: type[aw.Provider]) -> str:
     return f"first after {polling.first:g} s, then {polling.factor:g} times as long each, at most {polling.ceiling:g} s"
 
 
+def _price_of_image(provider: type[aw.Provider]) -> str:
+    found = account(provider)
+    price = found.image_price(found.resolve_options({}))
+    if price is None:
+        return "not documented; the answer names it" if provider.name in _PRICED_BY_ANSWER else "not documented"
+    pro = [found.image_price(found.resolve_options({"pro": True}))] if hasattr(fields(provider.Options), "pro") else []
+    return "; ".join([f"{price:g} credit", *(f"{each:g} with `pro=True`" for each in pro)])
+
+
 def _yes(value: object) -> str:
     return "yes" if value else "–"
 
@@ -161,6 +167,7 @@ _FACTS: Mapping[str, Callable[[type[aw.Provider]], str]] = {
     "videos": _videos,
     "`client.refine`": lambda provider: _yes(provider.capabilities.refines),
     "callbacks": _callbacks,
+    "price of an image": _price_of_image,
     "`client.credits()`": lambda provider: _yes(provider.credits is not aw.Provider.credits),
     "request rate": _rate,
     "queries": _polling,
@@ -211,6 +218,17 @@ def option_texts() -> dict[str, str]:
     }
 
 
+def example(name: str) -> str:
+    """Return an example of an option, as an argument of a call; a test gives it to the providers that have it."""
+    hint = get_type_hints(options_module.Options)[name]
+    kinds = (hint, *get_args(hint))
+    listed = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    found = [*reversed(listed), *(value for kind, value in _EXAMPLES_BY_TYPE if kind in kinds)]
+    if name in EXAMPLES or not found:
+        return EXAMPLES[name]
+    return f"{name}={json.dumps(found[0], ensure_ascii=False) if isinstance(found[0], str) else found[0]}"
+
+
 def options_section(provider: type[aw.Provider]) -> Iterator[str]:
     """Yield the options of jobs."""
     texts = option_texts()
@@ -219,7 +237,7 @@ def options_section(provider: type[aw.Provider]) -> Iterator[str]:
     yield table(
         ["option", "default", "meaning"],
         (
-            [f"`{EXAMPLES[option.name]}`", "–" if option.default is None else f"`{option.default}`", texts[option.name]]
+            [f"`{example(option.name)}`", "–" if option.default is None else f"`{option.default}`", texts[option.name]]
             for option in fields(provider.Options)
         ),
     )
@@ -263,7 +281,7 @@ def _jobs(provider: type[aw.Provider]) -> dict[str, Job]:
     jobs = {"": Job((image,), None, options), "with a mask": Job((image,), mask, options)}
     values: dict[str, dict[str, Any]] = {"tier": {"tier": "advanced"}, "pro": {"pro": True}}
     for name in [option.name for option in fields(provider.Options) if option.name in values]:
-        jobs[f"with `{EXAMPLES[name]}`"] = Job((image,), None, found.resolve_options(values[name]))
+        jobs[f"with `{example(name)}`"] = Job((image,), None, found.resolve_options(values[name]))
     return jobs
 
 
@@ -370,7 +388,8 @@ def provider_page(provider: type[aw.Provider]) -> str:
 def comparison() -> str:
     """Return the table that compares all providers, and a section for each."""
     header = ["", *(f"[{each.display_name}](providers/{each.name}.md)" for each in providers())]
-    names = ("image files", "image URLs", "`mask=`", "`aw.Boxes`", "`client.refine`", "callbacks", "`client.credits()`")
+    names = ("image files", "image URLs", "`mask=`", "`aw.Boxes`", "`client.refine`", "callbacks")
+    names += ("price of an image", "`client.credits()`")
     rows = [[name, *(_FACTS[name](each) for each in providers())] for name in names]
     rows.insert(5, ["videos", *(_yes(each.capabilities.videos) for each in providers())])
     options = [" ".join(f"`{each.name}`" for each in fields(provider.Options)) for provider in providers()]

@@ -63,6 +63,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_search_scorer = str(DOCS / "_scorer.js")
 html_show_search_summary = False  # it needs requests that a browser refuses for pages opened as files
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 pygments_style = "friendly"

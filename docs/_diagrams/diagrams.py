@@ -18,7 +18,7 @@ LAYERS: Sequence[Layer] = (
     Layer(("client",), "jobs, their limits, submission, waiting, recovery"),
     Layer(
         ("providers", "transport", "stores", "callbacks"),
-        "one vendor, HTTP, persistence, incoming callbacks: strangers to one another",
+        "one vendor, HTTP, persistence, incoming callbacks; none imports another",
     ),
     Layer(("provider",), "what a provider is: flows, capabilities, a polling schedule"),
     Layer(

@@ -18,6 +18,7 @@ from aiowatermark.cli.app import aiowatermark
 # what Markdown would take for markup, outside of code
 _MARKUP = re.compile(r"([\\*_<>\[\]|#])")
 _OPTION = re.compile(r"(?<![\w`-])(--?[a-z][\w-]*)")
+_PAGE = re.compile(r"\bdocs/([\w/-]+\.md)\b")
 _CODE = re.compile(r"(`[^`]*`)")
 
 
@@ -29,7 +30,8 @@ def as_markdown(text: str) -> str:
 
 def _words(text: str) -> str:
     parts = _OPTION.split(text)
-    return "".join(f"`{part}`" if number % 2 else _MARKUP.sub(r"\\\1", part) for number, part in enumerate(parts))
+    escaped = "".join(f"`{part}`" if number % 2 else _MARKUP.sub(r"\\\1", part) for number, part in enumerate(parts))
+    return _PAGE.sub(r"[](../\1)", escaped)
 
 
 def paragraphs(text: str | None) -> Iterator[str]:

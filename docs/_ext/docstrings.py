@@ -1,8 +1,9 @@
 """Sphinx extension: docstrings and signatures for readers of the reference.
 
 `Args:` sections become lists of parameters. Single backticks are code; where the code is a public name, it is a link.
-Names of errors are links also where they stand in the text without backticks, as in "Raises InvalidInput". Signatures
-show long unions by their names, and leave out defaults that have no short form.
+The name of a file of docs/ becomes a link to its page. Names of errors are links also where they stand in the text
+without backticks, as in "Raises InvalidInput". Signatures show long unions by their names, and leave out defaults that
+have no short form.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _CODE_NAME = re.compile(rf"(?<!`)`({'|'.join(aw.__all__)})`(?![`\w])")
 _ERROR_NAME = re.compile(rf"(?<![\w.`~])({'|'.join(_ERRORS)})\b(?!`)")
 # a type alias that autodoc was told to keep, which it writes as the repr of a class of its own
 _ALIAS = re.compile(r"TypeAliasForwardRef\('(?:aiowatermark\.)?([^']*)'\)")
+_PAGE = re.compile(r"`?\bdocs/([\w/-]+)\.md\b`?")
+# docutils would make a link of it
+_SCHEME = re.compile(r"(?<![`\w])(https?://)(?![\w`])")
 _UNREADABLE_DEFAULT = re.compile(r"= ?(<[^<>]*>|NOTHING)")
 
 
@@ -61,6 +65,7 @@ def _lines_below(name: str, value: object) -> list[str]:
 
 
 def _with_links(line: str) -> str:
+    line = _SCHEME.sub(r"``\1``", _PAGE.sub(r":doc:`/\1`", line))
     line = _CODE_NAME.sub(r":py:obj:`~aiowatermark.\1`", line)
     return line if line.startswith("    ") else _ERROR_NAME.sub(r":py:obj:`~aiowatermark.\1`", line)
 

@@ -21,6 +21,11 @@ REFERENCE = DOCS / "reference"
 _DIRECTIVE = re.compile(
     r"^\.\. (?:py:)?(currentmodule|auto(?:class|exception|function|data))::\s*([\w.]+)", re.MULTILINE
 )
+BY_MODULE = {
+    "aiowatermark.emulator.pictures": ("sample_photo", "sample_mark", "sample_mask", "stamp"),
+    "aiowatermark.media.inspection": ("OutputInfo",),
+}
+"""Names that pages and examples use and that no `__all__` of a public module has."""
 # what dask.py imports from others, and the names of earlier versions
 DASK = ("ClientPlugin", "DaskRunner", "OpenClient", "Saved")
 
@@ -41,6 +46,7 @@ def public_names() -> Iterator[str]:
     for module in ("aiowatermark", "aiowatermark.emulator", "aiowatermark.testing", "aiowatermark.sync"):
         yield from (f"{module}.{name}" for name in import_module(module).__all__)
     yield from (f"aiowatermark.dask.{name}" for name in DASK)
+    yield from (f"{module}.{name}" for module, names in BY_MODULE.items() for name in names)
 
 
 def test_every_public_name_is_in_the_reference_once() -> None:
@@ -91,8 +97,33 @@ def test_each_documented_option_is_accepted_as_the_example_shows_it() -> None:
     for provider in generator.providers():
         account = generator.account(provider)
         for option in fields(provider.Options):
-            example = eval(f"dict({generator.EXAMPLES[option.name]})")  # noqa: S307 - a text of this repository
-            assert account.resolve_options(example)[option.name] != option.default, option.name
+            options = eval(f"dict({generator.example(option.name)})")  # noqa: S307 - a text of this repository
+            assert account.resolve_options(options)[option.name] != option.default, option.name
+
+
+def test_the_options_in_the_readme_are_those_of_the_providers() -> None:
+    rows = [line.split("|")[1:-1] for line in (REPOSITORY / "README.md").read_text().splitlines() if line[:1] == "|"]
+    header = next(row for row in rows if " `aw.PicWish` " in row)
+    listed = next(row for row in rows if row[0].strip() == "options")
+    for name, cell in zip(header[1:], listed[1:], strict=True):
+        kind = getattr(aw, name.strip(" `").removeprefix("aw."))
+        assert sorted(re.findall(r"`(\w+)`", cell)) == sorted(option.name for option in fields(kind.Options)), name
+
+
+def test_the_files_of_the_root_that_the_site_links_are_pages_that_include_them() -> None:
+    source = (DOCS / "_ext" / "root_documents.py").read_text()
+    pages = dict(re.findall(r'^    "(\w+\.md)": "([\w/]+\.md)",$', source, re.MULTILINE))
+    assert pages.keys() == {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    for name, page in pages.items():
+        (included,) = re.findall(r"^```\{include\} (\S+)$", (DOCS / page).read_text(), re.MULTILINE)
+        assert (DOCS / page).parent.joinpath(included).resolve() == REPOSITORY / name
+
+
+def test_the_terms_are_at_most_twenty_and_linked_from_where_they_are_used() -> None:
+    terms = re.findall(r"^\| ([\w ]+) \| \S.*\. \|$", (DOCS / "terms.md").read_text(), re.MULTILINE)
+    assert 10 < len(terms) == len(set(terms)) <= 20
+    for page in ("index", "recovery", "troubleshooting", "on-call", "webhooks", "advanced", "explanation/guarantees"):
+        assert "terms.md)" in (DOCS / f"{page}.md").read_text(), page
 
 
 def test_every_argument_of_a_provider_is_on_its_page() -> None:

@@ -160,3 +160,44 @@ async def test_a_broken_package_is_one_line_and_the_other_providers_work(cli: Cl
     assert "failed  the provider acme of the package acme-wm 1.0 cannot be loaded" in doctor.out
     assert "-       acme-wm 1.0 offers a provider with the built-in name kaze: it is ignored" in doctor.out
     assert "-       PicWish: PICWISH_API_KEY not set" in doctor.out
+
+
+QUALITY = """
+from attrs import field, frozen, validators
+
+import aiowatermark as aw
+
+
+@frozen
+class AcmeOptions:
+    quality: int = field(default=80, validator=validators.le(100))
+
+
+class Acme(aw.Kaze):
+    name = "acme"
+    display_name = "Acme"
+    env = {"api_key": "ACME_API_KEY"}
+    Options = AcmeOptions
+"""
+
+
+def test_an_option_that_a_packages_validator_refuses_is_invalid_input(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_package(packages, "acme-wm", {"acme": "acme:Acme"}, QUALITY)
+    monkeypatch.setenv("ACME_API_KEY", KEY)
+    with installed(packages, monkeypatch), pytest.raises(aw.InvalidInput, match="Acme does not accept the option qual"):
+        aw.provider_class("acme").from_env().resolve_options({"quality": 800})
+
+
+@pytest.mark.slow
+async def test_an_option_that_a_packages_validator_refuses_is_one_line_of_the_command_line(
+    cli: Cli, packages: Path
+) -> None:
+    install_package(packages, "acme-wm", {"acme": "acme:Acme"}, QUALITY)
+    use_packages(cli, packages)
+    finished = await cli("remove", "photo.jpg", "--provider", "acme", "--option", "quality=800", "-o", "clean")
+    assert finished.code == 2
+    assert finished.err == (
+        "Error: Acme does not accept the option quality: 'quality' must be <= 100: 800 (int given)\n"
+    )
