@@ -9,6 +9,7 @@ marked as `active`, which costs nothing otherwise:
     pause(seconds)      sleep
     time_limit(…)       like `asyncio.timeout`, for waits that end by the passing of this time
     Watchdog            a timeout of a connection: real time, or this time while an emulator lets an answer wait
+    request_limit(…)    the same for a request whose time is known when it begins
     active(), in_thread(…), active_until_done(…)
                         something is under way that takes real time
     idle()              ... but waits for this time meanwhile, or for what needs it to pass
@@ -21,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -47,13 +48,13 @@ class Clock:
     """Whether it matters what is under way."""
 
     def __init__(self, ahead: Mapping[asyncio.AbstractEventLoop, float] | None = None, wall_ahead: float = 0.0) -> None:
-        self._ahead = WeakKeyDictionary(ahead or {})
+        self._ahead = None if ahead is None else WeakKeyDictionary(ahead)
         self._wall_ahead = wall_ahead
 
     def now(self) -> float:
         """Seconds on the running loop's clock."""
         loop = asyncio.get_running_loop()
-        return loop.time() + self._ahead.get(loop, 0.0) if self._ahead else loop.time()
+        return loop.time() if self._ahead is None else loop.time() + self._ahead.get(loop, 0.0)
 
     def wall_time(self) -> float:
         """Seconds since 1970."""
@@ -162,6 +163,11 @@ class Watchdog:
     def _expire(self) -> None:
         if not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
+
+
+def request_limit(seconds: float) -> AbstractAsyncContextManager[object]:
+    """Raise TimeoutError if a request takes longer than so many seconds: a Watchdog that is never extended."""
+    return Watchdog(seconds) if _clock.counts else asyncio.timeout(seconds)
 
 
 def active() -> AbstractContextManager[None]:

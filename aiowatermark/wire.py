@@ -19,7 +19,7 @@ from .redaction import clean_id, clean_text, redacted_excerpt, redacted_json
 
 _MAX_PARTS, _MAX_PART_HEAD = 64, 1000
 _MAX_DIGITS = 300
-"""Of an integer: Python refuses to parse more than 4,300, and a float has at most 309."""
+"""Of an integer, where an answer has one of more than 4,300, which Python refuses to parse; a float has at most 309."""
 _MAX_BOUNDARY = 2 + 70  # two hyphens and the boundary: RFC 2046, 5.1.1
 _FIELD_NAME = re.compile(r'; *name="([^"\r\n]*)"', re.IGNORECASE)
 
@@ -192,14 +192,25 @@ def parse_json(body: bytes) -> Any:
     is paid: NaN, Infinity and numbers that are too large become None; control characters in texts are kept, and bytes
     that are not of the encoding replaced.
     """
+    text = _decode(body)
     try:
-        return _DECODER.decode(_decode(body))
+        return _DECODER.decode(text)
+    except RecursionError:
+        return None
+    except ValueError:  # no JSON, or an integer of more than 4,300 digits
+        return _parse_with_long_integers(text)
+
+
+def _parse_with_long_integers(text: str) -> Any:
+    try:
+        return _DECODER_OF_LONG_INTEGERS.decode(text)
     except (ValueError, RecursionError):
         return None
 
 
 def _decode(body: bytes) -> str:
-    encoding = json.detect_encoding(body)
+    # the usual case first: what begins with one character of ASCII and has no NUL after it is UTF-8
+    encoding = "utf-8" if body[:1] == b"{" and body[1:2] != b"\0" else json.detect_encoding(body)
     try:
         # as json.loads decodes bytes; lone surrogates are valid JSON
         return body.decode(encoding, "surrogatepass")
@@ -232,7 +243,12 @@ def _parse_int(text: str) -> int | None:
     return int(text) if len(text) <= _MAX_DIGITS else None
 
 
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float, parse_int=_parse_int, strict=False)
+def _decoder(**options: Any) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float, strict=False, **options)
+
+
+_DECODER, _DECODER_OF_LONG_INTEGERS = _decoder(), _decoder(parse_int=_parse_int)
+"""A function of ours for each integer takes longer than all the rest of an answer: only where Python's own refuses."""
 
 
 def _with_texts(value: Any, texts: Mapping[str, LongText]) -> Any:

@@ -85,10 +85,9 @@ class Observer:
         self._on_event = on_event
         self._reported: set[tuple[str, str]] = set()
 
-    @property
-    def hooked(self) -> bool:
-        """Whether there is a function to call with events."""
-        return self._on_event is not None
+    def wants(self, event: EventType) -> bool:
+        """Whether anybody is told of such an event: a function of the user's, or the log."""
+        return self._on_event is not None or event.logger.isEnabledFor(event.level)
 
     def request(
         self, purpose: str, method: str, origin: str, target: str = "", stream: Sending | None = None
@@ -108,7 +107,7 @@ class Observer:
 
     def job(self, event: EventType, record: Record, **details: Any) -> None:
         """Report an event of a job; `details` are the fields that are not the record's."""
-        if self._on_event is None and not log.isEnabledFor(event.level):
+        if not self.wants(event):
             return
         snapshot = record.snapshot
         if "reason" in event.fields and (reason := details.get("reason", snapshot.reason)) is not None:
@@ -167,7 +166,8 @@ class JobTrace:
                 self._count_outcome("accepted")
             elif event is not events.JOB_RUNNING:
                 self._count_end(record, event)
-            self._observer.job(event, record, seconds=self._seconds)
+            if self._observer.wants(event):
+                self._observer.job(event, record, seconds=self._seconds)
 
     def found(self, record: Record) -> None:
         """Another client, or an earlier process, submitted this very job."""

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..redaction import redacted_location
-from .events import REQUEST_ENDED, RequestEnded, RequestStarted, fields_of, request_log, write
+from .events import REQUEST_ENDED, RequestEnded, RequestStarted, fields_of, write
 
 if TYPE_CHECKING:
     from .observer import Observer
@@ -41,23 +41,24 @@ class Sending(Protocol):
 class RequestTrace:
     """What is observed of one request, from `__enter__` to `__exit__`; its sender sets `answer` and `bytes_up`."""
 
-    __slots__ = ("_description", "_facts", "_number", "_observer", "_started", "_stream", "answer", "bytes_up")
+    __slots__ = ("_description", "_observer", "_request", "_started", "_stream", "answer", "bytes_up")
 
-    def __init__(self, observer: Observer, facts: tuple[str, str, str, str], stream: Sending | None) -> None:
+    def __init__(self, observer: Observer, request: tuple[str, str, str, str], stream: Sending | None) -> None:
         self._observer = observer
-        self._facts = facts
+        self._request = request
         self._stream = stream
-        self._description: tuple[int, str, str, str, str] | None = None
         self.answer: Answer | None = None
         self.bytes_up = 0
 
     def __enter__(self) -> Self:
         """The request begins."""
         observer = self._observer
-        observer.requests_started = self._number = observer.requests_started + 1
-        if observer.hooked:
-            observer.call(RequestStarted(*self._described()))
-        self._started = observer.clock()
+        observer.requests_started += 1
+        # whether it is described is decided here, and once, because redaction takes longer than all the rest
+        self._description = self._describe() if observer.wants(REQUEST_ENDED) else None
+        if self._description is not None:
+            observer.call(RequestStarted(*self._description))
+            self._started = observer.clock()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
@@ -68,17 +69,15 @@ class RequestTrace:
         counters.requests += 1
         counters.bytes_up += bytes_up
         counters.bytes_down += bytes_down
-        if observer.hooked or request_log.isEnabledFor(REQUEST_ENDED.level):
+        if self._description is not None:
             status, error = None if answer is None else answer.status, None if kind is None else kind.__name__
             seconds = observer.clock() - self._started
-            ended = RequestEnded(*self._described(), status, error, seconds, bytes_up, bytes_down)
+            ended = RequestEnded(*self._description, status, error, seconds, bytes_up, bytes_down)
             write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended))
             observer.call(ended)
 
-    def _described(self) -> tuple[int, str, str, str, str]:
-        if self._description is None:  # once, because redaction takes longer than all the rest
-            purpose, method, origin, target = self._facts
-            host, path = redacted_location(origin + target)
-            # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
-            self._description = (self._number, purpose, method, host, "/…" if purpose == "upload" else path)
-        return self._description
+    def _describe(self) -> tuple[int, str, str, str, str]:
+        purpose, method, origin, target = self._request
+        host, path = redacted_location(origin + target)
+        # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
+        return self._observer.requests_started, purpose, method, host, "/…" if purpose == "upload" else path

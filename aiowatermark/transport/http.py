@@ -48,7 +48,7 @@ from aiohttp.client_exceptions import ClientHttpProxyError, InvalidURL, ServerFi
 from attrs import define, field
 from yarl import URL
 
-from ..clock import Watchdog
+from ..clock import Watchdog, request_limit
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
 from ..lifetimes import run_all
 from ..media.base import Media, ProgressCallback, safe_name
@@ -183,9 +183,10 @@ class HttpTransport:
     ) -> Response:
         try:
             with self._trace(request) as trace:
-                async with Watchdog(answer_timeout):
+                async with request_limit(answer_timeout):
                     trace.answer = await self._request(request, data, headers, NO_TOTAL_TIMEOUT)
-                    trace.bytes_up = size_of(data)
+                    if data is not None:
+                        trace.bytes_up = size_of(data)
                     return await read_response(trace.answer, request)
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, written=is_written(data)) from None

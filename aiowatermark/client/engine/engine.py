@@ -69,7 +69,7 @@ class JobEngine:
 
     # starting
 
-    @as_watermark_errors()
+    @as_watermark_errors
     def start_job(
         self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None, *, again: bool = False
     ) -> ActiveJob:

@@ -105,8 +105,8 @@ class JobWatcher:
             if self.draining and polling is CALLBACK_POLLING:
                 polling = self._schedule(job.record)
                 delay, due = polling.first, time + polling.first
-            if (hint := self._hint(job, problem)) is not None:
-                due = max(due, time + hint)
+            if (hint := retry_hint(job.snapshot, problem)) is not None:
+                due = max(due, time + (bounded_hint(hint, self.context.flows.max_retry_after) or 0.0))
         self._finish(job)
 
     def begin_draining(self, jobs: Iterable[ActiveJob]) -> None:
@@ -127,7 +127,7 @@ class JobWatcher:
         """Query the job once; returns the problem if the query failed. `before` is the problem of the last query."""
         job.wakeup.consume()
         self.context.observer.counters.polls += 1
-        if await self._apply_trusted_callback(job):
+        if self.context.callbacks is not None and await self._apply_trusted_callback(job):
             return None
         try:
             snapshot = await self.context.flows.run(self.context.provider.query(job.record), flow_context)
@@ -168,10 +168,6 @@ class JobWatcher:
             return False
         job.unstarted_since = None
         return True
-
-    def _hint(self, job: ActiveJob, problem: WatermarkError | None) -> float | None:
-        """Seconds that the provider asked to wait before the next query, within bounds."""
-        return bounded_hint(retry_hint(job.snapshot, problem), self.context.flows.max_retry_after)
 
     @staticmethod
     def _confirmed(job: ActiveJob, error: WatermarkError) -> WatermarkError:
