@@ -55,9 +55,11 @@ Body: TypeAlias = Json | Multipart | Media | None
 MAX_ANSWER_BYTES = 1 << 18
 """Bytes of the largest answer that carries no image, 256 KiB, and of everything but the images in one that does."""
 _MAX_KEPT = 1 << 14
-_REQUEST_IDS = ("x-request-id", "request-id", "x-requestid", "x-trace-id", "trace-id", "trace_id", "x-amz-request-id")
+_REQUEST_IDS = dict.fromkeys(
+    ("x-request-id", "request-id", "x-requestid", "x-trace-id", "trace-id", "trace_id", "x-amz-request-id")
+)
 """Headers of an answer that name its request, the first counts."""
-_REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId", "log_id")
+_REQUEST_ID_FIELDS = dict.fromkeys(("request_id", "requestId", "trace_id", "traceId", "log_id"))
 MAX_RETRY_AFTER = 3600.0
 """Seconds of the longest wait that a server may ask for; a longer one is cut to this."""
 
@@ -123,12 +125,11 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """The provider's own name for the request, which its support asks for; None if it gave none."""
-        found: Any = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
-        if found is None:
-            payload = self._payload if self._payload is not None else parse_json(self.body)
-            names = _REQUEST_ID_FIELDS if isinstance(payload, dict) else ()
-            found = next((payload[name] for name in names if isinstance(payload.get(name), str | int)), None)
-        return None if found is None else clean_id(str(found)) or None
+        payload = self._payload if self._payload is not None else parse_json(self.body)
+        found = _first_text(_REQUEST_IDS, {name.lower(): value for name, value in self.headers.items()})
+        if found is None and isinstance(payload, dict):
+            found = _first_text(_REQUEST_ID_FIELDS, payload)
+        return None if found is None else clean_id(found) or None
 
     @property
     def retry_after(self) -> float | None:
@@ -185,6 +186,14 @@ class Delivery:
     content_encoding: str = ""
 
 
+def _first_text(names: Mapping[str, None], values: Mapping[str, Any]) -> str | None:
+    """Return the first value under one of these names that is a text or a number, as text."""
+    if names.keys().isdisjoint(values):
+        return None  # the usual case costs one look-up
+    found = (values.get(name) for name in names)
+    return next((str(value) for value in found if isinstance(value, str | int) and value != ""), None)
+
+
 def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`, or None if it is none.
 
@@ -209,8 +218,8 @@ def _parse_with_long_integers(text: str) -> Any:
 
 
 def _decode(body: bytes) -> str:
-    # the usual case first: what begins with one character of ASCII and has no NUL after it is UTF-8
-    encoding = "utf-8" if body[:1] == b"{" and body[1:2] != b"\0" else json.detect_encoding(body)
+    # the usual case first: what begins with two characters of ASCII is UTF-8
+    encoding = "utf-8" if body.startswith(b'{"') else json.detect_encoding(body)
     try:
         # as json.loads decodes bytes; lone surrogates are valid JSON
         return body.decode(encoding, "surrogatepass")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Callable
+from functools import cache
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -51,6 +52,7 @@ _EVENT_BY_STATUS = {
 _REFUSALS = (AuthenticationError, InsufficientCredits, Rejected)
 
 
+@cache
 def changes(before: Status, after: Status) -> tuple[EventType, ...]:
     """Return what happened to a job whose status changed."""
     if after is before or after in _BEFORE_ACCEPTANCE:
@@ -93,7 +95,7 @@ class Observer:
         self, purpose: str, method: str, origin: str, target: str = "", stream: Sending | None = None
     ) -> RequestTrace:
         """Observe a request during a `with`; its URL is `origin` and `target` together, `stream` counts its body."""
-        return RequestTrace(self, (purpose, method, origin, target), stream)
+        return RequestTrace(self, purpose, method, origin, target, stream)
 
     def trace(self, record: Record, *, resumed: bool) -> JobTrace:
         """Observe a job that is to be sent, or to be waited for."""

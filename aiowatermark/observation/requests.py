@@ -39,31 +39,35 @@ class Sending(Protocol):
 
 
 class RequestTrace:
-    """What is observed of one request, from `__enter__` to `__exit__`; its sender sets `answer` and `bytes_up`."""
+    """What is observed of one request, until `__exit__`; its sender sets `answer` and `bytes_up`.
 
-    __slots__ = ("_description", "_observer", "_request", "_started", "_stream", "answer", "bytes_up")
+    `stream` counts what is sent of its body.
+    """
 
-    def __init__(self, observer: Observer, request: tuple[str, str, str, str], stream: Sending | None) -> None:
+    __slots__ = ("_description", "_observer", "_started", "_stream", "answer", "bytes_up")
+
+    def __init__(
+        self, observer: Observer, purpose: str, method: str, origin: str, target: str, stream: Sending | None
+    ) -> None:
         self._observer = observer
-        self._request = request
         self._stream = stream
+        self._description: tuple[int, str, str, str, str] | None = None
         self.answer: Answer | None = None
         self.bytes_up = 0
-
-    def __enter__(self) -> Self:
-        """The request begins."""
-        observer = self._observer
         observer.requests_started += 1
-        # whether it is described is decided here, and once, because redaction takes longer than all the rest
-        self._description = self._describe() if observer.wants(REQUEST_ENDED) else None
-        if self._description is not None:
+        if observer.wants(REQUEST_ENDED):
+            # decided here, and once, because redaction takes longer than all the rest
+            self._description = (observer.requests_started, purpose, method, *_location(purpose, origin + target))
             observer.call(RequestStarted(*self._description))
             self._started = observer.clock()
+
+    def __enter__(self) -> Self:
+        """Return the trace."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         """The request ended."""
-        observer, counters, answer = self._observer, self._observer.counters, self.answer
+        observer, answer, counters = self._observer, self.answer, self._observer.counters
         bytes_up = self.bytes_up if self._stream is None else self._stream.sent
         bytes_down = 0 if answer is None else answer.content.total_bytes
         counters.requests += 1
@@ -76,8 +80,8 @@ class RequestTrace:
             write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended))
             observer.call(ended)
 
-    def _describe(self) -> tuple[int, str, str, str, str]:
-        purpose, method, origin, target = self._request
-        host, path = redacted_location(origin + target)
-        # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
-        return self._observer.requests_started, purpose, method, host, "/…" if purpose == "upload" else path
+
+def _location(purpose: str, url: str) -> tuple[str, str]:
+    host, path = redacted_location(url)
+    # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
+    return host, "/…" if purpose == "upload" else path

@@ -89,7 +89,7 @@ def to_float(value: Any) -> float | None:
 def to_int(value: Any) -> int | None:
     """Return a whole number, given as a number or as text; None for anything else."""
     if type(value) is int:
-        return value if abs(value) < _MAX_INT else None
+        return value if -_MAX_INT < value < _MAX_INT else None
     number = to_float(value)
     return int(number) if number is not None and number.is_integer() else None
 

@@ -73,7 +73,8 @@ class MemoryStore:
             return None
         if known is not None and not known.replaceable_by(record):
             return known
-        self._remove_finished(record.key)
+        if known is not None and known.snapshot.status.terminal:
+            self._remove_finished(record.key)
         self._add(record)
         if record.snapshot.status.terminal:
             self._add_finished(record)

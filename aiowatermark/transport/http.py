@@ -247,7 +247,7 @@ class HttpTransport:
         if request.signed:
             return self._observer.request("upload", request.method, request.target, stream=stream)
         purpose = "query" if request.repeatable else "submission"
-        return self._observer.request(purpose, request.method, self._base_url, request.target, stream)
+        return RequestTrace(self._observer, purpose, request.method, self._base_url, request.target, stream)
 
     def _request(
         self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ContextDecorator, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from attrs import evolve
 
@@ -55,7 +55,7 @@ def as_watermark_error(error: BaseException) -> WatermarkError:
     return unexpected
 
 
-class _AsWatermarkErrors(ContextDecorator):
+class _AsWatermarkErrors:
     # a class, because a generator would take five times as long, for every job
     def __enter__(self) -> None:
         pass

@@ -59,7 +59,7 @@ log = logging.getLogger("aiowatermark")
 
 # a query that fails with one of these twice in a row ends the wait
 _CONFIRMED_ERRORS = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
-# seconds between two queries that callbacks caused
+# seconds between an answer and the next query, if a callback caused that
 _WAKEUP_DELAY = 1.0
 # seconds for which the provider must say that an upload was not started, before it is started again
 _UNSTARTED_SECONDS = 2.0
@@ -85,7 +85,7 @@ class JobWatcher:
             raise submission_in_doubt(job.record, None)
         polling = self._schedule(job.record)
         flow_context = FlowContext(job.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
-        delay, problem, polled_at = polling.first, None, 0.0
+        delay, problem, answered_at = polling.first, None, 0.0
         time = loop_time()
         unknown = UnknownTask(time + (polling.first if job.resumed else 0.0))
         due = time + delay
@@ -93,10 +93,9 @@ class JobWatcher:
             if time >= job.deadline:
                 raise deadline_exceeded(job.record, job.time_limit, problem)
             if await job.wakeup.wait(min(due, job.deadline) - time, call_later):
-                await pause(polled_at + _WAKEUP_DELAY - loop_time())
-            polled_at = loop_time()
+                await pause(answered_at + _WAKEUP_DELAY - loop_time())
             problem = await self._poll(job, flow_context, problem)
-            time = loop_time()
+            time = answered_at = loop_time()
             if unknown.is_proven(problem, time):
                 await self.context.snapshots.record(job, Snapshot(None, Status.FAILED, reason=TASK_NOT_FOUND))
             if time >= due:
