@@ -9,7 +9,6 @@ marked as `active`, which costs nothing otherwise:
     pause(seconds)      sleep
     time_limit(…)       like `asyncio.timeout`, for waits that end by the passing of this time
     Watchdog            a timeout of a connection: real time, or this time while an emulator lets an answer wait
-    request_limit(…)    the same for a request whose time is known when it begins
     active(), in_thread(…), active_until_done(…)
                         something is under way that takes real time
     idle()              ... but waits for this time meanwhile, or for what needs it to pass
@@ -22,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -165,9 +164,9 @@ class Watchdog:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
 
-def request_limit(seconds: float) -> AbstractAsyncContextManager[object]:
-    """Raise TimeoutError if a request takes longer than so many seconds: a Watchdog that is never extended."""
-    return Watchdog(seconds) if _clock.counts else asyncio.timeout(seconds)
+def counts_activities() -> bool:
+    """Whether time is virtual, so that it matters what is under way."""
+    return _clock.counts
 
 
 def active() -> AbstractContextManager[None]:

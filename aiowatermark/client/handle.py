@@ -154,6 +154,8 @@ class ActiveJob:
 
     def mark_accepted(self) -> None:
         """The provider has the job: `submit()` may return."""
+        if self._answered:
+            return
         self._answered = True
         accepted, self._accepted = self._accepted, None
         if accepted is not None and not accepted.done():

@@ -1,6 +1,6 @@
 """Observer: hears what the transport and the engine do, counts it, logs it, and passes it to the user's function.
 
-    the transport     with observer.request(…) as trace: …     one per HTTP request
+    the transport     with RequestTrace(observer, …): …         one per HTTP request; see requests.py
     the engine        observer.trace(record, …) -> JobTrace      one per job; hears of every change of its record
                       observer.job(event, record, …)             for what concerns a record without a running job
 
@@ -35,7 +35,6 @@ from ..jobs import Record, Snapshot, Status
 from ..redaction import short_text
 from . import events
 from .events import EventType, JobChanged, RequestEnded, RequestStarted, fields_of, log, write
-from .requests import RequestTrace, Sending
 from .stats import Counters
 
 Event: TypeAlias = RequestStarted | RequestEnded | JobChanged
@@ -90,12 +89,6 @@ class Observer:
     def wants(self, event: EventType) -> bool:
         """Whether anybody is told of such an event: a function of the user's, or the log."""
         return self._on_event is not None or event.logger.isEnabledFor(event.level)
-
-    def request(
-        self, purpose: str, method: str, origin: str, target: str = "", stream: Sending | None = None
-    ) -> RequestTrace:
-        """Observe a request during a `with`; its URL is `origin` and `target` together, `stream` counts its body."""
-        return RequestTrace(self, purpose, method, origin, target, stream)
 
     def trace(self, record: Record, *, resumed: bool) -> JobTrace:
         """Observe a job that is to be sent, or to be waited for."""

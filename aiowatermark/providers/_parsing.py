@@ -13,7 +13,6 @@ from ..charges import Charge, ChargeSource
 from ..codec import TextLike, parse
 from ..errors import InvalidInput, UnexpectedAnswer
 from ..http_errors import raise_unexpected
-from ..media.base import Media
 from ..media.memory import Link
 from ..wire import MAX_RETRY_AFTER, FieldValue, Response
 
@@ -89,7 +88,7 @@ def to_float(value: Any) -> float | None:
 def to_int(value: Any) -> int | None:
     """Return a whole number, given as a number or as text; None for anything else."""
     if type(value) is int:
-        return value if -_MAX_INT < value < _MAX_INT else None
+        return value if abs(value) < _MAX_INT else None
     number = to_float(value)
     return int(number) if number is not None and number.is_integer() else None
 

@@ -14,7 +14,6 @@ from urllib.parse import quote
 from attrs import Factory, evolve, field, frozen
 
 from ..capabilities import Capabilities
-from ..codec import parse
 from ..errors import InsufficientCredits, UnexpectedAnswer, Unsupported, WatermarkError
 from ..http_errors import mentions_billing, raise_unexpected, refusal
 from ..introspection import documented
@@ -144,7 +143,7 @@ class VisualProvider(Provider):
         payload = reply.json()
         status = payload.get("status")
         # errors of gpt.ge's gateway have `error` and no `status`
-        if to_int(status) == 200 or (status is None and not payload.get("error")):
+        if status == 200 or to_int(status) == 200 or (status is None and not payload.get("error")):
             return None
         error_class: type[WatermarkError] = UnexpectedAnswer
         if status is not None:

@@ -83,7 +83,7 @@ def test_numbers_that_are_none_do_not_spoil_the_rest(number: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
-@pytest.mark.parametrize("text", ['{"a": "é"}', '{}', '[{"a": "水印"}]', ' {"a": 1}'])
+@pytest.mark.parametrize("text", ['{"a": "é"}', "{}", '[{"a": "水印"}]', ' {"a": 1}'])
 def test_json_is_read_in_every_encoding_that_it_may_have(text: str, encoding: str) -> None:
     assert parse_json(text.encode(encoding)) == json.loads(text)
 
