@@ -58,7 +58,6 @@ class Status(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-
     terminal: bool
     """Whether no other status can follow."""
 
@@ -121,7 +120,8 @@ class Job:
     def fingerprint(self) -> str:
         """What `same_job` recognises a repeated submission by; it contains no content and no secret."""
         given = [item for item in sorted(self.options.items()) if item[1] is not None]
-        known = {name: value for name, value in (("mask", self.mask), *given) if isinstance(value, Media)}
+        known = {} if self.mask is None else {"mask": self.mask}
+        known |= {name: value for name, value in given if isinstance(value, Media)}
         plain = [item for item in given if item[0] not in known]
         shape = (len(self.inputs), list(known), plain, self.session.id if self.session else "")
         extra = (sorted(self.extra_fields.items()),) if self.extra_fields else ()

@@ -201,7 +201,8 @@ def parse_json(body: bytes) -> Any:
     is paid: NaN, Infinity and numbers that are too large become None; control characters in texts are kept, and bytes
     that are not of the encoding replaced.
     """
-    text = _decode(body)
+    # the usual case first: what begins with two characters of ASCII is UTF-8
+    text = _decode(body, "utf-8" if body.startswith(b'{"') else json.detect_encoding(body))
     try:
         return _DECODER.decode(text)
     except RecursionError:
@@ -217,9 +218,7 @@ def _parse_with_long_integers(text: str) -> Any:
         return None
 
 
-def _decode(body: bytes) -> str:
-    # the usual case first: what begins with two characters of ASCII is UTF-8
-    encoding = "utf-8" if body.startswith(b'{"') else json.detect_encoding(body)
+def _decode(body: bytes, encoding: str) -> str:
     try:
         # as json.loads decodes bytes; lone surrogates are valid JSON
         return body.decode(encoding, "surrogatepass")

@@ -83,12 +83,13 @@ class Observer:
         self.counters = Counters()
         self.requests_started = 0
         self.clock: Callable[[], float] = monotonic
+        self.hooked = on_event is not None
         self._on_event = on_event
         self._reported: set[tuple[str, str]] = set()
 
     def wants(self, event: EventType) -> bool:
         """Whether anybody is told of such an event: a function of the user's, or the log."""
-        return self._on_event is not None or event.logger.isEnabledFor(event.level)
+        return self.hooked or event.logger.isEnabledFor(event.level)
 
     def trace(self, record: Record, *, resumed: bool) -> JobTrace:
         """Observe a job that is to be sent, or to be waited for."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from ..redaction import redacted_location
 from ..wire import Request
-from .events import REQUEST_ENDED, RequestEnded, RequestStarted, fields_of, write
+from .events import REQUEST_ENDED, RequestEnded, RequestStarted, fields_of, request_log, write
 
 if TYPE_CHECKING:
     from .observer import Observer
@@ -54,7 +54,7 @@ class RequestTrace:
         self.answer: Answer | None = None
         self.bytes_up = 0
         observer.requests_started += 1
-        if observer.wants(REQUEST_ENDED):
+        if observer.hooked or request_log.isEnabledFor(REQUEST_ENDED.level):
             # decided here, and once, because redaction takes longer than all the rest
             self._description = (observer.requests_started, *_describe(request, origin))
             observer.call(RequestStarted(*self._description))

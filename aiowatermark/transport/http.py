@@ -65,10 +65,10 @@ from .body import EncodedBody, TrackedBody, encode_body, is_written, size_of, wi
 from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
 from .network.proxies import Network
+from .network.request_timeouts import RequestTimeouts
 from .network.sessions import HttpSession, api_session, download_session, upload_session, users_session
 from .network.stall import read_blocks
 from .representation import ResponseHead, decode_blocks
-from .request_timeouts import RequestTimeouts
 from .response import NO_TOTAL_TIMEOUT, idle_timeout, read_response
 from .spool import spool
 from .upload import BodyStream

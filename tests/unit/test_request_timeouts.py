@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiowatermark.transport.request_timeouts import RequestTimeouts
+from aiowatermark.transport.network.request_timeouts import RequestTimeouts
 
 VIRTUAL_CLOCK = True
 

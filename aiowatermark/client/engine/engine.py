@@ -94,7 +94,7 @@ class JobEngine:
             Snapshot(None, Status.UPLOADING) if job.video else INITIAL_SNAPSHOT,
             job.fingerprint,
             video=job.video,
-            inputs=tuple(media.identity for media in job.inputs),
+            inputs=tuple([media.identity for media in job.inputs]),
             callback=callback,
             account=account,
             owner=self.context.owner,

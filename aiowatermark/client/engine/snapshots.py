@@ -56,7 +56,7 @@ class SnapshotRecorder:
             job.update(record, announce=False)  # first here: whatever happens to the write, the task id is in the token
             record = await self._persist(record, snapshot)
         job.update(record)
-        if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
+        if not job.answered and record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
             job.mark_accepted()
 
     async def _persist(self, record: Record, snapshot: Snapshot) -> Record:

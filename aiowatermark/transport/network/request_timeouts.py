@@ -13,8 +13,9 @@ The rest is left to `asyncio.timeout`, which tells a timeout from a cancellation
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
-from ..clock import Watchdog, counts_activities
+from ...clock import Watchdog, counts_activities
 
 
 class RequestTimeouts:
@@ -24,6 +25,7 @@ class RequestTimeouts:
         self._loop = asyncio.get_running_loop()
         self._ends: dict[asyncio.Timeout, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = inf
 
     def start(self, seconds: float) -> asyncio.Timeout | Watchdog:
         """Return what raises TimeoutError in so many seconds: to be entered at once, and given to `end` afterwards."""
@@ -31,7 +33,7 @@ class RequestTimeouts:
             return Watchdog(seconds)  # virtual time passes for each request by itself
         scope = asyncio.timeout(None)
         self._ends[scope] = end = self._loop.time() + seconds
-        if self._timer is None or end < self._timer.when():
+        if end < self._due:
             self._set_timer(end)
         return scope
 
@@ -44,14 +46,15 @@ class RequestTimeouts:
         """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._due = None, inf
 
     def _set_timer(self, end: float) -> None:
         self.close()
-        self._timer = self._loop.call_at(end, self._expire)
+        self._timer, self._due = self._loop.call_at(end, self._expire), end
 
     def _expire(self) -> None:
-        self._timer, time = None, self._loop.time()
+        time = self._loop.time()
+        self.close()
         for scope in [scope for scope, end in self._ends.items() if end <= time]:
             del self._ends[scope]
             scope.reschedule(time)
