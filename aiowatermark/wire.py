@@ -55,11 +55,11 @@ Body: TypeAlias = Json | Multipart | Media | None
 MAX_ANSWER_BYTES = 1 << 18
 """Bytes of the largest answer that carries no image, 256 KiB, and of everything but the images in one that does."""
 _MAX_KEPT = 1 << 14
-_REQUEST_IDS = dict.fromkeys(
+_REQUEST_IDS: Mapping[str, None] = dict.fromkeys(
     ("x-request-id", "request-id", "x-requestid", "x-trace-id", "trace-id", "trace_id", "x-amz-request-id")
 )
 """Headers of an answer that name its request, the first counts."""
-_REQUEST_ID_FIELDS = dict.fromkeys(("request_id", "requestId", "trace_id", "traceId", "log_id"))
+_REQUEST_ID_FIELDS: Mapping[str, None] = dict.fromkeys(("request_id", "requestId", "trace_id", "traceId", "log_id"))
 MAX_RETRY_AFTER = 3600.0
 """Seconds of the longest wait that a server may ask for; a longer one is cut to this."""
 
