@@ -18,7 +18,7 @@ import logging
 import time
 from contextlib import suppress
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from ...jobs import Record, Snapshot, Status
 from ...lifetimes import start_task
@@ -38,13 +38,9 @@ class SnapshotRecorder:
     """Records snapshots of jobs; shared by all parts of the engine. `immediate`: calls of the store need no timer."""
 
     store: JobStore
-    immediate: bool = field(init=False)
+    immediate: bool = field(default=Factory(lambda self: is_immediate(self.store), takes_self=True), init=False)
     _unwritten: dict[str, Record] = field(factory=dict, init=False)
     _retry_task: asyncio.Task[None] | None = field(default=None, init=False)
-
-    @immediate.default
-    def _store_is_immediate(self) -> bool:
-        return is_immediate(self.store)
 
     async def record(self, job: ActiveJob, snapshot: Snapshot) -> None:
         """Advance the job's record; returns once what must survive a crash is in the store, or the store failed."""

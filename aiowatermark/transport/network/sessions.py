@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from yarl import URL
 
 from ...redaction import redact_url
@@ -52,10 +52,12 @@ class HttpSession:
     guarded: bool = False
     local: bool = False
     options: Mapping[str, Any] = {}
-    request: Callable[..., Awaitable[aiohttp.ClientResponse]] = field(init=False, repr=False)
+    request: Callable[..., Awaitable[aiohttp.ClientResponse]] = field(
+        default=Factory(lambda self: self.choose_request(), takes_self=True), init=False, repr=False
+    )
 
-    @request.default
-    def _usual_request(self) -> Callable[..., Awaitable[aiohttp.ClientResponse]]:
+    def choose_request(self) -> Callable[..., Awaitable[aiohttp.ClientResponse]]:
+        """Return the session's own method where nothing has to be added or chosen."""
         return self._request if self.network.has_proxies or self.options else self.direct.request
 
     def _request(self, method: str, url: URL, **options: Any) -> Awaitable[aiohttp.ClientResponse]:
