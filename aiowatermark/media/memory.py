@@ -132,12 +132,12 @@ class Link(Media):
             raise InvalidInput(f"{redact_url(self.url)} is not a valid URL: it has no host")
 
     @property
-    def name(self) -> str:  # type: ignore[override, unused-ignore]  # with a setter: pyright alone minds
+    def name(self) -> str:
         """The last part of the URL's path, unless another one was given."""
         return safe_name(unquote(urlsplit(self.url).path)) if self._name is None else self._name
 
     @name.setter
-    def name(self, name: str) -> None:
+    def name(self, name: str) -> None:  # type: ignore[override, unused-ignore]
         self._name = name
 
     @property
