@@ -153,7 +153,7 @@ def _check_mask(capabilities: Capabilities, display_name: str, job: Job, infos: 
 def _check_mask_format(job: Job, infos: dict[int, MediaInfo]) -> None:
     """Raise InvalidInput if a mask, also one given as an option, is not an image of its input's size."""
     for media in (job.mask, *job.options.values()):
-        info = infos.get(id(media)) if isinstance(media, Media) else None
+        info = infos.get(id(media))
         if info is not None and isinstance(media, Media):
             if not info.image:
                 raise InvalidInput(f"the mask {media.name} is not an image in a known format")

@@ -9,7 +9,7 @@ marked as `active`, which costs nothing otherwise:
     pause(seconds)      sleep
     time_limit(…)       like `asyncio.timeout`, for waits that end by the passing of this time
     Watchdog            a timeout of a connection: real time, or this time while an emulator lets an answer wait
-    active(), in_thread(…), active_until_done(…)
+    active(), as_activity(…), in_thread(…), active_until_done(…)
                         something is under way that takes real time
     idle()              ... but waits for this time meanwhile, or for what needs it to pass
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
@@ -47,13 +47,13 @@ class Clock:
     """Whether it matters what is under way."""
 
     def __init__(self, ahead: Mapping[asyncio.AbstractEventLoop, float] | None = None, wall_ahead: float = 0.0) -> None:
-        self._ahead = WeakKeyDictionary(ahead or {})
+        self._ahead = None if ahead is None else WeakKeyDictionary(ahead)
         self._wall_ahead = wall_ahead
 
     def now(self) -> float:
         """Seconds on the running loop's clock."""
         loop = asyncio.get_running_loop()
-        return loop.time() + self._ahead.get(loop, 0.0) if self._ahead else loop.time()
+        return loop.time() if self._ahead is None else loop.time() + self._ahead.get(loop, 0.0)
 
     def wall_time(self) -> float:
         """Seconds since 1970."""
@@ -164,9 +164,24 @@ class Watchdog:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
 
+def counts_activities() -> bool:
+    """Whether time is virtual, so that it matters what is under way."""
+    return _clock.counts
+
+
 def active() -> AbstractContextManager[None]:
     """Mark that something is under way which takes real time: a request, an access to a store, work in a thread."""
     return _counted(1) if _clock.counts else _NOT_COUNTED
+
+
+def as_activity(awaitable: Awaitable[T]) -> Awaitable[T]:
+    """Mark that something is under way while it is awaited."""
+    return _await_counted(awaitable) if _clock.counts else awaitable
+
+
+async def _await_counted(awaitable: Awaitable[T]) -> T:
+    with _counted(1):
+        return await awaitable
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

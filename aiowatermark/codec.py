@@ -78,7 +78,7 @@ def parse(payload: Any, cls: type[T], reply: Response | None = None) -> T:
     """
     try:
         return converter.structure(payload, cls)
-    except (BaseValidationError, TypeError, ValueError) as error:
+    except (BaseValidationError, TypeError, ValueError, OverflowError) as error:
         details = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
         raise UnexpectedAnswer(
             f"the answer is not as documented: {clean_text(details)}", answer=None if reply is None else reply.excerpt

@@ -45,7 +45,8 @@ class AutoResetEvent:
             try:
                 await self._waiter
             finally:
-                timer.cancel()
+                if self._is_set or self._waiter.cancelled() or not self._waiter.done():
+                    timer.cancel()  # else it has fired
                 self._waiter = None
         return self.consume()
 

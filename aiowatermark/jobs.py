@@ -46,7 +46,11 @@ from .tokens import Token, decode_token, encode_token
 
 
 class Status(StrEnum):
-    """State of a job. IN_DOUBT: the paid request may have been sent and its answer is not known."""
+    """State of a job. IN_DOUBT: the paid request may have been sent and its answer is not known.
+
+    Args:
+        value: the name of the status in logs and stores.
+    """
 
     UPLOADING = "uploading"
     IN_DOUBT = "in_doubt"
@@ -54,11 +58,11 @@ class Status(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    terminal: bool
+    """Whether no other status can follow."""
 
-    @property
-    def terminal(self) -> bool:
-        """Whether no other status can follow."""
-        return self is Status.SUCCEEDED or self is Status.FAILED
+    def __init__(self, value: str) -> None:
+        self.terminal = value in {"succeeded", "failed"}
 
 
 _RANK = {
@@ -115,9 +119,10 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """What `same_job` recognises a repeated submission by; it contains no content and no secret."""
-        media = {"mask": self.mask, **dict(sorted(self.options.items()))}
-        known = {name: value for name, value in media.items() if isinstance(value, Media)}
-        plain = [item for item in sorted(self.options.items()) if item[0] not in known and item[1] is not None]
+        given = [item for item in sorted(self.options.items()) if item[1] is not None]
+        known = {} if self.mask is None else {"mask": self.mask}
+        known |= {name: value for name, value in given if isinstance(value, Media)}
+        plain = [item for item in given if item[0] not in known]
         shape = (len(self.inputs), list(known), plain, self.session.id if self.session else "")
         extra = (sorted(self.extra_fields.items()),) if self.extra_fields else ()
         return fingerprint(repr((*shape, *extra)), (*self.inputs, *known.values()))
@@ -260,7 +265,7 @@ class Record:
         current = self.snapshot
         if current.status.terminal:
             return self
-        if self._contradicted_by(snapshot):
+        if snapshot.task_id != current.task_id and self._contradicted_by(snapshot):
             return self.note(f"the provider also reported the task {short_text(snapshot.task_id or '', 200)}")
         if _RANK[snapshot.status] < _RANK[current.status]:
             return self

@@ -19,7 +19,7 @@ from .redaction import clean_id, clean_text, redacted_excerpt, redacted_json
 
 _MAX_PARTS, _MAX_PART_HEAD = 64, 1000
 _MAX_DIGITS = 300
-"""Of an integer: Python refuses to parse more than 4,300, and a float has at most 309."""
+"""Of an integer, where an answer has one of more than 4,300, which Python refuses to parse; a float has at most 309."""
 _MAX_BOUNDARY = 2 + 70  # two hyphens and the boundary: RFC 2046, 5.1.1
 _FIELD_NAME = re.compile(r'; *name="([^"\r\n]*)"', re.IGNORECASE)
 
@@ -55,9 +55,11 @@ Body: TypeAlias = Json | Multipart | Media | None
 MAX_ANSWER_BYTES = 1 << 18
 """Bytes of the largest answer that carries no image, 256 KiB, and of everything but the images in one that does."""
 _MAX_KEPT = 1 << 14
-_REQUEST_IDS = ("x-request-id", "request-id", "x-requestid", "x-trace-id", "trace-id", "trace_id", "x-amz-request-id")
+_REQUEST_IDS: Mapping[str, None] = dict.fromkeys(
+    ("x-request-id", "request-id", "x-requestid", "x-trace-id", "trace-id", "trace_id", "x-amz-request-id")
+)
 """Headers of an answer that name its request, the first counts."""
-_REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId", "log_id")
+_REQUEST_ID_FIELDS: Mapping[str, None] = dict.fromkeys(("request_id", "requestId", "trace_id", "traceId", "log_id"))
 MAX_RETRY_AFTER = 3600.0
 """Seconds of the longest wait that a server may ask for; a longer one is cut to this."""
 
@@ -123,12 +125,11 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """The provider's own name for the request, which its support asks for; None if it gave none."""
-        found: Any = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
-        if found is None:
-            payload = self._payload if self._payload is not None else parse_json(self.body)
-            names = _REQUEST_ID_FIELDS if isinstance(payload, dict) else ()
-            found = next((payload[name] for name in names if isinstance(payload.get(name), str | int)), None)
-        return None if found is None else clean_id(str(found)) or None
+        payload = self._payload if self._payload is not None else parse_json(self.body)
+        found = _first_text(_REQUEST_IDS, {name.lower(): value for name, value in self.headers.items()})
+        if found is None and isinstance(payload, dict):
+            found = _first_text(_REQUEST_ID_FIELDS, payload)
+        return None if found is None else clean_id(found) or None
 
     @property
     def retry_after(self) -> float | None:
@@ -185,6 +186,14 @@ class Delivery:
     content_encoding: str = ""
 
 
+def _first_text(names: Mapping[str, None], values: Mapping[str, Any]) -> str | None:
+    """Return the first value under one of these names that is a text or a number, as text."""
+    if names.keys().isdisjoint(values):
+        return None  # the usual case costs one look-up
+    found = (values.get(name) for name in names)
+    return next((str(value) for value in found if isinstance(value, str | int) and value != ""), None)
+
+
 def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`, or None if it is none.
 
@@ -192,14 +201,24 @@ def parse_json(body: bytes) -> Any:
     is paid: NaN, Infinity and numbers that are too large become None; control characters in texts are kept, and bytes
     that are not of the encoding replaced.
     """
+    # the usual case first: what begins with two characters of ASCII is UTF-8
+    text = _decode(body, "utf-8" if body.startswith(b'{"') else json.detect_encoding(body))
     try:
-        return _DECODER.decode(_decode(body))
+        return _DECODER.decode(text)
+    except RecursionError:
+        return None
+    except ValueError:  # no JSON, or an integer of more than 4,300 digits
+        return _parse_with_long_integers(text)
+
+
+def _parse_with_long_integers(text: str) -> Any:
+    try:
+        return _DECODER_OF_LONG_INTEGERS.decode(text)
     except (ValueError, RecursionError):
         return None
 
 
-def _decode(body: bytes) -> str:
-    encoding = json.detect_encoding(body)
+def _decode(body: bytes, encoding: str) -> str:
     try:
         # as json.loads decodes bytes; lone surrogates are valid JSON
         return body.decode(encoding, "surrogatepass")
@@ -232,7 +251,12 @@ def _parse_int(text: str) -> int | None:
     return int(text) if len(text) <= _MAX_DIGITS else None
 
 
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float, parse_int=_parse_int, strict=False)
+def _decoder(**options: Any) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=_parse_float, strict=False, **options)
+
+
+_DECODER, _DECODER_OF_LONG_INTEGERS = _decoder(), _decoder(parse_int=_parse_int)
+"""A function of ours for each integer takes longer than all the rest of an answer: only where Python's own refuses."""
 
 
 def _with_texts(value: Any, texts: Mapping[str, LongText]) -> Any:

@@ -21,11 +21,14 @@ sys.path.append(str(Path(__file__).parents[1]))  # runs from a clone that is not
 
 from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.observation.observer import Observer
+from aiowatermark.observation.requests import RequestTrace
+from aiowatermark.wire import Request
 from benchmarks.measure import Report
 
 BOUND = 4.0
 POLLS = 5
 ORIGIN, TARGET = "https://techhk.aoscdn.com", "/api/tasks/visual/external/watermark-remove/task-1?language=en"
+SUBMISSION, QUERY = Request("POST", TARGET), Request("GET", TARGET, repeatable=True)
 UNSENT = Record("order-4711", "picwish")
 ACCEPTED, RUNNING, SUCCEEDED = (
     Record("order-4711", "picwish", Snapshot("task-1", status))
@@ -59,12 +62,12 @@ class Answer:
 def run_job(observer: Observer, answer: Answer) -> None:
     """Report one job."""
     trace = observer.trace(UNSENT, resumed=False)
-    with observer.request("submission", "POST", ORIGIN, TARGET) as request:
+    with RequestTrace(observer, SUBMISSION, ORIGIN) as request:
         request.answer, request.bytes_up = answer, 100_000
     trace.changed(UNSENT.snapshot, ACCEPTED)
     for _ in range(POLLS):
         observer.counters.polls += 1
-        with observer.request("query", "GET", ORIGIN, TARGET) as request:
+        with RequestTrace(observer, QUERY, ORIGIN) as request:
             request.answer = answer
     trace.changed(ACCEPTED.snapshot, RUNNING)
     trace.changed(RUNNING.snapshot, SUCCEEDED)

@@ -55,11 +55,13 @@ class Cancellable(Protocol):
 
 
 class ActiveJob:
-    """State of one job under way; see the head of this module. `resumed`: an earlier client submitted it."""
+    """State of one job under way; see the head of this module. `resumed`: an earlier client submitted it.
+
+    `answered`: the provider has answered the submission, or the job has ended.
+    """
 
     __slots__ = (
         "_accepted",
-        "_answered",
         "_changed",
         "_delivery",
         "_handle",
@@ -67,6 +69,7 @@ class ActiveJob:
         "_trace",
         "_waiter_count",
         "answer",
+        "answered",
         "deadline",
         "failure_taken",
         "may_be_paid",
@@ -93,7 +96,7 @@ class ActiveJob:
         self.unstarted_since: float | None = None
         self.failure_taken: Callable[[], object] | None = None
         self.stop_if_unpaid = False
-        self._answered = resumed
+        self.answered = resumed
         self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._accepted: asyncio.Future[None] | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -154,7 +157,7 @@ class ActiveJob:
 
     def mark_accepted(self) -> None:
         """The provider has the job: `submit()` may return."""
-        self._answered = True
+        self.answered = True
         accepted, self._accepted = self._accepted, None
         if accepted is not None and not accepted.done():
             accepted.set_result(None)
@@ -171,7 +174,7 @@ class ActiveJob:
         if is_new := not self._result.done():
             self._result.set_exception(error)
             self._result.exception()  # marks it as retrieved: a job that no one awaits is not an asyncio error
-        self._answered = True
+        self.answered = True
         accepted, self._accepted = self._accepted, None
         if accepted is not None and not accepted.done():
             accepted.set_exception(error)
@@ -227,7 +230,7 @@ class ActiveJob:
         """
         self.add_waiter()
         try:
-            if not self._answered:
+            if not self.answered:
                 await asyncio.shield(self._accepted_future())
         except asyncio.CancelledError:
             await self._cancel_if_unsent(drain)
@@ -267,7 +270,7 @@ class ActiveJob:
 
     async def wait_answered(self, seconds: float) -> None:
         """Wait for the answer to the paid request, at most `seconds`; raises nothing of the job's."""
-        if not self._answered:
+        if not self.answered:
             await asyncio.wait([self._accepted_future()], timeout=seconds)
 
     @property
@@ -287,7 +290,7 @@ class ActiveJob:
 
     def call_when_answered(self, function: Callable[[], object]) -> None:
         """Call `function` on the loop once the provider has answered, or the job has ended."""
-        if self._answered:
+        if self.answered:
             function()
         else:
             self._accepted_future().add_done_callback(lambda _: function())
@@ -296,7 +299,7 @@ class ActiveJob:
         if self.may_be_paid:
             self.stop_if_unpaid = self._waiter_count == 1  # if the answer is that nothing was paid, do not try again
             await self.wait_answered(drain)
-        elif not self._answered and self.task is not None and self._waiter_count == 1:
+        elif not self.answered and self.task is not None and self._waiter_count == 1:
             self.task.cancel()
 
     def _accepted_future(self) -> asyncio.Future[None]:

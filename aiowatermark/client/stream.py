@@ -214,8 +214,10 @@ class JobStream(Generic[T]):
             self._follow(item, await self._start(item))
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns one item
             self._queue.put_nowait((Failed(item, as_watermark_error(error)), None))
+        others_run = self._capacity.locked()
         await self._wait_for_capacity()
-        await asyncio.sleep(0)
+        if not others_run:
+            await asyncio.sleep(0)
 
     async def _wait_for_capacity(self) -> None:
         await self._capacity.acquire()

@@ -56,15 +56,11 @@ def as_media(source: Source, *, size: int | None = None, name: str | None = None
 
 
 def _coerce(source: object, size: int | None) -> Media:
+    if isinstance(source, str):
+        return _from_text(source, size)
     if isinstance(source, Media):
         return source
-    if isinstance(source, str) and _URL.match(source):
-        return Link(source, size=size)
-    if isinstance(source, str) and _DATA_URL.match(source):
-        return parse_data_url(source)
-    if isinstance(source, str) and (other := _OTHER_URL.match(source)):
-        raise InvalidInput(_url_refusal(other[1].lower()))
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, os.PathLike):
         return File(Path(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return Bytes(bytes(source))
@@ -73,6 +69,16 @@ def _coerce(source: object, size: int | None) -> Media:
     if isinstance(source, AsyncIterable):
         return Stream(source, size=size)
     raise InvalidInput(_refusal(source))
+
+
+def _from_text(text: str, size: int | None) -> Media:
+    if _URL.match(text):
+        return Link(text, size=size)
+    if _DATA_URL.match(text):
+        return parse_data_url(text)
+    if other := _OTHER_URL.match(text):
+        raise InvalidInput(_url_refusal(other[1].lower()))
+    return File(Path(text))
 
 
 def _url_refusal(scheme: str) -> str:

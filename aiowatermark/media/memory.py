@@ -120,17 +120,25 @@ class Link(Media):
     url: str = field(repr=redact_url)
     size: int | None = None
     reopenable = True
-    name: str = field(init=False)
+    _name: str | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Derive the name from the URL's path; raises InvalidInput for a URL without a host."""
+        """Raise InvalidInput for a URL without a host."""
         try:
-            parts = urlsplit(self.url)
+            host = urlsplit(self.url).hostname
         except ValueError:
-            parts = urlsplit("")
-        if not parts.hostname:
+            host = None
+        if not host:
             raise InvalidInput(f"{redact_url(self.url)} is not a valid URL: it has no host")
-        self.name = safe_name(unquote(parts.path))
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL's path, unless another one was given."""
+        return safe_name(unquote(urlsplit(self.url).path)) if self._name is None else self._name
+
+    @name.setter
+    def name(self, name: str) -> None:  # type: ignore[override, unused-ignore]
+        self._name = name
 
     @property
     def identity(self) -> str:

@@ -34,6 +34,7 @@ class EventType:
     fields: tuple[str, ...]
     meaning: str
     hooked: bool = True
+    logger: logging.Logger = log
 
 
 _JOB = ("job", "provider", "task_id", "status")
@@ -183,6 +184,7 @@ REQUEST_ENDED = EventType(
     "error: %(error)s",
     ("number", "purpose", "method", "host", "path", "status", "error", "ms", "bytes_up", "bytes_down"),
     "A request ended, with an answer of any status or with an error.",
+    logger=request_log,
 )
 REQUEST_REPEATED = EventType(
     "request.repeated",
@@ -300,10 +302,9 @@ def write(event: EventType, values: Mapping[str, Any]) -> None:
 
     What a filter or handler of the application raises is dropped: no job may fail or be in doubt because of a line.
     """
-    logger = request_log if event.name.startswith("request.e") else log
-    if logger.isEnabledFor(event.level):
+    if event.logger.isEnabledFor(event.level):
         with suppress(Exception):
-            logger.log(event.level, event.text, values, extra={"event": event.name, **values})
+            event.logger.log(event.level, event.text, values, extra={"event": event.name, **values})
 
 
 def fields_of(event: EventType, source: object) -> dict[str, Any]:

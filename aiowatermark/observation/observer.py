@@ -1,6 +1,6 @@
 """Observer: hears what the transport and the engine do, counts it, logs it, and passes it to the user's function.
 
-    the transport     with observer.request(…) as trace: …     one per HTTP request
+    the transport     with RequestTrace(observer, …): …         one per HTTP request; see requests.py
     the engine        observer.trace(record, …) -> JobTrace      one per job; hears of every change of its record
                       observer.job(event, record, …)             for what concerns a record without a running job
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Callable
+from functools import cache
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -34,7 +35,6 @@ from ..jobs import Record, Snapshot, Status
 from ..redaction import short_text
 from . import events
 from .events import EventType, JobChanged, RequestEnded, RequestStarted, fields_of, log, write
-from .requests import RequestTrace, Sending
 from .stats import Counters
 
 Event: TypeAlias = RequestStarted | RequestEnded | JobChanged
@@ -51,6 +51,7 @@ _EVENT_BY_STATUS = {
 _REFUSALS = (AuthenticationError, InsufficientCredits, Rejected)
 
 
+@cache
 def changes(before: Status, after: Status) -> tuple[EventType, ...]:
     """Return what happened to a job whose status changed."""
     if after is before or after in _BEFORE_ACCEPTANCE:
@@ -82,19 +83,13 @@ class Observer:
         self.counters = Counters()
         self.requests_started = 0
         self.clock: Callable[[], float] = monotonic
+        self.hooked = on_event is not None
         self._on_event = on_event
         self._reported: set[tuple[str, str]] = set()
 
-    @property
-    def hooked(self) -> bool:
-        """Whether there is a function to call with events."""
-        return self._on_event is not None
-
-    def request(
-        self, purpose: str, method: str, origin: str, target: str = "", stream: Sending | None = None
-    ) -> RequestTrace:
-        """Observe a request during a `with`; its URL is `origin` and `target` together, `stream` counts its body."""
-        return RequestTrace(self, (purpose, method, origin, target), stream)
+    def wants(self, event: EventType) -> bool:
+        """Whether anybody is told of such an event: a function of the user's, or the log."""
+        return self.hooked or event.logger.isEnabledFor(event.level)
 
     def trace(self, record: Record, *, resumed: bool) -> JobTrace:
         """Observe a job that is to be sent, or to be waited for."""
@@ -108,7 +103,7 @@ class Observer:
 
     def job(self, event: EventType, record: Record, **details: Any) -> None:
         """Report an event of a job; `details` are the fields that are not the record's."""
-        if self._on_event is None and not log.isEnabledFor(event.level):
+        if not self.wants(event):
             return
         snapshot = record.snapshot
         if "reason" in event.fields and (reason := details.get("reason", snapshot.reason)) is not None:
@@ -167,7 +162,8 @@ class JobTrace:
                 self._count_outcome("accepted")
             elif event is not events.JOB_RUNNING:
                 self._count_end(record, event)
-            self._observer.job(event, record, seconds=self._seconds)
+            if self._observer.wants(event):
+                self._observer.job(event, record, seconds=self._seconds)
 
     def found(self, record: Record) -> None:
         """Another client, or an earlier process, submitted this very job."""

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..redaction import redacted_location
+from ..wire import Request
 from .events import REQUEST_ENDED, RequestEnded, RequestStarted, fields_of, request_log, write
 
 if TYPE_CHECKING:
@@ -39,46 +40,55 @@ class Sending(Protocol):
 
 
 class RequestTrace:
-    """What is observed of one request, from `__enter__` to `__exit__`; its sender sets `answer` and `bytes_up`."""
+    """What is observed of one request, until `__exit__`; its sender sets `answer` and `bytes_up`.
 
-    __slots__ = ("_description", "_facts", "_number", "_observer", "_started", "_stream", "answer", "bytes_up")
+    `stream` counts what is sent of its body.
+    """
 
-    def __init__(self, observer: Observer, facts: tuple[str, str, str, str], stream: Sending | None) -> None:
+    __slots__ = ("_description", "_observer", "_started", "_stream", "answer", "bytes_up")
+
+    def __init__(self, observer: Observer, request: Request, origin: str, stream: Sending | None = None) -> None:
         self._observer = observer
-        self._facts = facts
         self._stream = stream
         self._description: tuple[int, str, str, str, str] | None = None
         self.answer: Answer | None = None
         self.bytes_up = 0
+        observer.requests_started += 1
+        if observer.hooked or request_log.isEnabledFor(REQUEST_ENDED.level):
+            # decided here, and once, because redaction takes longer than all the rest
+            self._description = (observer.requests_started, *_describe(request, origin))
+            observer.call(RequestStarted(*self._description))
+            self._started = observer.clock()
 
     def __enter__(self) -> Self:
-        """The request begins."""
-        observer = self._observer
-        observer.requests_started = self._number = observer.requests_started + 1
-        if observer.hooked:
-            observer.call(RequestStarted(*self._described()))
-        self._started = observer.clock()
+        """Return the trace."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         """The request ended."""
-        observer, counters, answer = self._observer, self._observer.counters, self.answer
-        bytes_up = self.bytes_up if self._stream is None else self._stream.sent
-        bytes_down = 0 if answer is None else answer.content.total_bytes
+        answer, counters = self.answer, self._observer.counters
         counters.requests += 1
-        counters.bytes_up += bytes_up
-        counters.bytes_down += bytes_down
-        if observer.hooked or request_log.isEnabledFor(REQUEST_ENDED.level):
-            status, error = None if answer is None else answer.status, None if kind is None else kind.__name__
-            seconds = observer.clock() - self._started
-            ended = RequestEnded(*self._described(), status, error, seconds, bytes_up, bytes_down)
-            write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended))
-            observer.call(ended)
+        if self._stream is not None:
+            self.bytes_up = self._stream.sent
+        counters.bytes_up += self.bytes_up
+        if answer is not None:
+            counters.bytes_down += answer.content.total_bytes
+        if self._description is not None:
+            self._report(self._description, None if kind is None else kind.__name__)
 
-    def _described(self) -> tuple[int, str, str, str, str]:
-        if self._description is None:  # once, because redaction takes longer than all the rest
-            purpose, method, origin, target = self._facts
-            host, path = redacted_location(origin + target)
-            # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
-            self._description = (self._number, purpose, method, host, "/…" if purpose == "upload" else path)
-        return self._description
+    def _report(self, description: tuple[int, str, str, str, str], error: str | None) -> None:
+        status, bytes_down = (None, 0) if self.answer is None else (self.answer.status, self.answer.content.total_bytes)
+        seconds = self._observer.clock() - self._started
+        ended = RequestEnded(*description, status, error, seconds, self.bytes_up, bytes_down)
+        write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended))
+        self._observer.call(ended)
+
+
+def _describe(request: Request, origin: str) -> tuple[str, str, str, str]:
+    """Return purpose, method, host and path of a request; `origin` is that of the API."""
+    if not request.signed:
+        purpose = "query" if request.repeatable else "submission"
+        return purpose, request.method, *redacted_location(origin + request.target)
+    host, path = redacted_location(request.target)
+    # a URL to upload to is a credential as a whole, and the name of its bucket is not shown
+    return ("download", "GET", host, path) if request.method == "GET" else ("upload", request.method, host, "/…")

@@ -13,7 +13,6 @@ from ..charges import Charge, ChargeSource
 from ..codec import TextLike, parse
 from ..errors import InvalidInput, UnexpectedAnswer
 from ..http_errors import raise_unexpected
-from ..media.base import Media
 from ..media.memory import Link
 from ..wire import MAX_RETRY_AFTER, FieldValue, Response
 
@@ -23,6 +22,8 @@ _MAX_TASK_ID = 200
 _MAX_LINK = 16_000
 _MAX_NUMBER = 100
 _MAX_INT = 1 << 63
+# tuples and not unions, which are made anew each time: these run for several fields of every answer
+_NUMBER_TYPES = (int, float, str)
 
 
 @frozen
@@ -69,13 +70,13 @@ def json_or_empty(reply: Response) -> Mapping[str, Any]:
 
 def content_types(form: Mapping[str, FieldValue]) -> Mapping[str, str]:
     """Return the Content-Type of each file in a form whose format is known."""
-    media = {name: value for name, value in form.items() if isinstance(value, Media)}
-    return {name: value.content_type for name, value in media.items() if value.content_type is not None}
+    media = [(name, value) for name, value in form.items() if not isinstance(value, str)]
+    return {name: value.content_type for name, value in media if value.content_type is not None}
 
 
 def to_float(value: Any) -> float | None:
     """Return a finite number, given as a number or as text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if not isinstance(value, _NUMBER_TYPES) or isinstance(value, bool):
         return None
     try:
         number = float(value[:_MAX_NUMBER] if isinstance(value, str) else value)
@@ -117,7 +118,7 @@ def first_text(*values: Any) -> str | None:
 
 def _to_text(value: Any) -> str:
     try:
-        return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+        return str(value) if isinstance(value, _NUMBER_TYPES) and not isinstance(value, bool) else ""
     except ValueError:  # an integer of more digits than Python converts
         return ""
 
@@ -138,9 +139,8 @@ def to_link(value: Any) -> Link | None:
         return None
     value = value.strip()
     try:
-        parts = urlsplit(value)
-        return Link(value) if parts.scheme in {"http", "https"} and parts.hostname else None
-    except ValueError:
+        return Link(value) if urlsplit(value).scheme in {"http", "https"} else None
+    except ValueError:  # InvalidInput, too: a URL without a host
         return None
 
 

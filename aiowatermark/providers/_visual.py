@@ -14,7 +14,6 @@ from urllib.parse import quote
 from attrs import Factory, evolve, field, frozen
 
 from ..capabilities import Capabilities
-from ..codec import parse
 from ..errors import InsufficientCredits, UnexpectedAnswer, Unsupported, WatermarkError
 from ..http_errors import mentions_billing, raise_unexpected, refusal
 from ..introspection import documented
@@ -144,7 +143,7 @@ class VisualProvider(Provider):
         payload = reply.json()
         status = payload.get("status")
         # errors of gpt.ge's gateway have `error` and no `status`
-        if to_int(status) == 200 or (status is None and not payload.get("error")):
+        if status == 200 or to_int(status) == 200 or (status is None and not payload.get("error")):
             return None
         error_class: type[WatermarkError] = UnexpectedAnswer
         if status is not None:
@@ -181,37 +180,28 @@ def _mask_field(mask: Media | None) -> dict[str, FieldValue]:
     return {"rectangles": mask.rectangles} if isinstance(mask, Boxes) else _media_field("mask", mask)
 
 
-@frozen
-class _Task:
-    task_id: Any = None
-    state: Any = None
-    progress: Any = None
-    file: Any = None
-    image: Any = None
-    image_url: Any = None
-
-
 def parse_task(data: Any, reply: Response, task_id: str | None = None, price_field: str | None = None) -> Snapshot:
     """Return the state in a `data` object: 1 is success, below 0 failure, anything else pending.
 
     `task_id` is the id that was queried. It is kept, because a reseller's answer may contain another id of its own.
     """
-    task = parse(data, _Task, reply)
-    task_id = task_id or to_task_id(task.task_id)
-    state = 0 if task.state is None else to_int(task.state)
+    if not isinstance(data, dict):
+        raise_unexpected(f"the answer is not as documented: {type(data).__name__} is not an object", reply)
+    task_id = task_id or to_task_id(data.get("task_id"))
+    state = to_int(data.get("state")) if data.get("state") is not None else 0
     if state is None:
         raise_unexpected("the task's state is not a number", reply)
+    if 0 <= state != 1:
+        progress = to_fraction(data.get("progress"), of=100)
+        return Snapshot(task_id, Status.RUNNING if state or progress else Status.QUEUED, progress)
     # while a task runs, its price may not be final
     charged = to_charge(data.get(price_field)) if price_field else None
     if state < 0:
         reason, retryable = FAILURES.get(state, (f"the task failed with state {state}", None))
         details = {"state": state} if retryable is None else {"state": state, "retryable": retryable}
         return Snapshot(task_id, Status.FAILED, reason=reason, details=details, charged=charged)
-    if state != 1:
-        progress = to_fraction(task.progress, of=100)
-        return Snapshot(task_id, Status.RUNNING if state or progress else Status.QUEUED, progress)
     # `file` is documented for the automatic call; field reports name the others for its siblings
-    result = to_link(task.file) or to_link(task.image) or to_link(task.image_url)
+    result = to_link(data.get("file")) or to_link(data.get("image")) or to_link(data.get("image_url"))
     if result is None:
         raise_unexpected("the task is done and has no file", reply)
     return Snapshot(task_id, Status.SUCCEEDED, 1.0, (Output(result),), charged=charged)

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from ..introspection import documented
 from ..jobs import Record
-from ..media.memory import Base64Text, Bytes
+from ..media.memory import Base64Text, Bytes, Link
 from .owners import LocalOwners
 from .records.dump import without_inline_media
 
@@ -73,7 +73,8 @@ class MemoryStore:
             return None
         if known is not None and not known.replaceable_by(record):
             return known
-        self._remove_finished(record.key)
+        if known is not None and known.snapshot.status.terminal:
+            self._remove_finished(record.key)
         self._add(record)
         if record.snapshot.status.terminal:
             self._add_finished(record)
@@ -162,5 +163,5 @@ class MemoryStore:
 
 def _content_size(record: Record) -> int:
     """Return the bytes of results that a record holds in memory."""
-    media = (output.media for output in record.snapshot.outputs)
-    return sum(each.size or 0 for each in media if isinstance(each, Bytes | Base64Text))
+    media = [output.media for output in record.snapshot.outputs if not isinstance(output.media, Link)]
+    return sum([each.size or 0 for each in media if isinstance(each, (Bytes, Base64Text))])

@@ -150,9 +150,9 @@ class TrackedBody(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-def size_of(data: bytes | TrackedBody | None) -> int:
+def size_of(data: bytes | TrackedBody) -> int:
     """Return the bytes of a body without media."""
-    return 0 if data is None else len(data) if isinstance(data, bytes) else data.size or 0
+    return len(data) if isinstance(data, bytes) else data.size or 0
 
 
 def is_written(data: bytes | TrackedBody | None) -> bool:

@@ -65,6 +65,7 @@ from .body import EncodedBody, TrackedBody, encode_body, is_written, size_of, wi
 from .budget import TransferBudget
 from .download import READ_LIMIT, Download, FileTarget, MemoryTarget
 from .network.proxies import Network
+from .network.request_timeouts import RequestTimeouts
 from .network.sessions import HttpSession, api_session, download_session, upload_session, users_session
 from .network.stall import read_blocks
 from .representation import ResponseHead, decode_blocks
@@ -111,10 +112,11 @@ class HttpTransport:
     is_local: bool = field(init=False)
     slots: asyncio.Semaphore = field(init=False, repr=False)
     _budget: TransferBudget = field(factory=TransferBudget, init=False, repr=False)
+    _timeouts: RequestTimeouts = field(init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         """Open the sessions on the running event loop."""
-        self.slots = asyncio.Semaphore(self.transfers)
+        self.slots, self._timeouts = asyncio.Semaphore(self.transfers), RequestTimeouts()
         self._base_url = self.provider.base_url
         self.is_local = is_loopback(urlsplit(self._base_url).hostname)
         headers, network = {"User-Agent": "aiowatermark", **self.provider.headers}, self.network
@@ -145,6 +147,7 @@ class HttpTransport:
 
     async def __aexit__(self, *exc: object) -> None:
         """Close what was opened here."""
+        self._timeouts.close()
         own = [self._queries, self._submissions] if self.user_session is None else []
         await run_all(*(session.close for session in (self._downloads, self._uploads, *own)))
 
@@ -181,14 +184,18 @@ class HttpTransport:
         headers: Mapping[str, str] | None,
         answer_timeout: float,
     ) -> Response:
+        limit = self._timeouts.start(answer_timeout)
         try:
-            with self._trace(request) as trace:
-                async with Watchdog(answer_timeout):
+            with RequestTrace(self._observer, request, self._base_url) as trace:
+                async with limit:
                     trace.answer = await self._request(request, data, headers, NO_TOTAL_TIMEOUT)
-                    trace.bytes_up = size_of(data)
+                    if data is not None:
+                        trace.bytes_up = size_of(data)
                     return await read_response(trace.answer, request)
         except _CONNECTION_ERRORS as error:
             raise self._unavailable(error, written=is_written(data)) from None
+        finally:
+            self._timeouts.end(limit)
 
     async def _send_streamed(
         self,
@@ -212,7 +219,7 @@ class HttpTransport:
         """Send a body with media; a watchdog that each accepted chunk resets takes the place of a total timeout."""
         headers = {**stream.body.headers, "Content-Length": str(stream.length)}
         try:
-            with self._trace(request, stream) as trace:
+            with RequestTrace(self._observer, request, self._base_url, stream) as trace:
                 async with Watchdog(self.stall) as watchdog:
                     stream.on_progress = lambda: watchdog.extend(
                         self.stall + (answer_timeout if stream.complete else 0.0)
@@ -240,13 +247,6 @@ class HttpTransport:
                 "not sent again: give a path, bytes or a file that can seek"
             )
         return failure
-
-    def _trace(self, request: Request, stream: BodyStream | None = None) -> RequestTrace:
-        """Observe a request to the API, or an upload; what `stream` sent is counted."""
-        if request.signed:
-            return self._observer.request("upload", request.method, request.target, stream=stream)
-        purpose = "query" if request.repeatable else "submission"
-        return self._observer.request(purpose, request.method, self._base_url, request.target, stream)
 
     def _request(
         self, request: Request, data: Any, headers: Mapping[str, str] | None, timeout: aiohttp.ClientTimeout
@@ -295,7 +295,7 @@ class HttpTransport:
         fails while the response is used.
         """
         try:
-            with self._observer.request("download", "GET", url) as trace:
+            with RequestTrace(self._observer, Request("GET", url, signed=True), self._base_url) as trace:
                 async with asyncio.timeout(self.stall):
                     trace.answer = response = await self._follow_redirects(url, {**_IDENTITY_ENCODING, **headers})
                 async with response:

@@ -77,9 +77,15 @@ def test_an_object_is_parsed_once() -> None:
     assert answer.json() is answer.json()
 
 
-@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 301])
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 4301, b"-" + b"9" * 100_000])
 def test_numbers_that_are_none_do_not_spoil_the_rest(number: bytes) -> None:
     assert parse_json(b'{"a": ' + number + b', "b": 1}') == {"a": None, "b": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("text", ['{"a": "é"}', "{}", '[{"a": "水印"}]', ' {"a": 1}'])
+def test_json_is_read_in_every_encoding_that_it_may_have(text: str, encoding: str) -> None:
+    assert parse_json(text.encode(encoding)) == json.loads(text)
 
 
 @pytest.mark.parametrize("depth", [100, 900, 2_000, 4_000, 8_000, 100_000])

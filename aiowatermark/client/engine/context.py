@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -10,12 +11,14 @@ from ...callbacks.registry import CallbackRegistry
 from ...jobs import Record
 from ...observation.observer import Observer
 from ...provider import Provider
-from ...stores import JobStore, is_immediate
+from ...stores import JobStore
 from ...stores.owners import Owners
 from ..handle import ActiveJob
 from .failures import within_deadline
 from .flows import FlowRunner
 from .snapshots import SnapshotRecorder
+
+T = TypeVar("T")
 
 
 @frozen(eq=False)
@@ -35,7 +38,10 @@ class EngineContext:
         """Whether the owner of a record has certainly ended, so that no other client acts for the job."""
         return record.owner == self.owner or await self.owners.is_gone(record)
 
-    def store_limit(self, job: ActiveJob) -> AbstractAsyncContextManager[None]:
-        """Bound a wait for the store by the job's deadline; raises DeadlineExceeded."""
-        # three timers less for each job in memory: about 5 % of the CPU of a job (benchmarks/overhead.py)
-        return nullcontext() if is_immediate(self.store) else within_deadline(job)
+    async def until_deadline(self, job: ActiveJob, store_call: Awaitable[T]) -> T:
+        """Await a call of the store, at most until the job's deadline; raises DeadlineExceeded."""
+        if self.snapshots.immediate:
+            # three timers less for each job in memory: about 5 % of the CPU of a job (benchmarks/overhead.py)
+            return await store_call
+        async with within_deadline(job):
+            return await store_call

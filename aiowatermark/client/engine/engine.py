@@ -69,7 +69,6 @@ class JobEngine:
 
     # starting
 
-    @as_watermark_errors()
     def start_job(
         self, job: Job, key: str, time_limit: float, progress: ProgressCallback | None, *, again: bool = False
     ) -> ActiveJob:
@@ -78,10 +77,10 @@ class JobEngine:
             check_same_job(running.record, job.fingerprint)
             return running
         to_send, served = self._serve_files(job)
-        callback_url, callback = self._create_callback(job)
-        started = self.start(
-            self._new_record(to_send, key, callback), SubmitRequest(to_send, progress, callback_url, again), time_limit
-        )
+        with as_watermark_errors:
+            callback_url, callback = self._create_callback(job)
+            record = self._new_record(to_send, key, callback)
+        started = self.start(record, SubmitRequest(to_send, progress, callback_url, again), time_limit)
         if served:
             started.call_when_done(lambda _: self._stop_serving(served))
         return started
@@ -95,7 +94,7 @@ class JobEngine:
             Snapshot(None, Status.UPLOADING) if job.video else INITIAL_SNAPSHOT,
             job.fingerprint,
             video=job.video,
-            inputs=tuple(media.identity for media in job.inputs),
+            inputs=tuple([media.identity for media in job.inputs]),
             callback=callback,
             account=account,
             owner=self.context.owner,
@@ -243,8 +242,7 @@ class JobEngine:
                 request = None  # frees the media while the job waits
             else:
                 job.start_clock(time_limit)
-                async with self.context.store_limit(job):
-                    await self._load_record(job)
+                await self.context.until_deadline(job, self._load_record(job))
             job.mark_accepted()
             await self.watcher.wait_until_done(job)
         except WatermarkError as error:

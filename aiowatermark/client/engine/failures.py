@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from attrs import evolve
 
@@ -55,13 +55,18 @@ def as_watermark_error(error: BaseException) -> WatermarkError:
     return unexpected
 
 
-@contextmanager
-def as_watermark_errors() -> Iterator[None]:
-    """Turn whatever a provider raises, perhaps one of another package, into a WatermarkError."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - of code that is not ours
-        raise as_watermark_error(error)  # noqa: B904 - it has its cause
+class _AsWatermarkErrors:
+    # a class, because a generator would take five times as long, for every job
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, WatermarkError):
+            raise as_watermark_error(error)
+
+
+as_watermark_errors = _AsWatermarkErrors()
+"""Turns whatever a provider raises, perhaps one of another package, into a WatermarkError."""
 
 
 def check_snapshot(value: object, what: str) -> None:

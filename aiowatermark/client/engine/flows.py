@@ -29,7 +29,7 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from ...clock import active, now, pause
+from ...clock import as_activity, now, pause
 from ...errors import ProviderUnavailable, RateLimited, WatermarkError
 from ...http_errors import error_from_response
 from ...jobs import Snapshot
@@ -125,10 +125,9 @@ class FlowRunner:
             timeout = context.request_timeout(paid=paid)
             on_sent = context.on_paid_request_sent if paid else None
             try:
-                with active():
-                    response = await self.transport.perform(
-                        request, timeout=timeout, progress=context.progress, on_sent=on_sent
-                    )
+                response = await as_activity(
+                    self.transport.perform(request, timeout=timeout, progress=context.progress, on_sent=on_sent)
+                )
             except ProviderUnavailable as error:
                 if (error.sent and paid) or not await self._wait_for_next_attempt(error, attempt, context, paid=paid):
                     raise
@@ -175,6 +174,5 @@ class FlowRunner:
         return True
 
 
-def loop_time() -> float:
-    """The SDK's clock, in seconds."""
-    return now()
+loop_time = now
+"""The SDK's clock, in seconds."""

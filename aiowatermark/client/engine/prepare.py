@@ -35,6 +35,7 @@ from .failures import as_watermark_errors
 log = logging.getLogger("aiowatermark")
 
 _MAX_MASK_BYTES = _MAX_IMAGE_BYTES = 64 << 20
+_ONE_MEDIUM = (str, bytes, bytearray, memoryview, Media)
 _ONE_SIZE = "boxes are for images of one size: submit the others as separate jobs"
 _NO_SIZE = "boxes need the size of the image in pixels, which is not known here: pass a mask image"
 
@@ -59,9 +60,9 @@ class JobPreparer:
         key: Key | None = None,
     ) -> Job:
         """The job for these arguments of `client.submit`."""
-        with as_watermark_errors():
+        with as_watermark_errors:
             resolved = self.provider.resolve_options(options)
-            inputs = tuple(as_media(source, size=size) for source in _sources(media))
+            inputs = tuple([as_media(source, size=size) for source in _sources(media)])
             return await self._validate(Job(inputs, None if mask is None else as_media(mask), resolved), key)
 
     async def prepare_refinement(
@@ -73,12 +74,13 @@ class JobPreparer:
             raise Unsupported(
                 f"{self.provider.display_name} keeps no session for this result: submit the image again with a mask"
             )
-        with as_watermark_errors():
+        with as_watermark_errors:
             return await self._validate(self.provider.refinement(media, session, brush, options), key)
 
     async def _validate(self, job: Job, key: Key | None) -> Job:
         """The job once its media were inspected and the provider is known to accept it."""
-        job = evolve(job, mask=await self._load_mask(job.mask))
+        if job.mask is not None:
+            job = evolve(job, mask=await self._load_mask(job.mask))
         info: dict[int, MediaInfo] = {}  # by identity of the media object: media need not be hashable
         for media in _all_media(job):
             if isinstance(media, Link):
@@ -86,35 +88,34 @@ class JobPreparer:
             elif media is not job.mask or not isinstance(media, Boxes):
                 await _inspect(media, info)
         job = self._check(job, info)
-        await self._warn(job, info)
-        size_to_draw = await self._check_boxes(job, info)
+        if info:
+            await self._warn(job, info)
+        size_to_draw = await self._check_boxes(job, job.mask, info) if isinstance(job.mask, Boxes) else None
         if key is not None:
             job = await _hash_contents(job, spool=isinstance(key, ContentKey))
         if isinstance(job.mask, Boxes) and size_to_draw is not None:
             job = evolve(job, mask=await _draw(job.mask, size_to_draw))
-        return await self._convert_masks(job)
+        return await self._convert_masks(job) if info or job.mask is not None else job
 
-    async def _load_mask(self, mask: Media | None) -> Media | None:
+    async def _load_mask(self, mask: Media) -> Media:
         """The mask in memory, unless it is boxes, or a link that the provider takes."""
         if isinstance(mask, Link) and not self.provider.capabilities.mask_links:
             self._check_link(mask)
             return await self._download_mask(mask)
-        return mask if mask is None or isinstance(mask, Link | Boxes) else await _load_mask(mask)
+        return mask if isinstance(mask, Link | Boxes) else await _load_mask(mask)
 
-    async def _check_boxes(self, job: Job, info: Mapping[int, MediaInfo]) -> tuple[int, int] | None:
-        """The size to draw a mask of boxes in, None if there are none or the provider takes them as they are.
+    async def _check_boxes(self, job: Job, mask: Boxes, info: Mapping[int, MediaInfo]) -> tuple[int, int] | None:
+        """The size to draw a mask of boxes in, None if the provider takes them as they are.
 
         Raises InvalidInput for boxes that are not inside the images, where their size is known or needed.
         """
-        if not isinstance(job.mask, Boxes):
-            return None
         if job.video:
             raise Unsupported("boxes are for images: pass a mask of the size of the video")
-        native = len(job.mask.boxes) <= self.provider.capabilities.boxes
+        native = len(mask.boxes) <= self.provider.capabilities.boxes
         sizes: dict[tuple[int, int], str] = {}
         for media in job.inputs or _former_masks(job):
             if (size := await self._pixels(media, info, download=not native)) is not None:
-                job.mask.check_inside(media.name, size)
+                mask.check_inside(media.name, size)
                 sizes[size] = media.name
         if native:
             return None
@@ -198,7 +199,7 @@ def _sources(media: Source | Sequence[Source] | None) -> Sequence[Any]:
     """Return the one medium, or those of a batch; bytes are sequences, too, and one medium."""
     if media is None:
         return ()
-    if isinstance(media, str | bytes | bytearray | memoryview | Media) or callable(getattr(media, "read", None)):
+    if isinstance(media, _ONE_MEDIUM) or callable(getattr(media, "read", None)):
         return (media,)
     return media if isinstance(media, Sequence) else (media,)
 
@@ -211,7 +212,8 @@ def _former_masks(job: Job) -> list[Media]:
 
 def _all_media(job: Job) -> Iterator[Media]:
     """Yield the inputs, the mask, and the options that are media."""
-    yield from (media for media in (*job.inputs, job.mask, *job.options.values()) if isinstance(media, Media))
+    yield from job.inputs
+    yield from (media for media in (job.mask, *job.options.values()) if media is not None and isinstance(media, Media))
 
 
 async def _inspect(media: Media, info: dict[int, MediaInfo]) -> None:

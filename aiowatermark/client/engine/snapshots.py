@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from ...jobs import Record, Snapshot, Status
 from ...lifetimes import start_task
@@ -35,9 +35,10 @@ _FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.5, 30.0
 
 @define(eq=False)
 class SnapshotRecorder:
-    """Records snapshots of jobs; shared by all parts of the engine."""
+    """Records snapshots of jobs; shared by all parts of the engine. `immediate`: calls of the store need no timer."""
 
     store: JobStore
+    immediate: bool = field(default=Factory(lambda self: is_immediate(self.store), takes_self=True), init=False)
     _unwritten: dict[str, Record] = field(factory=dict, init=False)
     _retry_task: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -51,14 +52,17 @@ class SnapshotRecorder:
             job.update(record, announce=False)  # first here: whatever happens to the write, the task id is in the token
             record = await self._persist(record, snapshot)
         job.update(record)
-        if record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
+        if not job.answered and record.snapshot.task_id is not None and record.snapshot.status is not Status.IN_DOUBT:
             job.mark_accepted()
 
     async def _persist(self, record: Record, snapshot: Snapshot) -> Record:
         """The record as it is stored now: with the snapshot on top of what another process wrote first."""
         try:
-            async with nullcontext() if is_immediate(self.store) else asyncio.timeout(_WRITE_SECONDS):
+            if self.immediate:
                 record = await self._merge(record, snapshot)
+            else:
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    record = await self._merge(record, snapshot)
         except asyncio.CancelledError:
             # cancelled between the answer and its write: without the write, a paid task id would be lost
             with suppress(Exception):
@@ -123,9 +127,11 @@ class SnapshotRecorder:
 def _apply(before: Record, snapshot: Snapshot) -> Record:
     """The record after a snapshot, with the time of its acceptance; logs a snapshot that contradicts it."""
     after = before.advance(snapshot, time.time())
-    if after is not before and after.snapshot is before.snapshot:  # only a note in its history
+    if after is before:
+        return after
+    if after.snapshot is before.snapshot:  # only a note in its history
         log.error("job %s, task %s: %s", after.key, after.snapshot.task_id, after.history[-1])
-    if before.settled_unpaid and not after.unsent:
+    if not before.owner and before.settled_unpaid and not after.unsent:
         log.error("job %s was settled as unpaid, but the provider accepted it as task %s", after.key, snapshot.task_id)
     return after
 

@@ -59,7 +59,7 @@ log = logging.getLogger("aiowatermark")
 
 # a query that fails with one of these twice in a row ends the wait
 _CONFIRMED_ERRORS = (AuthenticationError, InsufficientCredits, Rejected, Unsupported)
-# seconds between two queries that callbacks caused
+# seconds between an answer and the next query, if a callback caused that
 _WAKEUP_DELAY = 1.0
 # seconds for which the provider must say that an upload was not started, before it is started again
 _UNSTARTED_SECONDS = 2.0
@@ -85,7 +85,7 @@ class JobWatcher:
             raise submission_in_doubt(job.record, None)
         polling = self._schedule(job.record)
         flow_context = FlowContext(job.deadline + _FINAL_QUERY_SECONDS, max_attempts=1)
-        delay, problem, polled_at = polling.first, None, 0.0
+        delay, problem, answered_at = polling.first, None, 0.0
         time = loop_time()
         unknown = UnknownTask(time + (polling.first if job.resumed else 0.0))
         due = time + delay
@@ -93,10 +93,9 @@ class JobWatcher:
             if time >= job.deadline:
                 raise deadline_exceeded(job.record, job.time_limit, problem)
             if await job.wakeup.wait(min(due, job.deadline) - time, call_later):
-                await pause(polled_at + _WAKEUP_DELAY - loop_time())
-            polled_at = loop_time()
+                await pause(answered_at + _WAKEUP_DELAY - loop_time())
             problem = await self._poll(job, flow_context, problem)
-            time = loop_time()
+            time = answered_at = loop_time()
             if unknown.is_proven(problem, time):
                 await self.context.snapshots.record(job, Snapshot(None, Status.FAILED, reason=TASK_NOT_FOUND))
             if time >= due:
@@ -105,8 +104,8 @@ class JobWatcher:
             if self.draining and polling is CALLBACK_POLLING:
                 polling = self._schedule(job.record)
                 delay, due = polling.first, time + polling.first
-            if (hint := self._hint(job, problem)) is not None:
-                due = max(due, time + hint)
+            if (hint := retry_hint(job.snapshot, problem)) is not None:
+                due = max(due, time + (bounded_hint(hint, self.context.flows.max_retry_after) or 0.0))
         self._finish(job)
 
     def begin_draining(self, jobs: Iterable[ActiveJob]) -> None:
@@ -127,7 +126,7 @@ class JobWatcher:
         """Query the job once; returns the problem if the query failed. `before` is the problem of the last query."""
         job.wakeup.consume()
         self.context.observer.counters.polls += 1
-        if await self._apply_trusted_callback(job):
+        if self.context.callbacks is not None and await self._apply_trusted_callback(job):
             return None
         try:
             snapshot = await self.context.flows.run(self.context.provider.query(job.record), flow_context)
@@ -168,10 +167,6 @@ class JobWatcher:
             return False
         job.unstarted_since = None
         return True
-
-    def _hint(self, job: ActiveJob, problem: WatermarkError | None) -> float | None:
-        """Seconds that the provider asked to wait before the next query, within bounds."""
-        return bounded_hint(retry_hint(job.snapshot, problem), self.context.flows.max_retry_after)
 
     @staticmethod
     def _confirmed(job: ActiveJob, error: WatermarkError) -> WatermarkError:

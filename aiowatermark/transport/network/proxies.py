@@ -54,6 +54,11 @@ class Network:
         """The setting as connectors want it: True checks certificates as usual."""
         return True if self.ssl is None else self.ssl
 
+    @property
+    def has_proxies(self) -> bool:
+        """Whether any URL is requested through a proxy."""
+        return self.proxy is not None or bool(self._environment)
+
     def proxy_for(self, url: URL) -> URL | None:
         """Return the proxy through which a URL is requested, None for a direct connection."""
         if self.proxy is not None or not self._environment:

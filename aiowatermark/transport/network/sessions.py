@@ -17,12 +17,12 @@ then the addresses of hosts are not known here, and only those that are written 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import aiohttp
-from attrs import frozen
+from attrs import Factory, field, frozen
 from yarl import URL
 
 from ...redaction import redact_url
@@ -41,7 +41,10 @@ _USER_AGENT = {"User-Agent": "aiowatermark"}
 
 @frozen(eq=False)
 class HttpSession:
-    """A session, and the one to use through a proxy; `options` are added to every request."""
+    """A session, and the one to use through a proxy; `options` are added to every request.
+
+    `request(method, url, **options)` requests a URL, through the proxy that the settings of the network name for it.
+    """
 
     direct: aiohttp.ClientSession
     proxied: aiohttp.ClientSession
@@ -49,9 +52,15 @@ class HttpSession:
     guarded: bool = False
     local: bool = False
     options: Mapping[str, Any] = {}
+    request: Callable[..., Awaitable[aiohttp.ClientResponse]] = field(
+        default=Factory(lambda self: self.choose_request(), takes_self=True), init=False, repr=False
+    )
 
-    def request(self, method: str, url: URL, **options: Any) -> Awaitable[aiohttp.ClientResponse]:
-        """Request a URL, through the proxy that the settings of the network name for it."""
+    def choose_request(self) -> Callable[..., Awaitable[aiohttp.ClientResponse]]:
+        """Return the session's own method where nothing has to be added or chosen."""
+        return self._request if self.network.has_proxies or self.options else self.direct.request
+
+    def _request(self, method: str, url: URL, **options: Any) -> Awaitable[aiohttp.ClientResponse]:
         proxy = self.network.proxy_for(url)
         if proxy is None:
             return self.direct.request(method, url, **self.options, **options)

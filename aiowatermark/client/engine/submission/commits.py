@@ -103,8 +103,7 @@ class SubmitContext(FlowContext):
             await self._put_own(record)
 
     async def _put_own(self, record: Record) -> None:
-        async with self._context.store_limit(self._job):
-            stored = await self._context.store.put(record)
+        stored = await self._context.until_deadline(self._job, self._context.store.put(record))
         if stored is None:
             raise WatermarkError("another process deleted the record of this job before anything was sent")
         if not record.is_written(stored):

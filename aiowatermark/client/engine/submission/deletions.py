@@ -27,11 +27,14 @@ _FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.5, 30.0
 
 @define(eq=False)
 class RecordDeletions:
-    """Deletions of one client; `failed` are the records of failed jobs that are being submitted again, by key."""
+    """Deletions of one client, those `under_way` in the background by key.
+
+    `failed` are the records of failed jobs that are being submitted again, by key.
+    """
 
     store: JobStore
     failed: dict[str, Record] = field(factory=dict, init=False)
-    _tasks: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
+    under_way: dict[str, asyncio.Task[None]] = field(factory=dict, init=False)
 
     async def delete(self, record: Record) -> Record | None:
         """Delete the record of a job that was not paid, now or as soon as the store works.
@@ -58,8 +61,8 @@ class RecordDeletions:
                 return await self._delete_now(record, failed)
         except Exception as error:  # noqa: BLE001 - a custom store may raise anything
             log.warning("job %s: nothing was paid, but its record could not be deleted yet: %s", record.key, error)
-            task = self._tasks[record.key] = start_task(self._delete_later(record, failed))
-            task.add_done_callback(lambda _: self._tasks.pop(record.key, None))
+            task = self.under_way[record.key] = start_task(self._delete_later(record, failed))
+            task.add_done_callback(lambda _: self.under_way.pop(record.key, None))
             return None
 
     async def _delete_now(self, record: Record, failed: Record | None) -> Record | None:
@@ -90,13 +93,13 @@ class RecordDeletions:
 
     async def wait(self, key: str, seconds: float) -> None:
         """Wait until an earlier record under this key, of a job that was not paid, is deleted; raises StoreError."""
-        task = self._tasks.get(key)
+        task = self.under_way.get(key)
         if task is not None and not (await asyncio.wait([task], timeout=seconds))[0]:
             raise StoreError(f"the key {key!r} was not paid, but the store cannot delete its record: try again later")
 
     async def close(self) -> None:
         """Stop deleting; a record that is left keeps its key in doubt, and the log says so."""
-        for key, task in list(self._tasks.items()):
+        for key, task in list(self.under_way.items()):
             log.warning("job %s was not paid, but its record could not be deleted: `forget` its key", key)
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self.under_way.values(), return_exceptions=True)

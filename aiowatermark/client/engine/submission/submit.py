@@ -106,7 +106,8 @@ class Submitter:
         """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
         mine, taken_over = job.record, False
         try:
-            await self.deletions.wait(job.key, time_limit)
+            if job.key in self.deletions.under_way:
+                await self.deletions.wait(job.key, time_limit)
             while True:
                 async with self.slots.slot():
                     job.start_clock(time_limit)
@@ -146,8 +147,7 @@ class Submitter:
     async def _create_record(self, job: ActiveJob, record: Record) -> Record | None:
         """Insert the record before anything is sent; returns the record that has the key already, if there is one."""
         try:
-            async with self.context.store_limit(job):
-                return await self.context.store.open(record)
+            return await self.context.until_deadline(job, self.context.store.open(record))
         except (asyncio.CancelledError, DeadlineExceeded):
             # the insertion may have happened; nothing was sent for it, so it is taken back
             await self._delete_unpaid(record)
@@ -254,8 +254,7 @@ class Submitter:
         committed_at = time_since_boot()
         committed = record.commit(time.time(), context.owner, new_epoch())
         try:
-            async with context.store_limit(job):
-                stored = await context.store.put(committed)
+            stored = await context.until_deadline(job, context.store.put(committed))
         except StoreError as error:
             log.warning("job %s is not started yet: %s", job.key, error)
             return
