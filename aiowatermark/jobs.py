@@ -3,7 +3,7 @@
 Theory of operation of `Record.advance`. A job only moves forward. A snapshot of a lower rank is ignored:
 
     rank  status             meaning
-    0     UPLOADING          nothing was paid: a video is being uploaded, or the next attempt is waited for
+    0     UPLOADING          nothing was paid: a video is being uploaded, or an attempt waits for its turn
     1     IN_DOUBT           the paid request was sent, or may be sent now; its answer is not known
     2     QUEUED             the provider accepted the job
     3     RUNNING            the provider works on it
@@ -17,7 +17,7 @@ Theory of operation of `Record.advance`. A job only moves forward. A snapshot of
     in each case: a snapshot without task_id     keeps the known task_id
     another task_id than the one that was paid   noted in the history; nothing else of that snapshot is applied
 
-A record starts as UPLOADING (videos) or IN_DOUBT (images), and is persisted before any request is sent.
+A record starts as UPLOADING (videos, a wait for the rate) or IN_DOUBT, and is persisted before any request is sent.
 
 Invariants: `advance` never decreases the rank; a task_id that was paid for is never lost nor replaced, one from before
 the payment may be (a video that gets a new upload URL); progress never decreases within a status; a new record has

@@ -20,6 +20,11 @@ class SubmissionPause:
     def __init__(self) -> None:
         self._end = 0.0
 
+    @property
+    def active(self) -> bool:
+        """Whether submissions are held back now."""
+        return bool(self._end) and self._end > now()
+
     def extend(self, seconds: float) -> None:
         """Let no submission start within the next `seconds`."""
         self._end = max(self._end, now() + seconds)
@@ -43,6 +48,11 @@ class LocalRateLimiter:
         self._interval = 1 / rate if rate else 0.0
         self._next_start = 0.0
         self._submissions = SubmissionPause()
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a submission that asks now may have to wait: there is a rate, or the provider demanded a pause."""
+        return bool(self._interval) or self._submissions.active or (bool(self._next_start) and self._next_start > now())
 
     async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may start; raises RateLimited if that is after `until` on the SDK's clock."""

@@ -26,6 +26,10 @@ log = logging.getLogger("aiowatermark")
 class RateLimiter(Protocol):
     """The request rate of an account."""
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a submission that asks now may have to wait."""
+
     async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may be sent; raises RateLimited if that is after `until`."""
 
@@ -45,6 +49,11 @@ class CoordinatedRateLimiter:
     account: str
     rate: float | None
     _submissions: SubmissionPause = field(factory=SubmissionPause, init=False)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a submission that asks now may have to wait; a pause of another replica is not seen."""
+        return bool(self.rate) or self._submissions.active
 
     async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may be sent; raises StoreError for a submission while the store is unreachable."""

@@ -53,6 +53,42 @@ async def test_a_submission_that_waits_out_a_429_is_unsent_and_is_committed_befo
     assert transport.submitted == 2
 
 
+@pytest.mark.parametrize("pause", [None, "20", "90"])
+async def test_a_submission_that_waits_for_the_rate_of_its_account_is_unsent_until_its_turn(
+    transport: ScriptedTransport, pause: str | None
+) -> None:
+    store = aw.MemoryStore()
+    provider = aw.PicWish("canary-1", requests_per_second=None if pause else 0.1)
+    transport.submissions = [*([json_response(429, {"retry-after": pause})] if pause else []), ACCEPTED, ACCEPTED]
+    async with scripted_client(transport, store=store, provider=provider, deadline=300.0) as client:
+        first = asyncio.create_task(client.submit(LINK, key="first"))
+        await asyncio.sleep(1)
+        second = asyncio.create_task(client.submit(LINK, key="second"))
+        await asyncio.sleep(5)
+        waiting = await get_record(store, "second")
+        assert waiting.unsent
+        assert not waiting.attempts
+        await asyncio.gather(first, second)
+        record = await get_record(store, "second")
+    assert [attempt.outcome for attempt in record.attempts] == ["accepted"]
+    assert transport.submitted == (3 if pause else 2)
+
+
+async def test_a_submission_that_is_cancelled_while_it_waits_for_the_rate_leaves_no_record(
+    transport: ScriptedTransport,
+) -> None:
+    store = aw.MemoryStore()
+    provider = aw.PicWish("canary-1", requests_per_second=0.1)
+    async with scripted_client(transport, store=store, provider=provider, deadline=300.0) as client:
+        await client.submit(LINK, key="first")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await client.submit(LINK, key="second")
+        await asyncio.sleep(1)  # the job's own task deletes it
+        assert await store.get("second") is None
+    assert transport.submitted == 1
+
+
 @pytest.mark.parametrize("change", [forget, give_away])
 async def test_a_job_that_was_forgotten_or_taken_over_while_it_waited_is_not_sent_by_its_owner(
     transport: ScriptedTransport, change: Callable[[aw.MemoryStore], Any]

@@ -6,7 +6,8 @@
 
 The steps, and what the store holds after each:
 
-    _create_record       record IN_DOUBT without a reason (UPLOADING for a video): "the answer is pending"
+    _create_record       record IN_DOUBT without a reason: "the answer is pending"; UPLOADING for a video, and where the
+                         paid request waits for the account's rate
     provider's flow      uploads first where there are any; then each attempt of the paid request is committed
                          (commits.py), and if another client has the job by now, this one stops
     paid request         may_be_paid is set when its headers are written (flows.py)
@@ -145,7 +146,14 @@ class Submitter:
             self.context.callbacks.expect(job.record.callback, job.on_delivery)
 
     async def _create_record(self, job: ActiveJob, record: Record) -> Record | None:
-        """Insert the record before anything is sent; returns the record that has the key already, if there is one."""
+        """Insert the record before anything is sent; returns the record that has the key already, if there is one.
+
+        If the request has to wait for the account's rate, the record is unsent until its turn: a process that is killed
+        while it waits leaves nothing in doubt.
+        """
+        if record.answer_pending and self.context.flows.rate_limiter.may_wait:
+            record = evolve(record, snapshot=Snapshot(None, Status.UPLOADING), attempts=())
+            job.update(record, announce=False)
         try:
             return await self.context.until_deadline(job, self.context.store.open(record))
         except (asyncio.CancelledError, DeadlineExceeded):
