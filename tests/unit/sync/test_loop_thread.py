@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -82,14 +81,14 @@ def test_an_interrupted_caller_cancels_its_coroutine_and_waits_for_its_end(threa
 
 
 @pytest.fixture
-def no_garbage_collection() -> Iterator[None]:
-    """Python drops a KeyboardInterrupt that is raised in a callback of the garbage collector; hypothesis has one."""
-    gc.disable()
+def interruptions() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt; a process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    gc.enable()
+    signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.usefixtures("interruptions")
 def test_a_second_interruption_ends_the_wait_for_a_coroutine_that_does_not_end(thread: LoopThread) -> None:
     started, cancelled, interrupted = threading.Event(), threading.Event(), threading.get_ident()
 
