@@ -16,23 +16,23 @@ from ..console.runner import error_text
 from .results import CheckResult, failed, passed, remark
 
 _MIN_PYTHON = (3, 11)
-_REQUIRED = {
-    "aiohttp": "3.14.3",
+REQUIRED = {
+    "aiohttp": "3.14.4",
     "attrs": "24.3",
     "cattrs": "25.1",
     "backoff": "2.2.1",
-    "imagesize": "2",
+    "imagesize": "2.0",
     "pillow": "11.3",
 }
 # extra: {module: distribution}. Found by the module, because OpenCV is distributed under several names
-_EXTRAS: Mapping[str, Mapping[str, str]] = {
+EXTRAS: Mapping[str, Mapping[str, str]] = {
     "cli": {"click": "click", "rich": "rich"},
     "emulator": {"numpy": "numpy", "cv2": "opencv-python-headless"},
     "video": {"av": "av"},
     "redis": {"redis": "redis"},
     "dask": {"distributed": "distributed"},
     "images": {"numpy": "numpy"},
-    "fast": {"pybase64": "pybase64", "uvloop": "uvloop"},
+    "fast": {"hiredis": "hiredis", "pybase64": "pybase64", "uvloop": "uvloop"},
 }
 
 
@@ -46,8 +46,8 @@ def check_packages() -> Iterator[CheckResult]:
         yield failed(python, f"install Python {required} or newer")
     version = _version("aiowatermark")
     yield passed(f"aiowatermark {version}" if version else "aiowatermark, run from its source directory")
-    yield from (_check_package(name, minimum) for name, minimum in _REQUIRED.items())
-    yield from (_check_extra(extra, modules) for extra, modules in _EXTRAS.items())
+    yield from (_check_package(name, minimum) for name, minimum in REQUIRED.items())
+    yield from (_check_extra(extra, modules) for extra, modules in EXTRAS.items())
     yield from (remark(sentence) for sentence in ignored_providers())
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
 
-from aiowatermark.cli.doctor.local_checks import check_packages
+from aiowatermark.cli.doctor.local_checks import EXTRAS, REQUIRED, check_packages
 from aiowatermark.emulator import Emulator, Fault
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
@@ -70,3 +71,12 @@ def test_every_extra_that_users_install_is_checked() -> None:
     text = "\n".join(result.text for result in check_packages())
     extras = project["optional-dependencies"].keys() - {"test", "lint", "docs", "all"}
     assert [extra for extra in extras if f"extra [{extra}]" not in text] == []
+
+
+def test_the_versions_and_extras_that_are_checked_are_those_of_the_project() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    requirements = [re.fullmatch(r"([a-z]+)>=([\d.]+),<.*", each) for each in project["dependencies"]]
+    assert {each[1]: each[2] for each in requirements if each} == REQUIRED
+    for extra, packages in EXTRAS.items():
+        named = {re.split(r"[\[>]", each)[0] for each in project["optional-dependencies"][extra]} - {"aiowatermark"}
+        assert set(packages.values()) == named
