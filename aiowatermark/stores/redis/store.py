@@ -61,6 +61,7 @@ from .summary import read_summary
 
 log = logging.getLogger("aiowatermark")
 
+DEFAULT_PREFIX = "aiowatermark"
 _PAGE = 5000
 _LOAD_BATCH = 200
 # seconds; a younger index entry without a record may belong to a record that is about to be written
@@ -94,7 +95,7 @@ class RedisStore:
     """
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])
-    prefix: str = field(default="aiowatermark", kw_only=True, validator=validate_prefix)
+    prefix: str = field(default=DEFAULT_PREFIX, kw_only=True, validator=validate_prefix)
     keep: float = field(default=30 * 86400.0, kw_only=True, validator=validate_seconds)
     lease: float = field(default=5.0, kw_only=True, validator=validate_seconds)
     _connection: Connection = field(init=False, repr=False)
@@ -158,6 +159,11 @@ class RedisStore:
     def callback_secret(self) -> bytes:
         """What all replicas sign the keys of callbacks with."""
         return self._membership.callback_secret
+
+    @property
+    def cli_location(self) -> str | None:
+        """What `--store` of the command line takes to open this store; it holds the password. None with a prefix."""
+        return self.url if self.prefix == DEFAULT_PREFIX else None
 
     @property
     def owners(self) -> RedisOwners:
