@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import click
 
@@ -42,8 +42,8 @@ from .job_rows import (
     state_of,
 )
 from .job_rows import show as shown
-from .job_settlement import outcome_of, say_settled, say_settled_by_task, settle_by_task
 from .job_stats import show_stats, stats_option, wants_stats
+from .settlement import outcome_of, say_settled, say_settled_by_task, settle_by_task
 
 _Where: TypeAlias = tuple[str | None, Path | None]
 """The store and the output folder that were given to `jobs` before its subcommand."""
@@ -177,25 +177,37 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
     location = existing_store_from(store, folder)
     if [task_id is not None, paid, unpaid].count(True) != 1:
         raise click.UsageError("give one of --task-id ID, --paid and --unpaid")
-    if task_id is None and base_url is not None and not base_url_is_from_environment():
+    if task_id is not None:
+        _settle_by_task(keys, task_id, name, base_url, (store, folder))
+    if base_url is not None and not base_url_is_from_environment():
         raise click.UsageError("--base-url has no use without --task-id: nothing is asked of the provider")
-    if task_id is not None and name is None:
-        raise click.UsageError("--task-id needs --provider: one query confirms the task")
-    if task_id is not None and len(keys) > 1:
-        raise click.UsageError("--task-id is of one job: give one KEY")
 
     async def work(_: asyncio.Event) -> int:
-        if task_id is not None and name is not None:
-            async with store_from(location) as opened:
-                options = await settle_by_task(opened, keys[0], task_id, name, base_url)
-            say_settled_by_task(keys[0], task_id, *_options_of(store, folder), options)
-            return EXIT_OK
         async with store_from(location) as opened:
             # all are checked first: a key that is not known settles none of them
             records = [await load_unsettled(opened, owners_of(opened), key) for key in dict.fromkeys(keys)]
             for record in records:
                 await write_settlement(opened, record, paid=paid)
                 say_settled(record.key, outcome_of(paid=paid, in_folder=store is None))
+        return EXIT_OK
+
+    run(work)
+
+
+def _settle_by_task(
+    keys: Sequence[str], task_id: str, name: str | None, base_url: str | None, where: _Where
+) -> NoReturn:
+    """Settle a job as a task of its provider, say what is next, and exit."""
+    if name is None:
+        raise click.UsageError("--task-id needs --provider: one query confirms the task")
+    if len(keys) > 1:
+        raise click.UsageError("--task-id is of one job: give one KEY")
+    location = existing_store_from(*where)
+
+    async def work(_: asyncio.Event) -> int:
+        async with store_from(location) as opened:
+            options = await settle_by_task(opened, keys[0], task_id, name, base_url)
+        say_settled_by_task(keys[0], task_id, *_options_of(*where), options)
         return EXIT_OK
 
     run(work)

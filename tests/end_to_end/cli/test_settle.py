@@ -22,10 +22,15 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
 KEY = "order-1"
 
 
+def kaze(emulator: Emulator, account: str | None) -> aw.Kaze:
+    """An account of the emulator, with a name or without one."""
+    (key,) = [key for key in (emulator.keys["kaze"],) if isinstance(key, str)]
+    return aw.Kaze(key, base_url=emulator.base_url, account=account)
+
+
 async def leave_in_doubt(emulator: Emulator, folder: Path, *, account: str | None = "shop", key: str = KEY) -> str:
     """Lose the answer to a paid request of a program; returns the id of its task."""
-    provider = aw.Kaze(emulator.keys["kaze"], base_url=emulator.base_url, account=account)
-    async with aw.Client(provider, store=aw.SQLiteStore(folder / "jobs.db")) as client:
+    async with aw.Client(kaze(emulator, account), store=aw.SQLiteStore(folder / "jobs.db")) as client:
         emulator.kaze.drop_answer()
         with pytest.raises(aw.SubmissionInDoubt):
             await client.remove(make_jpeg(), key=key)
@@ -142,8 +147,7 @@ async def test_a_job_that_was_settled_as_unpaid_is_said_to_be_that_until_it_is_s
     cli.use_keys_of(emulator)
     resumed = await cli("resume", KEY, *STORE, "--provider", "kaze", "--account", "shop", "-o", "clean")
     assert f"  {KEY}: settled as unpaid; submit it again under the same key\n" in resumed.out
-    provider = aw.Kaze(emulator.keys["kaze"], base_url=emulator.base_url, account="shop")
-    async with aw.Client(provider, store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
+    async with aw.Client(kaze(emulator, "shop"), store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
         await (await client.remove(make_jpeg(), key=KEY)).read()
     assert emulator.charged["kaze"] == 2
     shown = await show(cli)
@@ -156,8 +160,7 @@ async def test_the_record_keeps_who_settled_it_when_and_as_what_in_local_time(
     cli: Cli, emulator: Emulator, tmp_path: Path, how: str
 ) -> None:
     task_id = await leave_in_doubt(emulator, tmp_path)
-    provider = aw.Kaze(emulator.keys["kaze"], base_url=emulator.base_url, account="shop")
-    async with aw.Client(provider, store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
+    async with aw.Client(kaze(emulator, "shop"), store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
         if how == "task":
             await client.settle(KEY, task_id=task_id)
         else:
