@@ -7,7 +7,7 @@ import shlex
 from attrs import frozen
 
 from ..jobs import Record
-from ..redaction import redact_url
+from ..redaction import mask_password, redact_url
 
 _URL_VARIABLE = '"$STORE_URL"'
 
@@ -29,30 +29,27 @@ class SettleAdvice:
             choices = ("task_id='ID'", "paid=True", "paid=False")
             return "; ".join(f"await client.settle({record.key!r}, {choice})" for choice in choices)
         asked = f"--task-id ID --provider {shlex.quote(record.provider)}{self._base_url_option}"
-        commands = (_command(record.key, f"{choice} --store {self._store}") for choice in (asked, "--paid", "--unpaid"))
-        return "; ".join(commands) + self._note
-
-    @property
-    def _store(self) -> str:
-        location = self.location or ""
-        return _URL_VARIABLE if _is_secret(location) else shlex.quote(location)
-
-    @property
-    def _note(self) -> str:
-        if not self.location or not _is_secret(self.location):
-            return ""
-        return f" (set STORE_URL to {redact_url(self.location)} with its user, password and options)"
+        option, note = store_option(self.location)
+        commands = (_command(record.key, f"{choice} {option}") for choice in (asked, "--paid", "--unpaid"))
+        return "; ".join(commands) + (f" ({note})" if note else "")
 
     @property
     def _base_url_option(self) -> str:
         if self.base_url is None:
             return ""
-        return " --base-url URL" if _is_secret(self.base_url) else f" --base-url {shlex.quote(self.base_url)}"
+        # what is shortened here holds a secret, or may
+        url = shlex.quote(self.base_url) if redact_url(self.base_url) == self.base_url else "URL"
+        return f" --base-url {url}"
 
 
-def _is_secret(location: str) -> bool:
-    """Whether a URL holds what must not be shown; the path of a file never does."""
-    return "://" in location and redact_url(location) != location
+def store_option(location: str) -> tuple[str, str]:
+    """Return the option `--store` for a command that is printed, and what to set before it runs; empty if nothing.
+
+    In place of a URL with a password, or with options, stands a variable of the shell.
+    """
+    if (shown := mask_password(location)) == location:
+        return f"--store {shlex.quote(location)}", ""
+    return f"--store {_URL_VARIABLE}", f"set STORE_URL to the store's URL, {shown} in full"
 
 
 def _command(key: str, options: str) -> str:

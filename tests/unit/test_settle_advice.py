@@ -47,16 +47,17 @@ def test_a_key_stays_one_word_that_is_no_option_and_no_command(key: str) -> None
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://:canary-password@redis:6379/0", "redis://redis:6379/0"),
-        ("rediss://user:canary-p@ss@redis/1?ssl_cert_reqs=none", "rediss://redis/1?…"),
-        ("sentinel://:canary@one:26379,two:26379/jobs/0", "sentinel://one:26379,two:26379/jobs/0"),
+        ("redis://:canary-password@redis:6379/0", "redis://***@redis:6379/0"),
+        ("redis://:can@ary/canary@redis/0", "redis://***@redis/0"),
+        ("rediss://user:canary-p@ss@redis/1?ssl_cert_reqs=none", "rediss://***@redis/1?***"),
+        ("sentinel://:canary@one:26379,two:26379/jobs/0", "sentinel://***@one:26379,two:26379/jobs/0"),
     ],
 )
 def test_the_password_of_a_store_is_not_shown_and_how_to_give_it_is_said(url: str, shown: str) -> None:
     advice = SettleAdvice(url).about(RECORD)
     assert "canary" not in advice
     assert advice.count('--store "$STORE_URL"') == 3
-    assert advice.endswith(f" (set STORE_URL to {shown} with its user, password and options)")
+    assert advice.endswith(f" (set STORE_URL to the store's URL, {shown} in full)")
 
 
 def test_a_store_without_a_password_is_named() -> None:

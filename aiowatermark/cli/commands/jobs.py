@@ -18,10 +18,11 @@ from ...client.engine.settle import load_unsettled, write_settlement
 from ...client.engine.submission.claims import owners_of
 from ...errors import InvalidInput
 from ...jobs import Record
+from ...observation.advice import store_option
 from ..batch.output_folder import OutputFolder
 from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, mask_password, printable, say, terminal_columns
+from ..console.texts import MAX_NAME, printable, say, terminal_columns
 from ..console.verbosity import is_verbose
 from ..options.providers import (
     base_url_is_from_environment,
@@ -208,6 +209,7 @@ def _settle_by_task(
         async with store_from(location) as opened:
             options = await settle_by_task(opened, keys[0], task_id, name, base_url)
         say_settled_by_task(keys[0], task_id, *_options_of(*where), options)
+        _say_what_to_set(where[0])
         return EXIT_OK
 
     run(work)
@@ -257,7 +259,13 @@ def _options_of(store: str | None, folder: Path | None) -> tuple[str, str]:
     if store is None:
         return printable(shlex.join(["-o", str(folder)])), ""
     output = "DIR" if folder is None else shlex.quote(str(folder))
-    return printable(shlex.join(["--store", mask_password(store)])), printable(f" -o {output}")
+    return printable(store_option(store)[0]), printable(f" -o {output}")
+
+
+def _say_what_to_set(store: str | None) -> None:
+    """Say what the commands with the options of a store need, if its URL has a password."""
+    if store is not None and (note := store_option(store)[1]):
+        say(f"Before that, {note}.")
 
 
 async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
@@ -302,3 +310,5 @@ def _print_advice(found: dict[State, Counter[Account]], store: str | None, folde
             words = {"store": where, "output": output, "provider": provider, "account": account, "again": again}
             for line in f"{accounts.total()} {ADVICE[state].format_map(words)}".splitlines():
                 say(line)
+    if any(found.values()):
+        _say_what_to_set(store)

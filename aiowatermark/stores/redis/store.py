@@ -53,7 +53,7 @@ from ..summary import StoreSummary
 from . import records as rows
 from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
-from .keys import Command, RedisKeys, digest, validate_prefix, validate_seconds
+from .keys import DEFAULT_PREFIX, Command, RedisKeys, digest, validate_prefix, validate_seconds
 from .membership import Membership
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
 from .server.settings import ServerSettings, read_settings
@@ -61,7 +61,6 @@ from .summary import read_summary
 
 log = logging.getLogger("aiowatermark")
 
-DEFAULT_PREFIX = "aiowatermark"
 _PAGE = 5000
 _LOAD_BATCH = 200
 # seconds; a younger index entry without a record may belong to a record that is about to be written
@@ -162,7 +161,7 @@ class RedisStore:
 
     @property
     def cli_location(self) -> str | None:
-        """What `--store` of the command line takes to open this store; it holds the password. None with a prefix."""
+        """What `--store` of the command line takes to open this store, with its password; None with a prefix."""
         return self.url if self.prefix == DEFAULT_PREFIX else None
 
     @property
@@ -218,10 +217,8 @@ class RedisStore:
             return await self.open(mine)
         if known.snapshot.status.terminal:
             membership.drop_leased(mine.key)
-            if known.acknowledged:
-                membership.backlog.defer(membership.leases.end_lease(mine, "ended"))
-            elif leased:
-                membership.backlog.defer(membership.leases.end_lease(mine, "left"))
+            if known.acknowledged or leased:
+                membership.backlog.defer(membership.leases.end_lease(mine, "ended" if known.acknowledged else "left"))
         elif leased:
             membership.add_leased(known)
         return known
@@ -356,23 +353,20 @@ class RedisStore:
         (accounts,) = await self._connection.execute(Command("SMEMBERS", (self._keys.accounts,)))
         entries: dict[tuple[str, str], float] = {}
         for account in (name.decode() for name in accounts):
-            keys, cursor = self._keys.account(account, "unfinished"), b"0"
-            while True:
+            keys, cursor = self._keys.account(account, "unfinished"), b""
+            while cursor != b"0":
                 # a scan may return an entry twice, hence the dict
-                ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor, _PAGE))
+                ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor or b"0", _PAGE))
                 # the page is flat: job, creation time, job, creation time …
                 pairs = zip(page[::2], page[1::2], strict=True)
                 entries.update(((account, job.decode()), float(created)) for job, created in pairs)
-                if cursor == b"0":
-                    break
         return [(created, account, job) for (account, job), created in entries.items()]
 
     def _remove_index_entry(self, created: float, account: str, job: str, *, missing: bool) -> None:
         """Remove an index entry without an unfinished record, unless its record may be about to be written."""
         if not missing or created < time.time() - _STALE_INDEX_AGE:
-            self._membership.backlog.defer(
-                self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
-            )
+            end = self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
+            self._membership.backlog.defer(end)
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record with its lease, index entry and lookup keys; whether the key is free now.

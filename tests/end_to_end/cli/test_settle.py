@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,17 @@ from tests.support.cli import Cli
 from tests.support.files import list_names
 from tests.support.images import make_jpeg
 from tests.support.processes import REPOSITORY
+from tests.support.redis_server import RedisServer
 
 STORE = ("--store", "jobs.db")
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
 KEY = "order-1"
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
 
 
 def kaze(emulator: Emulator, account: str | None) -> aw.Kaze:
@@ -173,6 +181,29 @@ async def test_the_record_keeps_who_settled_it_when_and_as_what_in_local_time(
     times = [shown["since"], shown["attempts"][0]["at"], *([shown["accepted_at"]] if how == "task" else [])]
     assert all(re.fullmatch(rf"{TIME}\+09:30", time) for time in times)
     assert shown["v"] == 2
+
+
+async def test_the_commands_for_a_redis_with_a_secret_in_its_url_work_once_the_url_is_in_the_variable(
+    cli: Cli, emulator: Emulator, caplog: pytest.LogCaptureFixture, redis_server: RedisServer
+) -> None:
+    url = f"{redis_server.url}?db=9"
+    async with aw.Client(kaze(emulator, "shop"), store=aw.RedisStore(url, lease=0.2)) as client:
+        emulator.kaze.drop_answer()
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(make_jpeg(), key=KEY)
+    cli.use_keys_of(emulator)
+
+    def in_shell(command: str) -> list[str]:
+        return [url if word == "$STORE_URL" else word for word in words_of(command)]
+
+    (command,) = [command for command in advised_commands(caplog) if "--task-id" in command]
+    settled = await cli(*in_shell(command.replace("--task-id ID", f"--task-id {emulator.kaze.tasks[0].task_id}")))
+    assert settled.code == 0, settled.text
+    *_, advice, note = settled.out.splitlines()
+    assert note.startswith("Before that, set STORE_URL to the store's URL, unix://")
+    assert "db=9" not in note
+    fetched = await cli(*in_shell(advice.replace("-o DIR", "-o out")))
+    assert fetched.code == 0, fetched.text
 
 
 @pytest.mark.slow
