@@ -349,7 +349,7 @@ class Record:
     @property
     def settled_unpaid(self) -> bool:
         """Whether a doubt was settled as "not paid", and the job has not been submitted again."""
-        return self.unsent and not self.owner and bool(self.attempts)
+        return self.unsent and not self.owner and bool(self.attempts or self.history)
 
     @property
     def before_payment(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from attrs import frozen
@@ -26,6 +27,11 @@ class Attempt:
 def add(entries: tuple[T, ...], entry: T) -> tuple[T, ...]:
     """Return the entries with one more; if there are too many, the second is dropped."""
     return (*entries, entry) if len(entries) < _MAX_ENTRIES else (entries[0], *entries[2:], entry)
+
+
+def settlement(outcome: str, at: float) -> str:
+    """Return the note of a doubt that an operator settled `at`: when (in UTC), who, and as what."""
+    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='seconds')} operator: settled as {outcome}"
 
 
 def end_attempt(attempts: tuple[Attempt, ...], outcome: str) -> tuple[Attempt, ...]:

@@ -44,6 +44,7 @@ _DECODING_ROUNDS = 3
 # Longer than any word, so it is base64 or hexadecimal. Wrapped base64 has lines of 76 characters.
 _BLOB = re.compile(r"[\w+/=-]{64,}", re.ASCII)
 _TOKEN = re.compile(r"[\w+=-]{20,}", re.ASCII)
+_SECRET_QUERY = re.compile(r"\?.*", re.DOTALL)
 _RUN = re.compile(r'[^\s"<>]+')
 _NOT_IN_ID = re.compile(r"[^\w.:/+=@-]", re.ASCII)
 _MAX_ID = 100
@@ -135,6 +136,16 @@ def redact_url(url: str) -> str:
     host = parts.netloc.rpartition("@")[2]
     shown = f"{parts.scheme}://{host}{parts.path}"[:_MAX_SEARCHED_CHARACTERS]
     return f"{_on_one_line(_secrets.hide(_hide_tokens(shown)))}{'?…' if parts.query else ''}"
+
+
+def mask_password(location: str) -> str:
+    """Return the location of a store without the user, the password and the options of its URL."""
+    scheme, found, rest = location.partition("://")
+    if not found:
+        return location
+    # up to the last @, because a password may hold one, or a slash, that was not percent-encoded
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{'***@' if at and user else ''}{_SECRET_QUERY.sub('?***', host)}"
 
 
 def redacted_location(url: str) -> tuple[str, str]:

@@ -13,10 +13,11 @@ from attrs import Attribute, define, field, frozen
 from ..callbacks.registry import CallbackRegistry
 from ..errors import InvalidInput
 from ..lifetimes import Lifetime
+from ..observation.advice import SettleAdvice
 from ..observation.observer import Observer
 from ..observation.stats import Stats
 from ..provider import Polling, Provider
-from ..stores import JobStore
+from ..stores import JobStore, cli_location
 from ..transport import Transport
 from .engine.build import build_engine, same_account
 from .engine.engine import JobEngine
@@ -76,6 +77,12 @@ class ClientState:
     _lifetime: Lifetime = field(factory=lambda: Lifetime("the client"), init=False)
     _replica: ReplicaMember | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Tell the observer where an operator can settle a job."""
+        base_url = self.provider.base_url
+        usual = getattr(self.provider, "default_base_url", None) == base_url
+        self.observer.settle_advice = SettleAdvice(cli_location(self.store), None if usual else base_url)
 
     @property
     def name(self) -> str:

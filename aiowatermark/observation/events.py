@@ -280,7 +280,7 @@ class JobChanged:
         reason: why, on one line, without secrets.
         token: a text that resumes the job.
         bytes: the size of the result.
-        advice: the commands that settle a doubt.
+        advice: the commands that settle a doubt; Python calls if the command line cannot open the store.
     """
 
     event: str

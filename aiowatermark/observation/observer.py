@@ -15,7 +15,6 @@ error. Everything runs on the client's event loop.
 from __future__ import annotations
 
 import inspect
-import shlex
 from collections.abc import Callable
 from functools import cache
 from time import monotonic
@@ -34,6 +33,7 @@ from ..errors import (
 from ..jobs import Record, Snapshot, Status
 from ..redaction import short_text
 from . import events
+from .advice import SettleAdvice
 from .events import EventType, JobChanged, RequestEnded, RequestStarted, fields_of, log, write
 from .stats import Counters
 
@@ -84,6 +84,7 @@ class Observer:
         self.requests_started = 0
         self.clock: Callable[[], float] = monotonic
         self.hooked = on_event is not None
+        self.settle_advice = SettleAdvice()
         self._on_event = on_event
         self._reported: set[tuple[str, str]] = set()
 
@@ -111,7 +112,7 @@ class Observer:
         if "token" in event.fields:
             details["token"] = record.token
         if event is events.JOB_IN_DOUBT:
-            details["advice"] = settle_commands(record.key)
+            details["advice"] = self.settle_advice.about(record)
         if "charged" in event.fields:
             details["charged"] = None if record.charged is None else record.charged.credits
         task_id = None if snapshot.task_id is None else short_text(snapshot.task_id, 200)
@@ -137,12 +138,6 @@ class Observer:
             if kind not in self._reported:
                 self._reported.add(kind)
                 log.exception("on_event raised for %s; this is logged once", kind[0])
-
-
-def settle_commands(key: str) -> str:
-    """Return the commands that settle the doubt about a job."""
-    choices = ("--task-id ID", "--paid", "--unpaid")
-    return "; ".join(f"aiowatermark jobs settle {shlex.quote(key)} {choice}" for choice in choices)
 
 
 class JobTrace:

@@ -96,6 +96,12 @@ class JobStore(Protocol):
         ...
 
 
+def cli_location(store: JobStore) -> str | None:
+    """Return what `--store` of the command line takes to open this store; None if it cannot open it."""
+    location = getattr(store, "cli_location", None)
+    return location if isinstance(location, str) else None
+
+
 def is_immediate(store: JobStore) -> bool:
     """Whether the calls of a store never wait for anything, so that no timer is needed for them."""
     return getattr(store, "immediate", False) is True

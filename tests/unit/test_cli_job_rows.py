@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from aiowatermark import Record, Snapshot, Status
-from aiowatermark.cli.commands.job_rows import State, as_text, format_size, header
+from aiowatermark.cli.commands.job_rows import (
+    State,
+    account_words,
+    as_json,
+    as_text,
+    format_size,
+    header,
+    show,
+    state_of,
+)
+from aiowatermark.ledger import Attempt, settlement
 
 RECORD = Record(
     "content-0123456789abcdef0123456789abcdef01234567",
@@ -59,3 +71,59 @@ def test_a_job_of_a_url_is_named_by_its_key_where_nothing_else_is_known() -> Non
 )
 def test_sizes_are_said_in_units(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+def test_a_job_that_was_settled_as_unpaid_is_not_said_to_be_unsent() -> None:
+    doubted = Record("order-1", "kaze", owner="gone", created_at=1e9, attempts=(Attempt(1e9, "shop"),))
+    settled = doubted.take_over("", 2, doubted.created_at, None, settlement("unpaid", 2e9))
+    assert state_of(settled, is_gone=True) is State.UNPAID
+    shown = json.loads(as_json(settled, State.UNPAID))
+    assert (shown["reason"], shown["since"]) == ("settled as unpaid; submit it again under the same key", 1e9)
+    submitted = settled.take_over("client", 3, 2e9, None, "taken over")
+    assert state_of(submitted, is_gone=True) is State.UNSENT
+    assert json.loads(as_json(submitted, State.UNSENT))["reason"] is None
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The local time is nine hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
+def test_the_times_of_one_job_are_local_and_those_of_lines_for_programs_are_seconds() -> None:
+    notes = ("uploading of owner a taken over", settlement("task 7", 1e9))
+    record = Record("k", "kaze", created_at=1e9, accepted_at=1e9 + 60, attempts=(Attempt(1e9, "a"),), history=notes)
+    shown = json.loads(show(record, State.RUNNING))
+    assert (shown["since"], shown["accepted_at"]) == ("2001-09-09T10:46:40+09:00", "2001-09-09T10:47:40+09:00")
+    assert shown["attempts"][0]["at"] == "2001-09-09T10:46:40+09:00"
+    assert shown["history"] == [notes[0], "2001-09-09T10:46:40+09:00 operator: settled as task 7"]
+    line = json.loads(as_json(record, State.RUNNING))
+    assert (line["since"], line["accepted_at"], line["attempts"][0]["at"]) == (1e9, 1e9 + 60, 1e9)
+    assert (line["v"], shown["v"]) == (1, 2)
+
+
+def test_a_job_whose_times_are_not_known_is_shown() -> None:
+    shown = json.loads(show(Record("k", "kaze"), State.IN_DOUBT))
+    assert (shown["since"], shown["accepted_at"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "words"),
+    [
+        ([("kaze", "shop")], ("kaze", " --account shop")),
+        ([("kaze", "the shop")], ("kaze", " --account 'the shop'")),
+        ([("kaze", "kaze-" + "0" * 24)], ("kaze", "")),
+        ([("kaze", "")], ("kaze", "")),
+        ([("kaze", "shop"), ("kaze", "agency")], ("kaze", " --account NAME")),
+        ([("kaze", "shop"), ("gptge", "")], ("NAME", " --account NAME")),
+    ],
+)
+def test_the_commands_name_the_account_where_jobs_have_a_named_one(
+    accounts: list[tuple[str, str]], words: tuple[str, str]
+) -> None:
+    assert account_words(accounts) == words

@@ -126,7 +126,7 @@ class Summary:
         self._say(f"Look for each in your account at {self.request.title}.")
         settle = self.request.jobs_command("settle", [])
         for case, choice in SETTLEMENTS.items():
-            words = choice.format(provider=self.request.provider)
+            words = choice.format(provider=shlex.join(self.request.settle_words))
             if len(items) == 1:
                 words = _KEY.sub(lambda _: shlex.quote(items[0].key), words)
             self._say(f"{case}:")

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ..console.texts import mask_password
+from ..options.providers import base_url_is_from_environment
 
 _MAX_COMMAND = 1000
 _HIDDEN = re.compile(r"://\S*[@?]")
@@ -57,6 +58,13 @@ class BatchRequest:
         if self.store and not self.default_store:
             command += self.store_words
         return shlex.join([*command, *words])
+
+    @property
+    def settle_words(self) -> list[str]:
+        """The provider, and the address that was given for it, as `jobs settle --provider` needs them."""
+        if self.base_url and not base_url_is_from_environment():
+            return [self.provider, "--base-url", self.base_url]
+        return [self.provider]
 
     def jobs_command(self, action: str, words: Sequence[str]) -> str:
         """Return a subcommand of `jobs` for these keys and options."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -14,6 +17,9 @@ from ...jobs import Record
 from ..batch.json_lines import json_line
 from ..batch.report import SETTLEMENTS
 from ..console.texts import printable, shorten
+
+Account: TypeAlias = tuple[str, str]
+"""A provider and the account there, as records have them."""
 
 
 class State(StrEnum):
@@ -23,6 +29,7 @@ class State(StrEnum):
     FINISHED = "finished"
     HELD = "held"
     UNSENT = "unsent"
+    UNPAID = "unpaid"
     IN_DOUBT = "in doubt"
     ENDED = "ended"
 
@@ -30,23 +37,30 @@ class State(StrEnum):
 ADVICE = {
     State.RUNNING: (
         "running at the provider. To fetch the results:\n"
-        "  aiowatermark resume --all {store} --provider {provider}{output}"
+        "  aiowatermark resume --all {store} --provider {provider}{account}{output}"
     ),
     State.FINISHED: (
         "finished, and the results were not fetched. To fetch them:\n"
-        "  aiowatermark resume KEY {store} --provider {provider}{output}"
+        "  aiowatermark resume KEY {store} --provider {provider}{account}{output}"
     ),
     State.HELD: "in the hands of a client that is alive. Leave them to it.",
-    State.UNSENT: "unsent: the upload was not complete, nothing was paid. Repeat the `aiowatermark remove` command.",
+    State.UNSENT: "unsent: the submission was not complete, nothing was paid. {again}",
+    State.UNPAID: "settled as unpaid. {again}",
     State.IN_DOUBT: (
         "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
         + "".join(f"\n{case}:\n  aiowatermark jobs settle {{store}} {choice}" for case, choice in SETTLEMENTS.items())
     ),
     State.ENDED: "ended.",
 }
+AGAIN_IN_FOLDER = "The same `aiowatermark remove` command submits it again."
+AGAIN_IN_STORE = "Submit it again under the same key (with `aiowatermark remove`: the same command)."
+UNPAID_REASON = "settled as unpaid; submit it again under the same key"
+SHOW_VERSION = 2
+"""The format of `show`: that of the lines of --json, with times as texts."""
 _COLUMNS = "  {:>6}  {:<8}  {:>7}"
 _MIN_NAME = 12
 _DEFAULT_COLUMNS = 80
+_DIGEST = re.compile(".*-[0-9a-f]{24}", re.DOTALL)
 _FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
 
 
@@ -64,7 +78,24 @@ def state_of(record: Record, *, is_gone: bool) -> State:
         return State.HELD
     if record.in_doubt:
         return State.IN_DOUBT
+    if record.settled_unpaid:
+        return State.UNPAID
     return State.UNSENT if record.unsent else State.RUNNING
+
+
+def is_named(account: str) -> bool:
+    """Whether the account of a record was given a name; without one it is named after a digest of its credentials."""
+    return bool(account) and _DIGEST.fullmatch(account) is None
+
+
+def account_words(accounts: Collection[Account]) -> tuple[str, str]:
+    """Return the provider of jobs, and the option that names their account; NAME where there are several."""
+    providers, names = {provider for provider, _ in accounts}, {account for _, account in accounts if is_named(account)}
+    provider = shlex.quote(printable(next(iter(providers)))) if len(providers) == 1 else "NAME"
+    if not names:
+        return provider, ""
+    name = shlex.quote(printable(next(iter(names)))) if len(accounts) == 1 else "NAME"
+    return provider, f" --account {name}"
 
 
 def as_text(record: Record, state: State, names: Sequence[str], *, columns: int, verbose: bool) -> str:
@@ -113,7 +144,7 @@ def details(record: Record, state: State) -> dict[str, Any]:
         "account": record.account,
         "status": snapshot.status.value,
         "state": state.value,
-        "reason": snapshot.reason,
+        "reason": snapshot.reason or (UNPAID_REASON if record.settled_unpaid else None),
         "age": round(time.time() - record.created_at, 1) if record.created_at else None,
         "since": record.created_at or None,
         "accepted_at": record.accepted_at,
@@ -124,6 +155,31 @@ def details(record: Record, state: State) -> dict[str, Any]:
         "attempts": [{"at": each.at, "account": each.account, "outcome": each.outcome} for each in record.attempts],
         "history": list(record.history),
     }
+
+
+def show(record: Record, state: State) -> str:
+    """Return the details of a job for people: as JSON on several lines, with local times and their offset from UTC."""
+    shown = details(record, state)
+    shown |= {name: _local_time(shown[name]) for name in ("since", "accepted_at")}
+    shown["attempts"] = [each | {"at": _local_time(each["at"])} for each in shown["attempts"]]
+    shown["history"] = [_with_local_time(note) for note in record.history]
+    return json.dumps({"v": SHOW_VERSION, **shown}, indent=2)
+
+
+def _local_time(seconds: float | None) -> str | None:
+    """Return a time since 1970 as local time."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
+
+
+def _with_local_time(note: str) -> str:
+    """Return a note with the time at its beginning, if there is one, as local time."""
+    first, space, rest = note.partition(" ")
+    try:
+        return f"{_local_time(datetime.fromisoformat(first).timestamp())}{space}{rest}"
+    except ValueError:
+        return note
 
 
 def _age(record: Record) -> str:

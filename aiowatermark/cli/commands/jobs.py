@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import click
 
-from ... import Client, JobStore
+from ... import JobStore
 from ...client.engine.settle import load_unsettled, write_settlement
 from ...client.engine.submission.claims import owners_of
 from ...errors import InvalidInput
 from ...jobs import Record
-from ..batch.json_lines import VERSION
+from ...observation.advice import store_option
 from ..batch.output_folder import OutputFolder
 from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, mask_password, printable, say, terminal_columns
+from ..console.texts import MAX_NAME, printable, say, terminal_columns
 from ..console.verbosity import is_verbose
 from ..options.providers import (
     base_url_is_from_environment,
     base_url_option,
     optional_provider_option,
-    provider_from_env,
 )
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
-from .job_rows import ADVICE, State, as_json, as_text, details, header, state_of
+from .job_rows import (
+    ADVICE,
+    AGAIN_IN_FOLDER,
+    AGAIN_IN_STORE,
+    Account,
+    State,
+    account_words,
+    as_json,
+    as_text,
+    header,
+    state_of,
+)
+from .job_rows import show as shown
 from .job_stats import show_stats, stats_option, wants_stats
+from .settlement import outcome_of, say_settled, say_settled_by_task, settle_by_task
 
 _Where: TypeAlias = tuple[str | None, Path | None]
 """The store and the output folder that were given to `jobs` before its subcommand."""
-_PAID, _UNPAID = "paid, its result is lost; not submitted again", "unpaid; the same command submits it again"
 _EPILOG = """\b
 Examples:
   aiowatermark jobs -o clean
@@ -81,7 +91,7 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
     verbose, columns = is_verbose(), terminal_columns(sys.stdout)
 
     async def work(stop: asyncio.Event) -> int:
-        found: dict[State, Counter[str]] = {state: Counter() for state in State}
+        found: dict[State, Counter[Account]] = {state: Counter() for state in State}
         async with store_from(location) as opened, _open_names(folder) as names:
             for records in (opened.unfinished(), opened.unacknowledged()):
                 async for record in records:
@@ -90,7 +100,7 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
                     if not json_lines and not any(found.values()):
                         click.echo(click.style(header(columns), dim=True))
                     state = state_of(record, is_gone=await _is_gone(opened, record))
-                    found[state][record.provider] += 1
+                    found[state][record.provider, record.account] += 1
                     if json_lines:
                         click.echo(as_json(record, state))
                     else:
@@ -125,7 +135,7 @@ async def _open_names(folder: Path | None) -> AsyncIterator[Callable[[str], Awai
 @existing_store_option
 @click.pass_obj
 def show(group: _Where, key: str, folder: Path | None, store: str | None) -> None:
-    """Show what the store knows of the job KEY, as JSON."""
+    """Show what the store knows of the job KEY, as JSON, with local times."""
     location = _locate(group, folder, store)
 
     async def work(_: asyncio.Event) -> int:
@@ -133,7 +143,7 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
             if (record := await opened.get(key)) is None:
                 raise InvalidInput(f"the store contains no job {printable(key, MAX_NAME)!r}")
             state = state_of(record, is_gone=await _is_gone(opened, record))
-        click.echo(json.dumps({"v": VERSION, **details(record, state)}, indent=2))
+        click.echo(shown(record, state))
         return EXIT_OK
 
     run(work)
@@ -143,7 +153,7 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--task-id", metavar="ID", help="It was accepted as this task of the provider; one query confirms that.")
 @click.option("--paid", is_flag=True, help="It was paid and its result is lost: it is not submitted again.")
-@click.option("--unpaid", is_flag=True, help="It was not paid: the same command submits it again.")
+@click.option("--unpaid", is_flag=True, help="It was not paid: it can be submitted again under its key.")
 @optional_provider_option
 @base_url_option
 @store_folder_option
@@ -162,37 +172,47 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
 ) -> None:
     """Settle jobs in doubt by their KEYs, when you know from your account at the provider what became of them.
 
-    --task-id needs --provider and its key in the environment, as `aiowatermark remove` does.
+    --task-id needs --provider and its key in the environment, as `aiowatermark remove` does; the job knows its account.
     """
-    location = _locate(group, folder, store)
+    store, folder = _choose(group, folder, store)
+    location = existing_store_from(store, folder)
     if [task_id is not None, paid, unpaid].count(True) != 1:
         raise click.UsageError("give one of --task-id ID, --paid and --unpaid")
-    if task_id is None and base_url is not None and not base_url_is_from_environment():
+    if task_id is not None:
+        _settle_by_task(keys, task_id, name, base_url, (store, folder))
+    if base_url is not None and not base_url_is_from_environment():
         raise click.UsageError("--base-url has no use without --task-id: nothing is asked of the provider")
-    if task_id is not None and name is None:
-        raise click.UsageError("--task-id needs --provider: one query confirms the task")
-    if task_id is not None and len(keys) > 1:
-        raise click.UsageError("--task-id is of one job: give one KEY")
 
     async def work(_: asyncio.Event) -> int:
-        if task_id is not None and name is not None:
-            async with Client(provider_from_env(name, base_url), store=store_from(location), trust_env=True) as client:
-                await client.settle(keys[0], task_id=task_id)
-            _say_settled(keys[0], f"accepted as task {task_id}; the same command fetches it")
-            return EXIT_OK
         async with store_from(location) as opened:
             # all are checked first: a key that is not known settles none of them
             records = [await load_unsettled(opened, owners_of(opened), key) for key in dict.fromkeys(keys)]
             for record in records:
                 await write_settlement(opened, record, paid=paid)
-                _say_settled(record.key, _PAID if paid else _UNPAID)
+                say_settled(record.key, outcome_of(paid=paid, in_folder=store is None))
         return EXIT_OK
 
     run(work)
 
 
-def _say_settled(key: str, outcome: str) -> None:
-    say(f"settled    {printable(key, MAX_NAME)}: {outcome}")
+def _settle_by_task(
+    keys: Sequence[str], task_id: str, name: str | None, base_url: str | None, where: _Where
+) -> NoReturn:
+    """Settle a job as a task of its provider, say what is next, and exit."""
+    if name is None:
+        raise click.UsageError("--task-id needs --provider: one query confirms the task")
+    if len(keys) > 1:
+        raise click.UsageError("--task-id is of one job: give one KEY")
+    location = existing_store_from(*where)
+
+    async def work(_: asyncio.Event) -> int:
+        async with store_from(location) as opened:
+            options = await settle_by_task(opened, keys[0], task_id, name, base_url)
+        say_settled_by_task(keys[0], task_id, *_options_of(*where), options)
+        _say_what_to_set(where[0])
+        return EXIT_OK
+
+    run(work)
 
 
 @jobs.command(epilog=_FORGET_EPILOG)
@@ -225,8 +245,27 @@ def forget(
 
 def _locate(group: _Where, folder: Path | None, store: str | None) -> str:
     """Return the store that was given to the subcommand, or to `jobs` before it."""
+    return existing_store_from(*_choose(group, folder, store))
+
+
+def _choose(group: _Where, folder: Path | None, store: str | None) -> _Where:
+    """Return the store and the output folder of the subcommand, or else those that were given to `jobs`."""
     group_store, group_folder = group
-    return existing_store_from(store or (None if folder else group_store), folder or group_folder)
+    return store or (None if folder else group_store), folder or group_folder
+
+
+def _options_of(store: str | None, folder: Path | None) -> tuple[str, str]:
+    """Return the options that lead to the store, and those that `resume` needs besides."""
+    if store is None:
+        return printable(shlex.join(["-o", str(folder)])), ""
+    output = "DIR" if folder is None else shlex.quote(str(folder))
+    return printable(store_option(store)[0]), printable(f" -o {output}")
+
+
+def _say_what_to_set(store: str | None) -> None:
+    """Say what the commands with the options of a store need, if its URL has a password."""
+    if store is not None and (note := store_option(store)[1]):
+        say(f"Before that, {note}.")
 
 
 async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
@@ -257,17 +296,19 @@ async def _is_gone(store: JobStore, record: Record) -> bool:
     return await owners_of(store).is_gone(record)
 
 
-def _print_advice(found: dict[State, Counter[str]], store: str | None, folder: Path | None) -> None:
-    """Print what to do about the jobs, of which `found` counts those of each provider."""
-    words = ["-o", str(folder)] if store is None else ["--store", mask_password(store)]
-    where, output = printable(shlex.join(words)), "" if store is None else " -o DIR"
+def _print_advice(found: dict[State, Counter[Account]], store: str | None, folder: Path | None) -> None:
+    """Print what to do about the jobs, of which `found` counts those of each account."""
+    where, output = _options_of(store, folder)
+    again = AGAIN_IN_FOLDER if store is None else AGAIN_IN_STORE
     if not any(found.values()):
         say("The store contains no unfinished jobs.")
     if any(found[state] for state in (State.FINISHED, State.IN_DOUBT)) and not is_verbose():
         say("`aiowatermark jobs -v` shows each KEY.")
-    for state, providers in found.items():
-        if providers:
-            provider = shlex.quote(printable(next(iter(providers)))) if len(providers) == 1 else "NAME"
-            advice = ADVICE[state].format(store=where, output=output, provider=provider)
-            for line in f"{providers.total()} {advice}".splitlines():
+    for state, accounts in found.items():
+        if accounts:
+            provider, account = account_words(accounts)
+            words = {"store": where, "output": output, "provider": provider, "account": account, "again": again}
+            for line in f"{accounts.total()} {ADVICE[state].format_map(words)}".splitlines():
                 say(line)
+    if any(found.values()):
+        _say_what_to_set(store)

@@ -26,11 +26,13 @@ from ..options.batch import deadline_option, folder_option, jobs_option, json_op
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import account_option, base_url_option, exit_with_error, provider_from_env, provider_option
 from ..options.store import existing_store_from, existing_store_option
+from .job_rows import UNPAID_REASON
 
 # the digest at the end of a key of `remove`: the rest is a name
 _KEY_DIGEST = re.compile(r"-[0-9a-f]{16,}(-\d+)?$")
 # of a file, in a token: its name and size; of a URL there are digests
 _FILE_IDENTITY = re.compile(r"(.+):\d+", re.DOTALL)
+_UNSENT = "the submission was not complete, so nothing was paid: repeat the `aiowatermark remove` command"
 _EPILOG = """\b
 Examples:
   aiowatermark resume --all --provider picwish -o clean
@@ -81,9 +83,7 @@ class _ResumeAction:
                 "it was sent before and no answer was received: it may have been paid, or another process is sending it"
             ).about(provider=record.provider, key=record.key, token=record.token)
         if record.unsent:
-            raise InvalidInput(
-                "the upload was not complete, so nothing was paid: repeat the `aiowatermark remove` command"
-            )
+            raise InvalidInput(UNPAID_REASON if record.settled_unpaid else _UNSENT)
         return record.token
 
 

@@ -13,6 +13,7 @@ from ... import AuthenticationError, InsufficientCredits, InvalidInput, Watermar
 # how the transport describes an error of a connection: a class name, and the reason in brackets
 _WITH_REASON = re.compile(r"\b[A-Z]\w+Error \(([^()]*)\)")
 _CLASS_NAME = re.compile(r": [A-Z]\w+Error$")
+_STATUS = re.compile(r"HTTP \d{3} (?=[{\[<])")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail")
 _IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "give --callback-url so that it can fetch"
 
@@ -44,6 +45,7 @@ def _variables_of(error: AuthenticationError) -> str:
 
 def _said_in(answer: str) -> str:
     """Return the message in an answer, empty if there is none that a person can read."""
+    answer = _STATUS.sub("", answer)
     if answer.lstrip()[:1] not in {"{", "[", "<"}:
         return answer
     try:

@@ -14,6 +14,7 @@ from typing import TextIO
 
 import click
 
+from ...redaction import mask_password as mask_password  # other modules take it from here
 from ...redaction import redact_url
 
 MAX_TEXT = 2000
@@ -21,7 +22,6 @@ MAX_TEXT = 2000
 MAX_NAME = 300
 """Characters of the longest name that is printed."""
 _COMMAND, _NO_BREAK = re.compile(r"`[^`]*`"), "\0"
-_SECRET_QUERY = re.compile(r"\?.*", re.DOTALL)
 
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
@@ -92,16 +92,6 @@ def wrap(text: str, columns: int, indent: int = 0) -> str:
 def has_unicode(stream: TextIO) -> bool:
     """Whether a stream can show all characters."""
     return (getattr(stream, "encoding", None) or "").lower().startswith("utf")
-
-
-def mask_password(location: str) -> str:
-    """Return the location of a store without the user, the password and the options of its URL."""
-    scheme, found, rest = location.partition("://")
-    if not found:
-        return location
-    # up to the last @, because a password may hold one, or a slash, that was not percent-encoded
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}://{'***@' if at and user else ''}{_SECRET_QUERY.sub('?***', host)}"
 
 
 def _escape(char: str) -> str:

@@ -7,8 +7,9 @@ An operator, who looked into the account at the provider, settles a job in doubt
     settle(key, paid=False)  it was not paid: its key is free, and its record keeps what happened
 
 Each is refused while the answer may still come: the owner is alive and waits for it, or the job runs in this client. A
-settlement is conditional on the version of the record that was looked at. A later proof that contradicts it is an error
-in the log (snapshots.py), and never touches another job.
+settlement is conditional on the version of the record that was looked at, and noted in its history: when, by an
+operator, and as what. A later proof that contradicts it is an error in the log (snapshots.py), and never touches
+another job.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from attrs import define, evolve
 
 from ...errors import InvalidInput
 from ...jobs import Record, Snapshot, Status
+from ...ledger import settlement
 from ...observation.events import JOB_FORGOTTEN, JOB_SETTLED
 from ...observation.events import write as write_event
+from ...redaction import short_text
 from ...stores import JobStore
 from ...stores.owners import Owners
 from .context import EngineContext
@@ -30,7 +33,7 @@ from .submission.existing import check_same_account
 
 _QUERY_SECONDS = 60.0
 SETTLED_PAID = "settled as paid: its result is lost"
-SETTLED_UNPAID = "settled as unpaid"
+_MAX_TASK_ID = 200
 
 
 @define(eq=False)
@@ -76,7 +79,8 @@ class Settlement:
         named = record.advance(Snapshot(task_id, Status.QUEUED), time.time())
         query = self.context.provider.query(named)
         answer = await self.context.flows.run(query, FlowContext(loop_time() + _QUERY_SECONDS))
-        return named.advance(answer, time.time())
+        confirmed = named.advance(answer, time.time())
+        return confirmed.note(settlement(f"task {short_text(task_id, _MAX_TASK_ID)}", time.time()))
 
 
 async def load_unsettled(store: JobStore, owners: Owners, key: str, *, own: str = "") -> Record:
@@ -96,10 +100,12 @@ async def load_unsettled(store: JobStore, owners: Owners, key: str, *, own: str 
 
 async def write_settlement(store: JobStore, record: Record, *, paid: bool) -> Record:
     """Settle a job in doubt as paid or unpaid; returns its record. Raises InvalidInput if it was changed meanwhile."""
+    now = time.time()
     if paid:
-        settled = evolve(record.advance(Snapshot(None, Status.FAILED, reason=SETTLED_PAID)), acknowledged=True)
-        return await write(store, settled, "it was paid and its result is lost")
-    settled = record.take_over("", new_epoch(), time.time(), record.callback, SETTLED_UNPAID)
+        ended = record.advance(Snapshot(None, Status.FAILED, reason=SETTLED_PAID)).note(settlement("paid", now))
+        return await write(store, evolve(ended, acknowledged=True), "it was paid and its result is lost")
+    # the job is as old as it was: only its next submission begins anew
+    settled = record.take_over("", new_epoch(), record.created_at, record.callback, settlement("unpaid", now))
     return await write(store, settled, "it was not paid, and its key is free")
 
 

@@ -53,6 +53,9 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+DEFAULT_PREFIX = "aiowatermark"
+
+
 def validate_prefix(_: Any, attribute: Any, value: str) -> None:
     """Raise InvalidInput for a prefix that cannot begin every key: braces would change the hash tags of the keys."""
     if not value or not value.isprintable() or set(value) & set("{} "):

@@ -53,7 +53,7 @@ from ..summary import StoreSummary
 from . import records as rows
 from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
-from .keys import Command, RedisKeys, digest, validate_prefix, validate_seconds
+from .keys import DEFAULT_PREFIX, Command, RedisKeys, digest, validate_prefix, validate_seconds
 from .membership import Membership
 from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
 from .server.settings import ServerSettings, read_settings
@@ -94,7 +94,7 @@ class RedisStore:
     """
 
     url: str = field(repr=lambda url: redact_url(url).partition("?")[0])
-    prefix: str = field(default="aiowatermark", kw_only=True, validator=validate_prefix)
+    prefix: str = field(default=DEFAULT_PREFIX, kw_only=True, validator=validate_prefix)
     keep: float = field(default=30 * 86400.0, kw_only=True, validator=validate_seconds)
     lease: float = field(default=5.0, kw_only=True, validator=validate_seconds)
     _connection: Connection = field(init=False, repr=False)
@@ -160,6 +160,11 @@ class RedisStore:
         return self._membership.callback_secret
 
     @property
+    def cli_location(self) -> str | None:
+        """What `--store` of the command line takes to open this store, with its password; None with a prefix."""
+        return self.url if self.prefix == DEFAULT_PREFIX else None
+
+    @property
     def owners(self) -> RedisOwners:
         """Which owners of records are alive."""
         return RedisOwners(self._coordinator)
@@ -212,10 +217,8 @@ class RedisStore:
             return await self.open(mine)
         if known.snapshot.status.terminal:
             membership.drop_leased(mine.key)
-            if known.acknowledged:
-                membership.backlog.defer(membership.leases.end_lease(mine, "ended"))
-            elif leased:
-                membership.backlog.defer(membership.leases.end_lease(mine, "left"))
+            if known.acknowledged or leased:
+                membership.backlog.defer(membership.leases.end_lease(mine, "ended" if known.acknowledged else "left"))
         elif leased:
             membership.add_leased(known)
         return known
@@ -350,23 +353,20 @@ class RedisStore:
         (accounts,) = await self._connection.execute(Command("SMEMBERS", (self._keys.accounts,)))
         entries: dict[tuple[str, str], float] = {}
         for account in (name.decode() for name in accounts):
-            keys, cursor = self._keys.account(account, "unfinished"), b"0"
-            while True:
+            keys, cursor = self._keys.account(account, "unfinished"), b""
+            while cursor != b"0":
                 # a scan may return an entry twice, hence the dict
-                ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor, _PAGE))
+                ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor or b"0", _PAGE))
                 # the page is flat: job, creation time, job, creation time …
                 pairs = zip(page[::2], page[1::2], strict=True)
                 entries.update(((account, job.decode()), float(created)) for job, created in pairs)
-                if cursor == b"0":
-                    break
         return [(created, account, job) for (account, job), created in entries.items()]
 
     def _remove_index_entry(self, created: float, account: str, job: str, *, missing: bool) -> None:
         """Remove an index entry without an unfinished record, unless its record may be about to be written."""
         if not missing or created < time.time() - _STALE_INDEX_AGE:
-            self._membership.backlog.defer(
-                self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
-            )
+            end = self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
+            self._membership.backlog.defer(end)
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record with its lease, index entry and lookup keys; whether the key is free now.

@@ -71,6 +71,11 @@ class SQLiteStore:
         return self._open_thread.callback_secret
 
     @property
+    def cli_location(self) -> str:
+        """What `--store` of the command line takes to open this store, in any folder."""
+        return str(self.path.absolute())
+
+    @property
     def coordinator(self) -> None:
         """Always None: processes on one file share only records."""
 

@@ -52,7 +52,7 @@ async def test_what_was_done_before_is_not_counted_and_the_next_run_does_what_wa
     assert dry.out.splitlines() == [
         "Dry run: 1 done before, 1 continue, 1 new",
         "PicWish: 2 requests per second",
-        "To be paid: 1 job, about 1 credits (earlier ones cost 1 each on average)",
+        "To be paid: 1 job, about 1 credit (earlier ones cost 1 each on average)",
         "Nothing was sent.",
     ]
     again = await cli(*command, "--dry-run", "--again")

@@ -94,6 +94,10 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
         (Rejected("Kaze refused", answer='{"code": 4, "message": "too dark"}'), "Kaze refused (it says: too dark)"),
         (Rejected("Kaze refused", answer='{"code": 4, "mess'), "Kaze refused"),
         (Rejected("Kaze refused", answer="<html>nginx</html>"), "Kaze refused"),
+        (
+            Rejected("Kaze refused", answer='HTTP 200 {"code": 4, "message": "too dark"}'),
+            "Kaze refused (it says: too dark)",
+        ),
         (Rejected("Kaze refused", answer="too dark"), "Kaze refused (it says: too dark)"),
         (AuthenticationError("no"), "no: check the API key"),
         (ValueError(), "ValueError"),

@@ -113,7 +113,7 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         (settle,) = [line for line in again.out.splitlines() if "--unpaid" in line]
         assert emulator.charged["gptge"] == 1
         settled = await cli(*settle.replace("KEY", key).split()[1:])
-        assert settled.out == f"settled    {key}: unpaid; the same command submits it again\n"
+        assert settled.out.startswith(f"settled    {key}: unpaid. Submit it again under the same key")
         submitted = await cli(*command)
         assert submitted.code == 0
         assert "taken over" not in submitted.text
@@ -331,7 +331,7 @@ async def test_a_job_is_shown_with_its_reason_owner_inputs_and_attempts(cli: Cli
     assert "no job 'order-2'" in unknown.err
 
 
-@pytest.mark.parametrize(("choice", "state"), [("--unpaid", "unsent"), ("--paid", "ended")])
+@pytest.mark.parametrize(("choice", "state"), [("--unpaid", "unpaid"), ("--paid", "ended")])
 async def test_a_job_in_doubt_is_settled_without_an_api_key(
     cli: Cli, doubtful_store: Path, choice: str, state: str
 ) -> None:

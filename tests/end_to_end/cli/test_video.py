@@ -61,10 +61,10 @@ async def test_a_video_whose_upload_is_incomplete_is_not_resumed(cli: Cli, clip:
     running.process.kill()
     await running.process.wait()
     listed = await cli("jobs", "--store", "jobs.db")
-    assert "1 unsent: the upload was not complete, nothing was paid" in listed.out
+    assert "1 unsent: the submission was not complete, nothing was paid" in listed.out
     resumed = await cli("resume", "--all", *TO_CLEAN, *command)
     assert resumed.code == 1
-    assert "the upload was not complete, so nothing was paid" in resumed.out
+    assert "the submission was not complete, so nothing was paid" in resumed.out
     assert emulator.charged["dewatermark"] == 0
 
 

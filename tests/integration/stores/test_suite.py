@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 
 import aiowatermark as aw
+from aiowatermark.client.engine.settle import write_settlement
 from aiowatermark.jobs import Output, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from tests.support.media_sources import read_media
@@ -187,6 +188,22 @@ async def test_a_failed_job_is_replaced_by_a_later_epoch_and_is_unfinished_again
     assert await store.get("job-1") == again
     assert await list_keys(store.unfinished()) == ["job-1"]
     assert await store.put(ended := finish(again)) is ended
+    assert await list_keys(store.unfinished()) == []
+
+
+async def test_a_job_that_is_settled_as_unpaid_is_listed_as_old_as_it_is_until_it_was_done_after_all(
+    store: aw.JobStore,
+) -> None:
+    snapshot = Snapshot(None, Status.IN_DOUBT, reason="no answer")
+    await store.open(record := make_record(snapshot=snapshot, owner="gone", epoch=5))
+    settled = await write_settlement(store, record, paid=False)
+    (listed,) = [each async for each in store.unfinished()]
+    assert (listed.settled_unpaid, listed.created_at, listed.history) == (True, 1.5, settled.history)
+    assert await store.put(evolve(accept(record), version=99)) == settled
+    submitted = settled.take_over("second", settled.epoch + 1, 2.0, None, "submitted again")
+    assert await store.put(submitted) is submitted
+    assert [each.created_at async for each in store.unfinished()] == [2.0]
+    await store.put(finish(submitted))
     assert await list_keys(store.unfinished()) == []
 
 

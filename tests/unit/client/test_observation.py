@@ -98,7 +98,7 @@ async def test_the_line_of_a_doubt_has_the_token_and_the_commands_that_settle_it
     line = logged(caplog, "job.in_doubt")
     assert line.levelno == logging.WARNING
     assert vars(line)["token"] == raised.value.token
-    assert "aiowatermark jobs settle 'order 1' --paid" in line.getMessage()
+    assert "await client.settle('order 1', paid=True)" in line.getMessage()
 
 
 async def test_a_job_that_closing_leaves_at_the_provider_is_a_warning_with_its_token(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from attrs import evolve
 
 import aiowatermark as aw
 from aiowatermark.jobs import Record, Snapshot, Status
+from aiowatermark.stores.records.dump import dump
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from tests.support.picwish import ACCEPTED, FINISHED, LINK, PENDING, scripted_client
 from tests.support.stores import get_record
@@ -83,14 +86,14 @@ async def test_a_doubt_that_is_settled_as_unpaid_frees_its_key_and_keeps_what_ha
             await client.remove(LINK, key="order-1")
         assert await client.settle("order-1", paid=False) is None
         settled = await get_record(store, "order-1")
-        assert "settled as unpaid" in settled.history
+        assert settled.history[-1].endswith(" operator: settled as unpaid")
         assert [record.key for record in (await client.recover()).unsent] == ["order-1"]
         transport.submissions = [ACCEPTED]
         assert (await client.remove(LINK, key="order-1")).url
     record = await get_record(store, "order-1")
     assert transport.submitted == 2
     assert len(record.attempts) == 2
-    assert "settled as unpaid" in record.history
+    assert record.history[0] == settled.history[0]
 
 
 async def test_a_proof_that_contradicts_a_settlement_is_an_error_in_the_log_and_counts(
@@ -108,6 +111,28 @@ async def test_a_proof_that_contradicts_a_settlement_is_an_error_in_the_log_and_
         await submitting
     assert (await get_record(store, "order-1")).snapshot.task_id == "task-1"
     assert [entry.levelname for entry in caplog.records if "settled as unpaid, but" in entry.getMessage()] == ["ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome"),
+    [({"paid": True}, "paid"), ({"paid": False}, "unpaid"), ({"task_id": "task-1"}, "task task-1")],
+)
+async def test_a_settlement_is_kept_with_its_time_and_the_job_stays_as_old_as_it_is(
+    transport: ScriptedTransport, how: dict[str, Any], outcome: str
+) -> None:
+    doubted = record_in_doubt(created_at=1.5, history=("before",))
+    store = await store_with(doubted)
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
+        await client.settle("order-1", **how)
+        settled = await get_record(store, "order-1")
+    before, note = settled.history
+    settled_at, who = note.split(" ", 1)
+    assert (before, who) == ("before", f"operator: settled as {outcome}")
+    assert abs(datetime.fromisoformat(settled_at).timestamp() - time.time()) < 600
+    assert settled.created_at == 1.5
+    assert settled.settled_unpaid == (outcome == "unpaid")
+    assert dump(settled)[0]["v"] == dump(doubted)[0]["v"]
 
 
 @pytest.mark.parametrize("how", [{"paid": True}, {"paid": False}, {"task_id": "task-1"}])
@@ -166,10 +191,12 @@ async def test_each_new_doubt_is_one_warning_with_its_key_its_token_and_the_comm
                 await client.remove(LINK, key="order-1")
     warnings = [entry.getMessage() for entry in caplog.records if "is in doubt and may be paid" in entry.getMessage()]
     assert len(warnings) == 2
-    for warning, key in zip(sorted(warnings), ("'left behind'", "order-1"), strict=True):
+    for warning, key in zip(sorted(warnings), ("left behind", "order-1"), strict=True):
         assert "aw2." in warning
-        for choice in ("--task-id", "--paid", "--unpaid"):
-            assert f"jobs settle {key} {choice}" in warning
+        # the command line cannot open a store in memory
+        assert "aiowatermark jobs" not in warning
+        for choice in ("task_id='ID'", "paid=True", "paid=False"):
+            assert f"await client.settle({key!r}, {choice})" in warning
 
 
 async def test_closing_waits_for_an_answer_that_is_the_paid_result(caplog: pytest.LogCaptureFixture) -> None:

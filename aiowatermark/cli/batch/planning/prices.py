@@ -13,6 +13,7 @@ from .... import Provider, as_media
 from ....media.sniff import has_video_suffix
 from ..items import BatchItem, Plan
 from ..output_folder import OutputFolder
+from ..report import format_credits
 
 
 async def describe_cost(
@@ -28,8 +29,8 @@ async def describe_cost(
     documented = provider.image_price(options)
     if documented is not None:
         rest = f" and the price of {videos} video{'' if videos == 1 else 's'}" if videos else ""
-        return f"{text}, {(len(jobs) - videos) * documented:g} credits{rest} ({documented:g} for an image)"
+        return f"{text}, {format_credits((len(jobs) - videos) * documented)}{rest} ({documented:g} for an image)"
     average = await outputs.average_charge(provider.name)
     if average is not None:
-        return f"{text}, about {len(jobs) * average:g} credits (earlier ones cost {average:.3g} each on average)"
+        return f"{text}, about {format_credits(len(jobs) * average)} (earlier ones cost {average:.3g} each on average)"
     return f"{text}; what they cost is not known, as {provider.display_name} documents no price"
