@@ -29,6 +29,7 @@ class RateLimiter(Protocol):
     @property
     def may_wait(self) -> bool:
         """Whether a submission that asks now may have to wait."""
+        ...
 
     async def acquire(self, *, is_submission: bool, until: float) -> None:
         """Wait until a request may be sent; raises RateLimited if that is after `until`."""
