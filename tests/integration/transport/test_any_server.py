@@ -156,6 +156,7 @@ class Server:
 def quick(monkeypatch: pytest.MonkeyPatch, no_retry_delays: None) -> None:
     """No waiting, also where the server asks for it."""
     monkeypatch.setattr("aiowatermark.transport.download._MAX_WAIT", 0.0)
+    monkeypatch.setattr("aiowatermark.transport.retry.MIN_HINT", 0.0)
 
 
 async def download(transport: HttpTransport, server: Server, target: Path, *, video: bool) -> ResultCheck | None:
