@@ -136,8 +136,9 @@ class Manifest:
                 check_same_thread=False,
                 uri=True,
             )
-            self._connection.execute("PRAGMA synchronous = NORMAL")
         try:
+            with self._errors():
+                self._connection.execute("PRAGMA synchronous = NORMAL")
             self._prepare(path)
         except BaseException:
             self.close()
