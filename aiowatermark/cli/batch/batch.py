@@ -106,8 +106,8 @@ async def run_batch(
         receiver = await stack.enter_async_context(callbacks.open(provider))
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
         client = _make_client(provider, batch_limits, store, receiver)
-        # with --json stdout is for programs
-        display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
+        # with --json stdout is for programs, and what they write may be on the same terminal as the display
+        display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None, live=not request.as_json)
         with display, show_notices(display, provider.display_name):
             context = BatchContext(client, store, outputs, display, stop)
             work = await prepare(context)
@@ -186,7 +186,7 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
             await pool.run(items, workers)
             if pool.stop.is_set():
                 context.display.close()
-                _print_stopping()
+                _print_stopping(context.display)
         await pool.drain()
         if work.at_end is not None and not pool.stop.is_set():
             await work.at_end()
@@ -196,7 +196,9 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
         raise
 
 
-def _print_stopping() -> None:
+def _print_stopping(display: ProgressDisplay) -> None:
+    if display.output_closed:
+        say("The program that reads the output has ended.", err=True)
     say(
         f"Stopping: waiting up to {_DRAIN:.0f} s for the answers to what was sent; Ctrl-C again exits at once.",
         err=True,

@@ -168,7 +168,7 @@ class Summary:
         tokens = [item.token for item in items if item.token and len(item.token) <= _MAX_TOKEN]
         if tokens:
             self._say("To fetch the results of what was submitted, at no further cost:")
-            click.echo(f"  {self.request.resume_command(tokens)}", err=self.request.as_json)
+            click.echo(f"  {self.request.resume_command(tokens)}", err=self._on_stderr)
 
     def _list(self, lines: Sequence[str]) -> None:
         for line in lines[:_MAX_LISTED]:
@@ -177,8 +177,12 @@ class Summary:
             self._say(f"  and {len(lines) - _MAX_LISTED} more; --json names all of them")
 
     def _say(self, text: str, *, bold: bool = False) -> None:
+        say(text, err=self._on_stderr, bold=bold)
+
+    @property
+    def _on_stderr(self) -> bool:
         # with --json stdout is for the JSON lines alone
-        say(text, err=self.request.as_json, bold=bold)
+        return self.request.as_json or self.pool.display.output_closed
 
 
 def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:

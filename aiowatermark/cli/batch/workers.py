@@ -31,6 +31,7 @@ async generator at the same time. Exceptions other than WatermarkError, OSError 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -240,8 +241,14 @@ class WorkerPool:
         if self._aborted:  # counted by abort()
             return
         item.seconds = time.monotonic() - item.started_at
-        outcome = self._count(item)
-        self.display.finish(row, self.report(outcome), ok=outcome.status is ItemStatus.DONE)
+        outcome, line = self._count(item), ""
+        try:
+            line = self.report(outcome)
+        except BrokenPipeError:
+            self.display.lose_output(sys.stdout)
+        self.display.finish(row, line, ok=outcome.status is ItemStatus.DONE)
+        if self.display.output_closed:
+            self.stop.set()
 
     def _count(self, item: BatchItem) -> Outcome:
         outcome = Outcome.of(item, self.provider)

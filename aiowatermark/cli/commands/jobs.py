@@ -303,7 +303,7 @@ def _print_advice(found: dict[State, Counter[Account]], store: str | None, folde
     if not any(found.values()):
         say("The store contains no unfinished jobs.")
     if any(found[state] for state in (State.FINISHED, State.IN_DOUBT)) and not is_verbose():
-        say("`aiowatermark jobs -v` shows each KEY.")
+        say(f"`aiowatermark jobs {where} -v` shows each KEY.")
     for state, accounts in found.items():
         if accounts:
             provider, account = account_words(accounts)

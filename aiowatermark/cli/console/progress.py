@@ -49,7 +49,7 @@ from rich.text import Text
 
 from .consoles import make_console
 from .rate import RateMeter
-from .texts import MAX_NAME, encodable, has_unicode, printable, shown_on
+from .texts import MAX_NAME, discard_output, encodable, has_unicode, printable, shown_on
 
 _MAX_ROWS = 8
 _MEDIUM, _WIDE = 80, 120
@@ -104,13 +104,18 @@ class ProgressRow:
 
 @define(eq=False)
 class ProgressDisplay:
-    """Counts finished jobs and shows running ones; `total` is None if the number of jobs is not known."""
+    """Counts finished jobs and shows running ones; `total` is None if the number of jobs is not known.
+
+    Without `live` nothing is redrawn, also on a terminal. `output_closed`: nothing can be written to stdout any more.
+    """
 
     stream: TextIO
     total: int | None
+    live: bool = True
     done: int = 0
     failed: int = 0
     started: float = field(factory=time.monotonic, init=False)
+    output_closed: bool = field(default=False, init=False)
     _limit: str = field(default="", init=False)
     _rows: dict[int, ProgressRow] = field(factory=dict, init=False)
     _live: Live | None = field(default=None, init=False)
@@ -124,7 +129,7 @@ class ProgressDisplay:
 
     def __enter__(self) -> Self:
         """Start redrawing if the stream is a terminal whose cursor can move."""
-        if self.stream.isatty() and os.environ.get("TERM") != "dumb":
+        if self.live and self.stream.isatty() and os.environ.get("TERM") != "dumb":
             self._live = Live(
                 get_renderable=self._render,
                 console=make_console(self.stream),
@@ -192,8 +197,16 @@ class ProgressDisplay:
             self._noticed[kind] = now
             self._print(text)
 
+    def lose_output(self, stream: TextIO) -> None:
+        """Note that the reader of stdout has ended: the run is to be stopped, and what is left is said on stderr."""
+        self.output_closed = True
+        discard_output(stream)
+
     def _print(self, text: str) -> None:
-        print(shown_on(self.stream, text), file=self.stream, flush=True)
+        try:
+            print(shown_on(self.stream, text), file=self.stream, flush=True)
+        except BrokenPipeError:  # caught here, since notices are printed below the library's own loggers
+            self.lose_output(self.stream)
 
     def _render(self) -> RenderableType:
         """Build the next frame; called by rich, in its thread."""

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import textwrap
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -46,6 +47,12 @@ def encodable(text: str, stream: TextIO) -> str:
     """Return a text with escapes for what the encoding of a stream does not have."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding, "replace")
+
+
+def discard_output(stream: TextIO) -> None:
+    """Let what is written to stdout from now on go nowhere: its reader has ended, as `head` does."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def say(text: str, *, err: bool = False, bold: bool = False) -> None:

@@ -367,3 +367,31 @@ async def test_resume_and_jobs_find_the_store_in_the_output_folder_and_the_names
         assert (tmp_path / "clean/sub/a-clean.jpg").exists()
         assert (await cli("remove", "-r", "photos", *to_emulator)).out.startswith("1 done before\n")
         assert emulator.charged["gptge"] == 1
+
+
+# a reader of the output that ends
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--json",), ("--no-store",), ("--no-store", "--json")])
+async def test_a_reader_of_the_output_that_ends_stops_the_run_and_no_paid_job_is_lost(
+    cli: Cli, pictures: list[str], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    def processing(_: EmulatedTask) -> float:
+        return 0.0 if len(emulator.tasks) < 2 else 3.0
+
+    async with Emulator(restore=False, processing=processing) as emulator:
+        cli.use_keys_of(emulator)
+        command = ("remove", *pictures, "--provider", "kaze", "--base-url", emulator.base_url, "-o", "clean", *options)
+        running = await cli.start(*command)
+        running.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        await running.process.wait()
+        assert running.process.stderr is not None
+        said = (await running.process.stderr.read()).decode()
+        assert running.process.returncode == 1, said
+        assert "The program that reads the output has ended." in said
+        assert "Traceback" not in said
+        charged = emulator.charged["kaze"]
+        again = await cli(*(said.splitlines()[-1].split()[1:] if "--no-store" in options else command))
+        assert again.code == 0, said + again.text
+        assert emulator.charged["kaze"] == (charged if "--no-store" in options else COUNT)

@@ -315,3 +315,10 @@ async def test_a_name_that_the_terminal_cannot_show_does_not_end_the_batch(
     assert "Traceback" not in finished.text
     assert "7 done, 1 failed" in finished.out
     assert emulator.charged["gptge"] == len(list_names(tmp_path / "clean", hidden=False)) == 7
+
+
+async def test_a_folder_without_images_is_named(cli: Cli, to_emulator: list[str], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    finished = await cli("remove", "-r", "empty", "--provider", "kaze", *to_emulator)
+    assert finished.code == 0, finished.text
+    assert finished.out == "There are no images or videos in empty.\n"

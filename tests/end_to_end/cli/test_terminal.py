@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -100,6 +101,18 @@ async def test_with_no_color_there_are_no_colors(start: Start, cli: Cli, photos:
     plain = await start(*command, NO_COLOR="1")
     await plain.finish()
     assert not plain.screen.colors
+
+
+@pytest.mark.slow
+async def test_json_lines_on_a_terminal_are_whole(
+    start: Start, cli: Cli, photos: list[str], emulator: Emulator
+) -> None:
+    cli.use_keys_of(emulator)
+    command = ("remove", *photos, "--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean", "--json")
+    session = await start(*command, columns=2000)
+    lines = [line for line in (await session.finish()).splitlines() if line.startswith("{")]
+    assert sorted(json.loads(line)["media"] for line in lines) == photos
+    assert "━" not in session.screen.text
 
 
 @pytest.mark.slow

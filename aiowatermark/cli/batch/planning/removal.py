@@ -9,6 +9,7 @@ from attrs import frozen
 
 from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
+from ...console.texts import shown_name
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, Plan
 from ..manifest import Work
@@ -59,7 +60,8 @@ class Removal:
             await self._mark_refused(items, keys.mask)
             await self._say_plan(context, items)
         pending = sum(item.plan is not Plan.DONE for item in items)
-        return BatchWork(action, _iterate(items), len(items), pending, at_end)
+        nothing = f"There are no images or videos in {', '.join(map(shown_name, self.arguments))}."
+        return BatchWork(action, _iterate(items), len(items), pending, at_end, nothing)
 
     async def make_keys(self) -> KeyMaker:
         """Return what makes keys; raises InvalidInput if the mask cannot be read."""
