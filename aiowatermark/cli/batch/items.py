@@ -149,7 +149,7 @@ class OutcomeListener(Protocol):
 
     @abstractmethod
     async def save(self, code: int, *, err: bool) -> int:
-        """Do what is to be done at the end, say so on stdout or stderr, and return the exit code, perhaps another."""
+        """Do what remains at the end, say so on stdout or stderr, and return the exit code, perhaps another."""
 
 
 @define(eq=False)

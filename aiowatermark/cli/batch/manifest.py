@@ -192,7 +192,7 @@ class Manifest:
         return next((path for path in found if path is not None), None)
 
     def reserve(self, key: str, source: str, target: Target, suffix: str, state: FileState) -> Path:
-        """Return the file for a result, which is to be renamed to it, and note its state; raises OSError.
+        """Return the file for a result, over which it will be renamed, and note its state; raises OSError.
 
         It is created, empty, unless an earlier run, or another one of the same command, has created it.
         """
@@ -267,7 +267,7 @@ class Manifest:
         return (0, False) if row is None else (row[0], bool(row[1]))
 
     def begin_round(self, base: str, *, anew: bool) -> int:
-        """Note that an --again run has begun for a job, in a new round if it is to be paid anew; return the round.
+        """Note that an --again run has begun for a job, in a new round if it must be paid anew; return the round.
 
         A run that has not come to its end is continued: its round stays.
         """

@@ -51,14 +51,18 @@ def photos(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize(
+    ("columns", "inherited"),
+    [(40, {}), (80, {}), (200, {}), (60, {"COLUMNS": "20", "LINES": "5"}), (60, {"COLUMNS": "200", "LINES": "5"})],
+    ids=["40", "80", "200", "less was inherited", "more was inherited"],
+)
 async def test_the_display_is_one_bar_and_eight_rows_that_fit_the_terminal(
-    start: Start, cli: Cli, photos: list[str], columns: int
+    start: Start, cli: Cli, photos: list[str], columns: int, inherited: dict[str, str]
 ) -> None:
     async with Emulator(restore=False, processing=3.0) as emulator:
         cli.use_keys_of(emulator)
         to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
-        session = await start("remove", *photos, *to_emulator, columns=columns)
+        session = await start("remove", *photos, *to_emulator, columns=columns, **inherited)
         shown = await session.wait_for("running", f"0/{COUNT}", "and 4 more")
         assert len(rows_of(shown)) == 8
         assert all(f"2026-{index:02}.jpg" in shown for index in range(8)), "names end differently"
@@ -67,28 +71,6 @@ async def test_the_display_is_one_bar_and_eight_rows_that_fit_the_terminal(
         ended = await session.finish()
         assert session.screen.widest <= columns, "the summary is broken at words"
         assert re.fullmatch(rf"{COUNT} done, 0 failed in \d+\.\d s; results are in clean", ended.replace("\n", " "))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("inherited", ["20", "200"])
-async def test_the_width_of_the_terminal_counts_and_not_one_that_was_inherited(
-    start: Start, cli: Cli, photos: list[str], inherited: str
-) -> None:
-    async with Emulator(restore=False, processing=3.0) as emulator:
-        cli.use_keys_of(emulator)
-        to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
-        session = await start("remove", *photos, *to_emulator, columns=60, COLUMNS=inherited, LINES="5")
-        shown = await session.wait_for("running", f"0/{COUNT}", "and 4 more")
-        assert len(shown.splitlines()) == 10
-        assert session.screen.widest <= 60
-
-
-@pytest.mark.slow
-async def test_the_demo_and_the_doctor_fit_the_terminal_and_not_an_inherited_width(start: Start) -> None:
-    for arguments, columns, end in (("demo", "--jobs", "5"), 80, "with"), (("doctor",), 60, "checks passed"):
-        session = await start(*arguments, columns=columns, COLUMNS="200")
-        assert end in (await session.finish()).lower()
-        assert session.screen.widest <= columns
 
 
 @pytest.mark.slow
