@@ -19,13 +19,15 @@
     change                         row with the key                result
     OPEN                           none                            inserted
     OPEN                           any                             unchanged; its data is returned
-    PUT                            none                            inserted
+    PUT                            none                            inserted (1)
     UPDATE                         none                            nothing; None is returned
-    PUT, UPDATE                    older                           replaced
+    PUT, UPDATE                    older                           replaced (1)
     PUT, UPDATE                    any other                       unchanged; its data is returned
     FORGET                         this epoch and version          deleted; its parts are returned
     FORGET                         none, or any other              unchanged; its data is returned
     ACKNOWLEDGE                    ended, and of this epoch        marked as taken
+
+(1) The data of another row that has its task is returned, if there is one.
 
 For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: the transaction is
 rolled back, and `apply` starts again with a statement of its own for each change.
@@ -66,6 +68,7 @@ _UPDATE_NEWER = f"{_UPDATE}excluded.data WHERE {_REPLACEABLE}"
 # a row that must stay gets NULL as its data; the table refuses that, and with it the whole batch
 _UPDATE_ALL = f"{_UPDATE}CASE WHEN {_REPLACEABLE} THEN excluded.data END"
 _IGNORE = " ON CONFLICT (key) DO NOTHING"
+_SAME_TASK = "SELECT data FROM records WHERE task = ? AND key <> ? ORDER BY id LIMIT 1"
 _TAKE = """UPDATE records SET taken = 1, data = json_set(data, '$.acknowledged', json('true'))
     WHERE key = ? AND epoch = ? AND ended IS NOT NULL"""
 
@@ -109,7 +112,10 @@ class Change:
 
 
 class ChangeResult(NamedTuple):
-    """Whether a change was made, or had nothing to do, and the stored data if not; for FORGET the row's parts if so."""
+    """Whether a change was made, or had nothing to do, and the stored data if not.
+
+    If so, the data is that of another row with this task; for FORGET the row's parts.
+    """
 
     done: bool
     data: str | None = None
@@ -145,7 +151,7 @@ class Database:
                 with suppress(sqlite3.IntegrityError), self._transaction():
                     self.connection.executemany(f"{_INSERT}VALUES {_VALUES}{_UPDATE_ALL}", rows)
                     self.connection.executemany(_TAKE, taken)
-                    return [_DONE] * len(changes)
+                    return [self._written(change) for change in changes]
             with self._transaction():
                 return [self._apply_one(change) for change in changes]
 
@@ -172,7 +178,14 @@ class Database:
             return ChangeResult(done=False)
         conflict = _IGNORE if kind is ChangeKind.OPEN else _UPDATE_NEWER
         written = self.connection.execute(f"{_INSERT}VALUES {_VALUES}{conflict}", row).rowcount
-        return _DONE if written else ChangeResult(done=False, data=self.by_key(row.key))
+        return self._written(change) if written else ChangeResult(done=False, data=self.by_key(row.key))
+
+    def _written(self, change: Change) -> ChangeResult:
+        """Return the result of a change that was made."""
+        if change.kind is not ChangeKind.PUT or change.row.task is None:
+            return _DONE
+        other = self.connection.execute(_SAME_TASK, (change.row.task, change.row.key)).fetchone()
+        return _DONE if other is None else ChangeResult(done=True, data=other[0])
 
     def _delete(self, row: RecordRow) -> ChangeResult:
         version = (row.key, row.epoch, row.version)

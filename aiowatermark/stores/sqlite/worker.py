@@ -153,7 +153,7 @@ class StoreThread:
     ) -> asyncio.Future[Any]:
         """Queue a write (`kind` and `value`) or a `read`, and return the future of its result.
 
-        The result of a write is whether it was made, and the stored record if it was not.
+        The result of a write is whether it was made, and the stored record if it was not, or another one of its task.
         """
         future = self.loop.create_future()
         active_until_done(future)
