@@ -236,7 +236,7 @@ class SQLiteStore:
 
     @staticmethod
     def _write_blobs(record: Record, thread: StoreThread) -> RecordRow:
-        row, parts = to_row(record, thread.clock.now())
+        row, parts = to_row(record, thread.clock)
         thread.blobs.write(parts)
         return row
 
