@@ -197,8 +197,9 @@ def idle() -> AbstractContextManager[None]:
 
 def active_until_done(future: asyncio.Future[Any]) -> None:
     """Mark that something is under way, until the future is done."""
-    clock, loop = _clock, future.get_loop()
+    clock = _clock
     if clock.counts:
+        loop = future.get_loop()
         clock.count(1, loop)
         future.add_done_callback(lambda _: clock.count(-1, loop))
 

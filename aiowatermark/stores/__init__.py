@@ -58,6 +58,9 @@ class JobStore(Protocol):
         (see `Record.replaceable_by`). A record whose key is unknown is inserted if it is from after the payment; one
         from before it (`Record.before_payment`) is not, and the result is None: its job was deleted.
 
+        Of an account's jobs only one has a task. If another job of other work has the record's task already, the record
+        is written with a note in its history, which is logged as an error, and returned (`stores.shared_tasks`).
+
         After a StoreError the stored record is this version or the one before; a store may instead return a record from
         after the payment and write it later.
         """

@@ -14,6 +14,7 @@ from ..jobs import Record
 from ..media.memory import Base64Text, Bytes, Link
 from .owners import LocalOwners
 from .records.dump import without_inline_media
+from .shared_tasks import note_shared_task
 
 
 @documented
@@ -75,17 +76,21 @@ class MemoryStore:
             return known
         if known is not None and known.snapshot.status.terminal:
             self._remove_finished(record.key)
-        self._add(record)
+        record = self._add(record)
         if record.snapshot.status.terminal:
             self._add_finished(record)
         return record
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record) -> Record:
+        """Store a record, and return it, perhaps with a note."""
+        if (task_id := record.snapshot.task_id) is not None:
+            holder = self._tasks.setdefault((record.account, task_id), record.key)
+            if holder != record.key:
+                record = note_shared_task(record, self._records.get(holder))
         self._records[record.key] = record
         if record.callback is not None:
             self._callbacks[record.callback] = record.key
-        if record.snapshot.task_id is not None:
-            self._tasks.setdefault((record.account, record.snapshot.task_id), record.key)
+        return record
 
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None."""

@@ -18,9 +18,7 @@ from ...media.memory import Base64Text, Bytes, Link
 FORMAT = 2
 """The format number `dump` writes; raise it when an older version could no longer read the result."""
 OLD_FORMATS = frozenset({1})
-"""Formats of earlier versions that `load` still reads: format 1 has none of the fields in `_OPTIONAL`."""
-_OPTIONAL = ("epoch", "masked", "route", "accepted_at", "acknowledged", "trace")
-"""Fields of a record that are stored only if they are set."""
+"""Formats of earlier versions that `load` still reads: format 1 has none of the optional fields."""
 
 _AddPart: TypeAlias = Callable[[str, Media], str]
 """Called with an output's position and its media in memory; stores it as a part and returns the part's name."""
@@ -55,15 +53,32 @@ def dump(record: Record) -> tuple[dict[str, Any], dict[str, Media]]:
         "created_at": record.created_at,
         "version": record.version,
     }
-    return data | _dump_optional(record), parts
+    _add_optional(record, data)
+    _add_ledger(record, data)
+    return data, parts
 
 
-def _dump_optional(record: Record) -> dict[str, Any]:
-    """Return the fields that most records have not; only those that are set."""
-    data: dict[str, Any] = {}
-    for name in _OPTIONAL:
-        if (value := getattr(record, name)) is not None and value is not False:
-            data[name] = value
+def _add_optional(record: Record, data: dict[str, Any]) -> None:
+    """Add the fields that format 2 stores only if they are set."""
+    # written out, like the snapshot: a loop over their names takes half as long again for the whole record
+    if record.epoch:
+        data["epoch"] = record.epoch
+    if record.masked:
+        data["masked"] = True
+    if record.route is not None:
+        data["route"] = record.route
+    if record.accepted_at is not None:
+        data["accepted_at"] = record.accepted_at
+    if record.acknowledged:
+        data["acknowledged"] = True
+    if record.trace is not None:
+        data["trace"] = record.trace
+    if record.labels:
+        data["labels"] = dict(record.labels)
+
+
+def _add_ledger(record: Record, data: dict[str, Any]) -> None:
+    """Add what was attempted, charged and noted."""
     if record.charged is not None:
         # the amount is a number, as earlier versions of this format read it
         data["charged"], data["charge_source"] = record.charged.credits, record.charged.source
@@ -71,9 +86,6 @@ def _dump_optional(record: Record) -> dict[str, Any]:
         data["attempts"] = [[attempt.at, attempt.account, attempt.outcome] for attempt in record.attempts]
     if record.history:
         data["history"] = list(record.history)
-    if record.labels:
-        data["labels"] = dict(record.labels)
-    return data
 
 
 def has_inline_media(record: Record) -> bool:
@@ -102,9 +114,16 @@ def _expire(output: Output) -> Output:
 def _dump_snapshot(snapshot: Snapshot, add_part: _AddPart) -> dict[str, Any]:
     """Return only the fields that are set; most snapshots are a status and a task id."""
     data: dict[str, Any] = {"status": snapshot.status.value}
-    for name in ("task_id", "progress", "reason", "retry_after", "key"):
-        if (value := getattr(snapshot, name)) is not None:
-            data[name] = value
+    if snapshot.task_id is not None:
+        data["task_id"] = snapshot.task_id
+    if snapshot.progress is not None:
+        data["progress"] = snapshot.progress
+    if snapshot.reason is not None:
+        data["reason"] = snapshot.reason
+    if snapshot.retry_after is not None:
+        data["retry_after"] = snapshot.retry_after
+    if snapshot.key is not None:
+        data["key"] = snapshot.key
     if snapshot.outputs:
         data["outputs"] = [
             _dump_output(output, f"output {index}", add_part) for index, output in enumerate(snapshot.outputs)

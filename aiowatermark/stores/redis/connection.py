@@ -337,7 +337,7 @@ class Connection:
         self.round_trips += 1
         async with redis.pipeline(transaction=False) as pipeline:
             for command in commands:
-                pipeline.execute_command(*command.encode(with_text=with_text))
+                pipeline.execute_command(*command.encode(with_text=with_text), **command.options)
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
         return replies
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from attrs import field, frozen
@@ -13,6 +14,8 @@ LEASE_KEYS = ("replicas", "held", "holders", "unfinished")
 """The account keys of the lease scripts, in the order of their KEYS."""
 SLOT_KEYS = ("replicas", "permits", "wanting")
 """The account keys of the slot scripts, in the order of their KEYS."""
+
+_NO_OPTIONS: Mapping[str, Any] = {}
 
 
 @frozen
@@ -39,6 +42,8 @@ class Command:
     name: Script | str
     keys: tuple[str, ...]
     args: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = _NO_OPTIONS
+    """What redis-py must know of the command to read its reply."""
 
     def encode(self, *, with_text: bool = False) -> tuple[Any, ...]:
         """Return the words to send; `with_text` sends a script as text, for a server that has not cached it."""

@@ -27,6 +27,8 @@ _BASE64_TAG = b"e"
 _BYTES_TAG = b"b"
 # the value of `insert` by which UPDATE writes any later epoch
 _WRITE_BACK = 2
+# redis-py makes the reply to SET a bool otherwise
+_RETURNS_VALUE = {"get": True}
 
 
 def new_nonce() -> str:
@@ -74,11 +76,19 @@ def acknowledge_command(keys: RedisKeys, record: Record, keep: float) -> Command
 
 
 def claim_task_command(keys: RedisKeys, record: Record) -> tuple[Command, ...]:
-    """Return the command that maps a job's task to the job, unless another job has it; none without a task."""
+    """Return the command that maps a job's task to the job, unless another job has it; none without a task.
+
+    Its reply is the digest of the job that has the task already, or None.
+    """
     if record.snapshot.task_id is None:
         return ()
     task = keys.task(record.account, record.snapshot.task_id)
-    return (Command("SET", (task,), (digest(record.key), "NX")),)
+    return (Command("SET", (task,), (digest(record.key), "NX", "GET"), _RETURNS_VALUE),)
+
+
+def is_other_job(record: Record, holder: Sequence[bytes | None]) -> bool:
+    """Whether the reply to `claim_task_command`, if there is one, is another job than that of the record."""
+    return any(job is not None and job.decode() != digest(record.key) for job in holder)
 
 
 async def load_many(connection: Connection, keys: RedisKeys, jobs: Sequence[str]) -> list[Record | None]:

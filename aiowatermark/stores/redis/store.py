@@ -5,7 +5,7 @@ steps), membership (heartbeat, leases), backlog (what is still to be sent), coor
 
     call        commands, in this order
     open        SADD account, LEASE with the index entry, CREATE, SET callback: one round trip
-    put         UPDATE, SET NX task: one round trip; a second one reads the stored record if that must stay
+    put         UPDATE, SET NX GET task: one round trip; a second one reads the stored record if that must stay
     acknowledge ACKNOWLEDGE; with the next heartbeat END_LEASE with the index entry, PEXPIRE callback and task
     forget      DELETE; then END_LEASE with the index entry, DEL callback and task
 
@@ -36,10 +36,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import Self
 
 from attrs import define, field
@@ -49,22 +48,18 @@ from ...introspection import documented
 from ...jobs import Record
 from ...lifetimes import SharedLifetime, finish
 from ...redaction import redact_url
+from ..shared_tasks import note_shared_task
 from ..summary import StoreSummary
 from . import records as rows
 from .connection import Connection, RedisUnavailable, add_consequence
 from .coordinator import RedisCoordinator, RedisOwners
 from .keys import DEFAULT_PREFIX, Command, RedisKeys, digest, validate_prefix, validate_seconds
+from .listing import RecordIndex, read_summary
 from .membership import Membership
-from .scripts import CREATED, REFUSED, SCAN_UNFINISHED, TAKEN_OVER, WRITTEN
+from .scripts import CREATED, REFUSED, TAKEN_OVER, WRITTEN
 from .server.settings import ServerSettings, read_settings
-from .summary import read_summary
 
 log = logging.getLogger("aiowatermark")
-
-_PAGE = 5000
-_LOAD_BATCH = 200
-# seconds; a younger index entry without a record may belong to a record that is about to be written
-_STALE_INDEX_AGE = 3600.0
 
 
 @documented
@@ -234,7 +229,7 @@ class RedisStore:
         try:
             begins = await self._membership.wait_to_begin(record)
             commands = (update, *rows.claim_task_command(self._keys, record))
-            reply, *_ = await self._connection.execute(*commands, hold=not begins)
+            reply, *holder = await self._connection.execute(*commands, hold=not begins)
             known = record if reply >= WRITTEN else await self.get(record.key)
             if not record.snapshot.status.terminal:
                 await self._lease_written(record, reply)
@@ -253,6 +248,9 @@ class RedisStore:
             raise
         if known is not None:
             self._membership.on_written(known)
+        if known is record and rows.is_other_job(record, holder):
+            noted = note_shared_task(record, await self._load_or_none(holder[0].decode()))
+            return record if noted is record else await self.put(noted)
         return known
 
     async def _lease_written(self, record: Record, reply: int) -> None:
@@ -296,6 +294,11 @@ class RedisStore:
         (job,) = await self._connection.execute(Command("GET", (name,)))
         return None if job is None else await self._load(job.decode())
 
+    async def _load_or_none(self, job: str) -> Record | None:
+        with suppress(StoreError):
+            return await self._load(job)
+        return None
+
     async def _load(self, job: str) -> Record | None:
         keys = self._keys.job(job)
         fields, content = await self._connection.execute(rows.read_command(keys), Command("HGETALL", (keys.parts,)))
@@ -303,7 +306,7 @@ class RedisStore:
 
     async def unfinished(self) -> AsyncIterator[Record]:
         """Iterate over the records of all accounts that are not terminal, oldest first; log and skip damaged ones."""
-        async for record in self._indexed():
+        async for record in RecordIndex(self._connection, self._keys, self._membership).records():
             if not record.snapshot.status.terminal:
                 yield record
 
@@ -312,7 +315,7 @@ class RedisStore:
 
         Those not acknowledged in `keep` seconds are logged once and left out; their keys stay known.
         """
-        async for record in self._indexed():
+        async for record in RecordIndex(self._connection, self._keys, self._membership).records():
             if not record.snapshot.status.terminal:
                 continue
             (remaining,) = await self._connection.execute(Command("PTTL", (self._keys.job(digest(record.key)).record,)))
@@ -334,39 +337,6 @@ class RedisStore:
         commands = [rows.acknowledge_command(self._keys, record, self.keep) for record in records]
         await self._connection.execute(*commands)
         self._membership.backlog.defer(*(each for record in records for each in leases.finish(record, self.keep)))
-
-    async def _indexed(self) -> AsyncIterator[Record]:
-        """Iterate over the records in the index: those of unfinished jobs, and of results not acknowledged yet."""
-        index = iter(sorted(await self._load_index()))
-        while entries := list(islice(index, _LOAD_BATCH)):
-            records = await rows.load_many(self._connection, self._keys, [job for _, _, job in entries])
-            for (created, account, job), record in zip(entries, records, strict=True):
-                # a version that is not written yet is newer
-                latest = None if record is None else self._membership.backlog.unwritten_record(record.key) or record
-                if latest is None or (latest.snapshot.status.terminal and latest.acknowledged):
-                    self._remove_index_entry(created, account, job, missing=latest is None)
-                else:
-                    yield latest
-
-    async def _load_index(self) -> Sequence[tuple[float, str, str]]:
-        """Return creation time, account and job of every index entry; accounts and jobs are digests."""
-        (accounts,) = await self._connection.execute(Command("SMEMBERS", (self._keys.accounts,)))
-        entries: dict[tuple[str, str], float] = {}
-        for account in (name.decode() for name in accounts):
-            keys, cursor = self._keys.account(account, "unfinished"), b""
-            while cursor != b"0":
-                # a scan may return an entry twice, hence the dict
-                ((cursor, page),) = await self._connection.execute(SCAN_UNFINISHED(keys, cursor or b"0", _PAGE))
-                # the page is flat: job, creation time, job, creation time …
-                pairs = zip(page[::2], page[1::2], strict=True)
-                entries.update(((account, job.decode()), float(created)) for job, created in pairs)
-        return [(created, account, job) for (account, job), created in entries.items()]
-
-    def _remove_index_entry(self, created: float, account: str, job: str, *, missing: bool) -> None:
-        """Remove an index entry without an unfinished record, unless its record may be about to be written."""
-        if not missing or created < time.time() - _STALE_INDEX_AGE:
-            end = self._membership.leases.end_lease_by_digest(account, job, "ended", f"{created:.6f}")
-            self._membership.backlog.defer(end)
 
     async def forget(self, record: Record) -> bool:
         """Delete this version of a record with its lease, index entry and lookup keys; whether the key is free now.

@@ -19,13 +19,15 @@
     change                         row with the key                result
     OPEN                           none                            inserted
     OPEN                           any                             unchanged; its data is returned
-    PUT                            none                            inserted
+    PUT                            none                            inserted (1)
     UPDATE                         none                            nothing; None is returned
-    PUT, UPDATE                    older                           replaced
+    PUT, UPDATE                    older                           replaced (1)
     PUT, UPDATE                    any other                       unchanged; its data is returned
     FORGET                         this epoch and version          deleted; its parts are returned
     FORGET                         none, or any other              unchanged; its data is returned
     ACKNOWLEDGE                    ended, and of this epoch        marked as taken
+
+(1) The data of another row that has its task is returned, if there is one.
 
 For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: the transaction is
 rolled back, and `apply` starts again with a statement of its own for each change.
@@ -41,6 +43,7 @@ initialised is removed if it is new and empty.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -66,6 +69,9 @@ _UPDATE_NEWER = f"{_UPDATE}excluded.data WHERE {_REPLACEABLE}"
 # a row that must stay gets NULL as its data; the table refuses that, and with it the whole batch
 _UPDATE_ALL = f"{_UPDATE}CASE WHEN {_REPLACEABLE} THEN excluded.data END"
 _IGNORE = " ON CONFLICT (key) DO NOTHING"
+_SHARED_TASKS = """SELECT 1 FROM records WHERE task IN (SELECT value FROM json_each(?)) GROUP BY task
+    HAVING count(*) > 1 LIMIT 1"""
+_SAME_TASK = "SELECT data FROM records WHERE task = ? AND key <> ? ORDER BY id LIMIT 1"
 _TAKE = """UPDATE records SET taken = 1, data = json_set(data, '$.acknowledged', json('true'))
     WHERE key = ? AND epoch = ? AND ended IS NOT NULL"""
 
@@ -109,13 +115,16 @@ class Change:
 
 
 class ChangeResult(NamedTuple):
-    """Whether a change was made, or had nothing to do, and the stored data if not; for FORGET the row's parts if so."""
+    """Whether a change was made, or had nothing to do, and the stored data if not.
+
+    If so, the data is that of another row with this task; for FORGET the row's parts.
+    """
 
     done: bool
     data: str | None = None
 
 
-_DONE = ChangeResult(done=True)
+DONE = ChangeResult(done=True)
 
 
 @define(eq=False)
@@ -145,7 +154,7 @@ class Database:
                 with suppress(sqlite3.IntegrityError), self._transaction():
                     self.connection.executemany(f"{_INSERT}VALUES {_VALUES}{_UPDATE_ALL}", rows)
                     self.connection.executemany(_TAKE, taken)
-                    return [_DONE] * len(changes)
+                    return self._all_written(changes)
             with self._transaction():
                 return [self._apply_one(change) for change in changes]
 
@@ -167,12 +176,26 @@ class Database:
             return self._delete(row)
         if kind is ChangeKind.ACKNOWLEDGE:
             self.connection.execute(_TAKE, (row.key, row.epoch))
-            return _DONE
+            return DONE
         if kind is ChangeKind.UPDATE and self.by_key(row.key) is None:
             return ChangeResult(done=False)
         conflict = _IGNORE if kind is ChangeKind.OPEN else _UPDATE_NEWER
         written = self.connection.execute(f"{_INSERT}VALUES {_VALUES}{conflict}", row).rowcount
-        return _DONE if written else ChangeResult(done=False, data=self.by_key(row.key))
+        return self._written(change) if written else ChangeResult(done=False, data=self.by_key(row.key))
+
+    def _all_written(self, changes: Sequence[Change]) -> list[ChangeResult]:
+        """Return the results of a batch that was made, with one statement if each task has one row."""
+        tasks = [change.row.task for change in changes if change.kind is ChangeKind.PUT]
+        if tasks and self.connection.execute(_SHARED_TASKS, (json.dumps(tasks),)).fetchone() is not None:
+            return [self._written(change) for change in changes]
+        return [DONE] * len(changes)
+
+    def _written(self, change: Change) -> ChangeResult:
+        """Return the result of a change that was made."""
+        if change.kind is not ChangeKind.PUT or change.row.task is None:
+            return DONE
+        other = self.connection.execute(_SAME_TASK, (change.row.task, change.row.key)).fetchone()
+        return DONE if other is None else ChangeResult(done=True, data=other[0])
 
     def _delete(self, row: RecordRow) -> ChangeResult:
         version = (row.key, row.epoch, row.version)

@@ -17,6 +17,7 @@ from ...jobs import Record
 from ...lifetimes import finish, running_loop
 from ..blobs import BlobFolder
 from ..records.dump import has_inline_media
+from ..shared_tasks import note_shared_task
 from ..summary import StoreSummary
 from .database import ChangeKind, Database, RecordRow
 from .deliveries import DeliveryListener, SocketDeliveries
@@ -153,7 +154,10 @@ class SQLiteStore:
         kind = ChangeKind.UPDATE if record.before_payment else ChangeKind.PUT
         stored: Record | None
         written, stored = await self._open_thread.call(kind, value)
-        return record if written else stored
+        if not written:
+            return stored
+        # a record is nearly always the only one with its task
+        return record if (noted := note_shared_task(record, stored)) is record else await self.put(noted)
 
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None."""
@@ -232,7 +236,7 @@ class SQLiteStore:
 
     @staticmethod
     def _write_blobs(record: Record, thread: StoreThread) -> RecordRow:
-        row, parts = to_row(record, thread.clock.now())
+        row, parts = to_row(record, thread.clock)
         thread.blobs.write(parts)
         return row
 

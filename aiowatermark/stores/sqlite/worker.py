@@ -51,7 +51,7 @@ from ..blobs import BlobFolder
 from ..records.dump import dump
 from ..records.load import load
 from .clock import StoreClock
-from .database import Change, ChangeKind, ChangeResult, Database, RecordRow
+from .database import DONE, Change, ChangeKind, ChangeResult, Database, RecordRow
 from .file_system import check_local
 from .owners import LockedOwners
 
@@ -68,6 +68,9 @@ _EXPIRE_BATCH = 1000
 # one encoder for all records: json.dumps creates one for each call with these options
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
+_WRITTEN = (True, None)
+"""What the caller of a write gets that was made and has nothing to report."""
+
 Read: TypeAlias = Callable[[Database], Any]
 CallResult: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 """A call's future with its value or its error."""
@@ -83,8 +86,8 @@ class StoreCall:
     read: Read | None = None
 
 
-def to_row(record: Record, now: float) -> tuple[RecordRow, dict[str, Any]]:
-    """Return a record as a row, and its parts, which are written to files; `now` is on the store's clock."""
+def to_row(record: Record, clock: StoreClock) -> tuple[RecordRow, dict[str, Any]]:
+    """Return a record as a row, and its parts, which are written to files."""
     data, parts = dump(record)
     task_id = record.snapshot.task_id
     return RecordRow(
@@ -93,7 +96,7 @@ def to_row(record: Record, now: float) -> tuple[RecordRow, dict[str, Any]]:
         None if task_id is None else _validate_text(format_task(record.account, task_id)),
         record.epoch,
         record.version,
-        now if record.snapshot.status.terminal else None,
+        clock.now() if record.snapshot.status.terminal else None,
         record.acknowledged,
         " ".join(parts),
         _encode_json(data),
@@ -153,7 +156,7 @@ class StoreThread:
     ) -> asyncio.Future[Any]:
         """Queue a write (`kind` and `value`) or a `read`, and return the future of its result.
 
-        The result of a write is whether it was made, and the stored record if it was not.
+        The result of a write is whether it was made, and the stored record if it was not, or another one of its task.
         """
         future = self.loop.create_future()
         active_until_done(future)
@@ -252,7 +255,7 @@ class StoreThread:
     @staticmethod
     def _to_change(database: Database, kind: ChangeKind, value: Record | RecordRow) -> Change:
         """Return the change to write; raises StoreError for a record that cannot be stored."""
-        row = value if isinstance(value, RecordRow) else to_row(value, database.clock.now())[0]
+        row = value if isinstance(value, RecordRow) else to_row(value, database.clock)[0]
         return Change(kind, row)
 
     def _commit(
@@ -266,7 +269,10 @@ class StoreThread:
                 yield future, None, StoreError(error.message if isinstance(error, StoreError) else repr(error))
             return
         for (future, change), result in zip(changes, results, strict=True):
-            yield _call_safely(future, self._complete, change.kind, result)
+            if result is DONE:  # nearly always
+                yield future, _WRITTEN, None
+            else:
+                yield _call_safely(future, self._complete, change.kind, result)
 
     def _complete(self, kind: ChangeKind, result: ChangeResult) -> tuple[bool, Record | None]:
         """Return what the caller of a write gets, and remove the files of a deleted record."""

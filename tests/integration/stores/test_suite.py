@@ -15,7 +15,9 @@ import aiowatermark as aw
 from aiowatermark.client.engine.settle import write_settlement
 from aiowatermark.jobs import Output, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
+from aiowatermark.testing import ScriptedTransport
 from tests.support.media_sources import read_media
+from tests.support.picwish import ACCEPTED, scripted_client
 from tests.support.records import accept, finish, make_record
 from tests.support.stores import MakeStore, get_record, list_keys
 
@@ -255,6 +257,54 @@ async def test_a_record_is_found_by_its_task(store: aw.JobStore) -> None:
     assert await store.by_task(record.account, "task-1") == newer
     await store.forget(newer)
     assert await store.get("job-1") is None
+
+
+async def test_a_job_that_is_given_the_task_of_another_job_has_a_note_and_keeps_its_task(
+    store: aw.JobStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.open(one := make_record(fingerprint="1" * 32))
+    await store.open(other := make_record("job-2", fingerprint="2" * 32))
+    await store.put(accepted := accept(one))
+    stored = await store.put(accept(other))
+    assert stored is not None
+    assert "was given the task task-1 of the job job-1" in stored.history[-1]
+    assert stored == await store.get("job-2")
+    assert stored.snapshot.task_id == "task-1"
+    assert stored.history[-1] in caplog.text
+    assert await store.by_task(one.account, "task-1") == accepted
+
+
+async def test_a_task_is_noted_once_however_often_the_record_is_written(store: aw.JobStore) -> None:
+    await store.open(one := make_record(fingerprint="1" * 32))
+    await store.open(other := make_record("job-2", fingerprint="2" * 32))
+    await store.put(accept(one))
+    stored = await store.put(accept(other))
+    assert stored is not None
+    again = await store.put(finish(stored))
+    assert again is not None
+    assert again.history == stored.history
+
+
+async def test_a_client_notices_that_its_job_was_given_the_task_of_another_clients_job(
+    make_store: MakeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key in ("one", "other"):
+        async with scripted_client(ScriptedTransport(submissions=[ACCEPTED]), store=make_store()) as client:
+            await client.submit(f"https://example.com/{key}.jpg", key=key)
+    async with make_store() as store:
+        record = await get_record(store, "other")
+    assert "was given the task task-1 of the job one" in record.history[-1]
+    assert record.history[-1] in caplog.text
+
+
+async def test_jobs_of_the_same_work_and_jobs_of_several_accounts_share_a_task_without_a_note(
+    store: aw.JobStore,
+) -> None:
+    for key, changes in {"job-1": {}, "job-2": {}, "job-3": {"account": "another account"}}.items():
+        await store.open(record := make_record(key, fingerprint="1" * 32, **changes))
+        stored = await store.put(accept(record))
+        assert stored is not None
+        assert stored.history == ()
 
 
 async def test_of_200_concurrent_opens_of_one_key_exactly_one_inserts(store: aw.JobStore) -> None:

@@ -38,7 +38,7 @@ import logging
 import time
 from typing import TypeAlias
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 
 from ....errors import DeadlineExceeded, StoreError, SubmissionInDoubt, Unsupported, WatermarkError
 from ....jobs import Job, Record, Snapshot, Status
@@ -50,7 +50,6 @@ from ..context import EngineContext
 from ..failures import check_snapshot, nothing_was_paid, submission_in_doubt, within_deadline
 from ..in_doubt import InDoubtResolver
 from ..sharing import SubmitSlots
-from .accepted_tasks import AcceptedTasks
 from .claims import new_epoch, time_since_boot
 from .commits import SubmitContext, SubmittedElsewhere
 from .deletions import RecordDeletions
@@ -101,7 +100,6 @@ class Submitter:
     existing: ExistingRecords
     deletions: RecordDeletions
     resubmit: bool = False
-    tasks: AcceptedTasks = field(factory=AcceptedTasks, init=False)
 
     async def submit(self, job: ActiveJob, request: SubmitRequest, time_limit: float) -> SubmitOutcome:
         """Send the job, unless its key was submitted before; `time_limit` (seconds) counts from its submit slot."""
@@ -213,10 +211,6 @@ class Submitter:
         if has_unknown_content(job.record.fingerprint):
             complete = complete_fingerprint(job.record.fingerprint, request.job.fingerprint)
             job.update(evolve(job.record, fingerprint=complete), announce=False)
-        if (holder := self.tasks.other_holder(snapshot.task_id, job.record)) is not None:
-            note = f"was given the task {snapshot.task_id} of the job {holder}: its result may be that job's"
-            log.error("job %s %s", job.key, note)
-            job.update(job.record.note(note), announce=False)
         job.keep_answer(snapshot, run.answer)
         await context.snapshots.record(job, snapshot)
         return Accepted()
