@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 from attrs import define, field
 
 import aiowatermark
 from aiowatermark.emulator import Emulator
-from tests.support.processes import Finished, Running, start_python
+from tests.support.processes import Finished, Running, environment, start_python
+
+
+def printed_commands(text: str) -> list[str]:
+    """The commands that a text has on lines of their own."""
+    return [line.strip() for line in text.splitlines() if line.startswith("  aiowatermark ")]
 
 
 @define(eq=False)
@@ -35,6 +43,17 @@ class Cli:
     async def __call__(self, *args: str | Path, stdin: str = "", code: str | None = None) -> Finished:
         """Run a process until it ends."""
         return await (await self.start(*args, code=code)).finish(stdin)
+
+    async def in_shell(self, command: str, **variables: str) -> Finished:
+        """Run a command as it was printed, in a shell with these variables."""
+        program = f'aiowatermark() {{ {sys.executable} -W error -m aiowatermark "$@"; }}; {command}'
+        variables = environment(**self.env, **variables)
+        process = await create_subprocess_exec(
+            *("bash", "-c", program), stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=variables
+        )
+        running = Running(process)
+        self.started.append(running)
+        return await running.finish()
 
     async def kill_all(self) -> None:
         """Kill the processes that still run."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +11,8 @@ from attrs import frozen
 
 from ... import DeadlineExceeded, InvalidInput, JobFailed, Unsupported
 from ...tokens import decode_token
+from ..advice.other_accounts import JobsElsewhere, OpenElsewhere
+from ..advice.settlements import settlement_lines
 from ..console.problems import problem_text
 from ..console.texts import say, shown_name
 from .items import BatchItem, ItemStatus, Outcome
@@ -20,13 +20,6 @@ from .json_lines import outcome_line
 from .request import BatchRequest
 from .workers import WorkerPool
 
-SETTLEMENTS = {
-    "If it is not there": "KEY... --unpaid",
-    "If it has a task id there": "KEY --task-id ID --provider {provider}",
-    "If it was paid and has no task id": "KEY... --paid",
-}
-"""What to do about a job in doubt, by what the user's account at the provider shows."""
-_KEY = re.compile(r"KEY(\.\.\.)?")
 _MAX_ALIKE = 3
 _MAX_TOKEN = 5000
 _MAX_LISTED = 50
@@ -79,6 +72,7 @@ class Summary:
         self._say(self._headline(), bold=True)
         failed = self._items(ItemStatus.FAILED)
         self._list(list(_failure_lines(failed)))
+        self._print_open_elsewhere()
         self._print_in_doubt(self._items(ItemStatus.IN_DOUBT))
         self._print_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not _has_task(item)])
         self._print_lost(self._items(ItemStatus.LOST))
@@ -122,19 +116,28 @@ class Summary:
             self._list([f"  {shown_name(item.source)}  its token: {item.token}" for item in items])
             self._say(f"Check your account at {self.request.title} before you send them again.")
             return
+        self._print_settlements(items)
+
+    def _print_settlements(self, items: Sequence[BatchItem]) -> None:
         self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
         self._say(f"Look for each in your account at {self.request.title}.")
-        settle = self.request.jobs_command("settle", [])
-        for case, choice in SETTLEMENTS.items():
-            words = choice.format(provider=shlex.join(self.request.settle_words))
-            if len(items) == 1:
-                words = _KEY.sub(lambda _: shlex.quote(items[0].key), words)
-            self._say(f"{case}:")
-            self._say(f"  {settle} {words}")
+        jobs = [(shown_name(item.source), item.key) for item in items]
+        for line in settlement_lines(jobs, self.request.account, self.request.commands):
+            self._say(line)
+        self._say_what_to_set()
+
+    def _print_open_elsewhere(self) -> None:
+        found = JobsElsewhere.of((item.source, item.error) for item in self.pool.not_done)
+        for line in found.describe(self.request.commands, pays_anew=self.request.pays_anew):
+            self._say(line)
 
     def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
-        if items:
-            self._say(f"{len(items)} still being submitted, so maybe paid; check your account:")
+        if not items:
+            return
+        self._say(f"{len(items)} still being submitted, so maybe paid; check your account:")
+        if self.request.store and (named := [item for item in items if item.key]):
+            self._print_settlements(named)
+        else:
             self._list([f"  {shown_name(item.source)}" for item in items])
 
     def _print_lost(self, items: Sequence[BatchItem]) -> None:
@@ -151,7 +154,8 @@ class Summary:
     def _print_payment_anew(self, items: Sequence[BatchItem]) -> None:
         if self.request.store:
             self._say("To pay anew for these alone, run this and then the same command:")
-            self._say(f"  {self.request.jobs_command('forget', [item.key for item in items[:_MAX_LISTED]])}")
+            self._say(f"  {self.request.commands.forget([item.key for item in items[:_MAX_LISTED]])}")
+            self._say_what_to_set()
             self._say("To pay anew for everything, also for what is done: the same command with --again.")
 
     def _print_continuation(self) -> None:
@@ -160,15 +164,21 @@ class Summary:
             # after Ctrl-C the headline says so
             if any(map(_is_tried_again, self.pool.not_done)) and not self.pool.stop.is_set():
                 command = self.request.same_command()
-                self._say("The same command tries these again; what is done is skipped, and nothing is paid twice:")
-                self._say(f"  {command}")
+                text = "The same command tries these again; what is done is skipped, and nothing is paid twice"
+                self._say(f"{text}{':' if command else '.'}")
+                if command:
+                    self._say(f"  {command}")
             return
         items = [item for item in self.pool.not_done if _has_task(item) and _is_resumable(item)]
         # one of a megabyte came from outside, and is not repeated
         tokens = [item.token for item in items if item.token and len(item.token) <= _MAX_TOKEN]
         if tokens:
             self._say("To fetch the results of what was submitted, at no further cost:")
-            click.echo(f"  {self.request.resume_command(tokens)}", err=self._on_stderr)
+            click.echo(f"  {self.request.commands.resume(self.request.account, tokens)}", err=self._on_stderr)
+
+    def _say_what_to_set(self) -> None:
+        for note in self.request.notes:
+            self._say(f"Before that, {note}.")
 
     def _list(self, lines: Sequence[str]) -> None:
         for line in lines[:_MAX_LISTED]:
@@ -189,7 +199,8 @@ def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:
     """Yield a line for each failure; a reason that many have in common is one line, with the first names."""
     groups: dict[str, list[str]] = defaultdict(list)
     for item in items:
-        groups[reason_of(item)].append(shown_name(item.source))
+        if not isinstance(item.error, OpenElsewhere):  # said once for each account
+            groups[reason_of(item)].append(shown_name(item.source))
     for reason, names in groups.items():
         if len(names) <= _MAX_ALIKE:
             yield from (f"  {name}: {reason}" for name in names)

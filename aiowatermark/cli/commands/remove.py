@@ -12,6 +12,7 @@ import click
 from attrs import field, frozen
 
 from ...provider import Provider
+from ..advice.accounts import account_of_run
 from ..batch.batch import BatchLimits, run_batch
 from ..batch.planning.dry_run import run_dry
 from ..batch.planning.inputs import is_file_argument
@@ -77,10 +78,9 @@ class _Arguments:
         default = self.store is None and not self.no_store
         store = str(StateFolder(self.folder).store) if default else self.store
         return BatchRequest(
-            self.name,
+            account_of_run(provider),
             provider.display_name,
             self.folder,
-            self.base_url,
             self.as_json,
             store=store,
             default_store=default,
@@ -139,6 +139,8 @@ def remove(callbacks: CallbackOptions, **values: Any) -> None:
         arguments.store is not None,
     )
     request = arguments.request(provider)
+    if arguments.report is not None:
+        arguments.report.request = request
     _print_note_on_files(removal)
 
     async def work(stop: asyncio.Event) -> int:

@@ -13,6 +13,7 @@ from attrs import define, field
 from ... import InvalidInput
 from ..batch.items import Outcome
 from ..batch.report_rows import row_of
+from ..batch.request import BatchRequest
 from ..console.runner import EXIT_SOME_FAILED, error_text, print_error
 from ..report.page import ReportText, check_target, write_report
 from ..report.rows import ReportRows
@@ -34,10 +35,12 @@ report_option = click.option(
 class HtmlReport:
     """The page that a command writes at its end, and the rows that it collects for it.
 
-    `total` is the number of inputs if it is known; those without a row were not submitted.
+    `total` is the number of inputs if it is known; those without a row were not submitted. `request` is what the
+    command was asked for: it leads to the commands in the page.
     """
 
     path: Path
+    request: BatchRequest | None = field(default=None, init=False)
     rows: ReportRows = field(factory=ReportRows, init=False)
     total: int | None = None
     _started: float = field(factory=time.monotonic, init=False)
@@ -48,7 +51,7 @@ class HtmlReport:
 
     def add(self, outcome: Outcome) -> None:
         """Add a row for an item that has ended."""
-        self.rows.add(row_of(outcome))
+        self.rows.add(row_of(outcome, self.request))
 
     async def save(self, code: int, *, err: bool = False) -> int:
         """Write the page, print where it is, and return the exit code: `code`, or 1 if it could not be written."""

@@ -104,8 +104,7 @@ def deadline_exceeded(record: Record, seconds: float, problem: WatermarkError | 
     status = record.snapshot.status
     last = f"; the last query failed: {problem}" if problem is not None else ""
     error = DeadlineExceeded(
-        f"the job did not end within its deadline of {seconds:g} s, its last status is {status}: continue it with "
-        f"client.resume({record.token!r}){last}",
+        f"the job did not end within its deadline of {seconds:g} s, its last status is {status}{last}",
         seconds=seconds,
         last_status=status,
         provider=record.provider,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aiowatermark.emulator import EmulatedTask, Emulator, Fault
-from tests.support.cli import Cli
+from tests.support.cli import Cli, printed_commands
 from tests.support.files import list_names
 from tests.support.images import make_jpeg
 
@@ -238,13 +238,18 @@ async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_pa
         assert emulator.charged["gptge"] == 1
     assert finished.code == 1
     assert "Stopped: 0 done, 1 open, 1 unsent; the same command continues" in finished.out
-    assert "1 still being submitted, so maybe paid; check your account:\n  one.jpg\n" in finished.out
+    assert "1 still being submitted, so maybe paid; check your account:\n  one.jpg  key content-" in finished.out
+    unpaid, asks, paid = printed_commands(finished.out)
+    assert (unpaid.split()[-1], paid.split()[-1]) == ("--unpaid", "--paid")
+    assert asks.endswith(f"--task-id ID --base-url {emulator.base_url}")
+    settled = await cli.in_shell(unpaid)
+    assert settled.code == 0, settled.text
 
 
 async def test_a_token_that_is_not_valid_is_a_failure_of_its_item(cli: Cli, to_emulator: list[str]) -> None:
     finished = await cli("resume", "aw1.nonsense", *to_emulator, "--provider", "gptge")
     assert finished.code == 1
-    assert "not a valid job token" in finished.out
+    assert "  aw1.nonsense: 'aw1.nonsense' is not a whole token: give it unchanged, as it was printed\n" in finished.out
 
 
 async def test_the_credits_of_an_account_are_printed(cli: Cli, to_emulator: list[str]) -> None:

@@ -12,6 +12,7 @@ import click
 from attrs import frozen
 
 from .... import JobStore
+from ...advice.other_accounts import JobsElsewhere, OpenElsewhere
 from ...console.notices import show_notices
 from ...console.progress import ProgressDisplay
 from ...console.runner import EXIT_OK, EXIT_SOME_FAILED
@@ -89,8 +90,11 @@ class _DryRunReport:
         if self.refusals:
             self._say("Would be refused:")
         for item in self.items:
-            if item in self.refusals:
+            if item in self.refusals and not isinstance(item.error, OpenElsewhere):
                 self._say(f"  {shown_name(item.source)}: {self.refusals[item]}")
+        found = JobsElsewhere.of((item.source, item.error) for item in self.items)
+        for line in found.describe(self.request.commands, pays_anew=True):
+            self._say(line)
         self._say(f"To be paid: {self.cost}")
         self._say("Nothing was sent.")
 

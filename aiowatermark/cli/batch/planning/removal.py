@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -15,7 +16,7 @@ from ..items import BatchItem, Plan
 from ..manifest import Work
 from ..output_names import Target, is_link
 from .acceptance import AcceptanceCheck
-from .elsewhere import describe_elsewhere
+from .elsewhere import describe_counts, describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, load_mask, new_key
 from .planner import Planner, describe_plans
@@ -50,6 +51,7 @@ class Removal:
         if "-" in self.arguments:
             if self.again:
                 context.display.say("--again pays anew for each line of stdin that is done, has failed or is in doubt")
+            at_end = None if planner is None else partial(_end, planner, context)
             return BatchWork(action, self.read_items(reader, context), at_end=at_end)
         items = [item async for item in self.read_items(reader)]
         _say_skipped(context, reader)
@@ -134,6 +136,13 @@ class RemoveAction:
 async def _iterate(items: Sequence[BatchItem]) -> AsyncGenerator[BatchItem, None]:
     for item in items:
         yield item
+
+
+async def _end(planner: Planner, context: BatchContext) -> None:
+    """End a run over lines of stdin: only now it is known what other accounts have done."""
+    await planner.end_rounds()
+    if done_elsewhere := describe_counts(planner.done_elsewhere):
+        context.display.say(done_elsewhere)
 
 
 def _say_skipped(context: BatchContext, reader: InputReader) -> None:
