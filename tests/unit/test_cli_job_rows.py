@@ -109,3 +109,11 @@ def test_the_times_of_one_job_are_local_and_those_of_lines_for_programs_are_seco
 def test_a_job_whose_times_are_not_known_is_shown() -> None:
     shown = json.loads(show(Record("k", "kaze"), State.IN_DOUBT))
     assert (shown["since"], shown["accepted_at"]) == (None, None)
+
+
+def test_why_an_attempt_had_no_effect_is_said_in_words_to_people_and_by_name_to_programs() -> None:
+    attempts = (Attempt(1e9, "a", "not accepted: RateLimited"), Attempt(1e9, "a", "accepted"), Attempt(1e9, "a"))
+    record = Record("k", "kaze", attempts=attempts)
+    shown = [each["outcome"] for each in json.loads(show(record, State.RUNNING))["attempts"]]
+    assert shown == ["not accepted: rate limited", "accepted", None]
+    assert json.loads(as_json(record, State.RUNNING))["attempts"][0]["outcome"] == "not accepted: RateLimited"

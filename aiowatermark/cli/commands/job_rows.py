@@ -38,6 +38,7 @@ SHOW_VERSION = 2
 _COLUMNS = "  {:>6}  {:<8}  {:>7}"
 _MIN_NAME = 12
 _DEFAULT_COLUMNS = 80
+_CLASS_NAME, _CAPITAL = re.compile(r": [A-Z]\w+$"), re.compile("[A-Z]")
 _FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
 
 
@@ -133,9 +134,18 @@ def show(record: Record, state: State) -> str:
     """Return the details of a job for people: as JSON on several lines, with local times and their offset from UTC."""
     shown = details(record, state)
     shown |= {name: _local_time(shown[name]) for name in ("since", "accepted_at")}
-    shown["attempts"] = [each | {"at": _local_time(each["at"])} for each in shown["attempts"]]
+    shown["attempts"] = [
+        each | {"at": _local_time(each["at"]), "outcome": _in_words(each["outcome"])} for each in shown["attempts"]
+    ]
     shown["history"] = [_with_local_time(note) for note in record.history]
     return json.dumps({"v": SHOW_VERSION, **shown}, indent=2)
+
+
+def _in_words(outcome: str | None) -> str | None:
+    """Return the outcome of an attempt with the words of an error's class in place of its name."""
+    return outcome and _CLASS_NAME.sub(
+        lambda found: _CAPITAL.sub(r" \g<0>", found[0]).lower().replace(":  ", ": "), outcome
+    )
 
 
 def _local_time(seconds: float | None) -> str | None:

@@ -77,7 +77,7 @@ class _Arguments:
         """Return the settings that reports repeat."""
         default = self.store is None and not self.no_store
         store = str(StateFolder(self.folder).store) if default else self.store
-        return BatchRequest(
+        request = BatchRequest(
             account_of_run(provider),
             provider.display_name,
             self.folder,
@@ -86,6 +86,9 @@ class _Arguments:
             default_store=default,
             arguments=sys.argv[1:],
         )
+        if self.report is not None:
+            self.report.request = request
+        return request
 
 
 @click.command(epilog=_EPILOG)
@@ -139,8 +142,6 @@ def remove(callbacks: CallbackOptions, **values: Any) -> None:
         arguments.store is not None,
     )
     request = arguments.request(provider)
-    if arguments.report is not None:
-        arguments.report.request = request
     _print_note_on_files(removal)
 
     async def work(stop: asyncio.Event) -> int:

@@ -15,7 +15,7 @@ from attrs import frozen
 from ... import InvalidInput, JobHandle, Provider, SubmissionInDoubt
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
-from ...observation.commands import Commands
+from ...observation.commands import Commands, address_of
 from ...tokens import PREFIXES, decode_token
 from ..advice.accounts import account_of_record, account_of_run, describe_account
 from ..advice.lookup import unknown_job
@@ -153,33 +153,23 @@ def resume(tokens: Sequence[str], folder: Path, store: str | None, callbacks: Ca
     everything = values["everything"]
     if everything == bool(tokens):
         exit_with_error("give the tokens or keys of jobs, or --all for the unfinished jobs of the store")
-    is_default = store is None
-    if everything or store is not None:
-        store = existing_store_from(store, folder)
-    elif StateFolder(folder).store.exists():
-        store = str(StateFolder(folder).store)
+    location = _find_store(store, folder, required=everything)
     provider = provider_from_env(values["name"], values["base_url"], values["account"])
     request = BatchRequest(
         account_of_run(provider),
         provider.display_name,
         folder,
         values["as_json"],
-        store=store,
-        default_store=is_default and store is not None,
+        store=location,
+        default_store=store is None and location is not None,
         arguments=sys.argv[1:],
     )
-
     elsewhere = JobsElsewhere()
 
     async def prepare(context: BatchContext) -> BatchWork:
-        action = _ResumeAction(context, request.commands)
         if everything:
             await _find_elsewhere(context, elsewhere)
-            nothing = "nothing to resume for this account" if elsewhere.jobs else "nothing to resume"
-            return BatchWork(action, _unfinished_items(context), nothing=nothing)
-        distinct = list(dict.fromkeys(tokens))
-        total = None if "-" in distinct else len(distinct)
-        return BatchWork(action, _read_items(distinct), total, total)
+        return _work_of(_ResumeAction(context, request.commands), tokens, elsewhere)
 
     async def work(stop: asyncio.Event) -> int:
         limits = BatchLimits(values["jobs"], values["deadline"])
@@ -191,18 +181,39 @@ def resume(tokens: Sequence[str], folder: Path, store: str | None, callbacks: Ca
     run(work)
 
 
+def _find_store(store: str | None, folder: Path, *, required: bool) -> str | None:
+    """Return the store that was given, or else that of the output folder; exits if it is required and not there."""
+    if required or store is not None:
+        return existing_store_from(store, folder)
+    in_folder = StateFolder(folder).store
+    return str(in_folder) if in_folder.exists() else None
+
+
+def _work_of(action: _ResumeAction, tokens: Sequence[str], elsewhere: JobsElsewhere) -> BatchWork:
+    """Return what is resumed: these tokens and keys, or without any all unfinished jobs of the account."""
+    if not tokens:
+        nothing = "nothing to resume for this account" if elsewhere.jobs else "nothing to resume"
+        return BatchWork(action, _unfinished_items(action.context), nothing=nothing)
+    distinct = list(dict.fromkeys(tokens))
+    total = None if "-" in distinct else len(distinct)
+    return BatchWork(action, _read_items(distinct), total, total)
+
+
 async def _find_elsewhere(context: BatchContext, elsewhere: JobsElsewhere) -> None:
     """Find the open jobs of other accounts in the store, on which no living client works."""
     provider, store = context.client.provider, context.store
     if store is None:
         return
+    accounts: dict[tuple[str, str, str | None], OtherAccount] = {}
     async for record in store.unfinished():
         if is_of(record, provider):
             continue
         state = state_of(record, is_gone=await owners_of(store).is_gone(record))
         if state in {State.RUNNING, State.IN_DOUBT}:
-            account = OtherAccount(account_of_record(record), describe_account(record, provider))
-            elsewhere.add(record, account)
+            identity = (record.provider, record.account, address_of(record))
+            if identity not in accounts:
+                accounts[identity] = OtherAccount(account_of_record(record), describe_account(record, provider))
+            elsewhere.add(record, accounts[identity])
 
 
 async def _read_items(texts: Sequence[str]) -> AsyncGenerator[BatchItem, None]:

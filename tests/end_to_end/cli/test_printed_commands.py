@@ -61,6 +61,7 @@ async def test_each_command_that_jobs_prints_works_as_it_is_printed(
     url = f"{redis_server.url}?db=9"
     cli.use_keys_of(slow_emulator)
     state = StateFolder(cli.folder / "a folder")
+    store: aw.JobStore
     if kind == "a folder":
         state.output.mkdir()
         state.prepare()

@@ -9,10 +9,10 @@ from attrs import define, field
 
 from ...jobs import Record
 from ...observation.commands import Commands, address_of
-from ..advice.accounts import account_of_record
-from ..advice.other_accounts import MAX_KEYS
-from ..advice.settlements import settlement_lines
-from .job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE, State
+from ..commands.job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE, State
+from .accounts import account_of_record
+from .other_accounts import MAX_KEYS
+from .settlements import settlement_lines
 
 _Account: TypeAlias = tuple[str, str, str | None]
 _HEADLINES = {
