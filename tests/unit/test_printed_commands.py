@@ -165,3 +165,24 @@ def test_of_many_jobs_elsewhere_a_few_are_named_and_one_command_fetches_as_many_
     assert second.startswith("To fetch the results (the first 20), at no further cost")
     assert command.split()[-1] == "job-19"
     assert last == "--again pays anew for them, under this account."
+
+
+def test_the_same_job_under_two_names_is_named_once_in_the_command_and_urls_show_no_signature() -> None:
+    account = OtherAccount(AccountOptions("kaze", "shop"), "--account shop")
+    found = JobsElsewhere()
+    for name in ("a.jpg", "https://host/b.jpg?signature=canary"):
+        found.add(Record("job-1", "kaze", Snapshot("t", Status.SUCCEEDED)), account, name)
+    first, _, command = found.describe(Commands(folder="clean"))
+    assert first.startswith("2 were sent ")
+    assert "canary" not in first
+    assert command.split().count("job-1") == 1
+
+
+def test_of_many_accounts_a_few_are_named() -> None:
+    found = JobsElsewhere()
+    for number in range(100):
+        account = OtherAccount(AccountOptions("kaze", f"shop-{number}"), f"--account shop-{number}")
+        found.add(running(number, f"shop-{number}"), account)
+    lines = list(found.describe(Commands(folder="clean")))
+    assert lines[-2:] == ["95 more belong to 95 further accounts; this lists all:", "  aiowatermark jobs -o clean -v"]
+    assert len(lines) == 17

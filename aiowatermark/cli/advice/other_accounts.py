@@ -15,10 +15,11 @@ from attrs import define, field, frozen
 from ... import InvalidInput
 from ...jobs import Record
 from ...observation.commands import AccountOptions, Commands
-from ..console.texts import printable, shorten
+from ..console.texts import shorten, shown_name
 from .accounts import key_variables
 
 _MAX_NAMED = 3
+_MAX_ACCOUNTS = 5
 _MAX_NAME = 60
 MAX_KEYS = 20
 """Keys that a command names: more of them make it unreadable."""
@@ -49,6 +50,7 @@ class _Jobs:
     count: int = 0
     in_doubt: int = 0
     found_by_all: bool = True
+    has_more_keys: bool = False
     names: list[str] = field(factory=list)
     keys: list[str] = field(factory=list)
 
@@ -75,9 +77,12 @@ class JobsElsewhere:
         jobs.in_doubt += record.in_doubt
         jobs.found_by_all = jobs.found_by_all and in_store and not record.snapshot.status.terminal
         if name and len(jobs.names) < _MAX_NAMED:
-            jobs.names.append(shorten(printable(name), _MAX_NAME))
-        if not record.in_doubt and len(jobs.keys) < MAX_KEYS:
-            jobs.keys.append(record.key if in_store else record.token)
+            jobs.names.append(shorten(shown_name(name), _MAX_NAME))
+        word = record.key if in_store else record.token
+        # the same picture under two names is one job
+        if not record.in_doubt and word not in jobs.keys:
+            jobs.has_more_keys = len(jobs.keys) == MAX_KEYS
+            jobs.keys += [] if jobs.has_more_keys else [word]
 
     def of_provider(self, name: str) -> bool:
         """Whether some are at this provider: others are continued by a command of their own anyway."""
@@ -85,8 +90,12 @@ class JobsElsewhere:
 
     def describe(self, commands: Commands, *, pays_anew: bool = False) -> Iterator[str]:
         """Yield what is said: for each account the number, names and the command; `pays_anew`: --again would."""
-        for account, jobs in self.jobs.items():
+        accounts = list(self.jobs.items())
+        for account, jobs in accounts[:_MAX_ACCOUNTS]:
             yield from _describe(account, jobs, commands)
+        if more := sum(jobs.count for _, jobs in accounts[_MAX_ACCOUNTS:]):
+            yield f"{more} more belong to {len(accounts) - _MAX_ACCOUNTS} further accounts; this lists all:"
+            yield f"  {commands.list_jobs('-v')}"
         if self.jobs and pays_anew:
             yield "--again pays anew for them, under this account."
         if self.jobs and commands.note:
@@ -107,8 +116,8 @@ def _describe(account: OtherAccount, jobs: _Jobs, commands: Commands) -> Iterato
     if fetched := jobs.count - jobs.in_doubt:
         key = f"with the API key of that account in {key_variables(account.options.provider)}"
         # --all is shorter than many keys, and finds only what is unfinished
-        every = jobs.found_by_all and fetched > 1
-        first = f" (the first {len(jobs.keys)})" if not every and fetched > len(jobs.keys) else ""
+        every = jobs.found_by_all and (len(jobs.keys) > 1 or jobs.has_more_keys)
+        first = f" (the first {MAX_KEYS})" if jobs.has_more_keys and not every else ""
         yield f"To fetch {'the result' if fetched == 1 else 'the results'}{first}, at no further cost, {key}:"
         yield f"  {commands.resume(account.options, [] if every else jobs.keys)}"
         if account.options.note:

@@ -178,7 +178,7 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
         async with store_from(location) as opened:
             # all are checked first: a key that is not known settles none of them
             commands = _commands_for(*where)
-            records = [await find_unsettled(opened, key, commands) for key in dict.fromkeys(keys)]
+            records = [await find_unsettled(opened, key, commands, as_unpaid=unpaid) for key in dict.fromkeys(keys)]
             for record in records:
                 await write_settlement(opened, record, paid=paid)
                 say_settled(record.key, outcome_of(paid=paid, in_folder=where[0] is None))

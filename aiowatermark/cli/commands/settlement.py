@@ -12,7 +12,7 @@ from ... import (
     Status,
     WatermarkError,
 )
-from ...client.engine.settle import SETTLED_PAID, load_unsettled
+from ...client.engine.settle import SETTLED_PAID, can_be_settled, load_unsettled
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
 from ...observation.commands import AccountOptions, Commands, address_of
@@ -24,10 +24,13 @@ from ..options.providers import provider_from_env
 from .job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE
 
 
-async def find_unsettled(store: JobStore, key: str, commands: Commands) -> Record:
-    """Return the record of a job in doubt; raises InvalidInput, with what to do, if there is none to be settled."""
+async def find_unsettled(store: JobStore, key: str, commands: Commands, *, as_unpaid: bool = False) -> Record:
+    """Return the record of a job that can be settled, `as_unpaid` or otherwise.
+
+    Raises InvalidInput, with what to do, if there is none.
+    """
     record = await find_job(store, key, commands)
-    if not record.in_doubt:
+    if not can_be_settled(record) or (as_unpaid and record.settled_unpaid):
         why = _why_not_in_doubt(record, commands)
         raise InvalidInput(f"the job {printable(key, MAX_NAME)!r} is not in doubt: {why}")
     return await load_unsettled(store, owners_of(store), key)
@@ -41,7 +44,7 @@ def _why_not_in_doubt(record: Record, commands: Commands) -> str:
         text = "it was settled as paid. If that was wrong, the way back is to delete it and to pay for it anew: "
         return f"{text}`{commands.forget([record.key])}`{_note(commands)}. {again}"
     if record.settled_unpaid:
-        return f"it was settled as unpaid, and not submitted since. {again}"
+        return f"it was settled as unpaid, and not submitted since. {again} If that was wrong, settle it otherwise"
     if status is Status.FAILED:
         text = "it failed at the provider. To pay for it anew, delete it first: "
         return f"{text}`{commands.forget([record.key])}`{_note(commands)}. {again}"
@@ -73,11 +76,11 @@ async def settle_by_task(  # noqa: PLR0917 - what the user gave
             await client.settle(key, task_id=task_id)
     except WatermarkError as error:
         latest = await store.get(key)
-        if latest is None or not latest.in_doubt:
+        if latest is None or not can_be_settled(latest):
             raise
         error.about(provider=record.provider, key=key, token=None)
-        text = f"{problem_text(error)}; the job stays in doubt{_what_was_asked(error, record, provider)}"
-        raise InvalidInput(text) from error
+        state, asked = "in doubt" if latest.in_doubt else "settled as unpaid", _what_was_asked(error, record, provider)
+        raise InvalidInput(f"{problem_text(error)}; the job stays {state}{asked}") from error
     return account_of_record(record, address_of(record) or provider.base_url)
 
 

@@ -136,6 +136,24 @@ async def test_a_wrong_settlement_names_the_way_back_and_that_works(
     assert emulator.charged["kaze"] == 2
 
 
+@pytest.mark.slow
+async def test_what_was_settled_as_unpaid_by_mistake_is_settled_by_its_task_with_the_command_that_was_printed(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
+) -> None:
+    emulator.kaze.drop_answer()
+    command = ("remove", photos[0], "--provider", "kaze", *to_emulator)
+    unpaid, asks, _ = printed_commands((await cli(*command)).out)
+    assert (await cli.in_shell(unpaid)).code == 0
+    again = await cli.in_shell(unpaid)
+    assert (again.code, "If that was wrong, settle it otherwise" in again.err) == (2, True)
+    wrong = await cli.in_shell(asks)
+    assert (wrong.code, "the job stays settled as unpaid" in wrong.err) == (2, True)
+    settled = await cli.in_shell(asks.replace("--task-id ID", f"--task-id {emulator.kaze.tasks[0].task_id}"))
+    assert settled.code == 0, settled.text
+    assert (await cli(*command)).code == 0
+    assert emulator.charged["kaze"] == 1
+
+
 async def leave_in_doubt(emulator: Emulator, folder: Path, account: str | None = None) -> str:
     """Leave a job of a program in doubt; returns the id of its task."""
     async with aw.Client(kaze(emulator, account), store=aw.SQLiteStore(folder / "jobs.db")) as client:
