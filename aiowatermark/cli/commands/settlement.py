@@ -20,7 +20,7 @@ from ..advice.accounts import account_of_record, is_named, key_variables
 from ..advice.lookup import find_job
 from ..console.problems import problem_text
 from ..console.texts import MAX_NAME, printable, say
-from ..options.providers import provider_from_env
+from ..options.providers import base_url_is_from_environment, provider_from_env
 from .job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE
 
 
@@ -70,7 +70,8 @@ async def settle_by_task(  # noqa: PLR0917 - what the user gave
     if name not in {None, record.provider}:
         raise InvalidInput(f"the job {key!r} is one of {record.provider}: leave out --provider {name}")
     provider = provider_from_env(record.provider, base_url, record.account or None)
-    _check_address(record, provider, task_id, commands)
+    if base_url is None or base_url_is_from_environment():  # what was given with the command is asked
+        _check_address(record, provider, task_id, commands)
     try:
         async with Client(provider, store=store, trust_env=True) as client:
             await client.settle(key, task_id=task_id)
@@ -85,9 +86,9 @@ async def settle_by_task(  # noqa: PLR0917 - what the user gave
 
 
 def _check_address(record: Record, provider: Provider, task_id: str, commands: Commands) -> None:
-    """Raise InvalidInput if another address would be asked than the job was sent to; it is not asked by itself.
+    """Raise InvalidInput if another address would be asked than the job was sent to.
 
-    Who can write to the store could otherwise let the API key be sent anywhere.
+    It is named and not asked: who can write to the store could otherwise let the API key be sent anywhere.
     """
     account = account_of_record(record)
     if (sent_to := address_of(record)) in {None, provider.base_url} or account.note:
@@ -122,6 +123,8 @@ def outcome_of(*, paid: bool, in_folder: bool) -> str:
 
 def _what_was_asked(error: WatermarkError, record: Record, provider: Provider) -> str:
     """Return which account's API key is needed, if that may be why, or which address could not be reached."""
+    if (sent_to := address_of(record)) not in {None, provider.base_url}:
+        return f". It was sent to {sent_to}, and {provider.base_url} was asked"
     if isinstance(error, ProviderUnavailable):
         return f". Asked was {provider.base_url}; --base-url asks another address"
     if record.account in {"", provider.default_account}:

@@ -76,6 +76,16 @@ def test_the_password_of_a_store_is_masked(location: str, shown: str) -> None:
     assert all(f" --store {where}" in text for text in texts)
 
 
+def test_a_command_that_would_show_a_signature_is_not_printed() -> None:
+    arguments = ["remove", "https://host/a.jpg?signature=canary", "-o", "a folder"]
+    request = BatchRequest(AccountOptions("kaze"), "Kaze", Path("a folder"), as_json=False, arguments=arguments)
+    assert request.same_command() == ""
+    shown = BatchRequest(
+        AccountOptions("kaze"), "Kaze", Path("out"), as_json=False, arguments=["remove", "a b", "--again"]
+    )
+    assert shown.same_command() == "aiowatermark remove 'a b'"
+
+
 async def test_a_store_that_cannot_be_opened_shows_no_password(cli: Cli, emulator: Emulator, tmp_path: Path) -> None:
     cli.use_keys_of(emulator)
     store = "http://:canary-pw@host/0"

@@ -175,6 +175,8 @@ async def test_the_record_knows_the_provider_and_another_address_is_named_with_t
     assert wrong.code == 2
     assert f"the job was sent to {emulator.base_url} and would be looked for at {aw.Kaze.default_base_url}" in wrong.err
     assert "API key" not in wrong.err
+    given = await cli(*SETTLE, task_id, "--base-url", UNREACHABLE)
+    assert given.err.endswith(f". It was sent to {emulator.base_url}, and {UNREACHABLE} was asked\n")
     assert (await cli.in_shell(_in_text(wrong.err))).code == 0
 
 
