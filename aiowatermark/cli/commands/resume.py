@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from attrs import frozen
@@ -16,6 +17,7 @@ from ... import InvalidInput, JobHandle, Provider, SubmissionInDoubt
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
 from ...observation.commands import Commands, address_of
+from ...redaction import is_loopback
 from ...tokens import PREFIXES, decode_token
 from ..advice.accounts import account_of_record, account_of_run, describe_account
 from ..advice.lookup import unknown_job
@@ -101,7 +103,9 @@ class _ResumeAction:
         provider = self.context.client.provider
         if known is None or (known.provider == provider.name and (record is None or is_of(record, provider))):
             return
-        account = OtherAccount(account_of_record(known), describe_account(known, provider))
+        # a token does not say where its job is: an emulator, which serves all providers, may have it
+        emulator = provider.base_url if record is None and is_loopback(urlsplit(provider.base_url).hostname) else None
+        account = OtherAccount(account_of_record(known, emulator), describe_account(known, provider))
         raise OpenElsewhere(known, account, in_store=record is not None)
 
     @staticmethod

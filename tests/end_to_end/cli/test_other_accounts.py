@@ -182,16 +182,22 @@ async def test_single_jobs_of_another_account_are_left_alone_and_one_command_fet
     assert slow_emulator.charged["kaze"] == 3
 
 
+@pytest.mark.parametrize("by", ["variable", "option"])
 async def test_a_token_of_another_provider_is_answered_with_the_command_for_that_one(
-    cli: Cli, slow_emulator: Emulator, tmp_path: Path
+    cli: Cli, slow_emulator: Emulator, tmp_path: Path, by: str
 ) -> None:
     (handle,) = await leave_open(slow_emulator, tmp_path, 1)
     cli.use_keys_of(slow_emulator)
-    cli.env["AIOWATERMARK_BASE_URL"] = slow_emulator.base_url
-    refused = await cli("resume", handle.token, "--provider", "gptge", "-o", "elsewhere")
+    address = ["--base-url", slow_emulator.base_url] if by == "option" else []
+    if by == "variable":
+        cli.env["AIOWATERMARK_BASE_URL"] = slow_emulator.base_url
+    refused = await cli("resume", handle.token, "--provider", "gptge", "-o", "elsewhere", *address)
     assert refused.code == 1
     (command,) = printed_commands(refused.out)
-    assert command == f"aiowatermark resume --provider kaze -o elsewhere {handle.token}"
+    assert command.split() == [
+        *("aiowatermark", "resume", "--provider", "kaze", "-o", "elsewhere", *address),
+        handle.token,
+    ]
 
 
 async def test_a_job_in_doubt_of_another_account_is_counted_with_the_command_that_says_what_to_do(
