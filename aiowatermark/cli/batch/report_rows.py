@@ -14,8 +14,12 @@ from .items import ItemStatus, Outcome
 from .request import BatchRequest
 
 
-def row_of(outcome: Outcome, request: BatchRequest | None = None) -> ReportRow:
-    """Return the row of an item that has ended; with the request, it says how a doubt is settled."""
+def row_of(outcome: Outcome, request: BatchRequest | None = None, *, is_counted: bool = False) -> ReportRow:
+    """Return the row of an item that has ended; with the request, it says how a doubt is settled.
+
+    `is_counted`: its job, and so its charge, is that of an earlier row.
+    """
+    charge = None if outcome.charge is None else 0.0 if is_counted else outcome.charge.credits
     return ReportRow(
         shown_name(outcome.source),
         None if "://" in outcome.source else Path(outcome.source),
@@ -23,7 +27,7 @@ def row_of(outcome: Outcome, request: BatchRequest | None = None) -> ReportRow:
         "done before" if outcome.saved_before else outcome.status.value.replace("_", " "),
         provider_class(outcome.provider).display_name,
         seconds=None if outcome.saved_before else outcome.seconds,
-        charge=None if outcome.charge is None else outcome.charge.credits,
+        charge=charge,
         error=outcome.error,
         note=outcome.remark,
         advice=() if request is None else tuple(_advice(outcome, request)),

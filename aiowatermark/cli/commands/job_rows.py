@@ -137,6 +137,7 @@ def show(record: Record, state: State) -> str:
     shown["attempts"] = [
         each | {"at": _local_time(each["at"]), "outcome": _in_words(each["outcome"])} for each in shown["attempts"]
     ]
+    shown["inputs"] = [_shown_input(text) for text in record.inputs]
     shown["history"] = [_with_local_time(note) for note in record.history]
     return json.dumps({"v": SHOW_VERSION, **shown}, indent=2)
 
@@ -146,6 +147,12 @@ def _in_words(outcome: str | None) -> str | None:
     return outcome and _CLASS_NAME.sub(
         lambda found: _CAPITAL.sub(r" \g<0>", found[0]).lower().replace(":  ", ": "), outcome
     )
+
+
+def _shown_input(text: str) -> str:
+    """Return an input as the store knows it, of a file its name and size; of a URL there are digests only."""
+    found = _FILE_IDENTITY.fullmatch(text)
+    return text if found is None else f"{found[1]} ({int(found[2]):,} bytes)"
 
 
 def _local_time(seconds: float | None) -> str | None:

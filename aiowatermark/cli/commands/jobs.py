@@ -29,7 +29,7 @@ from ..options.providers import (
     base_url_option,
     optional_provider_option,
 )
-from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
+from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from, store_to_read
 from .job_rows import State, as_json, as_text, header, name_of, state_of
 from .job_rows import show as shown
 from .job_stats import show_stats, stats_option, wants_stats
@@ -82,7 +82,7 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
     advice = JobAdvice(_commands_for(store, folder))
 
     async def work(stop: asyncio.Event) -> int:
-        async with store_from(location) as opened, _open_names(folder) as names:
+        async with store_to_read(location) as opened, _open_names(folder) as names:
             for records in (opened.unfinished(), opened.unacknowledged()):
                 async for record in records:
                     if stop.is_set():
@@ -130,7 +130,7 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
     location = existing_store_from(*where)
 
     async def work(_: asyncio.Event) -> int:
-        async with store_from(location) as opened:
+        async with store_to_read(location) as opened:
             record = await find_job(opened, key, _commands_for(*where))
             state = state_of(record, is_gone=await _is_gone(opened, record))
         click.echo(shown(record, state))
