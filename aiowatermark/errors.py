@@ -126,8 +126,18 @@ class Rejected(WatermarkError):
 class SubmissionInDoubt(WatermarkError):
     """The paid request was sent and no usable answer arrived, so it may have been charged.
 
-    The SDK does not send it again. `token` names the job; check the account before submitting again.
+    The SDK does not send it again. `token` names the job; check the account before submitting again. `advice` has the
+    commands that settle the doubt (Python calls if the command line cannot open the store); None if there are none.
     """
+
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        """Return the text of any error, and what settles the doubt."""
+        if self.advice is None:
+            return super().__str__()
+        where = f"your account at {self.provider}" if self.provider else "your account"
+        return f"{super().__str__()}. Look for it in {where}, then run one of: {self.advice}"
 
 
 class JobFailed(WatermarkError):
@@ -179,6 +189,11 @@ class DeadlineExceeded(WatermarkError, TimeoutError):
         super().__init__(message, answer=answer, provider=provider, key=key, token=token)
         self.seconds = seconds
         self.last_status = last_status
+
+    def __str__(self) -> str:
+        """Return the text of any error, and the call that continues the job."""
+        advice = f": continue it with client.resume({self.token!r})" if self.token else ""
+        return f"{super().__str__()}{advice}"
 
 
 class JobNotFound(WatermarkError):

@@ -29,9 +29,9 @@ def add(entries: tuple[T, ...], entry: T) -> tuple[T, ...]:
     return (*entries, entry) if len(entries) < _MAX_ENTRIES else (entries[0], *entries[2:], entry)
 
 
-def settlement(outcome: str, at: float) -> str:
-    """Return the note of a doubt that an operator settled `at`: when (in UTC), who, and as what."""
-    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='seconds')} operator: settled as {outcome}"
+def settlement(outcome: str, at: float, by: str = "operator") -> str:
+    """Return the note of a doubt that was settled `at`: when (in UTC), by an operator or what else, and as what."""
+    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='seconds')} {by}: settled as {outcome}"
 
 
 def end_attempt(attempts: tuple[Attempt, ...], outcome: str) -> tuple[Attempt, ...]:

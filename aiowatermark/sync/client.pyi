@@ -382,8 +382,8 @@ class Client:
             task_id: the provider's id of the job; one query confirms it, and the handle of the job is returned.
             paid: True if it was paid and its result is lost: its key stays used. False if it was not: its key is free.
 
-        Raises InvalidInput, and changes nothing, for a job that is not in doubt, whose answer may still come, or of
-        another account, and for a task of another job; what a query raises if the task cannot be confirmed.
+        Raises InvalidInput, and changes nothing, for a job of another account or task, that is neither in doubt nor
+        settled as unpaid, or whose answer may still come; what a query raises if the task cannot be confirmed.
         """
 
     def forget(self, key: str) -> bool:

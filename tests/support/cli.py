@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import pytest
 from attrs import define, field
 
 import aiowatermark
 from aiowatermark.emulator import Emulator
-from tests.support.processes import Finished, Running, start_python
+from tests.support.processes import Finished, Running, environment, start_python
+
+
+def printed_commands(text: str) -> list[str]:
+    """The commands that a text has on lines of their own."""
+    return [line.strip() for line in text.splitlines() if line.startswith("  aiowatermark ")]
+
+
+_WITHOUT_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Runs a program as root that respects the permissions of files, as any other user."""
+
+without_root_permissions = pytest.mark.skipif(
+    os.name != "posix" or (os.geteuid() == 0 and shutil.which("setpriv") is None),
+    reason="root may write everywhere, and there is no setpriv to give that up",
+)
+"""Marks tests that run the command line with `drop_root_permissions`."""
 
 
 @define(eq=False)
 class Cli:
-    """Starts `aiowatermark` in a temporary folder; the environment holds no API keys but those in `env`."""
+    """Starts `aiowatermark` in a temporary folder; the environment holds no API keys but those in `env`.
+
+    With `drop_root_permissions` a process of root respects the permissions of files.
+    """
 
     folder: Path
     env: dict[str, str] = field(factory=dict)
+    drop_root_permissions: bool = False
     started: list[Running] = field(factory=list)
 
     def use_keys_of(self, emulator: Emulator) -> None:
@@ -28,13 +53,25 @@ class Cli:
     async def start(self, *args: str | Path, code: str | None = None) -> Running:
         """Start a process with these arguments; `code` is run instead of the package's main module."""
         program = ("-m", "aiowatermark") if code is None else ("-c", code)
-        running = await start_python(*program, *args, folder=self.folder, variables=self.env)
+        before = _WITHOUT_ROOT if self.drop_root_permissions and os.geteuid() == 0 else ()
+        running = await start_python(*program, *args, folder=self.folder, variables=self.env, before=before)
         self.started.append(running)
         return running
 
     async def __call__(self, *args: str | Path, stdin: str = "", code: str | None = None) -> Finished:
         """Run a process until it ends."""
         return await (await self.start(*args, code=code)).finish(stdin)
+
+    async def in_shell(self, command: str, **variables: str) -> Finished:
+        """Run a command as it was printed, in a shell with these variables."""
+        program = f'aiowatermark() {{ {sys.executable} -W error -m aiowatermark "$@"; }}; {command}'
+        variables = environment(**self.env, **variables)
+        process = await create_subprocess_exec(
+            *("bash", "-c", program), stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=variables
+        )
+        running = Running(process)
+        self.started.append(running)
+        return await running.finish()
 
     async def kill_all(self) -> None:
         """Kill the processes that still run."""

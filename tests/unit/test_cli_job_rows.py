@@ -11,7 +11,6 @@ import pytest
 from aiowatermark import Record, Snapshot, Status
 from aiowatermark.cli.commands.job_rows import (
     State,
-    account_words,
     as_json,
     as_text,
     format_size,
@@ -96,7 +95,7 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("in_tokyo")
 def test_the_times_of_one_job_are_local_and_those_of_lines_for_programs_are_seconds() -> None:
-    notes = ("uploading of owner a taken over", settlement("task 7", 1e9))
+    notes = ("taken over from the client a: nothing was paid", settlement("task 7", 1e9))
     record = Record("k", "kaze", created_at=1e9, accepted_at=1e9 + 60, attempts=(Attempt(1e9, "a"),), history=notes)
     shown = json.loads(show(record, State.RUNNING))
     assert (shown["since"], shown["accepted_at"]) == ("2001-09-09T10:46:40+09:00", "2001-09-09T10:47:40+09:00")
@@ -112,18 +111,9 @@ def test_a_job_whose_times_are_not_known_is_shown() -> None:
     assert (shown["since"], shown["accepted_at"]) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("accounts", "words"),
-    [
-        ([("kaze", "shop")], ("kaze", " --account shop")),
-        ([("kaze", "the shop")], ("kaze", " --account 'the shop'")),
-        ([("kaze", "kaze-" + "0" * 24)], ("kaze", "")),
-        ([("kaze", "")], ("kaze", "")),
-        ([("kaze", "shop"), ("kaze", "agency")], ("kaze", " --account NAME")),
-        ([("kaze", "shop"), ("gptge", "")], ("NAME", " --account NAME")),
-    ],
-)
-def test_the_commands_name_the_account_where_jobs_have_a_named_one(
-    accounts: list[tuple[str, str]], words: tuple[str, str]
-) -> None:
-    assert account_words(accounts) == words
+def test_why_an_attempt_had_no_effect_is_said_in_words_to_people_and_by_name_to_programs() -> None:
+    attempts = (Attempt(1e9, "a", "not accepted: RateLimited"), Attempt(1e9, "a", "accepted"), Attempt(1e9, "a"))
+    record = Record("k", "kaze", attempts=attempts)
+    shown = [each["outcome"] for each in json.loads(show(record, State.RUNNING))["attempts"]]
+    assert shown == ["not accepted: rate limited", "accepted", None]
+    assert json.loads(as_json(record, State.RUNNING))["attempts"][0]["outcome"] == "not accepted: RateLimited"

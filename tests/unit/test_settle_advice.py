@@ -16,11 +16,11 @@ RECORD = Record("order-1", "kaze")
 USUAL = SettleAdvice("/var/jobs.db")
 
 
-def test_the_commands_name_the_store_and_the_one_with_a_task_id_names_the_provider() -> None:
+def test_the_commands_name_the_store_and_the_record_knows_the_provider() -> None:
     assert USUAL.about(RECORD).split("; ") == [
-        "aiowatermark jobs settle order-1 --task-id ID --provider kaze --store /var/jobs.db",
-        "aiowatermark jobs settle order-1 --paid --store /var/jobs.db",
-        "aiowatermark jobs settle order-1 --unpaid --store /var/jobs.db",
+        "aiowatermark jobs settle --store /var/jobs.db order-1 --unpaid",
+        "aiowatermark jobs settle --store /var/jobs.db order-1 --task-id ID",
+        "aiowatermark jobs settle --store /var/jobs.db order-1 --paid",
     ]
 
 
@@ -61,14 +61,22 @@ def test_the_password_of_a_store_is_not_shown_and_how_to_give_it_is_said(url: st
 
 
 def test_a_store_without_a_password_is_named() -> None:
-    assert "--unpaid --store redis://redis:6379/0" in SettleAdvice("redis://redis:6379/0").about(RECORD)
+    assert "--store redis://redis:6379/0 order-1 --unpaid" in SettleAdvice("redis://redis:6379/0").about(RECORD)
 
 
 def test_an_address_that_is_not_the_usual_one_is_part_of_the_command_that_asks() -> None:
-    first, *others = SettleAdvice("jobs.db", "http://127.0.0.1:8700").about(RECORD).split("; ")
-    assert "--provider kaze --base-url http://127.0.0.1:8700 --store" in first
-    assert "--base-url" not in "".join(others)
-    assert " --base-url URL " in SettleAdvice("jobs.db", "https://u:canary@gateway").about(RECORD)
+    unpaid, asks, paid = SettleAdvice("jobs.db", "http://127.0.0.1:8700").about(RECORD).split("; ")
+    assert asks.endswith(" order-1 --task-id ID --base-url http://127.0.0.1:8700")
+    assert "--base-url" not in unpaid + paid
+
+
+def test_an_address_with_a_secret_is_left_to_the_variable_that_the_command_reads() -> None:
+    advice = SettleAdvice("jobs.db", "https://u:canary@gateway/jobs").about(RECORD)
+    assert "--base-url" not in advice
+    assert "canary" not in advice
+    assert advice.endswith(
+        " (set AIOWATERMARK_BASE_URL to the address that it was sent to, https://gateway/jobs in full)"
+    )
 
 
 def test_a_store_tells_the_command_line_where_it_is_in_any_folder(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
 
-from ..console.texts import mask_password
-from ..options.providers import base_url_is_from_environment
+from ...observation.commands import AccountOptions, Commands, quote
 
 _MAX_COMMAND = 1000
 _HIDDEN = re.compile(r"://\S*[@?]")
@@ -20,52 +18,46 @@ _HIDDEN = re.compile(r"://\S*[@?]")
 class BatchRequest:
     """What `remove` or `resume` was asked for. `title` is the provider's display name.
 
-    `store` is the store's location, None without one; `default_store` tells whether it is the one in the output
-    folder. `arguments` are those of the command line, without the program's name.
+    `account` leads to the account from this shell. `store` is the store's location, None without one; `default_store`
+    tells whether it is the one in the output folder. `arguments` are those of the command line, without the program's
+    name.
     """
 
-    provider: str
+    account: AccountOptions
     title: str
     folder: Path
-    base_url: str | None
     as_json: bool
     store: str | None = None
     default_store: bool = False
     arguments: Sequence[str] = ()
 
     @property
-    def store_words(self) -> list[str]:
-        """The options by which other commands find the store; a password is left out."""
-        if self.default_store or self.store is None:
-            return ["-o", str(self.folder)]
-        return ["--store", mask_password(self.store)]
+    def pays_anew(self) -> bool:
+        """Whether --again would pay anew: `resume` submits nothing."""
+        return self.arguments[:1] == ["remove"]
+
+    @property
+    def commands(self) -> Commands:
+        """The commands for the jobs of this store and folder."""
+        return Commands(None if self.default_store else self.store, str(self.folder))
+
+    @property
+    def notes(self) -> list[str]:
+        """What to set before these commands run."""
+        return [note for note in (self.commands.note, self.account.note) if note]
 
     def same_command(self) -> str:
-        """Return the command that was given; a short form if it is too long, or holds what must not be shown.
+        """Return the command that was given; empty if it is too long, or holds what must not be shown.
 
         Without --again: what that paid for is found by the command without it, too.
         """
-        command = shlex.join(["aiowatermark", *(word for word in self.arguments if word != "--again")])
-        if len(command) <= _MAX_COMMAND and not _HIDDEN.search(command):
-            return command
-        return f"aiowatermark {self.arguments[0] if self.arguments else ''} …"
+        words = [self._shown_word(word) for word in self.arguments if word != "--again"]
+        command = " ".join(["aiowatermark", *words])
+        return "" if len(command) > _MAX_COMMAND or _HIDDEN.search(command) else command
 
-    def resume_command(self, words: Sequence[str]) -> str:
-        """Return the command that fetches the results of these keys or tokens."""
-        command = ["aiowatermark", "resume", "--provider", self.provider, "-o", str(self.folder)]
-        if self.base_url:
-            command += ["--base-url", self.base_url]
-        if self.store and not self.default_store:
-            command += self.store_words
-        return shlex.join([*command, *words])
-
-    @property
-    def settle_words(self) -> list[str]:
-        """The provider, and the address that was given for it, as `jobs settle --provider` needs them."""
-        if self.base_url and not base_url_is_from_environment():
-            return [self.provider, "--base-url", self.base_url]
-        return [self.provider]
-
-    def jobs_command(self, action: str, words: Sequence[str]) -> str:
-        """Return a subcommand of `jobs` for these keys and options."""
-        return shlex.join(["aiowatermark", "jobs", action, *self.store_words, *words])
+    def _shown_word(self, word: str) -> str:
+        """Return an argument for a shell; in place of a store's URL with a password, what the other commands have."""
+        option, equals, value = word.partition("=")
+        if self.store is not None and self.commands.note and self.store in {word, value}:
+            return f"{option}={self.commands.place[1]}" if option == "--store" and equals else self.commands.place[1]
+        return quote(word)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 
 import click
 
 from ...jobs import Record
+from ...observation.commands import address_of
 from ..batch.json_lines import json_line
-from ..batch.report import SETTLEMENTS
 from ..console.texts import printable, shorten
-
-Account: TypeAlias = tuple[str, str]
-"""A provider and the account there, as records have them."""
 
 
 class State(StrEnum):
@@ -34,24 +30,6 @@ class State(StrEnum):
     ENDED = "ended"
 
 
-ADVICE = {
-    State.RUNNING: (
-        "running at the provider. To fetch the results:\n"
-        "  aiowatermark resume --all {store} --provider {provider}{account}{output}"
-    ),
-    State.FINISHED: (
-        "finished, and the results were not fetched. To fetch them:\n"
-        "  aiowatermark resume KEY {store} --provider {provider}{account}{output}"
-    ),
-    State.HELD: "in the hands of a client that is alive. Leave them to it.",
-    State.UNSENT: "unsent: the submission was not complete, nothing was paid. {again}",
-    State.UNPAID: "settled as unpaid. {again}",
-    State.IN_DOUBT: (
-        "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
-        + "".join(f"\n{case}:\n  aiowatermark jobs settle {{store}} {choice}" for case, choice in SETTLEMENTS.items())
-    ),
-    State.ENDED: "ended.",
-}
 AGAIN_IN_FOLDER = "The same `aiowatermark remove` command submits it again."
 AGAIN_IN_STORE = "Submit it again under the same key (with `aiowatermark remove`: the same command)."
 UNPAID_REASON = "settled as unpaid; submit it again under the same key"
@@ -60,7 +38,7 @@ SHOW_VERSION = 2
 _COLUMNS = "  {:>6}  {:<8}  {:>7}"
 _MIN_NAME = 12
 _DEFAULT_COLUMNS = 80
-_DIGEST = re.compile(".*-[0-9a-f]{24}", re.DOTALL)
+_CLASS_NAME, _CAPITAL = re.compile(r": [A-Z]\w+$"), re.compile("[A-Z]")
 _FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
 
 
@@ -83,30 +61,14 @@ def state_of(record: Record, *, is_gone: bool) -> State:
     return State.UNSENT if record.unsent else State.RUNNING
 
 
-def is_named(account: str) -> bool:
-    """Whether the account of a record was given a name; without one it is named after a digest of its credentials."""
-    return bool(account) and _DIGEST.fullmatch(account) is None
-
-
-def account_words(accounts: Collection[Account]) -> tuple[str, str]:
-    """Return the provider of jobs, and the option that names their account; NAME where there are several."""
-    providers, names = {provider for provider, _ in accounts}, {account for _, account in accounts if is_named(account)}
-    provider = shlex.quote(printable(next(iter(providers)))) if len(providers) == 1 else "NAME"
-    if not names:
-        return provider, ""
-    name = shlex.quote(printable(next(iter(names)))) if len(accounts) == 1 else "NAME"
-    return provider, f" --account {name}"
-
-
 def as_text(record: Record, state: State, names: Sequence[str], *, columns: int, verbose: bool) -> str:
     """Return the line of a job; `names` are those of its inputs, if they are known.
 
     `columns` is the width of the terminal, 0 for what is not one: there, names are not shortened. With `verbose` a
     job's key, task id and token follow.
     """
-    width, files = _name_width(columns), [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
-    # of a URL there is a digest only, which says nothing
-    name = ", ".join(names or [found[1] for found in files]) or record.key
+    width, files = _name_width(columns), _files_of(record)
+    name = name_of(record, names)
     shown = shorten(printable(name), width) if columns else printable(name)
     size = format_size(sum(int(found[2]) for found in files)) if files else "-"
     row = f"{shown:<{width}}{_COLUMNS.format(size, state.value, _age(record))}"
@@ -114,6 +76,16 @@ def as_text(record: Record, state: State, names: Sequence[str], *, columns: int,
         return row
     details = [f"key {record.key}", f"{record.provider} task {record.snapshot.task_id or '-'}", f"token {record.token}"]
     return "\n".join([row, *(click.style(f"    {printable(text)}", dim=True) for text in details)])
+
+
+def name_of(record: Record, names: Sequence[str]) -> str:
+    """Return what a job is called: its inputs, as `names` has them if they are known, or else its key."""
+    # of a URL there is a digest only, which says nothing
+    return ", ".join(names or [found[1] for found in _files_of(record)]) or record.key
+
+
+def _files_of(record: Record) -> list[re.Match[str]]:
+    return [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
 
 
 def format_size(size: int) -> str:
@@ -142,6 +114,7 @@ def details(record: Record, state: State) -> dict[str, Any]:
         "key": record.key,
         "provider": record.provider,
         "account": record.account,
+        "base_url": address_of(record),
         "status": snapshot.status.value,
         "state": state.value,
         "reason": snapshot.reason or (UNPAID_REASON if record.settled_unpaid else None),
@@ -161,9 +134,25 @@ def show(record: Record, state: State) -> str:
     """Return the details of a job for people: as JSON on several lines, with local times and their offset from UTC."""
     shown = details(record, state)
     shown |= {name: _local_time(shown[name]) for name in ("since", "accepted_at")}
-    shown["attempts"] = [each | {"at": _local_time(each["at"])} for each in shown["attempts"]]
+    shown["attempts"] = [
+        each | {"at": _local_time(each["at"]), "outcome": _in_words(each["outcome"])} for each in shown["attempts"]
+    ]
+    shown["inputs"] = [_shown_input(text) for text in record.inputs]
     shown["history"] = [_with_local_time(note) for note in record.history]
     return json.dumps({"v": SHOW_VERSION, **shown}, indent=2)
+
+
+def _in_words(outcome: str | None) -> str | None:
+    """Return the outcome of an attempt with the words of an error's class in place of its name."""
+    return outcome and _CLASS_NAME.sub(
+        lambda found: _CAPITAL.sub(r" \g<0>", found[0]).lower().replace(":  ", ": "), outcome
+    )
+
+
+def _shown_input(text: str) -> str:
+    """Return an input as the store knows it, of a file its name and size; of a URL there are digests only."""
+    found = _FILE_IDENTITY.fullmatch(text)
+    return text if found is None else f"{found[1]} ({int(found[2]):,} bytes)"
 
 
 def _local_time(seconds: float | None) -> str | None:

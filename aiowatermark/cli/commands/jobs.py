@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +12,13 @@ from typing import NoReturn, TypeAlias
 import click
 
 from ... import JobStore
-from ...client.engine.settle import load_unsettled, write_settlement
+from ...client.engine.settle import write_settlement
 from ...client.engine.submission.claims import owners_of
-from ...errors import InvalidInput
 from ...jobs import Record
-from ...observation.advice import store_option
+from ...observation.commands import Commands
+from ..advice.accounts import account_of_record
+from ..advice.listed_jobs import JobAdvice
+from ..advice.lookup import find_job, unknown_job
 from ..batch.output_folder import OutputFolder
 from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
@@ -29,22 +29,11 @@ from ..options.providers import (
     base_url_option,
     optional_provider_option,
 )
-from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
-from .job_rows import (
-    ADVICE,
-    AGAIN_IN_FOLDER,
-    AGAIN_IN_STORE,
-    Account,
-    State,
-    account_words,
-    as_json,
-    as_text,
-    header,
-    state_of,
-)
+from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from, store_to_read
+from .job_rows import State, as_json, as_text, header, name_of, state_of
 from .job_rows import show as shown
 from .job_stats import show_stats, stats_option, wants_stats
-from .settlement import outcome_of, say_settled, say_settled_by_task, settle_by_task
+from .settlement import find_unsettled, outcome_of, say_settled, say_settled_by_task, settle_by_task
 
 _Where: TypeAlias = tuple[str | None, Path | None]
 """The store and the output folder that were given to `jobs` before its subcommand."""
@@ -59,7 +48,7 @@ Example:
 """
 _SETTLE_EPILOG = """\b
 Examples:
-  aiowatermark jobs settle -o clean KEY --task-id 4711 --provider kaze
+  aiowatermark jobs settle -o clean KEY --task-id 4711
   aiowatermark jobs settle -o clean KEY --unpaid
 """
 _FORGET_EPILOG = """\b
@@ -90,24 +79,25 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
 
     verbose, columns = is_verbose(), terminal_columns(sys.stdout)
 
+    advice = JobAdvice(_commands_for(store, folder))
+
     async def work(stop: asyncio.Event) -> int:
-        found: dict[State, Counter[Account]] = {state: Counter() for state in State}
-        async with store_from(location) as opened, _open_names(folder) as names:
+        async with store_to_read(location) as opened, _open_names(folder) as names:
             for records in (opened.unfinished(), opened.unacknowledged()):
                 async for record in records:
                     if stop.is_set():
                         return EXIT_SOME_FAILED
-                    if not json_lines and not any(found.values()):
+                    if not json_lines and advice.is_empty:
                         click.echo(click.style(header(columns), dim=True))
                     state = state_of(record, is_gone=await _is_gone(opened, record))
-                    found[state][record.provider, record.account] += 1
+                    inputs = [] if json_lines else await names(record.key)
+                    advice.add(record, state, name_of(record, inputs))
                     if json_lines:
                         click.echo(as_json(record, state))
                     else:
-                        inputs = await names(record.key)
                         click.echo(as_text(record, state, inputs, columns=columns, verbose=verbose))
         if not json_lines:
-            _print_advice(found, store, folder)
+            _print_advice(advice)
         return EXIT_OK
 
     run(work)
@@ -136,12 +126,12 @@ async def _open_names(folder: Path | None) -> AsyncIterator[Callable[[str], Awai
 @click.pass_obj
 def show(group: _Where, key: str, folder: Path | None, store: str | None) -> None:
     """Show what the store knows of the job KEY, as JSON, with local times."""
-    location = _locate(group, folder, store)
+    where = _choose(group, folder, store)
+    location = existing_store_from(*where)
 
     async def work(_: asyncio.Event) -> int:
-        async with store_from(location) as opened:
-            if (record := await opened.get(key)) is None:
-                raise InvalidInput(f"the store contains no job {printable(key, MAX_NAME)!r}")
+        async with store_to_read(location) as opened:
+            record = await find_job(opened, key, _commands_for(*where))
             state = state_of(record, is_gone=await _is_gone(opened, record))
         click.echo(shown(record, state))
         return EXIT_OK
@@ -172,24 +162,26 @@ def settle(  # noqa: PLR0917 - click passes each option as an argument
 ) -> None:
     """Settle jobs in doubt by their KEYs, when you know from your account at the provider what became of them.
 
-    --task-id needs --provider and its key in the environment, as `aiowatermark remove` does; the job knows its account.
+    --task-id needs the API key of the job's account in the environment, as `aiowatermark remove` does; the job knows
+    its provider and its account.
     """
-    store, folder = _choose(group, folder, store)
-    location = existing_store_from(store, folder)
+    where = _choose(group, folder, store)
+    location = existing_store_from(*where)
     if [task_id is not None, paid, unpaid].count(True) != 1:
         raise click.UsageError("give one of --task-id ID, --paid and --unpaid")
     if task_id is not None:
-        _settle_by_task(keys, task_id, name, base_url, (store, folder))
+        _settle_by_task(keys, task_id, name, base_url, where)
     if base_url is not None and not base_url_is_from_environment():
         raise click.UsageError("--base-url has no use without --task-id: nothing is asked of the provider")
 
     async def work(_: asyncio.Event) -> int:
         async with store_from(location) as opened:
             # all are checked first: a key that is not known settles none of them
-            records = [await load_unsettled(opened, owners_of(opened), key) for key in dict.fromkeys(keys)]
+            commands = _commands_for(*where)
+            records = [await find_unsettled(opened, key, commands, as_unpaid=unpaid) for key in dict.fromkeys(keys)]
             for record in records:
                 await write_settlement(opened, record, paid=paid)
-                say_settled(record.key, outcome_of(paid=paid, in_folder=store is None))
+                say_settled(record.key, outcome_of(paid=paid, in_folder=where[0] is None))
         return EXIT_OK
 
     run(work)
@@ -199,17 +191,14 @@ def _settle_by_task(
     keys: Sequence[str], task_id: str, name: str | None, base_url: str | None, where: _Where
 ) -> NoReturn:
     """Settle a job as a task of its provider, say what is next, and exit."""
-    if name is None:
-        raise click.UsageError("--task-id needs --provider: one query confirms the task")
     if len(keys) > 1:
         raise click.UsageError("--task-id is of one job: give one KEY")
-    location = existing_store_from(*where)
+    location, commands = existing_store_from(*where), _commands_for(*where)
 
     async def work(_: asyncio.Event) -> int:
         async with store_from(location) as opened:
-            options = await settle_by_task(opened, keys[0], task_id, name, base_url)
-        say_settled_by_task(keys[0], task_id, *_options_of(*where), options)
-        _say_what_to_set(where[0])
+            account = await settle_by_task(opened, keys[0], task_id, name, base_url, commands)
+        say_settled_by_task(keys[0], task_id, account, commands)
         return EXIT_OK
 
     run(work)
@@ -233,19 +222,15 @@ def forget(
     The next `aiowatermark remove` of the same file submits it again and is paid for again. A job in doubt should be
     settled instead, because that keeps what happened. Jobs of living clients are kept.
     """
-    location = _locate(group, folder, store)
+    where = _choose(group, folder, store)
+    location, commands = existing_store_from(*where), _commands_for(*where)
 
     async def work(_: asyncio.Event) -> int:
         async with store_from(location) as opened:
-            kept = [key for key in dict.fromkeys(keys) if not await _forget(opened, key, force=force)]
+            kept = [key for key in dict.fromkeys(keys) if not await _forget(opened, key, commands, force=force)]
         return EXIT_SOME_FAILED if kept else EXIT_OK
 
     run(work)
-
-
-def _locate(group: _Where, folder: Path | None, store: str | None) -> str:
-    """Return the store that was given to the subcommand, or to `jobs` before it."""
-    return existing_store_from(*_choose(group, folder, store))
 
 
 def _choose(group: _Where, folder: Path | None, store: str | None) -> _Where:
@@ -254,25 +239,16 @@ def _choose(group: _Where, folder: Path | None, store: str | None) -> _Where:
     return store or (None if folder else group_store), folder or group_folder
 
 
-def _options_of(store: str | None, folder: Path | None) -> tuple[str, str]:
-    """Return the options that lead to the store, and those that `resume` needs besides."""
-    if store is None:
-        return printable(shlex.join(["-o", str(folder)])), ""
-    output = "DIR" if folder is None else shlex.quote(str(folder))
-    return printable(store_option(store)[0]), printable(f" -o {output}")
+def _commands_for(store: str | None, folder: Path | None) -> Commands:
+    """Return what composes commands for this store, as it was given, and this output folder."""
+    return Commands(store or None, None if folder is None else str(folder))
 
 
-def _say_what_to_set(store: str | None) -> None:
-    """Say what the commands with the options of a store need, if its URL has a password."""
-    if store is not None and (note := store_option(store)[1]):
-        say(f"Before that, {note}.")
-
-
-async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
+async def _forget(store: JobStore, key: str, commands: Commands, *, force: bool) -> bool:
     """Delete a job if that costs nothing, or by force; prints what happened and returns whether it was deleted."""
     record = await store.get(key)
     if record is None:
-        say(f"unknown    {printable(key, MAX_NAME)}: the store contains no job with this key", err=True)
+        say(f"unknown    {unknown_job(key, commands).message}", err=True)
         return False
     state = state_of(record, is_gone=await _is_gone(store, record))
     if state is State.HELD and not force:
@@ -281,34 +257,19 @@ async def _forget(store: JobStore, key: str, *, force: bool) -> bool:
     if not await store.forget(record):
         say(f"kept       {printable(key, MAX_NAME)}: it was changed meanwhile, look at it again", err=True)
         return False
-    click.echo(f"forgotten  {printable(key, MAX_NAME)}{_remaining_token(record)}")
+    say(f"forgotten  {printable(key, MAX_NAME)}")
+    if record.at_provider:
+        say("The job continues at the provider. To fetch its result by its token, at no further cost:")
+        say(f"  {commands.resume(account_of_record(record), [record.token])}")
     return True
-
-
-def _remaining_token(record: Record) -> str:
-    """Return a note with the token if the job may still be fetched although it is forgotten, else an empty text."""
-    if not record.at_provider:
-        return ""
-    return f"; the job continues at the provider, `aiowatermark resume` fetches it by its token: {record.token}"
 
 
 async def _is_gone(store: JobStore, record: Record) -> bool:
     return await owners_of(store).is_gone(record)
 
 
-def _print_advice(found: dict[State, Counter[Account]], store: str | None, folder: Path | None) -> None:
-    """Print what to do about the jobs, of which `found` counts those of each account."""
-    where, output = _options_of(store, folder)
-    again = AGAIN_IN_FOLDER if store is None else AGAIN_IN_STORE
-    if not any(found.values()):
+def _print_advice(advice: JobAdvice) -> None:
+    if advice.is_empty:
         say("The store contains no unfinished jobs.")
-    if any(found[state] for state in (State.FINISHED, State.IN_DOUBT)) and not is_verbose():
-        say(f"`aiowatermark jobs {where} -v` shows each KEY.")
-    for state, accounts in found.items():
-        if accounts:
-            provider, account = account_words(accounts)
-            words = {"store": where, "output": output, "provider": provider, "account": account, "again": again}
-            for line in f"{accounts.total()} {ADVICE[state].format_map(words)}".splitlines():
-                say(line)
-    if any(found.values()):
-        _say_what_to_set(store)
+    for line in advice.lines():
+        say(line)

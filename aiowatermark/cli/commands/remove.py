@@ -12,6 +12,7 @@ import click
 from attrs import field, frozen
 
 from ...provider import Provider
+from ..advice.accounts import account_of_run
 from ..batch.batch import BatchLimits, run_batch
 from ..batch.planning.dry_run import run_dry
 from ..batch.planning.inputs import is_file_argument
@@ -76,16 +77,18 @@ class _Arguments:
         """Return the settings that reports repeat."""
         default = self.store is None and not self.no_store
         store = str(StateFolder(self.folder).store) if default else self.store
-        return BatchRequest(
-            self.name,
+        request = BatchRequest(
+            account_of_run(provider),
             provider.display_name,
             self.folder,
-            self.base_url,
             self.as_json,
             store=store,
             default_store=default,
             arguments=sys.argv[1:],
         )
+        if self.report is not None:
+            self.report.request = request
+        return request
 
 
 @click.command(epilog=_EPILOG)

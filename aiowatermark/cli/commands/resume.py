@@ -8,12 +8,20 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from attrs import frozen
 
-from ... import InvalidInput, JobHandle, SubmissionInDoubt
+from ... import InvalidInput, JobHandle, Provider, SubmissionInDoubt
+from ...client.engine.submission.claims import owners_of
+from ...jobs import Record
+from ...observation.commands import Commands, address_of
+from ...redaction import is_loopback
 from ...tokens import PREFIXES, decode_token
+from ..advice.accounts import account_of_record, account_of_run, describe_account
+from ..advice.lookup import unknown_job
+from ..advice.other_accounts import JobsElsewhere, OpenElsewhere, OtherAccount
 from ..batch.batch import BatchContext, BatchLimits, BatchWork, run_batch
 from ..batch.items import BatchItem
 from ..batch.output_names import Target, safe_target, target_of
@@ -21,12 +29,13 @@ from ..batch.planning.stdin import read_lines
 from ..batch.request import BatchRequest
 from ..batch.state_folder import StateFolder
 from ..console.progress import ProgressRow
-from ..console.runner import run
+from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
+from ..console.texts import say
 from ..options.batch import deadline_option, folder_option, jobs_option, json_option
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import account_option, base_url_option, exit_with_error, provider_from_env, provider_option
 from ..options.store import existing_store_from, existing_store_option
-from .job_rows import UNPAID_REASON
+from .job_rows import UNPAID_REASON, State, state_of
 
 # the digest at the end of a key of `remove`: the rest is a name
 _KEY_DIGEST = re.compile(r"-[0-9a-f]{16,}(-\d+)?$")
@@ -47,6 +56,7 @@ class _ResumeAction:
     """Resumes the job of each item."""
 
     context: BatchContext
+    commands: Commands
 
     async def name(self, item: BatchItem) -> None:
         """Set the key of an item that was given by its key, and its output if all are saved.
@@ -62,9 +72,7 @@ class _ResumeAction:
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:  # noqa: ARG002 - nothing is uploaded
         """Resume the job, by the token or by the record in the store."""
-        handle = self.context.client.resume(await self._find_token(item) if item.key else item.source)
-        item.key = handle.key
-        return handle
+        return self.context.client.resume(await self._find_token(item))
 
     async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
         """Return the inputs that `remove` submitted under this key; else a name that is made of the key."""
@@ -72,12 +80,36 @@ class _ResumeAction:
         return planned or [(f"key:{item.key}", _target_of(item))]
 
     async def _find_token(self, item: BatchItem) -> str:
+        """Return the token of an item's job; raises an error for one that cannot be resumed from here."""
+        from_token = None if item.key else self._read_token(item.source)
+        if from_token is not None:
+            item.key = from_token.key
         store = self.context.store
-        if store is None:
-            raise InvalidInput("not a valid job token; if it is a key, give the --store that contains the job")
-        record = await store.get(item.key)
-        if record is None:
-            raise InvalidInput("the store contains no job with this key")
+        record = None if store is None else await store.get(item.key)
+        if from_token is None and record is None:
+            raise unknown_job(item.key, None if store is None else self.commands)
+        self._check_account(record, from_token)
+        return item.source if record is None or from_token is not None else self._token_of(record)
+
+    def _read_token(self, text: str) -> Record:
+        try:
+            return Record.from_token(text)
+        except InvalidInput:
+            raise unknown_job(text, self.commands) from None
+
+    def _check_account(self, record: Record | None, from_token: Record | None) -> None:
+        """Raise OpenElsewhere for a job of another account: the store knows it, the token alone only its provider."""
+        known = record or from_token
+        provider = self.context.client.provider
+        if known is None or (known.provider == provider.name and (record is None or is_of(record, provider))):
+            return
+        # a token does not say where its job is: an emulator, which serves all providers, may have it
+        emulator = provider.base_url if record is None and is_loopback(urlsplit(provider.base_url).hostname) else None
+        account = OtherAccount(account_of_record(known, emulator), describe_account(known, provider))
+        raise OpenElsewhere(known, account, in_store=record is not None)
+
+    @staticmethod
+    def _token_of(record: Record) -> str:
         if record.in_doubt:
             raise SubmissionInDoubt(
                 "it was sent before and no answer was received: it may have been paid, or another process is sending it"
@@ -93,6 +125,11 @@ def _target_of(item: BatchItem) -> Target:
         if (found := _FILE_IDENTITY.fullmatch(identity)) is not None:
             return target_of(found[1])
     return safe_target(_KEY_DIGEST.sub("", item.key))
+
+
+def is_of(record: Record, provider: Provider) -> bool:
+    """Whether a job is one of this account; a record without an account may be of any: the provider knows."""
+    return record.provider == provider.name and record.account in {"", provider.account}
 
 
 @click.command(epilog=_EPILOG)
@@ -113,44 +150,74 @@ def resume(tokens: Sequence[str], folder: Path, store: str | None, callbacks: Ca
     A job is given by its TOKEN, which `aiowatermark remove` and errors print, or by its KEY in the store; - reads
     tokens or keys from stdin, one per line. The store is that of the output folder, unless --store names another one.
 
-    --all covers unfinished jobs only. To fetch the result of a finished job that was not saved, give its key or repeat
-    the `aiowatermark remove` command.
+    --all covers unfinished jobs of the account only. To fetch the result of a finished job that was not saved, give its
+    key or repeat the `aiowatermark remove` command. If jobs of another account of the provider are open, --all prints
+    the command that continues them, and ends with 1.
     """
     everything = values["everything"]
     if everything == bool(tokens):
         exit_with_error("give the tokens or keys of jobs, or --all for the unfinished jobs of the store")
-    is_default = store is None
-    if everything or store is not None:
-        store = existing_store_from(store, folder)
-    elif StateFolder(folder).store.exists():
-        store = str(StateFolder(folder).store)
+    location = _find_store(store, folder, required=everything)
     provider = provider_from_env(values["name"], values["base_url"], values["account"])
     request = BatchRequest(
-        provider.name,
+        account_of_run(provider),
         provider.display_name,
         folder,
-        values["base_url"],
         values["as_json"],
-        store=store,
-        default_store=is_default and store is not None,
+        store=location,
+        default_store=store is None and location is not None,
         arguments=sys.argv[1:],
     )
+    elsewhere = JobsElsewhere()
 
     async def prepare(context: BatchContext) -> BatchWork:
-        return await _prepare(context, tokens, everything=everything)
+        if everything:
+            await _find_elsewhere(context, elsewhere)
+        return _work_of(_ResumeAction(context, request.commands), tokens, elsewhere)
 
     async def work(stop: asyncio.Event) -> int:
         limits = BatchLimits(values["jobs"], values["deadline"])
-        return await run_batch(request, provider, prepare, stop, batch_limits=limits, callbacks=callbacks)
+        code = await run_batch(request, provider, prepare, stop, batch_limits=limits, callbacks=callbacks)
+        for line in elsewhere.describe(request.commands):
+            say(line, err=request.as_json)
+        return code or (EXIT_SOME_FAILED if elsewhere.of_provider(provider.name) else EXIT_OK)
 
     run(work)
 
 
-async def _prepare(context: BatchContext, tokens: Sequence[str], *, everything: bool) -> BatchWork:
+def _find_store(store: str | None, folder: Path, *, required: bool) -> str | None:
+    """Return the store that was given, or else that of the output folder; exits if it is required and not there."""
+    if required or store is not None:
+        return existing_store_from(store, folder)
+    in_folder = StateFolder(folder).store
+    return str(in_folder) if in_folder.exists() else None
+
+
+def _work_of(action: _ResumeAction, tokens: Sequence[str], elsewhere: JobsElsewhere) -> BatchWork:
+    """Return what is resumed: these tokens and keys, or without any all unfinished jobs of the account."""
+    if not tokens:
+        nothing = "nothing to resume for this account" if elsewhere.jobs else "nothing to resume"
+        return BatchWork(action, _unfinished_items(action.context), nothing=nothing)
     distinct = list(dict.fromkeys(tokens))
-    items = _unfinished_items(context) if everything else _read_items(distinct)
-    total = None if everything or "-" in distinct else len(distinct)
-    return BatchWork(_ResumeAction(context), items, total, total, nothing="nothing to resume" if everything else "")
+    total = None if "-" in distinct else len(distinct)
+    return BatchWork(action, _read_items(distinct), total, total)
+
+
+async def _find_elsewhere(context: BatchContext, elsewhere: JobsElsewhere) -> None:
+    """Find the open jobs of other accounts in the store, on which no living client works."""
+    provider, store = context.client.provider, context.store
+    if store is None:
+        return
+    accounts: dict[tuple[str, str, str | None], OtherAccount] = {}
+    async for record in store.unfinished():
+        if is_of(record, provider):
+            continue
+        state = state_of(record, is_gone=await owners_of(store).is_gone(record))
+        if state in {State.RUNNING, State.IN_DOUBT}:
+            identity = (record.provider, record.account, address_of(record))
+            if identity not in accounts:
+                accounts[identity] = OtherAccount(account_of_record(record), describe_account(record, provider))
+            elsewhere.add(record, accounts[identity])
 
 
 async def _read_items(texts: Sequence[str]) -> AsyncGenerator[BatchItem, None]:
@@ -168,6 +235,5 @@ async def _unfinished_items(context: BatchContext) -> AsyncGenerator[BatchItem, 
     if context.store is None:
         return
     async for record in context.store.unfinished():
-        # a record without an account may be of any: the provider refuses the query if it is another one's
-        if record.provider == provider.name and record.account in {"", provider.account}:
+        if is_of(record, provider):
             yield BatchItem(record.key)

@@ -5,21 +5,39 @@ The whole text, with the answer, is in the lines of --json.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 
-from ... import AuthenticationError, InsufficientCredits, InvalidInput, WatermarkError, provider_class
+from ... import AuthenticationError, InsufficientCredits, InvalidInput, JobFailed, WatermarkError, provider_class
 
 # how the transport describes an error of a connection: a class name, and the reason in brackets
 _WITH_REASON = re.compile(r"\b[A-Z]\w+Error \(([^()]*)\)")
 _CLASS_NAME = re.compile(r": [A-Z]\w+Error$")
 _STATUS = re.compile(r"HTTP \d{3} (?=[{\[<])")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail")
+_NO_REASONS = {None, "", "the task failed"}
+"""Reasons of a failure that say no more than that it failed."""
+_OS_REASONS = {
+    errno.EACCES: "this user has no permission there",
+    errno.EPERM: "this user has no permission there",
+    errno.EROFS: "the disk can only be read",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the space that this user may take on the disk is used up",
+    errno.EFBIG: "the file is larger than the disk or a limit allows",
+    errno.EMFILE: "too many files are open",
+}
+_FILE_FOR_FOLDER = (errno.EEXIST, errno.ENOTDIR)
 _IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "give --callback-url so that it can fetch"
 
 
 def problem_text(error: BaseException) -> str:
     """Return what a person in front of a terminal should read of an error, on one line."""
+    if isinstance(error, OSError) and not isinstance(error, WatermarkError):
+        return os_error_text(error)
+    if isinstance(error, JobFailed):
+        return _failure_text(error)
     text = without_class_names(error.message if isinstance(error, WatermarkError) else str(error))
     text = (text or type(error).__name__).replace(_IN_CODE, _IN_COMMAND)
     if isinstance(error, AuthenticationError):
@@ -28,6 +46,27 @@ def problem_text(error: BaseException) -> str:
         return f"{text}: after topping up, the same command continues"
     said = _said_in(error.answer) if isinstance(error, WatermarkError) and error.answer else ""
     return f"{text} (it says: {said})" if said and said not in text else text
+
+
+def os_error_text(error: OSError) -> str:
+    """Return why the system refused to read or write a file, in plain words."""
+    if error.errno in _FILE_FOR_FOLDER and error.filename is not None:
+        return f"{error.filename} is a file, where a folder is needed"
+    if error.errno is not None and error.strerror == os.strerror(error.errno) and error.errno in _OS_REASONS:
+        return _OS_REASONS[error.errno]
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _failure_text(error: JobFailed) -> str:
+    """Return the failure of a job as one sentence: what failed is said once."""
+    try:
+        title = provider_class(error.provider or "").display_name
+    except InvalidInput:
+        title = "the provider"
+    reason = error.message if error.snapshot is None else error.snapshot.reason
+    if reason in _NO_REASONS:
+        return f"{title} could not do it and gives no reason"
+    return f"{title} could not do it: {reason}"
 
 
 def without_class_names(text: str) -> str:

@@ -60,13 +60,21 @@ def say(text: str, *, err: bool = False, bold: bool = False) -> None:
     click.echo(click.style(shown_on(sys.stderr if err else sys.stdout, text), bold=bold), err=err)
 
 
+def end_echo(stream: TextIO) -> None:
+    """Begin a new line on a terminal, which has echoed Ctrl-C at the beginning of this one."""
+    if terminal_columns(stream):
+        click.echo(file=stream)
+
+
 def shown_on(stream: TextIO, text: str, indent: int = 0) -> str:
     """Return a text as a stream can show it: on a terminal broken at words, elsewhere on one line.
 
     `indent` characters stand before it.
     """
-    # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it
-    shown, columns = encodable(printable(text), stream), terminal_columns(stream)
+    # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it; a command that was cut
+    # would be another command
+    limit = len(text) if _is_command(text) else MAX_TEXT
+    shown, columns = encodable(printable(text, limit), stream), terminal_columns(stream)
     return wrap(shown, columns, indent) if columns else shown
 
 
@@ -82,7 +90,7 @@ def terminal_columns(stream: TextIO) -> int:
 
 def wrap(text: str, columns: int, indent: int = 0) -> str:
     """Return a text in lines of at most so many columns, broken at words; a command stays whole, to be copied."""
-    if text.lstrip().startswith("aiowatermark "):
+    if _is_command(text):
         return text
     whole = _COMMAND.sub(lambda found: found[0].replace(" ", _NO_BREAK), text)
     margin = " " * (len(text) - len(text.lstrip()))
@@ -94,6 +102,10 @@ def wrap(text: str, columns: int, indent: int = 0) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines)[indent:].replace(_NO_BREAK, " ")
+
+
+def _is_command(text: str) -> bool:
+    return text.lstrip().startswith("aiowatermark ")
 
 
 def has_unicode(stream: TextIO) -> bool:

@@ -13,6 +13,7 @@ from attrs import define, field
 from ... import InvalidInput
 from ..batch.items import Outcome
 from ..batch.report_rows import row_of
+from ..batch.request import BatchRequest
 from ..console.runner import EXIT_SOME_FAILED, error_text, print_error
 from ..report.page import ReportText, check_target, write_report
 from ..report.rows import ReportRows
@@ -34,13 +35,17 @@ report_option = click.option(
 class HtmlReport:
     """The page that a command writes at its end, and the rows that it collects for it.
 
-    `total` is the number of inputs if it is known; those without a row were not submitted.
+    `total` is the number of inputs if it is known; those without a row were not submitted. `request` is what the
+    command was asked for: it leads to the commands in the page.
     """
 
     path: Path
+    request: BatchRequest | None = field(default=None, init=False)
     rows: ReportRows = field(factory=ReportRows, init=False)
     total: int | None = None
     _started: float = field(factory=time.monotonic, init=False)
+    _charged: set[str | None] = field(factory=set, init=False)
+    _places: dict[int, tuple[bool, int]] = field(factory=dict, init=False)
 
     async def check(self) -> None:
         """Raise InvalidInput if the page cannot be written; called before anything is paid."""
@@ -48,7 +53,17 @@ class HtmlReport:
 
     def add(self, outcome: Outcome) -> None:
         """Add a row for an item that has ended."""
-        self.rows.add(row_of(outcome))
+        # the same picture under two names is one job, and one charge
+        row = row_of(outcome, self.request, is_counted=outcome.key in self._charged)
+        if outcome.charge is not None:
+            self._charged.add(outcome.key)
+        self.rows.add(row)
+        if self.rows.kept and self.rows.kept[-1] is row:
+            self._places[id(row)] = row.done, outcome.number
+
+    def _sort(self) -> None:
+        """Put what needs attention first, and each kind in the order of the inputs: jobs end in any order."""
+        self.rows.kept.sort(key=lambda row: self._places[id(row)])
 
     async def save(self, code: int, *, err: bool = False) -> int:
         """Write the page, print where it is, and return the exit code: `code`, or 1 if it could not be written."""
@@ -57,6 +72,7 @@ class HtmlReport:
         text = ReportText("aiowatermark remove", time.monotonic() - self._started, remarks)
         if len(self.rows.kept) > _MANY:
             click.echo("Writing the report …", err=True)
+        self._sort()
         ended = threading.Event()
         try:
             await asyncio.to_thread(write_report, self.path, self.rows, text, ended=ended)

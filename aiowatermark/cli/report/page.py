@@ -213,10 +213,16 @@ def _card(row: ReportRow, thumbnails: tuple[Thumbnail | None, Thumbnail | None],
             f'<p class="facts">{status} {escape(" · ".join(facts))}</p>',
             f'<p class="note">{escape(row.note)}</p>' if row.note else "",
             f'<p class="error" tabindex="0">{escape(row.error)}</p>' if row.error else "",
+            *(f'<p class="note">{escape(line)}</p>' if line[:2] != "  " else _command(line) for line in row.advice),
             f'<p class="links">{"".join(links)}</p>' if any(links) else "",
             "</div>\n</article>\n",
         )
     )
+
+
+def _command(line: str) -> str:
+    """Return a command as text that is selected by one click."""
+    return f'<pre class="command" tabindex="0">{escape(line.strip())}</pre>'
 
 
 def _picture(row: ReportRow, before: Thumbnail | None, after: Thumbnail | None) -> str:

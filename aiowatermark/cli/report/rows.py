@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,7 @@ class ReportRow:
 
     `seconds`, `charge` and `error` may be None: there is none, or it is not known. `note` is a further remark. `name`,
     `error` and `note` may be texts of strangers: they are cut, and characters that cannot be printed are replaced.
+    `advice` is what to do, in lines of which those that begin with two spaces are commands.
     """
 
     name: str = field(converter=_to_name)
@@ -49,6 +50,7 @@ class ReportRow:
     charge: float | None = None
     error: str = field(default=None, converter=_to_text)
     note: str = field(default="", converter=_to_text)
+    advice: Sequence[str] = ()
 
     @property
     def done(self) -> bool:

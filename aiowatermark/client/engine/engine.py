@@ -27,12 +27,13 @@ from typing import assert_never
 
 from attrs import define, evolve, field
 
-from ...errors import InvalidInput, WatermarkError
+from ...errors import InvalidInput, SubmissionInDoubt, WatermarkError
 from ...jobs import INITIAL_SNAPSHOT, Job, Record, Snapshot, Status
 from ...ledger import Attempt
 from ...lifetimes import run_all, start_task
 from ...media.base import ProgressCallback
 from ...media.memory import Link
+from ...observation.commands import labels_of_address
 from ...observation.events import JOB_IN_DOUBT
 from ...results import Result
 from ...wire import Delivery
@@ -87,22 +88,23 @@ class JobEngine:
 
     def _new_record(self, job: Job, key: str, callback: str | None) -> Record:
         """The record of a new job: of an image, the paid request follows immediately; a video is uploaded first."""
-        account, now = self.context.provider.account, time.time()
+        provider, now = self.context.provider, time.time()
         return Record(
             key,
-            self.context.provider.name,
+            provider.name,
             Snapshot(None, Status.UPLOADING) if job.video else INITIAL_SNAPSHOT,
             job.fingerprint,
             video=job.video,
             inputs=tuple([media.identity for media in job.inputs]),
             callback=callback,
-            account=account,
+            account=provider.account,
             owner=self.context.owner,
             created_at=now,
             epoch=new_epoch(),
             masked=job.mask is not None or bool(job.extra_fields),
-            route=self.context.provider.route(job),
-            attempts=() if job.video else (Attempt(now, account),),
+            route=provider.route(job),
+            attempts=() if job.video else (Attempt(now, provider.account),),
+            labels=labels_of_address(provider.base_url, getattr(provider, "default_base_url", None)),
         )
 
     def start(self, record: Record, request: SubmitRequest | None, time_limit: float) -> ActiveJob:
@@ -246,6 +248,8 @@ class JobEngine:
             job.mark_accepted()
             await self.watcher.wait_until_done(job)
         except WatermarkError as error:
+            if isinstance(error, SubmissionInDoubt):
+                error.advice = self.context.observer.settle_advice.about(job.record)
             job.fail(error.about(provider=self.context.provider.name, key=job.key, token=None))
             await self._release_lease(job)
         except asyncio.CancelledError:

@@ -102,10 +102,10 @@ OWNER_GONE = "the client that submitted it ended before the answer came"
 def deadline_exceeded(record: Record, seconds: float, problem: WatermarkError | None = None) -> DeadlineExceeded:
     """The job did not end within its deadline of so many seconds; `problem` is what the last query met."""
     status = record.snapshot.status
+    words = status.value.replace("_", " ")
     last = f"; the last query failed: {problem}" if problem is not None else ""
     error = DeadlineExceeded(
-        f"the job did not end within its deadline of {seconds:g} s, its last status is {status}: continue it with "
-        f"client.resume({record.token!r}){last}",
+        f"the job did not end within its deadline of {seconds:g} s, its last status is {words}{last}",
         seconds=seconds,
         last_status=status,
         provider=record.provider,

@@ -26,6 +26,7 @@ from attrs import define, field
 from ...clock import pause
 from ...errors import WatermarkError
 from ...jobs import Record, Snapshot, Status
+from ...ledger import settlement
 from ...lifetimes import start_task
 from ...observation.events import JOB_CONFIRMED
 from ...wire import Delivery
@@ -133,7 +134,8 @@ class InDoubtResolver:
         except Exception as error:  # noqa: BLE001 - whatever a callback says, the doubt is what remains
             log.info("job %s stays in doubt; a callback for it could not be confirmed: %s", record.key, error)
             return None
-        confirmed = named.advance(answer, time.time())
+        at = time.time()
+        confirmed = named.advance(answer, at).note(settlement(f"task {claimed.task_id}", at, by="callback"))
         try:
             return await self.context.store.put(confirmed)
         except WatermarkError as error:

@@ -6,7 +6,8 @@ An operator, who looked into the account at the provider, settles a job in doubt
     settle(key, paid=True)   it was paid and its result is lost (a provider without queries): its key stays used
     settle(key, paid=False)  it was not paid: its key is free, and its record keeps what happened
 
-Each is refused while the answer may still come: the owner is alive and waits for it, or the job runs in this client. A
+A job that was settled as unpaid by mistake can be settled in the other ways until it is submitted again. Each is
+refused while the answer may still come: the owner is alive and waits for it, or the job runs in this client. A
 settlement is conditional on the version of the record that was looked at, and noted in its history: when, by an
 operator, and as what. A later proof that contradicts it is an error in the log (snapshots.py), and never touches
 another job.
@@ -86,20 +87,28 @@ class Settlement:
 async def load_unsettled(store: JobStore, owners: Owners, key: str, *, own: str = "") -> Record:
     """Return the record of a job in doubt whose answer no client waits for, other than perhaps the client `own`.
 
-    Raises InvalidInput if there is no such record.
+    A job that was settled as unpaid, and not submitted since, counts as in doubt: that may have been a mistake. Raises
+    InvalidInput if there is no such record.
     """
     record = await store.get(key)
     if record is None:
-        raise InvalidInput(f"the store knows no job {key!r}")
-    if not record.in_doubt:
+        raise InvalidInput(f"the store contains no job with the key {key!r}")
+    if not can_be_settled(record):
         raise InvalidInput(f"the job {key!r} is not in doubt: its status is {record.snapshot.status}")
     if record.answer_pending and record.owner != own and not await owners.is_gone(record):
         raise InvalidInput(f"the job {key!r} belongs to a client that is alive: its answer may still come")
     return record
 
 
+def can_be_settled(record: Record) -> bool:
+    """Whether a job is in doubt, or was settled as unpaid and can be settled otherwise."""
+    return record.in_doubt or record.settled_unpaid
+
+
 async def write_settlement(store: JobStore, record: Record, *, paid: bool) -> Record:
     """Settle a job in doubt as paid or unpaid; returns its record. Raises InvalidInput if it was changed meanwhile."""
+    if not paid and record.settled_unpaid:
+        raise InvalidInput(f"the job {record.key!r} is not in doubt: it was settled as unpaid")
     now = time.time()
     if paid:
         ended = record.advance(Snapshot(None, Status.FAILED, reason=SETTLED_PAID)).note(settlement("paid", now))

@@ -11,6 +11,7 @@ import pytest
 from aiowatermark.cli.batch.request import BatchRequest
 from aiowatermark.cli.console.texts import encodable, mask_password, printable, shown_name
 from aiowatermark.emulator import Emulator
+from aiowatermark.observation.commands import AccountOptions
 from aiowatermark.tokens import Token, encode_token
 from tests.support.cli import Cli
 from tests.support.images import make_jpeg
@@ -65,9 +66,24 @@ def test_what_an_encoding_does_not_have_is_escaped() -> None:
 )
 def test_the_password_of_a_store_is_masked(location: str, shown: str) -> None:
     assert mask_password(location) == shown
-    request = BatchRequest("kaze", "Kaze", Path("out"), None, False, store=location, arguments=["remove", location])
-    texts = request.resume_command(["key"]), request.jobs_command("forget", ["key"]), request.same_command()
+    arguments = ["remove", "--store", location]
+    account = AccountOptions("kaze")
+    request = BatchRequest(account, "Kaze", Path("out"), as_json=False, store=location, arguments=arguments)
+    commands = request.commands
+    texts = commands.resume(account, ["key"]), commands.forget(["key"]), request.same_command()
     assert "canary" not in "".join(texts)
+    where = '"$STORE_URL"' if commands.note else location
+    assert all(f" --store {where}" in text for text in texts)
+
+
+def test_a_command_that_would_show_a_signature_is_not_printed() -> None:
+    arguments = ["remove", "https://host/a.jpg?signature=canary", "-o", "a folder"]
+    request = BatchRequest(AccountOptions("kaze"), "Kaze", Path("a folder"), as_json=False, arguments=arguments)
+    assert request.same_command() == ""
+    shown = BatchRequest(
+        AccountOptions("kaze"), "Kaze", Path("out"), as_json=False, arguments=["remove", "a b", "--again"]
+    )
+    assert shown.same_command() == "aiowatermark remove 'a b'"
 
 
 async def test_a_store_that_cannot_be_opened_shows_no_password(cli: Cli, emulator: Emulator, tmp_path: Path) -> None:
@@ -112,4 +128,4 @@ async def test_a_terminal_that_cannot_print_a_name_gets_an_escaped_one(
     assert finished.code == 1
     assert "Traceback" not in finished.text
     assert finished.text.isascii()
-    assert "1 done, 1 failed" in finished.out
+    assert "1 done, 0 failed, 1 refused" in finished.out

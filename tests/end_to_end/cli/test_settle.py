@@ -13,7 +13,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.emulator import Emulator
-from tests.support.cli import Cli
+from tests.support.cli import Cli, printed_commands
 from tests.support.files import list_names
 from tests.support.images import make_jpeg
 from tests.support.processes import REPOSITORY
@@ -62,7 +62,7 @@ def words_of(command: str) -> list[str]:
 def advised_commands(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The commands that the log line of a job in doubt ends with."""
     (line,) = [line.getMessage() for line in caplog.records if getattr(line, "event", "") == "job.in_doubt"]
-    return line.partition("then run one of: ")[2].split("; ")
+    return line.partition("then run one of: ")[2].partition(" (set ")[0].split("; ")
 
 
 @pytest.mark.parametrize("account", ["shop", None])
@@ -76,15 +76,16 @@ async def test_a_job_of_a_program_is_settled_by_its_task_and_fetched_with_the_co
     (command,) = [command for command in advised_commands(caplog) if "--task-id" in command]
     settled = await cli(*words_of(command.replace("--task-id ID", f"--task-id {task_id}")))
     assert settled.code == 0, settled.text
-    first, explanation, advice = settled.out.splitlines()
+    first, explanation, _ = settled.out.splitlines()
     assert (first, explanation) == (
         f"settled    {KEY}: accepted as task {task_id}",
         "To fetch its result, at no further cost:",
     )
+    (advice,) = printed_commands(settled.out)
     assert ("--account shop" in advice) == (account is not None)
-    fetched = await cli(*words_of(advice.replace("-o DIR", "-o out")))
+    fetched = await cli.in_shell(advice)
     assert fetched.code == 0, fetched.text
-    assert len(list_names(cli.folder / "out", hidden=False)) == 1
+    assert len(list_names(cli.folder / "results", hidden=False)) == 1
     assert emulator.charged["kaze"] == 1
 
 
@@ -133,7 +134,7 @@ async def test_a_task_that_is_not_there_leaves_the_job_in_doubt_and_says_so(
     assert wrong.code == 2
     assert wrong.err.endswith("(it says: There is no such task.); the job stays in doubt\n")
     other = await cli("jobs", "settle", KEY, "--task-id", task_id, "--provider", "gptge", *STORE)
-    assert (other.code, other.err) == (2, "Error: the job 'order-1' is one of kaze: give --provider kaze\n")
+    assert (other.code, other.err) == (2, "Error: the job 'order-1' is one of kaze: leave out --provider gptge\n")
     (job,) = (await cli("jobs", *STORE, "--json")).lines
     assert (job["v"], type(job["since"]), job["state"], job["history"]) == (1, float, "in doubt", [])
 
@@ -193,16 +194,14 @@ async def test_the_commands_for_a_redis_with_a_secret_in_its_url_work_once_the_u
             await client.remove(make_jpeg(), key=KEY)
     cli.use_keys_of(emulator)
 
-    def in_shell(command: str) -> list[str]:
-        return [url if word == "$STORE_URL" else word for word in words_of(command)]
-
     (command,) = [command for command in advised_commands(caplog) if "--task-id" in command]
-    settled = await cli(*in_shell(command.replace("--task-id ID", f"--task-id {emulator.kaze.tasks[0].task_id}")))
+    command = command.replace("--task-id ID", f"--task-id {emulator.kaze.tasks[0].task_id}")
+    settled = await cli.in_shell(command, STORE_URL=url)
     assert settled.code == 0, settled.text
-    *_, advice, note = settled.out.splitlines()
-    assert note.startswith("Before that, set STORE_URL to the store's URL, unix://")
-    assert "db=9" not in note
-    fetched = await cli(*in_shell(advice.replace("-o DIR", "-o out")))
+    (advice,) = printed_commands(settled.out)
+    assert "\nBefore that, set STORE_URL to the store's URL, unix://" in settled.out
+    assert "db=9" not in settled.out
+    fetched = await cli.in_shell(advice, STORE_URL=url)
     assert fetched.code == 0, fetched.text
 
 

@@ -265,7 +265,7 @@ async def test_a_result_that_came_with_the_answer_is_in_the_store_and_is_saved_a
         (
             ("resume", "key", *WITH_STORE[:4]),
             1,
-            "not a valid job token; if it is a key, give the --store that contains the job",
+            "'key' is not a token, and keys need a store: give -o with the output folder of `aiowatermark remove`",
         ),
     ],
 )
@@ -287,10 +287,14 @@ async def test_keys_that_the_store_does_not_contain_are_named(
     assert (await cli("jobs", "--store", "jobs.db")).out == "The store contains no unfinished jobs.\n"
     forgotten = await cli("jobs", "--store", "jobs.db", "forget", "unknown")
     assert (forgotten.code, forgotten.out) == (1, "")
-    assert "the store contains no job with this key" in forgotten.err
+    advice = "`aiowatermark jobs --store jobs.db -v` lists the keys of unfinished jobs"
+    said = f"the store contains no job with the key 'unknown': {advice}\n"
+    assert forgotten.err.endswith(said)
+    for arguments in (("show", "unknown"), ("settle", "unknown", "--paid"), ("settle", "unknown", "--task-id", "t")):
+        assert (await cli("jobs", "--store", "jobs.db", *arguments)).err == f"Error: {said}"
     resumed = await cli("resume", "unknown", *command)
     assert resumed.code == 1
-    assert "the store contains no job with this key" in resumed.out
+    assert said in resumed.out
 
 
 def _json_line(finished: Finished) -> dict[str, object]:
@@ -325,10 +329,10 @@ async def doubtful_store(tmp_path: Path) -> Path:
 async def test_a_job_is_shown_with_its_reason_owner_inputs_and_attempts(cli: Cli, doubtful_store: Path) -> None:
     shown = _json_object(await cli("jobs", "--store", str(doubtful_store), "show", "order-1"))
     assert (shown["state"], shown["reason"], shown["owner"]) == ("in doubt", "no answer", "gone")
-    assert (shown["inputs"], shown["account"], shown["attempts"]) == (["a.jpg:7"], "shop", [])
+    assert (shown["inputs"], shown["account"], shown["attempts"]) == (["a.jpg (7 bytes)"], "shop", [])
     unknown = await cli("jobs", "--store", str(doubtful_store), "show", "order-2")
     assert unknown.code == 2
-    assert "no job 'order-2'" in unknown.err
+    assert "no job with the key 'order-2'" in unknown.err
 
 
 @pytest.mark.parametrize(("choice", "state"), [("--unpaid", "unpaid"), ("--paid", "ended")])
@@ -351,8 +355,9 @@ async def test_several_jobs_are_settled_at_once_and_none_if_one_is_not_known(cli
         await store.open(Record("order-2", "picwish", snapshot, account="shop", owner="gone", epoch=1))
     where = ("--store", str(doubtful_store))
     advice = (await cli("jobs", *where)).out
-    assert f"jobs settle --store {doubtful_store} KEY... --unpaid\n" in advice
-    assert f"jobs settle --store {doubtful_store} KEY --task-id ID --provider picwish\n" in advice
+    assert f"jobs settle --store {doubtful_store} order-1 --unpaid\n" in advice
+    assert f"jobs settle --store {doubtful_store} order-1 --task-id ID\n" in advice
+    assert "The other likewise, each with its own key; this lists the keys:\n  aiowatermark jobs --store" in advice
     refused = await cli("jobs", "settle", "order-1", "order-3", "--paid", *where)
     assert refused.code == 2
     assert [job["state"] for job in (await cli("jobs", *where, "--json")).lines] == ["in doubt"] * 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from copy import copy
 from itertools import pairwise
 
 import pytest
@@ -11,6 +13,7 @@ import aiowatermark as aw
 from aiowatermark.callbacks.registry import registry_of
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from tests.support.picwish import FINISHED, LINK, delivery, scripted_client
+from tests.support.stores import get_record
 
 VIRTUAL_CLOCK = True
 NO_SUCH_TASK = json_response(404, message="no such task")
@@ -27,6 +30,12 @@ def lost(transport: ScriptedTransport) -> ScriptedTransport:
     transport.submissions = [connection_lost(sent=True)]
     transport.queries = [NO_SUCH_TASK]
     return transport
+
+
+class StoreInAFile(aw.MemoryStore):
+    """A store that says how the command line opens it."""
+
+    cli_location = "/var/jobs.db"
 
 
 def query_times(transport: ScriptedTransport) -> list[float]:
@@ -70,6 +79,39 @@ async def test_a_callback_that_comes_during_a_flood_settles_the_doubt(
         assert record.snapshot.status is aw.Status.SUCCEEDED
         assert registry_of(receiver).expected == 0
     assert lost.submitted == 1
+
+
+async def test_a_settlement_by_a_callback_is_noted_in_the_history_of_the_job(
+    lost: ScriptedTransport, receiver: aw.CallbackReceiver
+) -> None:
+    store = aw.MemoryStore()
+    lost.queries = [FINISHED]
+    async with scripted_client(lost, callbacks=receiver, store=store) as client:
+        with pytest.raises(aw.SubmissionInDoubt):
+            await client.remove(LINK, key="mine")
+        (deliver,) = registry_of(receiver)._expected.values()
+        deliver(delivery(data={"task_id": "task-1", "state": 0}))
+        await asyncio.sleep(1)
+        (note,) = (await get_record(store, "mine")).history
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 callback: settled as task task-1", note)
+
+
+@pytest.mark.parametrize("with_store", [True, False], ids=["a file", "memory"])
+async def test_the_error_names_the_same_commands_as_the_log_line_and_its_message_and_the_record_do_not(
+    lost: ScriptedTransport, caplog: pytest.LogCaptureFixture, with_store: bool
+) -> None:
+    store = StoreInAFile() if with_store else aw.MemoryStore()
+    async with scripted_client(lost, store=store) as client:
+        with pytest.raises(aw.SubmissionInDoubt) as caught:
+            await client.remove(LINK, key="mine")
+        reason = (await get_record(store, "mine")).snapshot.reason or ""
+    error = caught.value
+    (advice,) = [line.advice for line in caplog.records if getattr(line, "event", "") == "job.in_doubt"]  # type: ignore[attr-defined]
+    assert error.advice == advice
+    assert ("aiowatermark jobs settle --store " if with_store else "client.settle('mine'") in advice
+    assert str(error).endswith(f". Look for it in your account at picwish, then run one of: {advice}")
+    assert "settle" not in error.message + reason
+    assert str(copy(error)) == str(error)
 
 
 @pytest.mark.parametrize("task_id", ["\ud800", "x" * 201, "a\nb", "", "\x00"])

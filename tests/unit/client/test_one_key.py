@@ -17,6 +17,7 @@ from aiowatermark.media.base import Media, ProgressCallback
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
 from aiowatermark.wire import Request, Response
 from tests.support.picwish import ACCEPTED, FINISHED, LINK, PENDING, scripted_client
+from tests.support.stores import get_record
 
 VIRTUAL_CLOCK = True
 VIDEO = b"\0\0\0\x18ftypmp42" + bytes(64)
@@ -109,6 +110,8 @@ async def test_the_upload_of_a_dead_owner_is_taken_over_by_one_worker_only() -> 
     results = await remove_with_all([video_client(transport, store) for _ in range(5)])
     assert len(transport.started) == transport.uploads == 1
     assert {result.snapshot.task_id for result in results} == set(transport.started)
+    (note,) = (await get_record(store, "order-1")).history
+    assert note == "taken over from the client a client that crashed: nothing was paid"
 
 
 @pytest.mark.parametrize("first_answer", [json_response(400, message="no"), connection_lost(sent=False)])

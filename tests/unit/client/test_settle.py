@@ -174,8 +174,34 @@ async def test_a_job_that_is_not_in_doubt_is_not_settled(transport: ScriptedTran
     async with scripted_client(transport, store=store) as client:
         with pytest.raises(aw.InvalidInput, match="not in doubt"):
             await client.settle("order-1", paid=False)
-        with pytest.raises(aw.InvalidInput, match="knows no job"):
+        with pytest.raises(aw.InvalidInput, match="contains no job with the key"):
             await client.settle("order-2", paid=False)
+
+
+@pytest.mark.parametrize("how", [{"paid": True}, {"task_id": "task-1"}])
+async def test_a_doubt_that_was_settled_as_unpaid_by_mistake_is_settled_anew_and_nothing_is_sent(
+    transport: ScriptedTransport, how: dict[str, Any]
+) -> None:
+    store = await store_with(record_in_doubt())
+    transport.queries = [PENDING]
+    async with scripted_client(transport, store=store) as client:
+        await client.settle("order-1", paid=False)
+        await client.settle("order-1", **how)
+        settled = await get_record(store, "order-1")
+        outcomes = [note.partition(" operator: settled as ")[2] for note in settled.history]
+        assert outcomes == ["unpaid", "paid" if "paid" in how else "task task-1"]
+        assert settled.snapshot.status is (Status.FAILED if "paid" in how else Status.QUEUED)
+    assert transport.submitted == 0
+
+
+async def test_a_job_that_is_settled_as_unpaid_is_not_settled_as_that_again(transport: ScriptedTransport) -> None:
+    store = await store_with(record_in_doubt())
+    async with scripted_client(transport, store=store) as client:
+        await client.settle("order-1", paid=False)
+        settled = await get_record(store, "order-1")
+        with pytest.raises(aw.InvalidInput, match="not in doubt: it was settled as unpaid"):
+            await client.settle("order-1", paid=False)
+        assert await get_record(store, "order-1") == settled
 
 
 async def test_each_new_doubt_is_one_warning_with_its_key_its_token_and_the_commands(

@@ -10,39 +10,43 @@ Results of an emulator, which is on loopback, are no results for a provider that
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from .... import InvalidInput, JobStore, Status
+from .... import JobStore, Provider, Status
 from ....jobs import Record
 from ....redaction import is_loopback
-from ...console.texts import printable
+from ...advice.accounts import account_of_record, describe_account
+from ...advice.other_accounts import OpenElsewhere, OtherAccount
 from ..items import BatchItem, Plan
 from ..manifest import Work
 from ..output_folder import OutputFolder
 from .job_keys import key_in_round
 
 _MAX_NAMED = 3
-# what an account without a name is called: the provider and a digest of the key
-_UNNAMED = re.compile(r"[a-z0-9]+-[0-9a-f]{24}")
 
 
-async def find_elsewhere(item: BatchItem, work: Work, outputs: OutputFolder, store: JobStore | None) -> Plan:
-    """Return the plan of an item that is new for this account; raises InvalidInput if another one has sent it."""
+async def find_elsewhere(
+    item: BatchItem, work: Work, outputs: OutputFolder, store: JobStore | None, provider: Provider
+) -> Plan:
+    """Return the plan of an item that is new for this account; raises OpenElsewhere if another one has sent it."""
     sent: tuple[Work, Record] | None = None
     for other in await outputs.find_works(work.content):
         if other.base == work.base or (_is_local(other) and not _is_local(work)):
             continue
         key = key_in_round(other.base, (await outputs.round_of(other.base))[0])
         if (plan := await _find_result(item, key, outputs)) is not None:
-            item.elsewhere = _name_of(other, work)
+            item.elsewhere = _name_of(other, provider)
             return plan
         record = None if store is None else await store.get(key)
         if record is not None and not record.unsent and record.snapshot.status is not Status.FAILED:
             sent = sent or (other, record)
     if sent is not None:
-        raise InvalidInput(_explain(*sent, work))
+        other, record = sent
+        item.key = record.key
+        options = account_of_record(record, other.base_url)
+        raise OpenElsewhere(record, OtherAccount(options, _name_of(other, provider)))
     return Plan.NEW
 
 
@@ -58,33 +62,26 @@ async def _find_result(item: BatchItem, key: str, outputs: OutputFolder) -> Plan
     return Plan.OPEN
 
 
-def describe_elsewhere(items: Sequence[BatchItem]) -> str:
+def describe_elsewhere(items: Iterable[BatchItem]) -> str:
     """Return the line that says what other accounts have done; empty for nothing."""
-    names = [item.elsewhere for item in items if item.elsewhere]
-    if not names:
+    return describe_counts(Counter(item.elsewhere for item in items if item.elsewhere))
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Return that line for so many inputs of each account, by its name."""
+    if not counts:
         return ""
-    distinct = list(dict.fromkeys(names))
-    named = ", ".join(distinct[:_MAX_NAMED]) + (" and others" if len(distinct) > _MAX_NAMED else "")
+    total = sum(counts.values())
+    named = ", ".join(list(counts)[:_MAX_NAMED]) + (" and others" if len(counts) > _MAX_NAMED else "")
     return (
-        f"{len(names)} of these {'was' if len(names) == 1 else 'were'} done here under another account ({named}): "
+        f"{total} of these {'was' if total == 1 else 'were'} done here under another account ({named}): "
         "the results are kept; --again pays anew"
     )
 
 
-def _explain(other: Work, record: Record, work: Work) -> str:
-    base_url = "" if other.base_url == work.base_url else f" --base-url {other.base_url}"
-    return (
-        f"was sent under another account ({_name_of(other, work)}) and its result is not here. To fetch it, with a key "
-        f"of that account: `aiowatermark resume KEY --provider {record.provider} -o DIR --account {other.account}"
-        f"{base_url}`, KEY is {record.key}. --again pays anew"
-    )
-
-
-def _name_of(other: Work, work: Work) -> str:
+def _name_of(other: Work, provider: Provider) -> str:
     """Return how a user may know the account of another job: its base URL, its name, or that its key is another."""
-    if other.base_url != work.base_url:
-        return printable(other.base_url)
-    return "another API key" if _UNNAMED.fullmatch(other.account) else f"--account {printable(other.account)}"
+    return describe_account(Record(other.base, provider.name, account=other.account), provider, other.base_url)
 
 
 def _is_local(work: Work) -> bool:

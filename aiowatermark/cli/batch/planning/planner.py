@@ -38,13 +38,17 @@ _CONCURRENT = 16
 
 @define(eq=False)
 class Planner:
-    """Plans the items of one run; without a store, nothing was done before."""
+    """Plans the items of one run; without a store, nothing was done before.
+
+    `done_elsewhere` counts the items that other accounts have done, by the names of these.
+    """
 
     keys: KeyMaker
     outputs: OutputFolder
     store: JobStore | None
     again: bool = False
     dry_run: bool = False
+    done_elsewhere: Counter[str] = field(factory=Counter, init=False)
     _open_rounds: set[str] = field(factory=set, init=False)
 
     async def plan(self, item: BatchItem) -> None:
@@ -61,10 +65,12 @@ class Planner:
         if again_open or self.again:
             self._open_rounds.add(item.base)
         elif plan is Plan.NEW:
-            plan = await find_elsewhere(item, work, self.outputs, self.store)
+            plan = await find_elsewhere(item, work, self.outputs, self.store, self.keys.provider)
         if self.again and not again_open:
             plan = await self._begin_round(item, plan)
         item.plan = plan
+        if item.elsewhere:
+            self.done_elsewhere[item.elsewhere] += 1
 
     async def plan_all(self, items: Sequence[BatchItem], stop: asyncio.Event) -> None:
         """Plan items; one that cannot be read becomes REFUSED, and its worker finds the reason again."""

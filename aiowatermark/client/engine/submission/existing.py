@@ -12,11 +12,11 @@ import logging
 import time
 from collections.abc import Sequence
 
-from attrs import define
+from attrs import define, evolve
 
 from ....clock import pause
 from ....errors import InvalidInput
-from ....jobs import Record
+from ....jobs import Record, Status
 from ....media.fingerprints import same_job
 from ....provider import Provider
 from ...handle import ActiveJob
@@ -85,13 +85,20 @@ class ExistingRecords:
 
     async def take_over(self, record: Record, mine: Record) -> Record | None:
         """Become the owner of a job that is unsent or failed; returns its record, None if another client was first."""
-        note = f"{record.snapshot.status} of owner {record.owner or 'none'} taken over"
+        note = _take_over_note(record)
         taken_over = record.take_over(self.context.owner, new_epoch(), time.time(), mine.callback, note)
+        taken_over = evolve(taken_over, labels=mine.labels)
         if not taken_over.is_written(await self.context.store.put(taken_over)):
             return None
         if record.owner:  # a job that was settled as unpaid has none
             log.warning("job %s: %s", record.key, note)
         return taken_over
+
+
+def _take_over_note(record: Record) -> str:
+    """Return what the history of a record says when another client submits its job again."""
+    why = "it had failed" if record.snapshot.status is Status.FAILED else "nothing was paid"
+    return f"taken over from the client {record.owner}: {why}" if record.owner else f"submitted again: {why}"
 
 
 def check_same_account(record: Record, provider: Provider) -> None:

@@ -1,0 +1,85 @@
+"""What `jobs` says to do about the jobs that it lists: for each state and account, with complete commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from attrs import define, field
+
+from ...jobs import Record
+from ...observation.commands import Commands, address_of
+from ..commands.job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE, State
+from .accounts import account_of_record
+from .other_accounts import MAX_KEYS
+from .settlements import settlement_lines
+
+_Account: TypeAlias = tuple[str, str, str | None]
+_HEADLINES = {
+    State.RUNNING: "running at the provider. To fetch the results:",
+    State.FINISHED: "finished, and the results were not fetched. To fetch them:",
+    State.HELD: "in the hands of a client that is alive. Leave them to it.",
+    State.UNSENT: "unsent: the submission was not complete, nothing was paid. {again}",
+    State.UNPAID: "settled as unpaid. {again}",
+    State.IN_DOUBT: (
+        "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
+    ),
+    State.ENDED: "ended.",
+}
+
+
+@define(eq=False)
+class _Jobs:
+    """The jobs of one account in one state: the first one, their number, and the first names and keys."""
+
+    first: Record
+    count: int = 0
+    named: list[tuple[str, str]] = field(factory=list)
+
+
+@define(eq=False)
+class JobAdvice:
+    """Collects the jobs that are listed, a bounded number of each kind, and says what to do about them."""
+
+    commands: Commands
+    jobs: dict[State, dict[_Account, _Jobs]] = field(factory=lambda: {state: {} for state in State}, init=False)
+
+    def add(self, record: Record, state: State, name: str) -> None:
+        """Add a job; `name` is that of its input."""
+        account = (record.provider, record.account, address_of(record))
+        jobs = self.jobs[state].setdefault(account, _Jobs(record))
+        jobs.count += 1
+        if len(jobs.named) < MAX_KEYS:
+            jobs.named.append((name, record.key))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no job."""
+        return not any(self.jobs.values())
+
+    def lines(self) -> Iterator[str]:
+        """Yield what to do, a headline for each state."""
+        again = AGAIN_IN_FOLDER if self.commands.store is None else AGAIN_IN_STORE
+        notes: dict[str, None] = {}
+        for state, accounts in self.jobs.items():
+            if accounts:
+                total = sum(jobs.count for jobs in accounts.values())
+                yield f"{total} {_HEADLINES[state].format(again=again)}"
+                yield from self._commands(state, accounts.values(), notes)
+        yield from (f"Before that, {note}." for note in notes)
+
+    def _commands(self, state: State, accounts: Iterable[_Jobs], notes: dict[str, None]) -> Iterator[str]:
+        for jobs in accounts:
+            options = account_of_record(jobs.first)
+            keys = [key for _, key in jobs.named]
+            if state is State.RUNNING:
+                yield f"  {self.commands.resume(options, [])}"
+            elif state is State.FINISHED:
+                yield f"  {self.commands.resume(options, keys)}"
+                if jobs.count > len(keys):
+                    yield f"These are the first {len(keys)} of {jobs.count}; then `jobs` names the others."
+            elif state is State.IN_DOUBT:
+                yield from settlement_lines(jobs.named, options, self.commands, jobs.count)
+            else:
+                continue
+            notes.update(dict.fromkeys(filter(None, (self.commands.note, options.note))))
