@@ -15,6 +15,7 @@ from aiowatermark.emulator.controls import EmulatedProvider
 from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
+from tests.support.images import make_jpeg
 from tests.support.processes import Running
 
 
@@ -90,11 +91,19 @@ async def test_requests_are_served_when_nobody_reads_the_lines_any_more(cli: Cli
         assert finished.code == 0, finished.text
 
 
-async def test_an_address_in_the_environment_that_is_not_valid_is_named(cli: Cli) -> None:
-    cli.env |= {"KAZE_API_KEY": "any", "AIOWATERMARK_BASE_URL": "127.0.0.1:8700"}
-    finished = await cli("credits", "--provider", "kaze")
-    assert finished.code == 2
-    assert "AIOWATERMARK_BASE_URL: base_url must be an absolute URL" in finished.err
+@pytest.mark.parametrize("command", [("credits",), ("remove", "photo.jpg", "-o", "clean"), ("doctor",)])
+async def test_an_address_that_is_not_valid_is_shown_with_the_option_or_the_variable_that_it_came_from(
+    cli: Cli, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(make_jpeg())
+    cli.env |= {"KAZE_API_KEY": "any"}
+    problem = "must be an absolute URL such as https://backend.kaze.ai or http://127.0.0.1:8700, not 'foo:8080'"
+    finished = await cli(*command, "--provider", "kaze", "--base-url", "foo:8080")
+    assert (finished.code, finished.out, finished.err) == (2, "", f"Error: --base-url {problem}\n")
+    cli.env["AIOWATERMARK_BASE_URL"] = "foo:8080"
+    finished = await cli(*command, "--provider", "kaze")
+    assert f"AIOWATERMARK_BASE_URL {problem}\n" in finished.text
+    assert finished.code == (1 if command == ("doctor",) else 2)
 
 
 @pytest.mark.parametrize(
