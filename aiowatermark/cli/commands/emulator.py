@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ... import provider_class
+from ...connection_errors import os_reason
 from ...emulator import Emulator, ServedRequest
 from ...emulator.apis import APIS
 from ...environment import BASE_URL_VARIABLE
@@ -105,7 +106,7 @@ def emulator(  # noqa: PLR0917 - click calls it by name
         try:
             await server.__aenter__()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = (isinstance(error, OSError) and os_reason(error)) or error
             exit_with_error(f"the emulator cannot listen on {host} port {port}: {reason}")
         callbacks = asyncio.create_task(print_callbacks(server, _ignore if quiet else _print_line))
         try:

@@ -9,10 +9,8 @@ import json
 import re
 
 from ... import AuthenticationError, InsufficientCredits, InvalidInput, WatermarkError, provider_class
+from ...connection_errors import connection_problem
 
-# how the transport describes an error of a connection: a class name, and the reason in brackets
-_WITH_REASON = re.compile(r"\b[A-Z]\w+Error \(([^()]*)\)")
-_CLASS_NAME = re.compile(r": [A-Z]\w+Error$")
 _STATUS = re.compile(r"HTTP \d{3} (?=[{\[<])")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail")
 _IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "give --callback-url so that it can fetch"
@@ -20,8 +18,7 @@ _IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "gi
 
 def problem_text(error: BaseException) -> str:
     """Return what a person in front of a terminal should read of an error, on one line."""
-    text = without_class_names(error.message if isinstance(error, WatermarkError) else str(error))
-    text = (text or type(error).__name__).replace(_IN_CODE, _IN_COMMAND)
+    text = plain_text(error).replace(_IN_CODE, _IN_COMMAND)
     if isinstance(error, AuthenticationError):
         return f"{text}: check {_variables_of(error)}"
     if isinstance(error, InsufficientCredits):
@@ -30,9 +27,15 @@ def problem_text(error: BaseException) -> str:
     return f"{text} (it says: {said})" if said and said not in text else text
 
 
-def without_class_names(text: str) -> str:
-    """Return a text in which the errors of connections are their reasons."""
-    return _CLASS_NAME.sub("", _WITH_REASON.sub(r"\1", text))
+def plain_text(error: BaseException) -> str:
+    """Return the message of an error, without class names and numbers of the operating system."""
+    if isinstance(error, WatermarkError):
+        return error.message
+    if not isinstance(error, OSError):
+        return str(error) or f"an unexpected error ({type(error).__name__})"
+    if error.strerror is None:
+        return str(error) or connection_problem(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _variables_of(error: AuthenticationError) -> str:

@@ -9,6 +9,7 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
+from ...connection_errors import connection_problem
 from .limits import FailureKind, JobFailure
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
@@ -66,7 +67,9 @@ class LinkFetcher:
                 return await _read(response, max_bytes)
         # ValueError: a URL that aiohttp refuses to request
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise JobFailure(FailureKind.LINK, f"The link could not be downloaded: {type(error).__name__}.") from None
+            raise JobFailure(
+                FailureKind.LINK, f"The link could not be downloaded: {connection_problem(error)}."
+            ) from None
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

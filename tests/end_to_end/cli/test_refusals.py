@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from aiowatermark import AuthenticationError, ProviderUnavailable, Rejected
+from aiowatermark import AuthenticationError, Rejected
 from aiowatermark.cli.console.problems import problem_text
 from aiowatermark.emulator import Emulator, Fault
 from tests.support.cli import Cli
+from tests.support.http_server import free_port
 
 GPTGE = ("--provider", "gptge", "--option", "sync=true")
 
@@ -86,11 +88,6 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (
-            ProviderUnavailable("Kaze: could not be reached: ClientConnectorError (Connection refused)"),
-            "Kaze: could not be reached: Connection refused",
-        ),
-        (ProviderUnavailable("Kaze: could not be reached: ClientConnectorDNSError"), "Kaze: could not be reached"),
         (Rejected("Kaze refused", answer='{"code": 4, "message": "too dark"}'), "Kaze refused (it says: too dark)"),
         (Rejected("Kaze refused", answer='{"code": 4, "mess'), "Kaze refused"),
         (Rejected("Kaze refused", answer="<html>nginx</html>"), "Kaze refused"),
@@ -100,11 +97,34 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
         ),
         (Rejected("Kaze refused", answer="too dark"), "Kaze refused (it says: too dark)"),
         (AuthenticationError("no"), "no: check the API key"),
-        (ValueError(), "ValueError"),
+        (ValueError(), "an unexpected error (ValueError)"),
+        (ValueError("too long"), "too long"),
+        (TimeoutError(), "timed out"),
+        (PermissionError(13, "Permission denied", "a.jpg"), "a.jpg: Permission denied"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (OSError("a.jpg is not a regular file"), "a.jpg is not a regular file"),
     ],
 )
 def test_an_error_is_said_without_class_names_and_raw_answers(error: Exception, text: str) -> None:
     assert problem_text(error) == text
+
+
+@pytest.mark.parametrize("command", [("credits",), ("remove", "one.jpg", "-o", "clean"), ("doctor",)])
+async def test_a_provider_that_cannot_be_reached_is_said_without_python_words(
+    cli: Cli, photos: list[str], command: tuple[str, ...]
+) -> None:
+    cli.env["KAZE_API_KEY"] = "any"
+    finished = await cli(*command, "--provider", "kaze", "--base-url", f"http://127.0.0.1:{free_port()}")
+    assert finished.code in {1, 2}
+    assert re.search("Connection refused|the connection is refused", finished.text)
+    assert not re.search(r"[a-z]Error|Errno|\('", finished.text)
+
+
+async def test_a_port_of_the_emulator_that_is_taken_is_said_without_python_words(cli: Cli, emulator: Emulator) -> None:
+    port = emulator.base_url.rpartition(":")[2]
+    finished = await cli("emulator", "--port", port)
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err == f"Error: the emulator cannot listen on 127.0.0.1 port {port}: Address already in use\n"
 
 
 async def test_a_provider_that_accepts_urls_only_is_said_with_the_option_of_the_command_line(
