@@ -51,14 +51,14 @@ async def test_the_emulator_prints_a_line_for_each_request(cli: Cli, photos: lis
     cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
     assert (await cli("remove", "one.jpg", "-o", "clean", "--provider", "gptge")).code == 0
     submit, query, download, empty, stopped = (await stop(running)).strip().splitlines()
-    form = r"(\w+) +(/\S+)  200  job (\S+)  charge (\d)  \d+ ms"
+    form = r"(\w+) +(/\S+)  200  job (\S+?)(  charge \d)?  \d+ ms"
     (submitted, queried, downloaded) = (re.fullmatch(form, line) for line in (submit, query, download))
     assert submitted
     assert queried
     assert downloaded
-    assert submitted.group(1, 2, 4) == ("POST", "/task/pic/watermark_auto", "1")
-    assert queried.groups() == ("GET", f"/task/{submitted[3]}", submitted[3], "0")
-    assert downloaded.group(1, 3, 4) == ("GET", "-", "0")
+    assert submitted.group(1, 2, 4) == ("POST", "/task/pic/watermark_auto", "  charge 1")
+    assert queried.groups() == ("GET", f"/task/{submitted[3]}", submitted[3], None)
+    assert downloaded.group(1, 3, 4) == ("GET", "-", None)
     assert not empty
     assert stopped.startswith("Stopped. ")
 
@@ -132,11 +132,15 @@ async def test_a_base_url_is_refused_where_it_has_no_use(
         (("--keys", "photoeraser=app"), "photoeraser=APP_KEY:APP_SECRET"),
         (("--keys", "unknown=key"), "No such provider: unknown"),
         (("--mark", "none.png"), "'none.png' does not exist"),
+        (("--mark", "photo.jpg"), "--mark photo.jpg: The mark has no alpha channel: give the logo as a PNG with"),
+        (("--mark", "text.png"), "--mark text.png: This is not an image"),
     ],
 )
 async def test_emulator_options_that_are_not_valid_start_nothing(
-    cli: Cli, arguments: tuple[str, ...], message: str
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
+    (tmp_path / "photo.jpg").write_bytes(sample_photo())
+    (tmp_path / "text.png").write_text("text")
     finished = await cli("emulator", *arguments)
     assert finished.code == 2
     assert message in " ".join(finished.err.split())
