@@ -1,4 +1,4 @@
-"""What the servers of the emulator answer where no API is: at `/` what they are, at any other path that it is unknown."""
+"""What the servers of the emulator answer where no API is: what they are at `/`, and a 404 at any other path."""
 
 from __future__ import annotations
 
