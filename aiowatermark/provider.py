@@ -54,7 +54,7 @@ T = TypeVar("T")
 _SECRET = "aiowatermark.secret"  # noqa: S105 - a name
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL_TEXT = re.compile(r"[!-~]+")
-"""Printable ASCII: a host in another script has to be given in its IDNA form, which is what is connected to."""
+"""Printable ASCII: a host in another script must be given in its IDNA form, which is what is connected to."""
 # none of the APIs is below it; clients of other APIs want it, so it is often copied along
 _COPIED_VERSION = re.compile(r"/v1/*\Z")
 Exchange: TypeAlias = Generator[Request | Snapshot, Response, T]
@@ -301,7 +301,7 @@ class Provider(ABC):
     def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
         """Return what a callback reports of this job, or None if it reports nothing of it.
 
-        While the job's task id is unknown, the callback has to name one. Callbacks are not signed, so the caller
+        While the job's task id is unknown, the callback must name one. Callbacks are not signed, so the caller
         confirms the snapshot with a query unless the user chose to trust callbacks.
         """
         return None
@@ -354,7 +354,7 @@ class Provider(ABC):
         return reply.json()
 
     def problem(self, reply: Response) -> WatermarkError | None:
-        """Return the error an answer stands for, or None if it is a success.
+        """Return the error an answer means, or None if it is a success.
 
         By the HTTP status here; override it where a success status does not mean success.
         """
@@ -365,5 +365,5 @@ class Provider(ABC):
         return refusal(self._kind(reply), self.display_name, reply)
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
-        """Return the class of error a refusal stands for; override it where a status has a meaning of its own."""
+        """Return the class of error a refusal means; override it where a status has a meaning of its own."""
         return error_class_for(reply)

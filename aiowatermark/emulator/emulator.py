@@ -3,7 +3,7 @@
     part                    role
     API server              the five APIs (`apis/`) on `base_url`; each route behind fault injection
     storage server          signed URLs of results and uploads on `storage_url`; a separate origin, because real
-                            results lie on other hosts, where an SDK must not send its credentials
+                            results are on other hosts, where an SDK must not send its credentials
     JobService              tasks, charges, refunds
     ImageWorker             restores images in threads
     VideoWorker             restores videos, each in a process

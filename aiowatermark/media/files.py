@@ -170,7 +170,7 @@ class FileReader:
             raise _changed(path)
 
     def read_cached(self) -> memoryview | None:
-        """Return the next bytes without blocking, none at the end; None if `read` has to be called instead."""
+        """Return the next bytes without blocking, none at the end; None if `read` must be called instead."""
         if self._at_end:
             return memoryview(b"")
         if not self._can_read_cached:
@@ -244,7 +244,7 @@ async def open_in_thread(
 def open_file(path: Path, buffer_bytes: int = BLOCK_SIZE, digest: str | None = None) -> tuple[FileReader, bytes]:
     """Open a file and read its first block, which is all of a small file; blocks.
 
-    Raises InvalidInput if the content is not that of `digest`: a key stands for one content, also if the file is
+    Raises InvalidInput if the content is not that of `digest`: a key names one content, also if the file is
     changed while its job waits.
     """
     reader = FileReader(path, buffer_bytes)

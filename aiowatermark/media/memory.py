@@ -18,7 +18,7 @@ from .digests import digest_bytes
 from .signatures import LinkIdentity, link_digest, unsigned_url
 
 URL_DIGEST = "url-"
-"""Begins the part of a fingerprint that stands for a link."""
+"""Begins the part of a fingerprint that represents a link."""
 _SPACES = re.compile(r"\s+")
 # the alphabet of URLs, which some encoders use
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/")

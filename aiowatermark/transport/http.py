@@ -239,7 +239,7 @@ class HttpTransport:
             return stream.error
         failure = self._unavailable(error, written=stream.sent > 0)
         if isinstance(error, TimeoutError) and not stream.complete:
-            problem = f"the upload stands at byte {stream.sent} of {stream.length}"
+            problem = f"the upload stopped at byte {stream.sent} of {stream.length}"
             failure = ProviderUnavailable(f"{problem}: nothing was accepted for {self.stall:g} s", sent=stream.sent > 0)
         media = request.body
         if request.repeatable and isinstance(media, Media) and media.consumed and not media.reopenable:

@@ -31,8 +31,13 @@ def plain_text(error: BaseException) -> str:
     """Return the message of an error, without class names and numbers of the operating system."""
     if isinstance(error, WatermarkError):
         return error.message
-    if not isinstance(error, OSError):
-        return str(error) or f"an unexpected error ({type(error).__name__})"
+    if isinstance(error, OSError):
+        return os_error_text(error)
+    return str(error) or f"an unexpected error ({type(error).__name__})"
+
+
+def os_error_text(error: OSError) -> str:
+    """Return why the system refused to read or write, or why a connection failed, without the number of the error."""
     if error.strerror is None:
         return str(error) or connection_problem(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -63,7 +63,7 @@ def say(text: str, *, err: bool = False, bold: bool = False) -> None:
 def shown_on(stream: TextIO, text: str, indent: int = 0) -> str:
     """Return a text as a stream can show it: on a terminal broken at words, elsewhere on one line.
 
-    `indent` characters stand before it.
+    `indent` characters precede it.
     """
     # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it
     shown, columns = encodable(printable(text), stream), terminal_columns(stream)

@@ -178,7 +178,7 @@ def _photo(name: str, data: bytes) -> DemoPhoto:
 
 
 def _unreadable(name: str) -> InvalidInput:
-    return InvalidInput(f"{printable(name)} is no picture that can be read: give JPEG or PNG files")
+    return InvalidInput(f"{printable(name)} is not a readable image: pass JPEG or PNG files")
 
 
 def _to_jpeg(photo: DemoPhoto) -> DemoPhoto:

@@ -32,7 +32,7 @@ credits_option = click.option(
     "credits_left",
     type=click.FloatRange(0),
     metavar="N",
-    help="Credits on each account; 0 lets providers refuse for want of money.",
+    help="Credits on each account; with 0 the providers refuse because no credits are left.",
 )
 
 

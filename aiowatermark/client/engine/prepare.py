@@ -226,7 +226,8 @@ async def _inspect(media: Media, info: dict[int, MediaInfo]) -> None:
             info[id(media)] = found = sniff(head)
             name_by_format(media, found)
             if await lacks_end(media, head, tail, found.format):
-                raise InvalidInput(f"{media.name} is incomplete: the end of the {found.format} file is missing")
+                name = (found.format or "").upper()
+                raise InvalidInput(f"{media.name} is incomplete: the end of the {name} file is missing")
 
 
 async def _load_mask(mask: Media) -> Bytes:

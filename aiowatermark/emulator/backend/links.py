@@ -1,4 +1,4 @@
-"""Input links: those to loopback are fetched, those with reserved names stand for samples, others are not followed."""
+"""Input links: those to loopback are fetched, those with reserved names give samples, others are not followed."""
 
 from __future__ import annotations
 

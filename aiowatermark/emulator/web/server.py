@@ -25,7 +25,7 @@ _SHUTDOWN_SECONDS = 2.0
 
 @define
 class HttpServers:
-    """Starts servers; every route of theirs can be affected by injected faults; `on_request` is told of requests."""
+    """Starts servers; each of their routes can be affected by injected faults; `on_request` is called with requests."""
 
     faults: FaultQueue[Fault]
     file_pool: ThreadPool

@@ -118,7 +118,7 @@ async def test_the_comparison_of_callbacks_keeps_no_images(cli: Cli, option: str
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.jpg", "none.jpg cannot be read"), ("text.jpg", "text.jpg is no picture")]
+    ("name", "message"), [("none.jpg", "none.jpg cannot be read"), ("text.jpg", "text.jpg is not a readable image")]
 )
 async def test_a_photo_that_cannot_be_read_is_one_clear_error(
     cli: Cli, tmp_path: Path, name: str, message: str

@@ -132,7 +132,7 @@ async def test_an_image_whose_end_is_missing_is_refused_and_not_paid_for(
     cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, emulator: Emulator
 ) -> None:
     (tmp_path / "cut.jpg").write_bytes(sample_photo()[:-100])
-    refusal = "  cut.jpg: is incomplete: the end of the jpeg file is missing"
+    refusal = "  cut.jpg: is incomplete: the end of the JPEG file is missing"
     dry = await cli("remove", photos[0], "cut.jpg", *GPTGE, *to_emulator, "--dry-run")
     assert dry.out.startswith("Dry run: 1 new, 1 refused\n")
     assert refusal in dry.out.splitlines()

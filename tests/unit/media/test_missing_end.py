@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aiowatermark as aw
-from aiowatermark.media import Media, as_media, missing_end
-from aiowatermark.media.base import CHUNK, SNIFF_BYTES
+from aiowatermark.media import as_media, missing_end
+from aiowatermark.media.base import CHUNK, SNIFF_BYTES, Media
 from aiowatermark.media.missing_end import lacks_end
 from aiowatermark.media.sniff import sniff
 from aiowatermark.testing import ScriptedTransport
