@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from attrs import frozen
@@ -37,14 +38,14 @@ class ImageLimits:
 
     @property
     def _accepted(self) -> str:
-        return "" if self.formats is None else f", such as {' or '.join(sorted(self.formats))}"
+        return "" if self.formats is None else f", such as {_list_formats(self.formats)}"
 
     def _problem(self, media: Media, info: MediaInfo) -> str | None:
         width, height = info.size
         if self.formats is not None and info.format not in self.formats:
-            return f"is {info.format}, not {' or '.join(sorted(self.formats))}"
+            return f"is {_list_formats({info.format or ''})}, not {_list_formats(self.formats)}"
         if not info.image:
-            return f"is {info.format}, not an image"
+            return f"is {_list_formats({info.format or ''})}, not an image"
         if self.max_bytes is not None and media.size is not None and media.size > self.max_bytes:
             return f"has {media.size / 1e6:.1f} MB, more than {self.max_bytes / 1e6:.0f} MB"
         if not (width and height):
@@ -56,6 +57,12 @@ class ImageLimits:
         if self.max_aspect is not None and max(width, height) > self.max_aspect * min(width, height):
             return f"has {info.pixels}, an aspect ratio above {self.max_aspect:g}:1"
         return None
+
+
+def _list_formats(formats: AbstractSet[str]) -> str:
+    """Return the names of formats for people: `BMP, JPEG or PNG`."""
+    *first, last = (name.upper() for name in sorted(formats))
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 @frozen

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
+import pytest
 from attrs import define, field
 
 import aiowatermark
 from aiowatermark.emulator import Emulator
 from tests.support.processes import Finished, Running, start_python
 
+_WITHOUT_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Runs a program as root that respects the permissions of files, as any other user."""
+
+without_root_permissions = pytest.mark.skipif(
+    os.name != "posix" or (os.geteuid() == 0 and shutil.which("setpriv") is None),
+    reason="root may write everywhere, and there is no setpriv to give that up",
+)
+"""Marks tests that run the command line with `drop_root_permissions`."""
+
 
 @define(eq=False)
 class Cli:
-    """Starts `aiowatermark` in a temporary folder; the environment holds no API keys but those in `env`."""
+    """Starts `aiowatermark` in a temporary folder; the environment holds no API keys but those in `env`.
+
+    With `drop_root_permissions` a process of root respects the permissions of files.
+    """
 
     folder: Path
     env: dict[str, str] = field(factory=dict)
+    drop_root_permissions: bool = False
     started: list[Running] = field(factory=list)
 
     def use_keys_of(self, emulator: Emulator) -> None:
@@ -28,7 +44,8 @@ class Cli:
     async def start(self, *args: str | Path, code: str | None = None) -> Running:
         """Start a process with these arguments; `code` is run instead of the package's main module."""
         program = ("-m", "aiowatermark") if code is None else ("-c", code)
-        running = await start_python(*program, *args, folder=self.folder, variables=self.env)
+        before = _WITHOUT_ROOT if self.drop_root_permissions and os.geteuid() == 0 else ()
+        running = await start_python(*program, *args, folder=self.folder, variables=self.env, before=before)
         self.started.append(running)
         return running
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,15 @@ async def start_python(
     folder: Path | None = None,
     variables: Mapping[str, str] | None = None,
     stderr: int | None = PIPE,
+    before: Sequence[str] = (),
 ) -> Running:
     """Start an interpreter in which warnings are errors; `variables` are added to its `environment`.
 
-    With `stderr=None` its errors are shown with those of this process, and `Finished.err` is empty.
+    `before` is a program that runs it, with its arguments. With `stderr=None` its errors are shown with those of this
+    process, and `Finished.err` is empty.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", *map(str, arguments)),
+        *(*before, sys.executable, "-W", "error", *map(str, arguments)),
         stdin=PIPE,
         stdout=PIPE,
         stderr=stderr,

@@ -12,6 +12,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import sys
 import termios
@@ -114,6 +115,12 @@ class TerminalSession:
                 assert self.process.returncode is None, self.screen.text
                 await self._read()
         return self.screen.text
+
+    def press_ctrl_c(self) -> None:
+        """Let the terminal echo Ctrl-C, and interrupt the process."""
+        # the terminal controls no process, so that it sends no signal itself
+        os.write(self._main, b"\x03")
+        self.process.send_signal(signal.SIGINT)
 
     async def finish(self) -> str:
         """Read until the process has ended, and return what the screen shows then."""

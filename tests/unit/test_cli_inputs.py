@@ -68,7 +68,7 @@ async def test_a_folder_gives_its_images_and_videos_and_results_keep_the_path_be
     inputs = [found async for found in reader.read(["photos"])]
     assert sources(inputs) == ["photos/c.jpg", "photos/deep/c.jpg", "photos/deep/clip.MP4"]
     assert results(inputs) == ["c-clean.jpg", "deep/c-clean.jpg", "deep/clip-clean.MP4"]
-    assert reader.describe_skipped() == "Left out: 1 file without the suffix of an image or a video"
+    assert reader.describe_skipped() == "Left out: 1 file without the suffix of an image or a video (photos/readme.md)"
 
 
 async def test_same_names_get_numbers_in_the_order_of_the_arguments(folder: Path) -> None:

@@ -123,8 +123,30 @@ def test_a_charge_is_shown_with_the_result_and_counted_once_for_one_job() -> Non
     outcomes = Outcomes(listener)
     for each in (outcome("k1", "a.jpg", 1.0), outcome("k1", "copy.jpg", 1.0), outcome("k2", "b.jpg", 0.5)):
         outcomes.add(each)
-    assert outcomes.credits == 1.5
+    assert outcomes.charges.text == "for 1.5 credits"
     assert [each.source for each in listener.outcomes] == ["a.jpg", "copy.jpg", "b.jpg"]
     assert format_line(outcome("k1", "a.jpg", 1.0)).endswith("1.2 s (1 credit)")
     assert '"charge": {"credits": 1.0, "source": "answer"}' in outcome_line(outcome("k1", "a.jpg", 1.0))
-    assert Outcomes().credits is None
+    assert not Outcomes().charges.text
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        ([], "for 2 credits"),
+        ([(ItemStatus.FAILED, "k1")], "for 2 credits"),
+        ([(ItemStatus.FAILED, "k2")], "for 2 credits (known for 1 of 2 jobs)"),
+        ([(ItemStatus.IN_DOUBT, "k2")], "for 2 credits, plus what 1 in doubt may have cost"),
+        (
+            [(ItemStatus.DONE, "k2"), (ItemStatus.IN_DOUBT, "k3"), (ItemStatus.IN_DOUBT, "k4")],
+            "for 2 credits (known for 1 of 2 jobs), plus what 2 in doubt may have cost",
+        ),
+    ],
+)
+def test_what_is_not_known_of_the_cost_is_said(others: list[tuple[ItemStatus, str]], text: str) -> None:
+    charges = Outcomes().charges
+    charges.add(outcome("k1", "a.jpg", 2.0))
+    for status, key in others:
+        charges.add(Outcome("b.jpg", None, status, "picwish", 1.0, key=key, may_be_paid=True))
+    charges.add(Outcome("c.jpg", None, ItemStatus.REFUSED, "picwish", 1.0))
+    assert charges.text == text

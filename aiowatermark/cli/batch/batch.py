@@ -30,13 +30,14 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from attrs import define, frozen
 
-from ... import CallbackReceiver, Client, JobStore, Limits, Provider
+from ... import CallbackReceiver, Client, JobStore, Limits, MemoryStore, Provider
 from ..console.notices import show_notices
 from ..console.progress import ProgressDisplay
 from ..console.runner import EXIT_NOT_STARTED, EXIT_OK, EXIT_SOME_FAILED
-from ..console.texts import say
+from ..console.texts import end_echo, say
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
+from .account import AccountGate
 from .items import BatchItem, OutcomeListener, Outcomes
 from .output_folder import OutputFolder
 from .report import Summary, make_reporter
@@ -52,10 +53,14 @@ _MAX_SUBMISSIONS = 16
 
 @define
 class BatchContext:
-    """What a command works with: all of it is open but the client, which is open when an action runs."""
+    """What a command works with: all of it is open but the client, which is open when an action runs.
+
+    `store` is None if nothing is remembered after the run.
+    """
 
     client: Client
     store: JobStore | None
+    gate: AccountGate
     outputs: OutputFolder
     display: ProgressDisplay
     stop: asyncio.Event
@@ -105,11 +110,12 @@ async def run_batch(
             await listener.check()
         receiver = await stack.enter_async_context(callbacks.open(provider))
         store = await stack.enter_async_context(store_from(request.store)) if request.store else None
-        client = _make_client(provider, batch_limits, store, receiver)
+        records = MemoryStore() if store is None else store
+        client = _make_client(provider, batch_limits, records, receiver)
         # with --json stdout is for programs, and what they write may be on the same terminal as the display
         display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None, live=not request.as_json)
         with display, show_notices(display, provider.display_name):
-            context = BatchContext(client, store, outputs, display, stop)
+            context = BatchContext(client, store, AccountGate(records), outputs, display, stop)
             work = await prepare(context)
             display.total = work.total
             if work.pending is None or work.pending > 1:
@@ -119,16 +125,16 @@ async def run_batch(
                 await _run_workers(pool, context, work, min(batch_limits.jobs, work.total or batch_limits.jobs))
             finally:
                 display.close()
-                _print_summary(request, pool, work)
+                _print_summary(request, pool, work, context.gate)
     code = _exit_code(pool)
     return code if listener is None else await listener.save(code, err=request.as_json)
 
 
-def _print_summary(request: BatchRequest, pool: WorkerPool, work: BatchWork) -> None:
+def _print_summary(request: BatchRequest, pool: WorkerPool, work: BatchWork, gate: AccountGate) -> None:
     if work.nothing and not (pool.stop.is_set() or pool.outcomes.counts):
         say(work.nothing, err=request.as_json)
     else:
-        Summary(request, pool, work.total).print()
+        Summary(request, pool, work.total, gate.refusal).print()
 
 
 def _exit_code(pool: WorkerPool) -> int:
@@ -149,7 +155,7 @@ def _make_pool(
 
 
 def _make_client(
-    provider: Provider, batch_limits: BatchLimits, store: JobStore | None, receiver: CallbackReceiver | None
+    provider: Provider, batch_limits: BatchLimits, store: JobStore, receiver: CallbackReceiver | None
 ) -> Client:
     jobs = batch_limits.jobs
     return Client(
@@ -182,10 +188,9 @@ def describe_rate(provider: Provider) -> str:
 async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork, workers: int) -> None:
     """Open the client and run the workers until all items have ended, or the run is stopped."""
     try:
-        async with aclosing(work.items) as items, context.client:
+        async with aclosing(work.items) as items, _open_client(context.client):
             await pool.run(items, workers)
             if pool.stop.is_set():
-                context.display.close()
                 _print_stopping(context.display)
         await pool.drain()
         if work.at_end is not None and not pool.stop.is_set():
@@ -193,10 +198,27 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
     except BaseException:
         # also CancelledError: the second Ctrl-C
         pool.abort()
+        if pool.stop.is_set():
+            end_echo(sys.stderr)
         raise
 
 
+@asynccontextmanager
+async def _open_client(client: Client) -> AsyncIterator[None]:
+    """Keep the client open; a cancellation, which is the second Ctrl-C, does not wait for the end of its closing."""
+    await client.__aenter__()
+    try:
+        yield
+    finally:
+        # a task of its own: the client itself ends its closing, however often its caller is cancelled
+        await asyncio.shield(asyncio.create_task(client.__aexit__(None, None, None)))
+
+
 def _print_stopping(display: ProgressDisplay) -> None:
+    # what is drawn is erased, and with it the terminal's echo of Ctrl-C
+    if not display.is_redrawn:
+        end_echo(sys.stderr)
+    display.close()
     if display.output_closed:
         say("The program that reads the output has ended.", err=True)
     say(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from ... import Charge, JobHandle, Status
+from ... import Charge, JobFailed, JobHandle, Status, SubmissionInDoubt
 from ..console.runner import error_text
 from .output_names import Target
 
@@ -20,14 +20,17 @@ class ItemStatus(StrEnum):
     """How an item ended; the values are printed by --json.
 
     DONE         the result is saved, or was saved by an earlier run
-    FAILED       the item has an error of its own; the other items are not affected
+    REFUSED      not accepted, by the SDK or by the provider: no job was made, and nothing was paid
+    FAILED       the item has another error of its own; the other items are not affected
     LOST         settled as paid: its result cannot be fetched; it is not submitted again
     IN_DOUBT     the paid request was sent and has no answer: only the user's account shows whether it was paid
     UNFINISHED   stopped; the job is at the provider, or may be: its token is reported if there is one
-    UNSENT       stopped; never sent, or its upload is incomplete: nothing was paid
+    UNSENT       never sent, or its upload is incomplete, so nothing was paid: the run was stopped, or the provider
+                 refuses whatever this account sends
     """
 
     DONE = "done"
+    REFUSED = "refused"
     FAILED = "failed"
     LOST = "lost"
     IN_DOUBT = "in_doubt"
@@ -46,14 +49,20 @@ class Plan(StrEnum):
     IN_DOUBT = "in doubt"
     REFUSED = "refused"
 
+    @property
+    def ended_before(self) -> bool:
+        """Whether an earlier run said how the job ended, and what it cost as far as that is known."""
+        return self in {Plan.DONE, Plan.FAILED, Plan.LOST, Plan.IN_DOUBT}
+
 
 @define(eq=False)
 class BatchItem:
     """One input of a batch, and how far it has come; `status` is None until it has ended.
 
-    `identity` and `target` are what the manifest knows the input by and the name of its result; `base` is the key
-    without the round of --again, and `content` tells what is done, at whichever account. `plan` is None until the store
-    was asked. `elsewhere` names the other account that has done it.
+    `number` counts the inputs in the order in which they were given. `identity` and `target` are what the manifest
+    knows the input by and the name of its result; `base` is the key without the round of --again, and `content` tells
+    what is done, at whichever account. `plan` is None until the store was asked. `elsewhere` names the other account
+    that has done it.
     """
 
     source: str
@@ -65,6 +74,7 @@ class BatchItem:
     key: str = ""
     elsewhere: str = ""
     plan: Plan | None = None
+    number: int = 0
     start_called: bool = False
     saved_before: bool = False
     handle: JobHandle | None = None
@@ -101,7 +111,9 @@ class Outcome:
 
     `source` is the input as it was given or found; `output` the file with its result, None without one. `provider` is
     the provider's name and `seconds` the time from the item's start to its end. `error` is the text of what failed.
-    `saved_before`: an earlier run had saved it. `charge` is None where it is not known.
+    `saved_before`: an earlier run had saved it. `charge` is what the job cost, however it ended: None where that is
+    not known, or where an earlier run has said it. `may_be_paid`: the job was accepted, or may have been, and no
+    earlier run has said how it ended. `number` is the item's.
     """
 
     source: str
@@ -115,6 +127,8 @@ class Outcome:
     remark: str = ""
     saved_before: bool = False
     charge: Charge | None = None
+    may_be_paid: bool = False
+    number: int = 0
 
     @classmethod
     def of(cls, item: BatchItem, provider: str) -> Outcome:
@@ -130,8 +144,67 @@ class Outcome:
             item.token,
             item.remark,
             item.saved_before,
-            item.charge,
+            charge_of(item),
+            may_be_paid(item),
+            item.number,
         )
+
+
+def charge_of(item: BatchItem) -> Charge | None:
+    """Return what the job of an item cost, if that is known and no earlier run has said it.
+
+    A job that failed may have cost money, and so has one whose result could not be saved.
+    """
+    if item.saved_before or (item.plan is not None and item.plan.ended_before):
+        return None
+    if item.charge is not None:
+        return item.charge
+    if isinstance(item.error, JobFailed) and item.error.snapshot is not None:
+        return item.error.snapshot.charged
+    return None if item.handle is None else item.handle.snapshot.charged
+
+
+def may_be_paid(item: BatchItem) -> bool:
+    """Whether the job of an item was accepted, or may have been, and no earlier run has said how it ended."""
+    if item.saved_before or (item.plan is not None and item.plan.ended_before):
+        return False
+    if isinstance(item.error, JobFailed | SubmissionInDoubt):
+        return True
+    return item.handle is not None and not item.upload_incomplete
+
+
+@define(eq=False)
+class KnownCharges:
+    """What the jobs of a run cost, as far as it is known. The same picture under two names is one job, and one charge.
+
+    A job in doubt may have been paid, and an accepted one may have a cost that is not told.
+    """
+
+    _known: dict[str | None, float] = field(factory=dict, init=False)
+    _unknown: set[str | None] = field(factory=set, init=False)
+    _in_doubt: set[str | None] = field(factory=set, init=False)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add what is known of the outcome of an item."""
+        if outcome.charge is not None:
+            self._known[outcome.key] = outcome.charge.credits
+        elif outcome.may_be_paid:
+            (self._in_doubt if outcome.status is ItemStatus.IN_DOUBT else self._unknown).add(outcome.key)
+
+    @property
+    def text(self) -> str:
+        """The sum, and of how many jobs it is not known: `for 4 credits`; empty if it is not known of any."""
+        if not self._known:
+            return ""
+        known, unknown = len(self._known), len(self._unknown - self._known.keys())
+        text = f"for {format_credits(sum(self._known.values()))}"
+        text += f" (known for {known} of {known + unknown} jobs)" if unknown else ""
+        return text + (f", plus what {len(self._in_doubt)} in doubt may have cost" if self._in_doubt else "")
+
+
+def format_credits(credits: float) -> str:  # noqa: A002 - the provider's word
+    """Return an amount of credits."""
+    return f"{credits:g} credit{'' if credits == 1 else 's'}"
 
 
 class OutcomeListener(Protocol):
@@ -159,19 +232,12 @@ class Outcomes:
     listener: OutcomeListener | None = None
     counts: Counter[ItemStatus] = field(factory=Counter, init=False)
     saved_before: int = field(default=0, init=False)
-    _charges: dict[str | None, float] = field(factory=dict, init=False)
+    charges: KnownCharges = field(factory=KnownCharges, init=False)
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of an item."""
         self.counts[outcome.status] += 1
         self.saved_before += outcome.saved_before
-        if outcome.charge is not None:
-            # the same picture under two names is one job, and one charge
-            self._charges[outcome.key] = outcome.charge.credits
+        self.charges.add(outcome)
         if self.listener is not None:
             self.listener.add(outcome)
-
-    @property
-    def credits(self) -> float | None:
-        """What this run's jobs cost together, as far as it is known; None if it is not known of any."""
-        return sum(self._charges.values()) if self._charges else None

@@ -27,6 +27,7 @@ that is still running.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import shutil
@@ -36,12 +37,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ... import InvalidInput, Result
 from ...media.base import ProgressCallback
+from ..console.problems import os_error_text
 from .manifest import FileState, Manifest, Work, create_empty
 from .output_names import Target, suffix_of_content
+from .saving import keeper_of, saving_errors
 from .state_folder import StateFolder
 
 _STRAY_AGE = 3600.0
@@ -67,7 +70,22 @@ class OutputFolder:
                 self._open_manifest()
             self._remove_strays()
         except OSError as error:
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {error.strerror or error}") from None
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(error)}") from None
+
+    def check(self) -> None:
+        """Raise InvalidInput if `prepare` would, as far as that can be found out without writing."""
+        path = self.folder
+        try:
+            StateFolder(self.folder).exists()
+        except OSError as error:
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(error)}") from None
+        while not os.path.lexists(path):
+            path = path.parent
+        if not path.is_dir():
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {path} is a file, where a folder is needed")
+        if not os.access(path, os.W_OK | os.X_OK):
+            problem = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(problem)}")
 
     def open_existing(self) -> None:
         """Open the manifest of an earlier run, if there is one; writes nothing. Raises InvalidInput."""
@@ -119,13 +137,16 @@ class OutputFolder:
     def _copy_saved(self, key: str, source: str, target: Target) -> Path | None:
         if self.manifest is None or (saved := self.manifest.saved_for_any(key)) is None:
             return None
-        with self._temporary_folder() as temporary:
+        with (
+            saving_errors(self.folder / target.folder, f"{saved} is its result under another name"),
+            self._temporary_folder() as temporary,
+        ):
             copy = Path(shutil.copyfile(saved, temporary / "fetched"))
             return self._move_into_place(copy, key, source, target)
 
     @contextmanager
-    def _temporary_folder(self) -> Iterator[Path]:
-        temporary = self.folder / f".{secrets.token_hex(8)}.fetching"
+    def _temporary_folder(self, name: str = "") -> Iterator[Path]:
+        temporary = self.folder / (name or f".{secrets.token_hex(8)}.fetching")
         try:
             temporary.mkdir()
             yield temporary
@@ -161,10 +182,16 @@ class OutputFolder:
     async def save(
         self, result: Result, source: str, target: Target, *, progress: ProgressCallback | None = None
     ) -> Path:
-        """Download a result and return its file, named as its target says; `progress(received, total)` gets bytes."""
+        """Download a result and return its file, named as its target says; `progress(received, total)` gets bytes.
+
+        The caller acknowledges the result, once all its files are there. Raises NotSaved if it cannot be written.
+        """
+        kept, name = keeper_of(result, is_remembered=self.uses_manifest), f".{secrets.token_hex(8)}.fetching"
+        # a download is not a saved result yet: what counts is the file under its name
+        unacknowledged = evolve(result, acknowledger=None)
         # not in a thread: a task that is being cancelled should not wait here; it is one file at most
-        with self._temporary_folder() as temporary:
-            downloaded = await result.save(temporary / "fetched", progress=progress)
+        with saving_errors(self.folder / target.folder, kept, name), self._temporary_folder(name) as temporary:
+            downloaded = await unacknowledged.save(temporary / "fetched", progress=progress)
             return await asyncio.to_thread(self._move_into_place, downloaded, result.key, source, target)
 
     def _move_into_place(self, downloaded: Path, key: str, source: str, target: Target) -> Path:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import click
 from attrs import frozen
 
-from ... import DeadlineExceeded, InvalidInput, JobFailed, Unsupported
-from ...tokens import decode_token
-from ..console.problems import problem_text
-from ..console.texts import say, shown_name
-from .items import BatchItem, ItemStatus, Outcome
+from ... import JobFailed, WatermarkError
+from ..console.texts import shown_name
+from .account import NotSent
+from .advice import SETTLEMENTS as SETTLEMENTS  # other modules take it from here
+from .advice import Advice, has_task, is_tried_again, reason_of
+from .items import BatchItem, ItemStatus, Outcome, format_credits
 from .json_lines import outcome_line
 from .request import BatchRequest
+from .saving import NotSaved
 from .workers import WorkerPool
 
-SETTLEMENTS = {
-    "If it is not there": "KEY... --unpaid",
-    "If it has a task id there": "KEY --task-id ID --provider {provider}",
-    "If it was paid and has no task id": "KEY... --paid",
-}
-"""What to do about a job in doubt, by what the user's account at the provider shows."""
-_KEY = re.compile(r"KEY(\.\.\.)?")
 _MAX_ALIKE = 3
-_MAX_TOKEN = 5000
-_MAX_LISTED = 50
-"""Items that a list names; all of them are in the lines of --json."""
 
 
 def make_reporter(request: BatchRequest) -> Callable[[Outcome], str]:
@@ -58,126 +47,87 @@ def format_line(outcome: Outcome) -> str:
     return f"done  {shown_name(outcome.source)} -> {shown_name(str(outcome.output))}  {outcome.seconds:.1f} s{remark}"
 
 
-def format_credits(credits: float) -> str:  # noqa: A002 - the provider's word
-    """Return an amount of credits."""
-    return f"{credits:g} credit{'' if credits == 1 else 's'}"
-
-
 @frozen(eq=False)
 class Summary:
     """Prints the end of a run: the counts, what is not done and why, and the commands that continue.
 
-    `total` is the number of items, None if it is not known.
+    `total` is the number of items, None if it is not known. `refusal` is why nothing of the account was sent any more.
     """
 
     request: BatchRequest
     pool: WorkerPool
     total: int | None
+    refusal: WatermarkError | None = None
 
     def print(self) -> None:
         """Print it, on stdout or, with --json, on stderr."""
-        self._say(self._headline(), bold=True)
-        failed = self._items(ItemStatus.FAILED)
-        self._list(list(_failure_lines(failed)))
-        self._print_in_doubt(self._items(ItemStatus.IN_DOUBT))
-        self._print_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not _has_task(item)])
-        self._print_lost(self._items(ItemStatus.LOST))
-        self._print_failed_at_provider([item for item in failed if isinstance(item.error, JobFailed)])
-        self._print_continuation()
+        advice = Advice(self.request, on_stderr=self._on_stderr)
+        advice.say(self._headline(), bold=True)
+        failed = [item for item in self._items(ItemStatus.REFUSED, ItemStatus.FAILED) if not self._is_of_account(item)]
+        advice.list(list(_failure_lines(failed)))
+        advice.about_account(self._unsent_by_account(), self.refusal)
+        advice.about_doubts(self._items(ItemStatus.IN_DOUBT))
+        advice.about_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not has_task(item)])
+        advice.about_lost(self._items(ItemStatus.LOST))
+        advice.about_failed_jobs([item for item in failed if isinstance(item.error, JobFailed)])
+        advice.about_unsaved([item for item in failed if isinstance(item.error, NotSaved)])
+        self._print_continuation(advice, failed)
 
-    def _items(self, status: ItemStatus) -> list[BatchItem]:
-        return [item for item in self.pool.not_done if item.status is status]
+    def _items(self, *statuses: ItemStatus) -> list[BatchItem]:
+        """Return the items of these statuses, in the order in which they were given."""
+        found = (item for item in self.pool.not_done if item.status in statuses)
+        return sorted(found, key=lambda item: item.number)
+
+    def _is_of_account(self, item: BatchItem) -> bool:
+        """Whether an item was refused for what is said once, of the whole account."""
+        return self.refusal is not None and type(item.error) is type(self.refusal)
+
+    def _unsent_by_account(self) -> list[BatchItem]:
+        if self.refusal is None:
+            return []
+        items = self._items(ItemStatus.UNSENT, ItemStatus.REFUSED)
+        return [item for item in items if self._is_of_account(item) or isinstance(item.error, NotSent)]
 
     def _headline(self) -> str:
-        outcomes = self.pool.outcomes
-        counts, before = outcomes.counts, outcomes.saved_before
+        charges, before = self.pool.outcomes.charges.text, self.pool.outcomes.saved_before
+        counts, unsent = self._counts()
         words = [f"{counts[ItemStatus.DONE]} done{f' ({before} before)' if before else ''}"]
         if self.pool.stop.is_set():
-            words += [f"{counts[ItemStatus.UNFINISHED]} open", self._unsent()]
+            words += [f"{counts[ItemStatus.UNFINISHED]} open", unsent]
         if counts[ItemStatus.FAILED] or not self.pool.stop.is_set():
             words.append(f"{counts[ItemStatus.FAILED]} failed")
-        if counts[ItemStatus.LOST]:
-            words.append(f"{counts[ItemStatus.LOST]} paid and lost")
-        if counts[ItemStatus.IN_DOUBT]:
-            words.append(f"{counts[ItemStatus.IN_DOUBT]} in doubt")
+        words += [f"{number} {name}" for name, number in self._further_counts(counts) if number]
         if self.pool.stop.is_set():
             continues = "; the same command continues" if self.request.store else ""
-            return f"Stopped: {', '.join(words)}{continues}"
-        cost = "" if outcomes.credits is None else f" for {format_credits(outcomes.credits)}"
-        text = f"{', '.join(words)} in {self.pool.display.seconds:.1f} s{cost}"
+            return f"Stopped: {', '.join(words)}{charges and f' {charges}'}{continues}"
+        text = f"{', '.join(words)} in {self.pool.display.seconds:.1f} s{charges and f' {charges}'}"
         return f"{text}; results are in {self.request.folder}" if counts[ItemStatus.DONE] else text
 
-    def _unsent(self) -> str:
-        counts = self.pool.outcomes.counts
+    def _counts(self) -> tuple[Counter[ItemStatus], str]:
+        """Return the items of each status, and how many were not sent; the account's refusals count among those."""
+        counts = Counter(self.pool.outcomes.counts)
+        if self.refusal is not None:
+            refused = len([item for item in self._items(ItemStatus.REFUSED) if self._is_of_account(item)])
+            counts[ItemStatus.REFUSED] -= refused
+            counts[ItemStatus.UNSENT] += refused
         if self.total is None:  # what was never read cannot be counted
-            return "the rest unsent"
-        return f"{self.total - sum(counts.values()) + counts[ItemStatus.UNSENT]} unsent"
+            return counts, "the rest unsent"
+        return counts, f"{self.total - counts.total() + counts[ItemStatus.UNSENT]} unsent"
 
-    def _print_in_doubt(self, items: Sequence[BatchItem]) -> None:
-        """Print what only the user can find out: whether the provider took a job whose answer was lost."""
-        if not items:
-            return
-        self._say(f"{len(items)} in doubt: sent, but no answer was received; maybe paid, so not sent again:")
-        if not self.request.store:  # no command can look it up again
-            self._list([f"  {shown_name(item.source)}  its token: {item.token}" for item in items])
-            self._say(f"Check your account at {self.request.title} before you send them again.")
-            return
-        self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
-        self._say(f"Look for each in your account at {self.request.title}.")
-        settle = self.request.jobs_command("settle", [])
-        for case, choice in SETTLEMENTS.items():
-            words = choice.format(provider=shlex.join(self.request.settle_words))
-            if len(items) == 1:
-                words = _KEY.sub(lambda _: shlex.quote(items[0].key), words)
-            self._say(f"{case}:")
-            self._say(f"  {settle} {words}")
+    def _further_counts(self, counts: Counter[ItemStatus]) -> Iterator[tuple[str, int]]:
+        unsaved = sum(isinstance(item.error, NotSaved) for item in self.pool.not_done)
+        yield "of them not saved", unsaved
+        yield "refused", counts[ItemStatus.REFUSED]
+        yield "not sent", 0 if self.pool.stop.is_set() else counts[ItemStatus.UNSENT]
+        yield "paid and lost", counts[ItemStatus.LOST]
+        yield "in doubt", counts[ItemStatus.IN_DOUBT]
 
-    def _print_unanswered(self, items: Sequence[BatchItem]) -> None:
-        if items:
-            self._say(f"{len(items)} still being submitted, so maybe paid; check your account:")
-            self._list([f"  {shown_name(item.source)}" for item in items])
-
-    def _print_lost(self, items: Sequence[BatchItem]) -> None:
-        if items:
-            self._say(f"{len(items)} settled as paid: the result cannot be fetched, and it is not submitted again:")
-            self._list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
-            self._print_payment_anew(items)
-
-    def _print_failed_at_provider(self, items: Sequence[BatchItem]) -> None:
-        if items and self.request.store:
-            self._say("Jobs that failed at the provider are not submitted again.")
-            self._print_payment_anew(items)
-
-    def _print_payment_anew(self, items: Sequence[BatchItem]) -> None:
-        if self.request.store:
-            self._say("To pay anew for these alone, run this and then the same command:")
-            self._say(f"  {self.request.jobs_command('forget', [item.key for item in items[:_MAX_LISTED]])}")
-            self._say("To pay anew for everything, also for what is done: the same command with --again.")
-
-    def _print_continuation(self) -> None:
+    def _print_continuation(self, advice: Advice, failed: Sequence[BatchItem]) -> None:
         """Print the command that continues, or the one that fetches what is at the provider."""
-        if self.request.store:
-            # after Ctrl-C the headline says so
-            if any(map(_is_tried_again, self.pool.not_done)) and not self.pool.stop.is_set():
-                command = self.request.same_command()
-                self._say("The same command tries these again; what is done is skipped, and nothing is paid twice:")
-                self._say(f"  {command}")
-            return
-        items = [item for item in self.pool.not_done if _has_task(item) and _is_resumable(item)]
-        # one of a megabyte came from outside, and is not repeated
-        tokens = [item.token for item in items if item.token and len(item.token) <= _MAX_TOKEN]
-        if tokens:
-            self._say("To fetch the results of what was submitted, at no further cost:")
-            click.echo(f"  {self.request.resume_command(tokens)}", err=self._on_stderr)
-
-    def _list(self, lines: Sequence[str]) -> None:
-        for line in lines[:_MAX_LISTED]:
-            self._say(line)
-        if len(lines) > _MAX_LISTED:
-            self._say(f"  and {len(lines) - _MAX_LISTED} more; --json names all of them")
-
-    def _say(self, text: str, *, bold: bool = False) -> None:
-        say(text, err=self._on_stderr, bold=bold)
+        if not self.request.store:
+            advice.about_tokens(self._items(*ItemStatus))
+        elif not self.pool.stop.is_set():  # after Ctrl-C the headline says so
+            advice.about_repetition([item for item in failed if is_tried_again(item)], len(failed))
 
     @property
     def _on_stderr(self) -> bool:
@@ -196,26 +146,3 @@ def _failure_lines(items: Sequence[BatchItem]) -> Iterator[str]:
         else:
             yield f"  {len(names)} inputs: {reason}"
             yield f"    {', '.join(names[:_MAX_ALIKE])} and {len(names) - _MAX_ALIKE} more"
-
-
-def reason_of(item: BatchItem) -> str:
-    """Return why an item is not done, without its name, which the caller prints."""
-    text = "" if item.error is None else problem_text(item.error)
-    return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
-
-
-def _has_task(item: BatchItem) -> bool:
-    """Whether the item's token has a task id; without one, the answer to its submission is missing."""
-    return item.token is not None and decode_token(item.token).task_id is not None
-
-
-def _is_tried_again(item: BatchItem) -> bool:
-    """Whether the same command does more for an item than to report it again."""
-    return item.status is not ItemStatus.IN_DOUBT and not isinstance(item.error, JobFailed | InvalidInput | Unsupported)
-
-
-def _is_resumable(item: BatchItem) -> bool:
-    """Whether `resume` may fetch a result: the job still runs, or it has one that could not be saved."""
-    if item.status is ItemStatus.UNFINISHED or isinstance(item.error, DeadlineExceeded):
-        return True
-    return item.handle is not None and item.handle.snapshot.status.value == "succeeded"

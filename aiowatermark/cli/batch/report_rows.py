@@ -10,8 +10,9 @@ from ..report.rows import ReportRow
 from .items import Outcome
 
 
-def row_of(outcome: Outcome) -> ReportRow:
-    """Return the row of an item that has ended."""
+def row_of(outcome: Outcome, *, is_counted: bool = False) -> ReportRow:
+    """Return the row of an item that has ended; `is_counted`: its job, and so its charge, is that of an earlier row."""
+    charge = None if outcome.charge is None else 0.0 if is_counted else outcome.charge.credits
     return ReportRow(
         shown_name(outcome.source),
         None if "://" in outcome.source else Path(outcome.source),
@@ -19,7 +20,7 @@ def row_of(outcome: Outcome) -> ReportRow:
         "done before" if outcome.saved_before else outcome.status.value.replace("_", " "),
         provider_class(outcome.provider).display_name,
         seconds=None if outcome.saved_before else outcome.seconds,
-        charge=None if outcome.charge is None else outcome.charge.credits,
+        charge=charge,
         error=outcome.error,
         note=outcome.remark,
     )

@@ -21,7 +21,8 @@ class BatchRequest:
     """What `remove` or `resume` was asked for. `title` is the provider's display name.
 
     `store` is the store's location, None without one; `default_store` tells whether it is the one in the output
-    folder. `arguments` are those of the command line, without the program's name.
+    folder. `arguments` are those of the command line, without the program's name. `account` is the name that was given
+    to the account, if any.
     """
 
     provider: str
@@ -32,6 +33,7 @@ class BatchRequest:
     store: str | None = None
     default_store: bool = False
     arguments: Sequence[str] = ()
+    account: str | None = None
 
     @property
     def store_words(self) -> list[str]:

@@ -10,7 +10,7 @@ Each worker takes one item after another through these steps:
     save     download the result            cancelled -> UNFINISHED; a result without a URL is saved -> DONE, because
                                             its bytes came with the paid answer and no other call returns them
 
-How an item may end is in `ItemStatus`.
+How an item may end is in `ItemStatus`. A `start` that the account's refusal makes useless raises NotSent (see account).
 
 Cancellation is control flow here. `_cancellable` wraps a step that may be cut and lists its task meanwhile; `run`
 cancels the listed tasks when `stop` is set, and a worker that comes to such a step later raises CancelledError itself.
@@ -41,9 +41,11 @@ from attrs import define, field
 
 from ... import (
     AuthenticationError,
+    InsufficientCredits,
     InvalidInput,
     JobFailed,
     JobHandle,
+    Rejected,
     Result,
     Status,
     SubmissionInDoubt,
@@ -53,6 +55,7 @@ from ... import (
 from ...client.engine.settle import SETTLED_PAID
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
+from .account import NotSent
 from .items import BatchItem, ItemStatus, Outcome, Outcomes, Plan
 from .output_folder import OutputFolder, remark_on
 from .output_names import Target
@@ -62,6 +65,8 @@ T = TypeVar("T")
 # Raised, as exactly these classes, by calls that the closing of the client has ended: a wait or a submission
 # (WatermarkError), a call after the closing (InvalidInput), a download (TransferFailed)
 _CLIENT_CLOSED_ERRORS = {WatermarkError, InvalidInput, TransferFailed}
+_REFUSALS = (InvalidInput, Rejected, AuthenticationError, InsufficientCredits)
+"""Errors before a job is accepted that say that nothing was paid."""
 
 
 class BatchAction(Protocol):
@@ -104,13 +109,15 @@ class WorkerPool:
     _active: set[BatchItem] = field(factory=set, init=False)
     _aborted: bool = field(default=False, init=False)
     _client_closed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _pulled: int = field(default=0, init=False)
     _workers: list[asyncio.Task[None]] = field(factory=list, init=False)
 
     @property
     def keys_were_refused(self) -> bool:
         """Whether the provider refused the API key for each item that was sent to it."""
         done = self.outcomes.counts[ItemStatus.DONE] - self.outcomes.saved_before
-        errors = [item.error for item in self.not_done if not isinstance(item.error, InvalidInput)]
+        causes = [item.error.refusal if isinstance(item.error, NotSent) else item.error for item in self.not_done]
+        errors = [error for error in causes if not isinstance(error, InvalidInput)]
         return bool(errors) and not done and all(isinstance(error, AuthenticationError) for error in errors)
 
     async def run(self, items: AsyncIterator[BatchItem], workers: int) -> None:
@@ -165,6 +172,7 @@ class WorkerPool:
         item.start_called = True
         item.handle = await self.action.start(item, row)
         result = await self._wait_for_result(item.handle, row)
+        item.charge = result.charged
         row.show("saving")
         saving = self._save(item, result, row)
         # without a URL the bytes are in memory only, and no other call returns them
@@ -184,7 +192,7 @@ class WorkerPool:
                 saved = await self.outputs.save(result, source, target, progress=row.on_download)
                 item.remark = remark_on(result)
             item.output = saved
-        item.charge = result.charged
+        result.acknowledge()
         if item.charge is not None:
             await self.outputs.add_charge(self.provider, item.charge.credits)
 
@@ -202,7 +210,10 @@ class WorkerPool:
 
     async def _next_item(self, items: AsyncIterator[BatchItem]) -> BatchItem | None:
         async with self._pull_lock:
-            return await anext(items, None)
+            if (item := await anext(items, None)) is not None:
+                self._pulled += 1
+                item.number = self._pulled
+            return item
 
     async def _cancellable(self, step: Coroutine[Any, Any, T]) -> T:
         """Run a step that `stop` may cut; raises CancelledError if `stop` is set already."""
@@ -229,8 +240,11 @@ class WorkerPool:
             return ItemStatus.IN_DOUBT
         if isinstance(error, JobFailed) and error.snapshot is not None and error.snapshot.reason == SETTLED_PAID:
             return ItemStatus.LOST
+        if isinstance(error, NotSent):
+            return ItemStatus.UNSENT
         if not self.stop.is_set() or type(error) not in _CLIENT_CLOSED_ERRORS:
-            return ItemStatus.FAILED
+            is_refusal = item.handle is None and isinstance(error, _REFUSALS)
+            return ItemStatus.REFUSED if is_refusal else ItemStatus.FAILED
         if item.handle is None:
             # an error with a token comes from a paid request that was not answered in time
             return ItemStatus.UNFINISHED if item.token else ItemStatus.UNSENT

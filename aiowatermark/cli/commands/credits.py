@@ -7,8 +7,8 @@ import asyncio
 import click
 
 from ... import Client, Credits, WatermarkError
+from ..batch.items import format_credits
 from ..batch.json_lines import json_line
-from ..batch.report import format_credits
 from ..console.runner import EXIT_OK, run
 from ..options.providers import base_url_option, provider_from_env, provider_option
 

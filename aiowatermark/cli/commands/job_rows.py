@@ -162,8 +162,15 @@ def show(record: Record, state: State) -> str:
     shown = details(record, state)
     shown |= {name: _local_time(shown[name]) for name in ("since", "accepted_at")}
     shown["attempts"] = [each | {"at": _local_time(each["at"])} for each in shown["attempts"]]
+    shown["inputs"] = [_shown_input(text) for text in record.inputs]
     shown["history"] = [_with_local_time(note) for note in record.history]
     return json.dumps({"v": SHOW_VERSION, **shown}, indent=2)
+
+
+def _shown_input(text: str) -> str:
+    """Return an input as the store knows it, of a file its name and size; of a URL there are digests only."""
+    found = _FILE_IDENTITY.fullmatch(text)
+    return text if found is None else f"{found[1]} ({int(found[2]):,} bytes)"
 
 
 def _local_time(seconds: float | None) -> str | None:

@@ -12,7 +12,7 @@ import click
 from ...redaction import short_text
 from ...stores.summary import JobGroup, StoreSummary, summarize
 from ..console.runner import EXIT_OK, run
-from ..options.store import store_from
+from ..options.store import store_to_read
 
 _ROW = "{:<14}  {:<14}  {:>8}  {:>8}  {:>8}  {:>10}"
 _HEADER = _ROW.format("provider", "state", "jobs", "oldest", "newest", "charged")
@@ -37,7 +37,7 @@ def show_stats(location: str, *, as_json: bool) -> NoReturn:
     """Print the summary of a store as a table, or as one JSON object, and exit."""
 
     async def work(_: object) -> int:
-        async with store_from(location) as store:
+        async with store_to_read(location) as store:
             summary = await summarize(store)
         click.echo(_json(summary) if as_json else "\n".join(_table(summary)))
         return EXIT_OK

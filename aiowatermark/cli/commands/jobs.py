@@ -29,7 +29,7 @@ from ..options.providers import (
     base_url_option,
     optional_provider_option,
 )
-from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from
+from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from, store_to_read
 from .job_rows import (
     ADVICE,
     AGAIN_IN_FOLDER,
@@ -92,7 +92,7 @@ def jobs(context: click.Context, folder: Path | None, store: str | None, json_li
 
     async def work(stop: asyncio.Event) -> int:
         found: dict[State, Counter[Account]] = {state: Counter() for state in State}
-        async with store_from(location) as opened, _open_names(folder) as names:
+        async with store_to_read(location) as opened, _open_names(folder) as names:
             for records in (opened.unfinished(), opened.unacknowledged()):
                 async for record in records:
                     if stop.is_set():
@@ -139,7 +139,7 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
     location = _locate(group, folder, store)
 
     async def work(_: asyncio.Event) -> int:
-        async with store_from(location) as opened:
+        async with store_to_read(location) as opened:
             if (record := await opened.get(key)) is None:
                 raise InvalidInput(f"the store contains no job {printable(key, MAX_NAME)!r}")
             state = state_of(record, is_gone=await _is_gone(opened, record))

@@ -85,6 +85,7 @@ class _Arguments:
             store=store,
             default_store=default,
             arguments=sys.argv[1:],
+            account=self.account,
         )
 
 

@@ -5,19 +5,35 @@ The whole text, with the answer, is in the lines of --json.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 
-from ... import AuthenticationError, InsufficientCredits, InvalidInput, WatermarkError, provider_class
+from ... import AuthenticationError, InsufficientCredits, InvalidInput, JobFailed, WatermarkError, provider_class
 from ...connection_errors import connection_problem
 
 _STATUS = re.compile(r"HTTP \d{3} (?=[{\[<])")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail")
+_NO_REASONS = {None, "", "the task failed"}
+"""Reasons of a failure that say no more than that it failed."""
+_OS_REASONS = {
+    errno.EACCES: "this user has no permission there",
+    errno.EPERM: "this user has no permission there",
+    errno.EROFS: "the disk can only be read",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the space that this user may take on the disk is used up",
+    errno.EFBIG: "the file is larger than the disk or a limit allows",
+    errno.EMFILE: "too many files are open",
+}
+_FILE_FOR_FOLDER = (errno.EEXIST, errno.ENOTDIR)
 _IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "give --callback-url so that it can fetch"
 
 
 def problem_text(error: BaseException) -> str:
     """Return what a person in front of a terminal should read of an error, on one line."""
+    if isinstance(error, JobFailed):
+        return _failure_text(error)
     text = plain_text(error).replace(_IN_CODE, _IN_COMMAND)
     if isinstance(error, AuthenticationError):
         return f"{text}: check {_variables_of(error)}"
@@ -37,10 +53,24 @@ def plain_text(error: BaseException) -> str:
 
 
 def os_error_text(error: OSError) -> str:
-    """Return why the system refused to read or write, or why a connection failed, without the number of the error."""
-    if error.strerror is None:
-        return str(error) or connection_problem(error)
-    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    """Return why the system refused to read or write a file, in plain words."""
+    if error.errno in _FILE_FOR_FOLDER and error.filename is not None:
+        return f"{error.filename} is a file, where a folder is needed"
+    if error.errno is not None and error.strerror == os.strerror(error.errno) and error.errno in _OS_REASONS:
+        return _OS_REASONS[error.errno]
+    return error.strerror or str(error) or connection_problem(error)
+
+
+def _failure_text(error: JobFailed) -> str:
+    """Return the failure of a job as one sentence: what failed is said once."""
+    try:
+        title = provider_class(error.provider or "").display_name
+    except InvalidInput:
+        title = "the provider"
+    reason = error.message if error.snapshot is None else error.snapshot.reason
+    if reason in _NO_REASONS:
+        return f"{title} could not do it and gives no reason"
+    return f"{title} could not do it: {reason}"
 
 
 def _variables_of(error: AuthenticationError) -> str:

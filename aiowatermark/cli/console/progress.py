@@ -127,6 +127,11 @@ class ProgressDisplay:
         """Choose a spinner that the stream can show."""
         self._spinner = Spinner("dots" if has_unicode(self.stream) else "line", style="cyan")
 
+    @property
+    def is_redrawn(self) -> bool:
+        """Whether rows and a bar are drawn on a terminal at this moment."""
+        return self._live is not None and self._live.is_started
+
     def __enter__(self) -> Self:
         """Start redrawing if the stream is a terminal whose cursor can move."""
         if self.live and self.stream.isatty() and os.environ.get("TERM") != "dumb":

@@ -5,7 +5,8 @@ A command passes `run` a coroutine function `work(stop)`. Signals reach it in tw
     first SIGINT or SIGTERM    sets `stop` and restores the previous handlers. Nothing is cancelled: `work` decides
                                what to finish (answers to paid requests) and what to cut short, and returns
     second SIGINT              asyncio.run's handler: cancels the main task. `work` sees CancelledError (a batch prints
-                               its report on the way out), and the process exits with EXIT_SOME_FAILED
+                               its report on the way out), and the process ends at once with EXIT_SOME_FAILED, as if it
+                               were killed: what is still being closed is not waited for
     second SIGTERM             the default action: the process ends immediately
 
 The first signal must not cancel: a cancelled submission may have been paid although its task id will never be known.
@@ -25,11 +26,12 @@ the loop sleeps; a wakeup file descriptor wakes the loop up.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -81,8 +83,20 @@ async def _run_with_signals(work: Work) -> int:
     try:
         with _wake_loop_on_signals(loop):
             return await work(stop)
+    except asyncio.CancelledError:
+        if stop.is_set():
+            _exit_at_once()
+        raise
     finally:
         restore_handlers()
+
+
+def _exit_at_once() -> NoReturn:
+    """End the process: asyncio.run would wait for the tasks that are left, and these for answers of the network."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(EXIT_SOME_FAILED)
 
 
 @contextmanager

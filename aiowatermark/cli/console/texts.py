@@ -60,6 +60,12 @@ def say(text: str, *, err: bool = False, bold: bool = False) -> None:
     click.echo(click.style(shown_on(sys.stderr if err else sys.stdout, text), bold=bold), err=err)
 
 
+def end_echo(stream: TextIO) -> None:
+    """Begin a new line on a terminal, which has echoed Ctrl-C at the beginning of this one."""
+    if terminal_columns(stream):
+        click.echo(file=stream)
+
+
 def shown_on(stream: TextIO, text: str, indent: int = 0) -> str:
     """Return a text as a stream can show it: on a terminal broken at words, elsewhere on one line.
 

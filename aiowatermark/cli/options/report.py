@@ -41,6 +41,8 @@ class HtmlReport:
     rows: ReportRows = field(factory=ReportRows, init=False)
     total: int | None = None
     _started: float = field(factory=time.monotonic, init=False)
+    _charged: set[str | None] = field(factory=set, init=False)
+    _places: dict[int, tuple[bool, int]] = field(factory=dict, init=False)
 
     async def check(self) -> None:
         """Raise InvalidInput if the page cannot be written; called before anything is paid."""
@@ -48,7 +50,17 @@ class HtmlReport:
 
     def add(self, outcome: Outcome) -> None:
         """Add a row for an item that has ended."""
-        self.rows.add(row_of(outcome))
+        # the same picture under two names is one job, and one charge
+        row = row_of(outcome, is_counted=outcome.key in self._charged)
+        if outcome.charge is not None:
+            self._charged.add(outcome.key)
+        self.rows.add(row)
+        if self.rows.kept and self.rows.kept[-1] is row:
+            self._places[id(row)] = row.done, outcome.number
+
+    def _sort(self) -> None:
+        """Put what needs attention first, and each kind in the order of the inputs: jobs end in any order."""
+        self.rows.kept.sort(key=lambda row: self._places[id(row)])
 
     async def save(self, code: int, *, err: bool = False) -> int:
         """Write the page, print where it is, and return the exit code: `code`, or 1 if it could not be written."""
@@ -57,6 +69,7 @@ class HtmlReport:
         text = ReportText("aiowatermark remove", time.monotonic() - self._started, remarks)
         if len(self.rows.kept) > _MANY:
             click.echo("Writing the report …", err=True)
+        self._sort()
         ended = threading.Event()
         try:
             await asyncio.to_thread(write_report, self.path, self.rows, text, ended=ended)

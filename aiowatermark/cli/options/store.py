@@ -42,6 +42,11 @@ def store_from(location: str) -> JobStore:
     return RedisStore(location) if is_network_url(location) else SQLiteStore(location)
 
 
+def store_to_read(location: str) -> JobStore:
+    """Return a store as `store_from` does, for a command that only reads: it may be one that cannot be written to."""
+    return RedisStore(location) if is_network_url(location) else SQLiteStore(location, read_only=True)
+
+
 def existing_store_from(location: str | None, folder: Path | None = None) -> str:
     """Return the location of a store that exists, given by itself or by the output folder; else exit.
 

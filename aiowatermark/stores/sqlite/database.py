@@ -55,6 +55,7 @@ from attrs import define, field
 
 from .clock import StoreClock
 from .opening import open_database, store_errors
+from .reading import open_for_reading
 
 _INSERT = "INSERT INTO records (key, callback, task, epoch, version, ended, taken, parts, data) "
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -139,6 +140,11 @@ class Database:
     def open(cls, path: Path, lock_timeout: float) -> Database:
         """Open or create a store, waiting up to `lock_timeout` seconds for other processes; raises StoreError."""
         return cls(path, open_database(path, lock_timeout))
+
+    @classmethod
+    def read(cls, path: Path, lock_timeout: float) -> Database:
+        """Open a store that exists and write nothing, like `open`."""
+        return cls(path, open_for_reading(path, lock_timeout))
 
     def close(self) -> None:
         """Close the file; the last process to close it also removes the write-ahead log."""

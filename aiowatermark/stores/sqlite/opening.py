@@ -100,13 +100,7 @@ def _remove_empty(path: Path) -> None:
 
 
 def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
-    # the file is never opened except by SQLite: closing it would drop the POSIX locks of this process's connections
-    if path.is_dir():
-        raise _store_error(path, "is a folder: give the name of a file in it")
-    if not path.parent.is_dir():
-        raise _store_error(path, f"cannot be created: the folder {path.parent} does not exist")
-    if path.exists() and 0 < path.stat().st_size < _MIN_DATABASE_SIZE:
-        raise _store_error(path, _REASONS[sqlite3.SQLITE_NOTADB])
+    check_path(path)
     connection = sqlite3.connect(path, timeout=lock_timeout, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
@@ -116,6 +110,17 @@ def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def check_path(path: Path) -> None:
+    """Raise StoreError for what can be no store, without opening it."""
+    # the file is never opened except by SQLite: closing it would drop the POSIX locks of this process's connections
+    if path.is_dir():
+        raise _store_error(path, "is a folder: give the name of a file in it")
+    if not path.parent.is_dir():
+        raise _store_error(path, f"cannot be created: the folder {path.parent} does not exist")
+    if path.exists() and 0 < path.stat().st_size < _MIN_DATABASE_SIZE:
+        raise _store_error(path, _REASONS[sqlite3.SQLITE_NOTADB])
 
 
 def _check_file(path: Path, connection: sqlite3.Connection) -> None:
@@ -132,28 +137,32 @@ def _check_file(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _initialise(path: Path, connection: sqlite3.Connection) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (schema_size,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    statements: tuple[str, ...] = ()
-    if not (application_id or version or schema_size):
+    statements = statements_for(path, connection)
+    if statements[: len(_SCHEMA)] == _SCHEMA:
         path.chmod(0o600)  # links to paid results are confidential
-        statements = _SCHEMA + _MIGRATION
-    elif application_id != _APPLICATION_ID:
-        raise _store_error(
-            path, "is the database of another program: choose another file name; the file was left unchanged"
-        )
-    elif version > FORMAT:
-        raise _store_error(
-            path,
-            f"has format {version}, but this version of aiowatermark reads format {FORMAT}: use the newer version",
-        )
-    elif version < FORMAT:
-        statements = _MIGRATION
     for statement in statements:
         connection.execute(statement)
     if statements:
         connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
+
+
+def statements_for(path: Path, connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Return what a file needs to have the present format; raises StoreError for one that is not ours, or is newer."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (schema_size,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not (application_id or version or schema_size):
+        return _SCHEMA + _MIGRATION
+    if application_id != _APPLICATION_ID:
+        raise _store_error(
+            path, "is the database of another program: choose another file name; the file was left unchanged"
+        )
+    if version > FORMAT:
+        raise _store_error(
+            path,
+            f"has format {version}, but this version of aiowatermark reads format {FORMAT}: use the newer version",
+        )
+    return _MIGRATION if version < FORMAT else ()
 
 
 def _enable_wal(connection: sqlite3.Connection, lock_timeout: float) -> None:

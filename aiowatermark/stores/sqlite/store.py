@@ -55,6 +55,7 @@ class SQLiteStore:
     Args:
         path: the file, which is created if it does not exist.
         keep: seconds for which finished records are kept; the default is 30 days.
+        read_only: only read, also a file, folder or disk that cannot be written to; calls that write raise StoreError.
 
     Opening the store and every call raise StoreError when the file cannot be used: it is not an aiowatermark store,
     newer than this version, damaged, read-only, on a full disk, or on a network file system (as far as Linux tells).
@@ -63,6 +64,7 @@ class SQLiteStore:
 
     path: Path = field(converter=_path)
     keep: float = field(default=_MONTH, kw_only=True, converter=_validate_keep)
+    read_only: bool = field(default=False, kw_only=True)
     _users: int = field(default=0, init=False, repr=False)
     _thread: StoreThread | None = field(default=None, init=False, repr=False)
 
@@ -113,7 +115,8 @@ class SQLiteStore:
             self._thread = None
         if self._thread is None:
             self._users = 0
-            self._thread = StoreThread(self.path, BlobFolder(Path(f"{self.path}-outputs")), self.keep, loop)
+            blobs = BlobFolder(Path(f"{self.path}-outputs"))
+            self._thread = StoreThread(self.path, blobs, self.keep, loop, self.read_only)
             self._thread.start()
         return self._thread
 

@@ -119,12 +119,16 @@ def _validate_text(text: str) -> str:
 
 @define(eq=False)
 class StoreThread:
-    """Executes calls on the store at `path`, from `start` until `close`; finished records are kept `keep` seconds."""
+    """Executes calls on the store at `path`, from `start` until `close`; finished records are kept `keep` seconds.
+
+    With `read_only` nothing is written: calls that write raise StoreError.
+    """
 
     path: Path
     blobs: BlobFolder
     keep: float
     loop: asyncio.AbstractEventLoop
+    read_only: bool = False
     ready: asyncio.Future[None] = field(init=False)
     closed: asyncio.Future[None] = field(init=False)
     clock: StoreClock = field(init=False)
@@ -208,16 +212,19 @@ class StoreThread:
             path = Path(os.path.realpath(self.path))
             check_local(path)
             self.owners = LockedOwners(Path(f"{path}-owners"))
-            database = Database.open(self.path, _LOCK_TIMEOUT)
-            self.clock, self.callback_secret = database.clock, _read_secret(database)
+            database = (Database.read if self.read_only else Database.open)(self.path, _LOCK_TIMEOUT)
+            self.clock = database.clock
+            self.callback_secret = None if self.read_only else _read_secret(database)
         except BaseException as error:  # noqa: BLE001 - raised where `ready` is awaited
             self._post([(self.ready, None, error), (self.closed, None, None)])
             return
         self._post([(self.ready, None, None)])
-        self._clean_up(database)
+        if not self.read_only:
+            self._clean_up(database)
         while calls := self._queue.get():
             self._post(self._execute(database, calls), len(calls))
-            self._expire(database)
+            if not self.read_only:
+                self._expire(database)
         with suppress(StoreError):
             database.close()
         self._post([(self.closed, None, None)])

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from aiowatermark.emulator import Emulator, Fault
-from tests.support.cli import Cli
+from tests.support.cli import Cli, without_root_permissions
 from tests.support.files import list_names
 from tests.support.http_server import free_port
-from tests.support.images import make_jpeg
+from tests.support.images import make_jpeg, make_mask
 
 NO_SERVER = "http://127.0.0.1:{}"
 
@@ -64,10 +64,11 @@ async def test_what_was_done_before_is_not_counted_and_the_next_run_does_what_wa
 
 
 async def test_a_refusal_of_the_provider_s_capabilities_is_known_beforehand(
-    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path
 ) -> None:
+    (tmp_path / "mask.png").write_bytes(make_mask())
     finished = await cli(
-        "remove", "one.jpg", *to_emulator, "--provider", "photoeraser", "--dry-run", "--mask", "one.jpg"
+        "remove", "one.jpg", *to_emulator, "--provider", "photoeraser", "--dry-run", "--mask", "mask.png"
     )
     assert finished.code == 1
     assert "accepts URLs only" in finished.out
@@ -89,3 +90,51 @@ async def test_json_prints_one_object_per_input(
     ]
     assert finished.lines[2]["error"]
     assert "Nothing was sent." in finished.err
+
+
+async def test_what_the_run_would_not_do_is_listed_with_what_to_do_and_ends_with_1(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
+) -> None:
+    sync = ("--provider", "gptge", "--option", "sync=true")
+    emulator.inject(Fault.dropped_after(), "gptge", "submit")
+    assert (await cli("remove", "one.jpg", *to_emulator, *sync)).code == 1
+    emulator.inject(Fault.failed(), "gptge")
+    assert (await cli("remove", "two.jpg", *to_emulator, *sync)).code == 1
+    finished = await cli("remove", "one.jpg", "two.jpg", *to_emulator, *sync, "--dry-run")
+    assert finished.code == 1
+    first, *rest = finished.out.splitlines()
+    assert first == "Dry run: 1 failed before, 1 in doubt"
+    assert rest[0].startswith("1 in doubt: sent, but no answer was received")
+    assert rest[1].startswith("  one.jpg  key content-")
+    assert sum("aiowatermark jobs settle -o clean content-" in line for line in rest) == 3
+    assert "1 failed at gpt.ge and not submitted again: two.jpg" in rest
+    assert rest[-1] == "Nothing was sent."
+    anew = await cli("remove", "one.jpg", "two.jpg", *to_emulator, *sync, "--dry-run", "--again")
+    assert anew.code == 0, "that run would be complete"
+
+
+@pytest.mark.parametrize("folder", ["one.jpg", "one.jpg/clean", "linked"])
+async def test_an_output_folder_that_cannot_be_used_is_refused_as_in_a_run(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/.aiowatermark").symlink_to(tmp_path)
+    command = ("remove", *photos, *to_emulator[:2], "-o", folder, "--provider", "kaze")
+    dry, run = await cli(*command, "--dry-run"), await cli(*command)
+    assert (dry.code, run.code) == (2, 2)
+    assert f"cannot write to the folder {folder}: " in dry.err
+    assert f"cannot write to the folder {folder}: " in run.err
+    assert "Errno" not in dry.text + run.text
+
+
+@without_root_permissions
+@pytest.mark.parametrize("folder", ["shut", "shut/clean"])
+async def test_a_folder_without_permission_is_refused_as_in_a_run(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "shut").mkdir(0o555)
+    cli.drop_root_permissions = True
+    command = ("remove", *photos, *to_emulator[:2], "-o", folder, "--provider", "kaze")
+    for finished in (await cli(*command, "--dry-run"), await cli(*command)):
+        assert finished.code == 2
+        assert f"cannot write to the folder {folder}: this user has no permission there" in finished.err

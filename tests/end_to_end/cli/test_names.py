@@ -112,4 +112,4 @@ async def test_a_terminal_that_cannot_print_a_name_gets_an_escaped_one(
     assert finished.code == 1
     assert "Traceback" not in finished.text
     assert finished.text.isascii()
-    assert "1 done, 1 failed" in finished.out
+    assert "1 done, 0 failed, 1 refused" in finished.out

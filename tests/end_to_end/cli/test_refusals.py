@@ -13,6 +13,7 @@ from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
+from tests.support.images import make_mask
 
 GPTGE = ("--provider", "gptge", "--option", "sync=true")
 
@@ -24,7 +25,7 @@ async def test_a_key_that_is_refused_for_all_is_named_and_nothing_could_be_start
     finished = await cli("remove", *photos, *GPTGE, *to_emulator)
     assert finished.code == 2, finished.text
     assert "gpt.ge does not accept the API key" in finished.out
-    assert ": check GPTGE_API_KEY" in finished.out
+    assert "Check GPTGE_API_KEY, and run the same command:" in finished.out
     assert "{" not in finished.text
     (line, *_) = (await cli("remove", *photos, *GPTGE, *to_emulator, "--json")).lines
     assert "{" in line["error"], "programs get the whole answer"
@@ -82,7 +83,7 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
     finished = await cli("remove", photos[0], *GPTGE, *to_emulator)
     assert finished.code == 1
     assert "No credits left at gpt.ge" in finished.out
-    assert ": after topping up, the same command continues" in finished.out
+    assert "Top up the account, and run the same command:" in finished.out
     assert "{" not in finished.out
 
 
@@ -101,8 +102,8 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
         (ValueError(), "an unexpected error (ValueError)"),
         (ValueError("too long"), "too long"),
         (TimeoutError(), "timed out"),
-        (PermissionError(13, "Permission denied", "a.jpg"), "a.jpg: Permission denied"),
-        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (PermissionError(13, "Permission denied", "a.jpg"), "this user has no permission there"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "Resource temporarily unavailable"),
         (OSError("a.jpg is not a regular file"), "a.jpg is not a regular file"),
     ],
 )
@@ -143,8 +144,9 @@ async def test_an_image_whose_end_is_missing_is_refused_and_not_paid_for(
 
 
 async def test_a_provider_that_accepts_urls_only_is_said_with_the_option_of_the_command_line(
-    cli: Cli, to_emulator: list[str], photos: list[str]
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
 ) -> None:
-    finished = await cli("remove", photos[0], "--mask", photos[0], "--provider", "photoeraser", *to_emulator)
+    (tmp_path / "mask.png").write_bytes(make_mask())
+    finished = await cli("remove", photos[0], "--mask", "mask.png", "--provider", "photoeraser", *to_emulator)
     assert "Photo Eraser accepts URLs only: pass a URL, or give --callback-url so that" in finished.out
     assert "callbacks=" not in finished.text

@@ -12,7 +12,7 @@ import pytest
 from aiowatermark.emulator import EmulatedTask, Emulator, Fault
 from tests.support.cli import Cli
 from tests.support.files import list_names
-from tests.support.images import make_jpeg
+from tests.support.images import make_jpeg, make_mask
 
 SYNC = ("--provider", "gptge", "--option", "sync=true")
 JSON_FIELDS = {
@@ -65,7 +65,7 @@ async def test_files_that_are_not_valid_are_listed_and_do_not_stop_the_others(
     invalid = ["none.jpg", "empty.jpg", "text.jpg", "folder"]
     finished = await cli("remove", *invalid, *photos, *to_emulator, *SYNC)
     assert finished.code == 1
-    summary = finished.out.partition("3 done, 4 failed")[2]
+    summary = finished.out.partition("3 done, 0 failed, 4 refused")[2]
     assert all(f"  {name}: " in summary for name in invalid)
     assert len(list_names(tmp_path / "clean", hidden=False)) == 3
     assert emulator.charged["gptge"] == 3
@@ -94,9 +94,9 @@ async def test_json_prints_one_line_for_each_item_and_nothing_else_on_stdout(
     assert done["key"].startswith("content-")
     assert (done["provider"], done["saved_before"], done["charge"]) == ("gptge", False, None)
     assert done["token"].startswith("aw2.")
-    assert (failed["status"], failed["output"], failed["token"]) == ("failed", None, None)
+    assert (failed["status"], failed["output"], failed["token"]) == ("refused", None, None)
     assert "none.jpg" in failed["error"]
-    assert "3 done, 1 failed" in finished.err
+    assert "3 done, 0 failed, 1 refused" in finished.err
 
 
 async def test_paths_are_read_from_stdin(cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path) -> None:
@@ -135,9 +135,10 @@ async def test_a_url_is_passed_to_a_provider_that_accepts_urls(
 
 
 async def test_a_file_that_the_provider_does_not_accept_fails_with_the_reason(
-    cli: Cli, to_emulator: list[str], photos: list[str]
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
 ) -> None:
-    finished = await cli("remove", "one.jpg", "--mask", "one.jpg", *to_emulator, "--provider", "photoeraser")
+    (tmp_path / "mask.png").write_bytes(make_mask())
+    finished = await cli("remove", "one.jpg", "--mask", "mask.png", *to_emulator, "--provider", "photoeraser")
     assert finished.code == 1
     assert "Photo Eraser accepts URLs only" in finished.out
     assert "To send files, give --callback-url" in finished.err
@@ -313,7 +314,7 @@ async def test_a_name_that_the_terminal_cannot_show_does_not_end_the_batch(
     cli.env["PYTHONIOENCODING"] = "ascii:strict"
     finished = await cli("remove", *names, os.fsdecode(b"no\xe9.jpg"), *photos, *to_emulator, *SYNC)
     assert "Traceback" not in finished.text
-    assert "7 done, 1 failed" in finished.out
+    assert "7 done, 0 failed, 1 refused" in finished.out
     assert emulator.charged["gptge"] == len(list_names(tmp_path / "clean", hidden=False)) == 7
 
 

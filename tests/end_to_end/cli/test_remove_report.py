@@ -27,7 +27,7 @@ async def test_the_report_shows_what_became_of_each_file(
     assert "<h1>2 of 4 done</h1>" in page
     assert page.count('data-status="done" data-provider="Dewatermark"') == 2
     # a failed answer to the paid request itself leaves it open whether it was paid
-    assert len(re.findall(r'data-status="(?:failed|in doubt)"', page)) == 2
+    assert len(re.findall(r'data-status="(?:refused|in doubt)"', page)) == 2
     assert "no watermark &lt;found&gt;" in page
     assert 'href="../two.JPEG"' in page
     assert 'href="../clean/two-clean.JPEG"' in page

@@ -325,7 +325,7 @@ async def doubtful_store(tmp_path: Path) -> Path:
 async def test_a_job_is_shown_with_its_reason_owner_inputs_and_attempts(cli: Cli, doubtful_store: Path) -> None:
     shown = _json_object(await cli("jobs", "--store", str(doubtful_store), "show", "order-1"))
     assert (shown["state"], shown["reason"], shown["owner"]) == ("in doubt", "no answer", "gone")
-    assert (shown["inputs"], shown["account"], shown["attempts"]) == (["a.jpg:7"], "shop", [])
+    assert (shown["inputs"], shown["account"], shown["attempts"]) == (["a.jpg (7 bytes)"], "shop", [])
     unknown = await cli("jobs", "--store", str(doubtful_store), "show", "order-2")
     assert unknown.code == 2
     assert "no job 'order-2'" in unknown.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -66,11 +67,12 @@ async def test_the_display_is_one_bar_and_eight_rows_that_fit_the_terminal(
         shown = await session.wait_for("running", f"0/{COUNT}", "and 4 more")
         assert len(rows_of(shown)) == 8
         assert all(f"2026-{index:02}.jpg" in shown for index in range(8)), "names end differently"
-        assert len(shown.splitlines()) == 10
+        assert len(shown.splitlines()) == 11, "the line of the plan, eight rows, those that are hidden, and the bar"
         assert session.screen.widest <= columns
         ended = await session.finish()
         assert session.screen.widest <= columns, "the summary is broken at words"
-        assert re.fullmatch(rf"{COUNT} done, 0 failed in \d+\.\d s; results are in clean", ended.replace("\n", " "))
+        text = rf"{COUNT} new at gpt.ge {COUNT} done, 0 failed in \d+\.\d s; results are in clean"
+        assert re.fullmatch(text, ended.replace("\n", " "))
 
 
 @pytest.mark.slow
@@ -104,9 +106,9 @@ async def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     cli.use_keys_of(emulator)
     command = ("remove", photos[0], "--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
     session = await start(*command, TERM="dumb", columns=40)
-    line = f"done  {photos[0]} -> clean/"
+    line = f"1 new at gpt.gedone  {photos[0]} -> clean/"
     assert (await session.finish()).replace("\n", "").startswith(line)
-    assert session.screen.widest > len(line), "its lines are not broken"
+    assert session.screen.widest > len(f"done  {photos[0]} -> clean/"), "its lines are not broken"
 
 
 @pytest.mark.slow
@@ -122,7 +124,8 @@ async def test_ctrl_c_is_said_in_one_line_and_a_second_one_ends_at_once(
         session.process.send_signal(signal.SIGINT)
         await session.wait_for("Stopping: waiting up to 20 s")
         session.process.send_signal(signal.SIGINT)
-        ended = await session.finish()
+        async with asyncio.timeout(15):  # the answer to what was sent would be awaited for 20 s
+            ended = await session.finish()
         assert f"Stopped: 0 done, 1 open, {COUNT - 1} unsent; the same command continues" in ended
         assert "Traceback" not in ended
 
@@ -138,7 +141,7 @@ async def test_a_rate_that_limits_and_a_provider_that_is_not_reachable_are_said(
     assert "submitting" in shown
     lines = await cli.start("remove", *photos, "--provider", "picwish", *nobody[:2], "-o", "other")
     said = await lines.wait_for_output("not reachable")
-    assert said.splitlines()[0] == "PicWish: 2 requests per second"
+    assert said.splitlines()[:2] == [f"{COUNT} new at PicWish", "PicWish: 2 requests per second"]
     assert "PicWish: not reachable, next try in 1 s" in said
 
 

@@ -10,8 +10,8 @@ from attrs import define
 
 from .... import Media, Provider, TransferFailed, WatermarkError
 from ....client.engine.prepare import JobPreparer
+from ..advice import reason_of
 from ..items import BatchItem, Plan
-from ..report import reason_of
 
 _CONCURRENT = 8
 

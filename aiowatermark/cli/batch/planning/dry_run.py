@@ -17,6 +17,7 @@ from ...console.progress import ProgressDisplay
 from ...console.runner import EXIT_OK, EXIT_SOME_FAILED
 from ...console.texts import say, shown_name
 from ...options.store import is_network_url, store_from
+from ..advice import Advice
 from ..batch import describe_rate
 from ..items import BatchItem, Plan
 from ..json_lines import plan_line
@@ -25,13 +26,18 @@ from ..request import BatchRequest
 from .acceptance import AcceptanceCheck
 from .elsewhere import describe_elsewhere
 from .inputs import InputReader
+from .masks import check_mask_size
 from .planner import Planner, describe_plans
 from .prices import describe_cost
 from .removal import Removal
 
 
 async def run_dry(removal: Removal, request: BatchRequest) -> int:
-    """Print what the run would do; return EXIT_SOME_FAILED if an input would be refused."""
+    """Print what the run would do; return EXIT_SOME_FAILED if an input would not be done.
+
+    Raises InvalidInput if nothing could be started, as for an output folder in which nothing can be written.
+    """
+    await asyncio.to_thread(OutputFolder(request.folder).check)
     reader = InputReader(request.folder, removal.recursive, request.store is not None)
     provider = removal.provider
     display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
@@ -39,6 +45,7 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
         items = [item async for item in removal.read_items(reader)]
         async with _open_existing(request) as (outputs, store):
             keys = await removal.make_keys()
+            await check_mask_size(keys.mask, items)
             planner = Planner(keys, outputs, store, removal.again, dry_run=True)
             await planner.plan_all(items, asyncio.Event())
             check = AcceptanceCheck(provider, keys.mask, removal.options, removal.can_serve_files)
@@ -49,7 +56,7 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
     texts = (describe_elsewhere(items), reader.describe_skipped(), describe_rate(provider))
     notes = [text for text in texts if text]
     _DryRunReport(request, items, refusals, cost, notes).print()
-    return EXIT_SOME_FAILED if refusals else EXIT_OK
+    return EXIT_OK if all(item.plan in _DONE_BY_RUN for item in items) else EXIT_SOME_FAILED
 
 
 @asynccontextmanager
@@ -69,6 +76,10 @@ async def _open_existing(request: BatchRequest) -> AsyncIterator[tuple[OutputFol
                 yield outputs, store
     finally:
         outputs.close()
+
+
+_DONE_BY_RUN = {Plan.DONE, Plan.OPEN, Plan.NEW}
+"""Plans of what is done when the run has ended, as far as that can be foreseen."""
 
 
 @frozen(eq=False)
@@ -91,8 +102,19 @@ class _DryRunReport:
         for item in self.items:
             if item in self.refusals:
                 self._say(f"  {shown_name(item.source)}: {self.refusals[item]}")
+        self._print_not_done()
         self._say(f"To be paid: {self.cost}")
         self._say("Nothing was sent.")
+
+    def _print_not_done(self) -> None:
+        """Print what an earlier run left and this one would report again, with what to do about it."""
+        advice = Advice(self.request, on_stderr=self.request.as_json)
+        advice.about_doubts(self._planned(Plan.IN_DOUBT))
+        advice.about_lost(self._planned(Plan.LOST))
+        advice.about_failed_jobs(self._planned(Plan.FAILED))
+
+    def _planned(self, plan: Plan) -> list[BatchItem]:
+        return [item for item in self.items if item.plan is plan]
 
     def _say(self, text: str) -> None:
         say(text, err=self.request.as_json)

@@ -28,6 +28,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from .... import StoreError, WatermarkError, as_media
+from ...console.texts import shown_name
 from ..manifest import Manifest
 from ..output_names import Target, TargetNumbers, is_link, target_of
 from ..state_folder import StateFolder
@@ -50,6 +51,7 @@ _IMAGES = {
 }
 _VIDEOS = {".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi"}
 _SUFFIXES = _IMAGES | _VIDEOS
+_MAX_NAMED = 3
 _RESULT_STEM = re.compile(r"(.+?)-clean(-\d+)?", re.DOTALL)
 
 
@@ -67,8 +69,28 @@ class Input:
 
 
 @define(eq=False)
+class _LeftOut:
+    """Files of one kind that are no inputs: how many, and the first names."""
+
+    count: int = 0
+    names: list[str] = field(factory=list)
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.names) < _MAX_NAMED:
+            self.names.append(name)
+
+    def describe(self, noun: str, kind: str) -> str:
+        """Return `2 files of this kind (a, b)`, empty for none."""
+        if not self.count:
+            return ""
+        more = f" and {self.count - len(self.names)} more" if self.count > len(self.names) else ""
+        return f"{_count(self.count, noun)} {kind} ({', '.join(map(shown_name, self.names))}{more})"
+
+
+@define(eq=False)
 class InputReader:
-    """Turns arguments into inputs, each once; `skipped` counts the results of earlier runs that were left out.
+    """Turns arguments into inputs, each once, and counts what it leaves out: results of earlier runs, other files.
 
     Without a manifest, what is in the output folder is told by its names and its place.
     """
@@ -76,8 +98,8 @@ class InputReader:
     output: Path
     recursive: bool = False
     uses_manifest: bool = True
-    skipped: int = field(default=0, init=False)
-    ignored: int = field(default=0, init=False)
+    _skipped: _LeftOut = field(factory=_LeftOut, init=False)
+    _ignored: _LeftOut = field(factory=_LeftOut, init=False)
     _seen: set[str] = field(factory=set, init=False)
     _numbers: TargetNumbers = field(factory=TargetNumbers, init=False)
     _results: dict[Path, set[str]] = field(factory=dict, init=False)
@@ -96,9 +118,10 @@ class InputReader:
 
     def describe_skipped(self) -> str:
         """Return what was left out, empty if that is nothing."""
-        words = [f"{_count(self.skipped, 'result')} of earlier runs"] if self.skipped else []
-        words += [f"{_count(self.ignored, 'file')} without the suffix of an image or a video"] if self.ignored else []
-        return f"Left out: {', '.join(words)}" if words else ""
+        results = self._skipped.describe("result", "of earlier runs")
+        others = self._ignored.describe("file", "without the suffix of an image or a video")
+        words = ", ".join(filter(None, (results, others)))
+        return f"Left out: {words}" if words else ""
 
     def expand(self, argument: str) -> list[Input]:
         """Return the inputs of one argument that are new; blocks."""
@@ -130,8 +153,9 @@ class InputReader:
         elif os.path.isfile(argument):  # noqa: PTH113 - the argument may be no path at all
             # a pattern that the shell expanded in the output folder names its results, too
             is_result = self._is_result_of(_absolute(self.output), _absolute(argument))
-            self.skipped += is_result
-            if not is_result:
+            if is_result:
+                self._skipped.add(argument)
+            else:
                 yield argument, "", ""
         elif os.path.isdir(argument):  # noqa: PTH112
             yield from self._find_in_folder(argument)
@@ -163,10 +187,11 @@ class InputReader:
         if name.startswith("."):
             return False
         if os.path.splitext(name)[1].lower() not in _SUFFIXES:  # noqa: PTH122 - faster
-            self.ignored += 1
+            self._ignored.add(str(folder / name))
             return False
         is_result = self._is_result(folder, name)
-        self.skipped += is_result
+        if is_result:
+            self._skipped.add(str(folder / name))
         return not is_result
 
     def _find_by_pattern(self, pattern: str) -> Iterator[tuple[str, str, str]]:
@@ -177,7 +202,7 @@ class InputReader:
                     found = True
                     yield from self._find_in_folder(path)
             elif self._is_result(Path(path).parent, Path(path).name):
-                self.skipped += 1
+                self._skipped.add(path)
             else:
                 found = True
                 yield path, "", self._doubt_about(_absolute(path))

@@ -13,10 +13,7 @@ from .... import InvalidInput, Provider, as_media
 from ....client.content_key import content_key
 from ....jobs import Job
 from ....media.base import Media, safe_name
-from ....media.memory import Bytes, Link
 from ..manifest import Work
-
-_MAX_MASK_BYTES = 64 << 20
 
 KEY_HELP = (
     "A job is identified by the provider, the content of the file (for a URL: its text), the content of the mask, and "
@@ -64,19 +61,6 @@ async def hashed_media(source: str) -> Media:
     await media.measure()
     await media.hash_content()
     return media
-
-
-async def load_mask(source: str) -> Media:
-    """Return the mask of all jobs: in memory, so that all get the one whose content is in their keys.
-
-    Raises InvalidInput if it cannot be read.
-    """
-    media = await hashed_media(source)
-    if isinstance(media, Link) or (media.size or 0) > _MAX_MASK_BYTES:
-        return media  # of a mask that is too large each job says so
-    mask = Bytes(b"".join([block async for block in media.blocks()]), name=media.name)
-    await mask.hash_content()
-    return mask
 
 
 def key_in_round(base: str, number: int) -> str:

@@ -11,9 +11,18 @@ from typing import Any
 
 from .... import Provider, as_media
 from ....media.sniff import has_video_suffix
-from ..items import BatchItem, Plan
+from ..items import BatchItem, Plan, format_credits
 from ..output_folder import OutputFolder
-from ..report import format_credits
+
+
+def describe_price(provider: Provider, options: Mapping[str, Any], items: Sequence[BatchItem]) -> str:
+    """Return what these inputs cost at most, where a price is documented: `up to 3 credits (1 for an image)`."""
+    images = sum(not has_video_suffix(as_media(item.source)) for item in items if not item.problem)
+    documented = provider.image_price(options)
+    if documented is None or not images:
+        return ""
+    rest = " and the price of the videos" if images < len(items) else ""
+    return f"up to {format_credits(images * documented)}{rest} ({documented:g} for an image)"
 
 
 async def describe_cost(

@@ -17,9 +17,10 @@ from ..output_names import Target, is_link
 from .acceptance import AcceptanceCheck
 from .elsewhere import describe_elsewhere
 from .inputs import InputReader
-from .job_keys import KeyMaker, load_mask, new_key
+from .job_keys import KeyMaker, new_key
+from .masks import check_mask_size, load_mask
 from .planner import Planner, describe_plans
-from .prices import describe_cost
+from .prices import describe_cost, describe_price
 
 
 @frozen
@@ -53,12 +54,15 @@ class Removal:
             return BatchWork(action, self.read_items(reader, context), at_end=at_end)
         items = [item async for item in self.read_items(reader)]
         _say_skipped(context, reader)
+        await check_mask_size(keys.mask, items)
         if planner is not None and (outputs.used_before or self.uses_shared_store or self.again):
             context.display.notice(f"comparing {len(items)} files with earlier runs")
             await planner.plan_all(items, context.stop)
             context.display.notice("")
             await self._mark_refused(items, keys.mask)
             await self._say_plan(context, items)
+        else:
+            await self._say_first_plan(context, items, keys.mask)
         pending = sum(item.plan is not Plan.DONE for item in items)
         nothing = f"There are no images or videos in {', '.join(map(shown_name, self.arguments))}."
         return BatchWork(action, _iterate(items), len(items), pending, at_end, nothing)
@@ -87,12 +91,30 @@ class Removal:
             cost = await describe_cost(self.provider, self.options, items, context.outputs)
             context.display.say(f"--again pays anew: {cost}")
 
+    async def _say_first_plan(self, context: BatchContext, items: Sequence[BatchItem], mask: Media | None) -> None:
+        """Say how many inputs there are, as far as that is known without reading all of their content."""
+        check = self._acceptance(mask)
+        context.display.notice(f"looking at {len(items)} files")
+        refused = {} if check is None else await check.check(items)
+        context.display.notice("")
+        new = [item for item in items if item not in refused]
+        price = describe_price(self.provider, self.options, new)
+        words = [f"{len(new)} new at {self.provider.display_name}{price and f', {price}'}"] if new else []
+        words += [f"{len(refused)} refused"] if refused else []
+        if words:
+            context.display.say(", ".join(words))
+
+    def _acceptance(self, mask: Media | None) -> AcceptanceCheck | None:
+        """Return what finds out what the client will refuse; None if the mask would have to be downloaded."""
+        if self.mask is not None and is_link(self.mask):
+            return None
+        return AcceptanceCheck(self.provider, mask, self.options, self.can_serve_files)
+
     async def _mark_refused(self, items: Sequence[BatchItem], mask: Media | None) -> None:
         """Plan as refused what the client will refuse; each worker finds the reason again, before anything is sent."""
-        if self.mask is not None and is_link(self.mask):
-            return  # it would have to be downloaded
-        check = AcceptanceCheck(self.provider, mask, self.options, self.can_serve_files)
-        for item in await check.check([item for item in items if item.plan is Plan.NEW]):
+        check = self._acceptance(mask)
+        new = [item for item in items if item.plan is Plan.NEW]
+        for item in {} if check is None else await check.check(new):
             item.plan = Plan.REFUSED
 
 
@@ -116,6 +138,11 @@ class RemoveAction:
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         """Submit the item, or join the job of another run; raise SubmissionInDoubt if that may have been paid."""
+        if item.plan is Plan.OPEN:  # the provider has it, whatever it says of further submissions
+            return await self._submit(item, row)
+        return await self.context.gate.submit(item.key, lambda: self._submit(item, row))
+
+    async def _submit(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         media: Source = item.source
         if self.planner is not None:
             media = await self.planner.keys.media_of(item.source, item.base)

@@ -1,0 +1,163 @@
+"""Advice: what to do about the items of a batch that are not done; each kind of them has one text and its commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from attrs import frozen
+
+from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, Unsupported, WatermarkError
+from ...tokens import decode_token
+from ..console.problems import problem_text
+from ..console.texts import printable, say, shown_name
+from .items import BatchItem, ItemStatus
+from .request import BatchRequest
+from .saving import NotSaved
+
+SETTLEMENTS = {
+    "If it is not there": "KEY... --unpaid",
+    "If it has a task id there": "KEY --task-id ID --provider {provider}",
+    "If it was paid and has no task id": "KEY... --paid",
+}
+"""What to do about a job in doubt, by what the user's account at the provider shows."""
+_KEY = re.compile(r"KEY(\.\.\.)?")
+_MAX_NAMED = 3
+_MAX_TOKEN = 5000
+_MAX_LISTED = 50
+"""Items that a list names; all of them are in the lines of --json."""
+
+
+@frozen(eq=False)
+class Advice:
+    """Prints what to do about items, in the order in which they are given; of none, nothing."""
+
+    request: BatchRequest
+    on_stderr: bool
+
+    def about_account(self, items: Sequence[BatchItem], refusal: WatermarkError | None) -> None:
+        """Print once why nothing more was sent for the account."""
+        if not items or refusal is None:
+            return
+        account = f" (account {printable(self.request.account)})" if self.request.account else ""
+        self.say(f"{refusal.message}{account}: {_count(items, 'file')} not sent: {_names(items)}")
+        is_key = isinstance(refusal, AuthenticationError)
+        cure = f"Check {problem_text(refusal).rpartition(': check ')[2]}" if is_key else "Top up the account"
+        self.say(f"{cure}, and run the same command:")
+        self.say(f"  {self.request.same_command()}")
+
+    def about_doubts(self, items: Sequence[BatchItem]) -> None:
+        """Print what only the user can find out: whether the provider took a job whose answer was lost."""
+        if not items:
+            return
+        self.say(f"{len(items)} in doubt: sent, but no answer was received; maybe paid, so not sent again:")
+        if not self.request.store:  # no command can look it up again
+            self.list([f"  {shown_name(item.source)}  its token: {item.token}" for item in items])
+            self.say(f"Check your account at {self.request.title} before you send them again.")
+            return
+        self.list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
+        self.say(f"Look for each in your account at {self.request.title}.")
+        settle = self.request.jobs_command("settle", [])
+        for case, choice in SETTLEMENTS.items():
+            words = choice.format(provider=shlex.join(self.request.settle_words))
+            if len(items) == 1:
+                words = _KEY.sub(lambda _: shlex.quote(items[0].key), words)
+            self.say(f"{case}:")
+            self.say(f"  {settle} {words}")
+
+    def about_unanswered(self, items: Sequence[BatchItem]) -> None:
+        """Print what was cut while its paid request had no answer."""
+        if items:
+            self.say(f"{len(items)} still being submitted, so maybe paid; check your account:")
+            self.list([f"  {shown_name(item.source)}" for item in items])
+
+    def about_lost(self, items: Sequence[BatchItem]) -> None:
+        """Print what was settled as paid."""
+        if items:
+            self.say(f"{len(items)} settled as paid: the result cannot be fetched, and it is not submitted again:")
+            self.list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
+            self._about_payment_anew(items)
+
+    def about_failed_jobs(self, items: Sequence[BatchItem]) -> None:
+        """Print what to do about jobs that the provider accepted and could not do."""
+        if items and self.request.store:
+            self.say(f"{len(items)} failed at {self.request.title} and not submitted again: {_names(items)}")
+            self._about_payment_anew(items)
+
+    def about_unsaved(self, items: Sequence[BatchItem]) -> None:
+        """Print who keeps the results of paid jobs that could not be written."""
+        for kept in dict.fromkeys(item.error.kept for item in items if isinstance(item.error, NotSaved)):
+            of_it = [item for item in items if isinstance(item.error, NotSaved) and item.error.kept == kept]
+            self.say(f"{len(of_it)} paid and not saved ({_names(of_it)}): {kept}")
+            if self.request.store:
+                self.say("When it can be written, the same command saves it, at no further cost:")
+                self.say(f"  {self.request.same_command()}")
+
+    def about_repetition(self, items: Sequence[BatchItem], among: int) -> None:
+        """Print the command that tries items again, which are some `among` those named before."""
+        if items:
+            what = "these" if len(items) == among else f"{len(items)} of these ({_names(items)})"
+            self.say(f"The same command tries {what} again; what is done is skipped, and nothing is paid twice:")
+            self.say(f"  {self.request.same_command()}")
+
+    def about_tokens(self, items: Sequence[BatchItem]) -> None:
+        """Print the command that fetches what is at the provider, where nothing is remembered."""
+        found = [item for item in items if has_task(item) and _is_resumable(item)]
+        # one of a megabyte came from outside, and is not repeated
+        tokens = [item.token for item in found if item.token and len(item.token) <= _MAX_TOKEN]
+        if tokens:
+            self.say("To fetch the results of what was submitted, at no further cost:")
+            click.echo(f"  {self.request.resume_command(tokens)}", err=self.on_stderr)
+
+    def _about_payment_anew(self, items: Sequence[BatchItem]) -> None:
+        if self.request.store:
+            self.say("To pay anew for these alone, run this and then the same command:")
+            self.say(f"  {self.request.jobs_command('forget', [item.key for item in items[:_MAX_LISTED]])}")
+            self.say("To pay anew for everything, also for what is done: the same command with --again.")
+
+    def list(self, lines: Sequence[str]) -> None:
+        """Print the first lines of a list, and how many there are more."""
+        for line in lines[:_MAX_LISTED]:
+            self.say(line)
+        if len(lines) > _MAX_LISTED:
+            self.say(f"  and {len(lines) - _MAX_LISTED} more; --json names all of them")
+
+    def say(self, text: str, *, bold: bool = False) -> None:
+        """Print a text on the stream for people."""
+        say(text, err=self.on_stderr, bold=bold)
+
+
+def reason_of(item: BatchItem) -> str:
+    """Return why an item is not done, without its name, which the caller prints."""
+    text = "" if item.error is None else problem_text(item.error)
+    return text.removeprefix(f"{item.source} ").removeprefix(f"{Path(item.source).name} ")
+
+
+def has_task(item: BatchItem) -> bool:
+    """Whether the item's token has a task id; without one, the answer to its submission is missing."""
+    return item.token is not None and decode_token(item.token).task_id is not None
+
+
+def is_tried_again(item: BatchItem) -> bool:
+    """Whether the same command does more for an item than to report it again."""
+    return not isinstance(item.error, JobFailed | InvalidInput | Unsupported | NotSaved)
+
+
+def _is_resumable(item: BatchItem) -> bool:
+    """Whether `resume` may fetch a result: the job still runs, or it has one that could not be saved."""
+    if item.status is ItemStatus.UNFINISHED or isinstance(item.error, DeadlineExceeded):
+        return True
+    return item.handle is not None and item.handle.snapshot.status.value == "succeeded"
+
+
+def _names(items: Sequence[BatchItem]) -> str:
+    """Return the first names of items, and how many there are more."""
+    more = len(items) - _MAX_NAMED
+    return ", ".join(shown_name(item.source) for item in items[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(items: Sequence[BatchItem], name: str) -> str:
+    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"
