@@ -87,7 +87,7 @@ def is_redirect(reply: Response) -> bool:
 def redirect_error(name: str, reply: Response) -> WatermarkError:
     """Return the error for a redirect; `name` is the provider's.
 
-    After 301, 307 and 308 a client has to repeat the request elsewhere, so this one had no effect: it is rejected. Any
+    After 301, 307 and 308 a client must repeat the request elsewhere, so this one had no effect: it is rejected. Any
     other status may be the answer to a request that was carried out. A query that is redirected says nothing about its
     job, so it is never a refusal.
     """

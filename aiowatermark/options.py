@@ -102,7 +102,7 @@ def unknown_options(display_name: str, unknown: Iterable[str], known: Iterable[s
     foreign = ", an option of another provider" if set(names) <= Options.__annotations__.keys() else ""
     accepted = f"it has {join_sorted(known)}" if known else "it has none"
     if names[0] in PARAMETERS:
-        hint = f"; {names[0]} is no option but an argument of the call, {names[0]}=…"
+        hint = f"; {names[0]} is not an option but an argument of the call, {names[0]}=…"
     else:
         hint = "" if foreign else did_you_mean(names[0], [*known, *PARAMETERS])
     return f"{display_name} has no option {join_sorted(names)}{foreign}: {accepted}{hint}"

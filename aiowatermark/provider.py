@@ -54,7 +54,7 @@ T = TypeVar("T")
 _SECRET = "aiowatermark.secret"  # noqa: S105 - a name
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _URL_TEXT = re.compile(r"[!-~]+")
-"""Printable ASCII: a host in another script has to be given in its IDNA form, which is what is connected to."""
+"""Printable ASCII: a host in another script must be given in its IDNA form, which is what is connected to."""
 # none of the APIs is below it; clients of other APIs want it, so it is often copied along
 _COPIED_VERSION = re.compile(r"/v1/*\Z")
 Exchange: TypeAlias = Generator[Request | Snapshot, Response, T]
@@ -138,27 +138,30 @@ def _is_secret_header(name: str) -> bool:
     return any(word in name.lower() for word in ("auth", "key", "token", "secret", "cookie"))
 
 
-def _normalize_base_url(base_url: str, provider: Provider | type[Provider]) -> str:
+def normalize_base_url(base_url: str, provider: Provider | type[Provider], setting: str = "base_url") -> str:
     """Return an origin, or an origin and the path of a gateway, as it is put before the paths of requests.
 
-    Raises InvalidInput that names the right one where it is known.
+    `setting` is where the value was given. Raises InvalidInput that names it, the value and a valid one.
     """
-    right = f"base_url must be an absolute URL such as {provider.default_base_url}"
+    right = f"{setting} must be an absolute URL such as {provider.default_base_url} or http://127.0.0.1:8700"
     try:
         parts = urlsplit(base_url.strip())
         host, port = parts.hostname or "", parts.port
-    except (ValueError, AttributeError):
-        raise InvalidInput(right) from None
-    unusual = parts.query or parts.fragment or "@" in parts.netloc or not _URL_TEXT.fullmatch(base_url.strip())
-    if parts.scheme not in _DEFAULT_PORTS or not host or unusual:
-        raise InvalidInput(f"{right}, without user or query, not {redact_url(base_url)!r}")
+    except AttributeError:
+        raise InvalidInput(f"{right}, not {type(base_url).__name__}") from None
+    except ValueError:  # what cannot be parsed is not shown: it may hold a password
+        raise InvalidInput(f"{right}: host or port of the given one are not valid") from None
+    if parts.scheme not in _DEFAULT_PORTS or not host or not _URL_TEXT.fullmatch(base_url.strip()):
+        raise InvalidInput(f"{right}, not {redact_url(base_url)!r}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise InvalidInput(f"{right}, without user, password and query, not {redact_url(base_url)!r}")
     if parts.scheme == "http" and not is_loopback(host):
-        raise InvalidInput(f"base_url http://{host} would send the API key in clear text: use https://")
+        raise InvalidInput(f"{setting} http://{host} would send the API key in clear text: use https://")
     path = _COPIED_VERSION.sub("", parts.path).rstrip("/")
     origins = [getattr(provider, name, "") for name in ("default_base_url", "CHINA")]
     vendor = next((origin for origin in origins if urlsplit(origin).hostname == host), None)
     if path and vendor:
-        raise InvalidInput(f"base_url must be {vendor}: the SDK adds the paths of the API, such as {path!r}")
+        raise InvalidInput(f"{setting} must be {vendor}: the SDK adds the paths of the API, such as {path!r}")
     shown_port = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{shown_port}{path}"
 
@@ -166,12 +169,7 @@ def _normalize_base_url(base_url: str, provider: Provider | type[Provider]) -> s
 def _base_url_setting(cls: type[Provider], settings: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the `base_url` of the environment if it is used; raises InvalidInput that names the variable."""
     base_url = None if "base_url" in settings else optional_variable(BASE_URL_VARIABLE)
-    if base_url is None:
-        return {}
-    try:
-        return {"base_url": _normalize_base_url(base_url, cls)}
-    except InvalidInput as error:
-        raise InvalidInput(f"{BASE_URL_VARIABLE}: {error.message}") from None
+    return {} if base_url is None else {"base_url": normalize_base_url(base_url, cls, BASE_URL_VARIABLE)}
 
 
 def _validate_account(account: str | None) -> str:
@@ -218,7 +216,7 @@ class Provider(ABC):
     def __attrs_post_init__(self) -> None:
         """Name the account after its credentials unless it was given a name, and keep these out of every text."""
         # not a converter: it needs the class, and mypy does not know converters that are given the instance
-        object.__setattr__(self, "base_url", _normalize_base_url(self.base_url, self))
+        object.__setattr__(self, "base_url", normalize_base_url(self.base_url, self))
         if not self.account:
             object.__setattr__(self, "account", self._credentials_digest())
         keys = [getattr(self, each.name) for each in fields(type(self)) if _SECRET in each.metadata]
@@ -303,7 +301,7 @@ class Provider(ABC):
     def parse_callback(self, delivery: Delivery, record: Record) -> Snapshot | None:  # noqa: ARG002
         """Return what a callback reports of this job, or None if it reports nothing of it.
 
-        While the job's task id is unknown, the callback has to name one. Callbacks are not signed, so the caller
+        While the job's task id is unknown, the callback must name one. Callbacks are not signed, so the caller
         confirms the snapshot with a query unless the user chose to trust callbacks.
         """
         return None
@@ -356,7 +354,7 @@ class Provider(ABC):
         return reply.json()
 
     def problem(self, reply: Response) -> WatermarkError | None:
-        """Return the error an answer stands for, or None if it is a success.
+        """Return the error an answer means, or None if it is a success.
 
         By the HTTP status here; override it where a success status does not mean success.
         """
@@ -367,5 +365,5 @@ class Provider(ABC):
         return refusal(self._kind(reply), self.display_name, reply)
 
     def _kind(self, reply: Response) -> type[WatermarkError]:
-        """Return the class of error a refusal stands for; override it where a status has a meaning of its own."""
+        """Return the class of error a refusal means; override it where a status has a meaning of its own."""
         return error_class_for(reply)

@@ -128,13 +128,16 @@ def _base64_forms(data: bytes) -> Iterator[str]:
 
 
 def redact_url(url: str) -> str:
-    """Return a URL without user, password, query and fragment, on one line."""
+    """Return a URL without user, password, query and fragment, on one line; a text without a host as it was given."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "an invalid URL"
-    host = parts.netloc.rpartition("@")[2]
-    shown = f"{parts.scheme}://{host}{parts.path}"[:_MAX_SEARCHED_CHARACTERS]
+    if parts.netloc:
+        shown = f"{parts.scheme}{':' * bool(parts.scheme)}//{parts.netloc.rpartition('@')[2]}{parts.path}"
+    else:  # it may still hold a user and a password, as name:password@host does
+        shown = url.partition("?")[0].partition("#")[0].rpartition("@")[2]
+    shown = shown[:_MAX_SEARCHED_CHARACTERS]
     return f"{_on_one_line(_secrets.hide(_hide_tokens(shown)))}{'?…' if parts.query else ''}"
 
 

@@ -38,7 +38,7 @@ def encode_token(token: Token) -> str:
 
 
 def decode_token(text: str) -> Token:
-    """Return the token that a text stands for; raises InvalidInput if it is not a valid token."""
+    """Return the token in a text; raises InvalidInput if it is not a valid token."""
     try:
         return _validate(_parts(text))
     # RecursionError: a token may decode to deeply nested JSON

@@ -84,7 +84,7 @@ class Request:
 
 @frozen(eq=False)
 class LongText:
-    """A long string of an answer: its length in bytes, and the bytes it stands for, None if it is not base64."""
+    """A long string of an answer: its length in bytes, and the bytes it encodes, None if it is not base64."""
 
     length: int
     data: bytes | None = field(repr=False)
@@ -94,7 +94,7 @@ class LongText:
 class Response:
     """A complete HTTP response; header names are lower-case.
 
-    `texts` are long strings that were taken out of the body, by the strings that stand there in their place.
+    `texts` are long strings that were taken out of the body, by the strings that replace them there.
     `repeatable` is that of the request: what an answer means for the money depends on it.
     """
 
@@ -197,7 +197,7 @@ def _first_text(names: Mapping[str, None], values: Mapping[str, Any]) -> str | N
 def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`, or None if it is none.
 
-    What some servers write is tolerated, because it may stand in a field not needed, beside the id of a job that
+    What some servers write is tolerated, because it may be in a field not needed, beside the id of a job that
     is paid: NaN, Infinity and numbers that are too large become None; control characters in texts are kept, and bytes
     that are not of the encoding replaced.
     """
@@ -260,7 +260,7 @@ _DECODER, _DECODER_OF_LONG_INTEGERS = _decoder(), _decoder(parse_int=_parse_int)
 
 
 def _with_texts(value: Any, texts: Mapping[str, LongText]) -> Any:
-    """Return a JSON value with the long strings in place of the strings that stand for them."""
+    """Return a JSON value with the long strings in place of the strings that replace them."""
     try:
         match value:
             case dict():

@@ -344,7 +344,7 @@ def errors_section(provider: type[aw.Provider]) -> Iterator[str]:
             group = groups.setdefault((type(error).__name__, _outcome(error)), {})
             group.setdefault(text, []).append(code)
     field = _CODE_FIELD.get(provider.name)
-    inside = f" `{field}` stands in the body, also of an answer with HTTP 200." if field else ""
+    inside = f" `{field}` is in the body, also of an answer with HTTP 200." if field else ""
     yield "## Errors"
     yield f"What an answer becomes, and what that means if it is the answer to a submission.{inside}"
     yield table(

@@ -28,7 +28,7 @@ def create_database() -> sqlite3.Connection:
 
 
 def photos_to_clean(database: sqlite3.Connection) -> Iterator[Photo]:
-    """Yield the rows that are to be done, in pages; the stream reads them only as fast as their results are taken."""
+    """Yield the rows to process, in pages; the stream reads them only as fast as their results are taken."""
     query = "SELECT id, path FROM photos WHERE clean IS NULL AND problem IS NULL AND id > ? ORDER BY id LIMIT 100"
     last = 0
     while page := [Photo(*row) for row in database.execute(query, (last,))]:

@@ -9,7 +9,7 @@ from aiowatermark.emulator import Emulator, pictures
 
 async def main() -> None:
     photo, brush = pictures.stamp(pictures.sample_photo(), pictures.sample_mark())
-    Path("brush.png").write_bytes(brush)  # white where more is to be removed, black elsewhere
+    Path("brush.png").write_bytes(brush)  # white where more must be removed, black elsewhere
 
     async with Emulator() as emulator, aw.Client(emulator.provider("dewatermark")) as client:
         first = await client.remove(photo)

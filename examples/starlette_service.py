@@ -48,7 +48,7 @@ async def read_body(request: Request) -> bytes:
 
 
 async def answer_error(_: Request, error: Exception) -> Response:
-    """400: what the user can correct, such as a file that is no image. 502: what the provider did."""
+    """400: what the user can correct, such as a file that is not an image. 502: what the provider did."""
     return PlainTextResponse(str(error), 400 if isinstance(error, aw.InvalidInput) else 502)
 
 

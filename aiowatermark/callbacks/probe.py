@@ -9,6 +9,7 @@ from enum import StrEnum
 import aiohttp
 from attrs import frozen
 
+from ..connection_errors import connection_problem
 from ..wire import Delivery
 from .receiver import CallbackReceiver
 from .registry import registry_of
@@ -101,30 +102,25 @@ async def _request(
 
 def _connection_verdict(error: Exception, timeout_seconds: float) -> ProbeResult:
     """Explain why there was no response; never with the error's own text, which may contain the key."""
-    cause = getattr(error, "os_error", error)
-    cause_text = getattr(cause, "strerror", None)
-    reason = f" ({cause_text})" if cause_text else ""
+    problem = connection_problem(error)
     match error:
         case aiohttp.ClientProxyConnectionError():
-            return ProbeResult(ProbeVerdict.PROXY_UNREACHABLE, f"the proxy cannot be reached{reason}")
+            return ProbeResult(ProbeVerdict.PROXY_UNREACHABLE, problem)
         case aiohttp.ClientHttpProxyError():
             return ProbeResult(ProbeVerdict.PROXY_REFUSED, f"the proxy answers HTTP {error.status}")
         case aiohttp.ClientConnectorDNSError():
-            return ProbeResult(ProbeVerdict.UNKNOWN_HOST, f"the host name does not resolve{reason}")
+            return ProbeResult(ProbeVerdict.UNKNOWN_HOST, problem)
         case aiohttp.ClientSSLError():
-            certificate = getattr(error, "certificate_error", None)
-            why = getattr(certificate, "verify_message", "") or getattr(cause, "reason", "") or type(error).__name__
-            return ProbeResult(ProbeVerdict.TLS_FAILED, f"the TLS handshake failed: {why}")
+            return ProbeResult(ProbeVerdict.TLS_FAILED, problem)
         case TimeoutError():
             sentence = f"no answer within {timeout_seconds:g} s: a firewall or a proxy may hold the request back"
             return ProbeResult(ProbeVerdict.TIMED_OUT, sentence)
-        case aiohttp.ClientConnectorError() if isinstance(cause, ConnectionRefusedError):
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
             return ProbeResult(ProbeVerdict.REFUSED, "the connection is refused: nothing listens there")
         case aiohttp.ClientConnectorError():
-            return ProbeResult(ProbeVerdict.UNREACHABLE, f"the host cannot be reached{reason}")
+            return ProbeResult(ProbeVerdict.UNREACHABLE, f"the host cannot be reached: {problem}")
         case _:
-            sentence = f"the connection broke before an answer came: {type(error).__name__}"
-            return ProbeResult(ProbeVerdict.DISCONNECTED, sentence)
+            return ProbeResult(ProbeVerdict.DISCONNECTED, problem)
 
 
 def _arrived_verdict(status: int, server: str) -> ProbeResult:

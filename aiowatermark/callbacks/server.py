@@ -27,6 +27,7 @@ from typing import Any, Self
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ..connection_errors import os_reason
 from ..errors import InvalidInput
 from ..lifetimes import Lifetime, start_task
 from ..misuse import AsyncOnly
@@ -145,7 +146,7 @@ class CallbackServer(AsyncOnly):
         address = f"port {self.port} of {self.host}"
         if error.errno == errno.EADDRINUSE:
             return f"{address} is taken by another program: choose another port, or 0 for any free one"
-        return f"{address} cannot be listened on: {error.strerror or error}"
+        return f"{address} cannot be listened on: {os_reason(error) or error}"
 
 
 def _run_until_exit(coroutine: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:

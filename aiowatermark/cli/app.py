@@ -16,7 +16,7 @@ from .console.verbosity import with_verbosity
 _COMMANDS = {
     "remove": "Remove watermarks from images and videos through a provider.",
     "resume": "Fetch the results of jobs that were submitted before.",
-    "jobs": "List the unfinished jobs of a store, or delete some.",
+    "jobs": "List the jobs of a store; show, settle or delete single ones.",
     "credits": "Show the balance of a provider account.",
     "record": "Record real answers of a provider for its tests; costs money.",
     "doctor": "Check packages, API keys, callbacks and the store.",
@@ -41,7 +41,10 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             click.echo(install_hint(error), err=True)
             raise SystemExit(2) from None
-        return with_verbosity(command) if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        command.short_help = _COMMANDS[cmd_name]  # what completion shows: click would cut the first line of the help
+        return with_verbosity(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

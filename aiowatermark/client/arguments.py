@@ -63,7 +63,7 @@ def _kind_of(value: object) -> str:
 
 
 def _provider_refusal(provider: object) -> str:
-    """Return the message for what is no account; a text may be an API key, so it is not shown."""
+    """Return the message for what is not an account; a text may be an API key, so it is not shown."""
     if callable(getattr(provider, "provider", None)):
         return f'Client needs an account, not {_kind_of(provider)}: aw.Client(emulator.provider("picwish"))'
     kind = provider if isinstance(provider, type) else None
@@ -111,5 +111,5 @@ def merge_options(options: Mapping[str, Any] | None, named: Options) -> Mapping[
 
 
 def is_source(value: object) -> bool:
-    """Whether a value that may be a function or a source is to be used as a source."""
+    """Whether a value that may be a function or a source must be used as a source."""
     return isinstance(value, Media | AsyncIterable) or not callable(value) or callable(getattr(value, "read", None))

@@ -1,4 +1,4 @@
-"""Downloads results through the transport, looks at what came, and asks for a new link when one has expired."""
+"""Downloads results through the transport, inspects them, and requests a new link when one has expired."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class ResultDownloader:
         raise ResultExpired("the result link has expired and the provider gives no new one")
 
     def _note(self, result: Result, output: Output, check: ResultCheck, event: EventType) -> None:
-        """Keep in the output what it is, and log what a user has to know."""
+        """Keep in the output what it is, and log what a user must know."""
         output.inspection.info, output.inspection.suspect = check.info, check.suspect
         self.observer.job(event, result.record, bytes=None if check.info is None else check.info.size)
         if check.suspect:

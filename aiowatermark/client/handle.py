@@ -4,7 +4,7 @@ ActiveJob is the only code that changes the state of a running job. The engine a
 
     method                    what changed
     start_clock(seconds)      the job got its slot: its deadline counts from now
-    update(record)            a newer record; announced to `updates()`, unless it still has to be stored
+    update(record)            a newer record; announced to `updates()`, unless it must still be stored
     load(record), join(record)  the record in the store: of this job, or of the same job of another client
     set_may_be_paid(value)    a paid request was written to the connection (True), or was refused unprocessed (False)
     mark_accepted()           the provider has the job: `submit()` returns

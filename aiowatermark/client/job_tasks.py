@@ -11,7 +11,7 @@ from .engine.failures import client_closed
 from .handle import ActiveJob
 
 _CLEANUP_SECONDS = 5.0
-"""Seconds that cancelled jobs have to delete their records when the client closes."""
+"""Seconds in which cancelled jobs must delete their records when the client closes."""
 
 
 def end_unfinished(job: ActiveJob) -> None:

@@ -97,7 +97,7 @@ def deprecated_item(item: T) -> T:
 class ItemFunctions(Generic[T]):
     """What a stream asks of each item: its media, its mask and its key, by functions of the caller.
 
-    Raises InvalidInput for an argument that is no function where one is expected.
+    Raises InvalidInput for an argument that is not a function where one is expected.
     """
 
     media: Callable[[T], MediaArgument] | None
@@ -198,7 +198,7 @@ class JobStream(Generic[T]):
                 for item in items:
                     await self._take(item)
         except (Exception, asyncio.CancelledError) as error:
-            # a CancelledError may be the source's own: run() has to end by it, not to wait for ever
+            # a CancelledError may be the source's own: run() must end by it, not wait for ever
             self._source_error = error
             if self._left:
                 raise

@@ -34,6 +34,7 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from ..clock import active_until_done, idle, pause, time_limit
+from ..connection_errors import connection_problem
 from .backend.links import is_loopback
 from .backend.tasks import EmulatedTask
 
@@ -198,7 +199,7 @@ class CallbackSender:
             ) as response:
                 return response.status, ""
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return None, type(error).__name__
+            return None, connection_problem(error)
 
 
 def _body(script: CallbackScript, body: bytes) -> bytes | AsyncIterator[bytes]:

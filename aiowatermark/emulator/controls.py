@@ -38,7 +38,7 @@ CALLBACKS: Mapping[str, CallbackScript] = {
     "lost": CallbackScript(lost=True),
     "reordered": CallbackScript(reordered=True),
 }
-"""The names of `EmulatedProvider.callback`, and what they stand for."""
+"""The names of `EmulatedProvider.callback`, and what they mean."""
 
 
 @define(eq=False)
@@ -87,7 +87,7 @@ class EmulatedProvider:
 
     @property
     def credits(self) -> float:
-        """The credits that are left; 0 lets the provider refuse submissions as it does for want of money."""
+        """The credits that are left; 0 makes the provider refuse submissions because no credits are left."""
         return self._account.remaining
 
     @credits.setter  # noqa: A003

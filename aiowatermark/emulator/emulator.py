@@ -3,7 +3,7 @@
     part                    role
     API server              the five APIs (`apis/`) on `base_url`; each route behind fault injection
     storage server          signed URLs of results and uploads on `storage_url`; a separate origin, because real
-                            results lie on other hosts, where an SDK must not send its credentials
+                            results are on other hosts, where an SDK must not send its credentials
     JobService              tasks, charges, refunds
     ImageWorker             restores images in threads
     VideoWorker             restores videos, each in a process
@@ -62,6 +62,7 @@ from .storage.objects import ObjectStore
 from .storage.signing import Signer
 from .thread import EmulatorThread
 from .web.fault_queue import FaultQueue
+from .web.index import api_page, storage_page
 from .web.request_log import RequestObserver
 from .web.server import HttpServers
 
@@ -90,7 +91,7 @@ class Emulator(ProviderControls):
     uploads are valid; by default what each provider documents for results. `clock`: returns seconds since 1970; a test
     can pass a clock that it controls. `on_request` is called with a `ServedRequest` after each request.
 
-    Raises ValueError for a key of an unknown provider.
+    Raises ValueError for a key of an unknown provider; entering does for a `mark` that is not an image with alpha.
     """
 
     # not named `host`, which is a method
@@ -153,7 +154,11 @@ class Emulator(ProviderControls):
             thread.stop()
 
     async def __aenter__(self) -> Self:
-        """Start serving. Raises ModuleNotFoundError if OpenCV is needed and not installed, OSError for a used port."""
+        """Start serving.
+
+        Raises ModuleNotFoundError if OpenCV is needed and not installed, ValueError for a mark without alpha, OSError
+        for a used port.
+        """
         if self.restore and (message := missing_extra("cv2") or missing_extra("numpy")):
             raise ModuleNotFoundError(message)
         await self._lifetime.open(self._open)
@@ -254,20 +259,29 @@ class Emulator(ProviderControls):
         servers = HttpServers(self._faults, file_pool, self.on_request)
         self._storage = StorageHost(objects, file_pool)
         self.storage_url = await stack.enter_async_context(
-            servers.serve([self._storage], self.address, self.storage_port)
+            servers.serve([self._storage], self.address, self.storage_port, lambda: storage_page(self.base_url))
         )
         # before the API server accepts the first request
         objects.base_url = self.storage_url
         apis = [api(self._jobs) for api in APIS.values()]
-        self.base_url = await stack.enter_async_context(servers.serve(apis, self.address, self.port))
+        self.base_url = await stack.enter_async_context(
+            servers.serve(apis, self.address, self.port, lambda: api_page(self.base_url, APIS))
+        )
+
+    def _read_mark(self) -> bytes | None:
+        """Return the known watermark. Raises ValueError if it is none that can be searched for."""
+        mark = self.mark if self.mark is None or isinstance(self.mark, bytes) else Path(self.mark).read_bytes()
+        if mark is not None and self.restore:
+            from .restoration.pixels import decode_mark  # noqa: PLC0415 - needs OpenCV, which `restore=False` does not
+
+            decode_mark(mark)
+        return mark
 
     async def _build_jobs(
         self, stack: AsyncExitStack, objects: ObjectStore, file_pool: ThreadPool, cpu_pool: ThreadPool
     ) -> None:
         """Create the job service with its workers."""
-        mark = self.mark
-        if mark is not None and not isinstance(mark, bytes):
-            mark = await file_pool.run(Path(mark).read_bytes)
+        mark = await file_pool.run(self._read_mark)
         # no cookies: the providers would not send back what a customer's server sets
         session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         self._jobs = JobService(

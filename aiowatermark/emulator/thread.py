@@ -22,7 +22,7 @@ from attrs import define, field
 
 @define(eq=False)
 class EmulatorThread:
-    """Opens what is to be served in a new thread, and closes it there; used once."""
+    """Opens a server in a new thread, and closes it there; used once."""
 
     served: AbstractAsyncContextManager[object]
     _opened: Future[asyncio.AbstractEventLoop] = field(factory=Future, init=False)

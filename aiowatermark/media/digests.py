@@ -71,7 +71,7 @@ class FileDigests:
             return self.digest_open(path, file)
 
     def digest_open(self, path: Path, file: BinaryIO | FileIO) -> str:
-        """Return the digest of a file that is open at its start; its position moves if it has to be read."""
+        """Return the digest of a file that is open at its start; its position moves if it must be read."""
         # before it is read: a change during the reading makes the next look-up miss
         stat = os.fstat(file.fileno())
         state = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)  # noqa: PTH100 - resolves nothing

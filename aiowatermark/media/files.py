@@ -41,7 +41,7 @@ from attrs import define, field
 
 from ..clock import in_thread
 from ..errors import InvalidInput
-from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name, shown_path
+from .base import BLOCK_SIZE, SNIFF_BYTES, TAIL_BYTES, Media, safe_name, shown_path
 from .digests import FILE_DIGESTS
 
 T = TypeVar("T")
@@ -78,7 +78,11 @@ class File(Media):
 
     async def head(self) -> bytes:
         """Return the first bytes, in one hop to a worker thread; raises InvalidInput for an unreadable file."""
-        return await in_thread(_file_head, self.path)
+        return (await self.ends())[0]
+
+    async def ends(self) -> tuple[bytes, bytes]:
+        """Return the first and the last bytes, in one hop to a worker thread; raises as `head` does."""
+        return await in_thread(_file_ends, self.path)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield blocks of at most 1 MiB; the event loop never waits for the disk."""
@@ -113,10 +117,14 @@ def _file_size(path: Path) -> int:
     return size
 
 
-def _file_head(path: Path) -> bytes:
+def _file_ends(path: Path) -> tuple[bytes, bytes]:
     try:
         with path.open("rb") as file:
-            return file.read(SNIFF_BYTES)
+            head = file.read(SNIFF_BYTES)
+            if len(head) < SNIFF_BYTES:
+                return head, head[-TAIL_BYTES:]
+            file.seek(-TAIL_BYTES, os.SEEK_END)
+            return head, file.read(TAIL_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from None
 
@@ -162,7 +170,7 @@ class FileReader:
             raise _changed(path)
 
     def read_cached(self) -> memoryview | None:
-        """Return the next bytes without blocking, none at the end; None if `read` has to be called instead."""
+        """Return the next bytes without blocking, none at the end; None if `read` must be called instead."""
         if self._at_end:
             return memoryview(b"")
         if not self._can_read_cached:
@@ -236,7 +244,7 @@ async def open_in_thread(
 def open_file(path: Path, buffer_bytes: int = BLOCK_SIZE, digest: str | None = None) -> tuple[FileReader, bytes]:
     """Open a file and read its first block, which is all of a small file; blocks.
 
-    Raises InvalidInput if the content is not that of `digest`: a key stands for one content, also if the file is
+    Raises InvalidInput if the content is not that of `digest`: a key names one content, also if the file is
     changed while its job waits.
     """
     reader = FileReader(path, buffer_bytes)

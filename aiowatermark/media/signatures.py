@@ -1,6 +1,6 @@
 """Signatures in URLs: what a link is without them, and how two links of one object are recognised as such.
 
-A signed URL is another text each time it is signed, and stands for the same object. Only complete families of
+A signed URL is another text each time it is signed, and names the same object. Only complete families of
 parameters are left out: a lone `token`, `Expires` or `Signature` may be what selects the object, so it counts.
 """
 

@@ -121,7 +121,7 @@ def _measure(head: bytes) -> tuple[int, int]:
 
 
 def name_by_format(media: Media, info: MediaInfo) -> None:
-    """Set the Content-Type and pixels of media, and replace the suffix of its name, if its format asks for another."""
+    """Set the Content-Type and pixels of media, and replace the suffix of its name, if its format requires another."""
     if info.format is None or info.format not in _TYPES:
         return
     media.pixels = info.size if all(info.size) else None

@@ -8,8 +8,8 @@ Cost. Counting is an addition. A log line and an event are made only if they are
 `isEnabledFor` and one comparison of `on_event` with None; no text is built before that. With both off, a job of one
 submission and five polls costs 5 µs here, one per cent of what the client spends on it (benchmarks/observation.py).
 
-A function that raises never harms what it is told of: the error is logged once for each kind of event and class of
-error. Everything runs on the client's event loop.
+A function that raises never harms a job: the error is logged once for each kind of event and class of error. Everything
+runs on the client's event loop.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ class Observer:
         self._reported: set[tuple[str, str]] = set()
 
     def wants(self, event: EventType) -> bool:
-        """Whether anybody is told of such an event: a function of the user's, or the log."""
+        """Whether such an event is reported: to a function of the user's, or to the log."""
         return self.hooked or event.logger.isEnabledFor(event.level)
 
     def trace(self, record: Record, *, resumed: bool) -> JobTrace:
-        """Observe a job that is to be sent, or to be waited for."""
+        """Observe a job that will be sent or waited for."""
         trace = JobTrace(self, own=not resumed)
         if resumed:
             self.job(events.JOB_RESUMED, record)

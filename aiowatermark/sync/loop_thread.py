@@ -122,7 +122,7 @@ class LoopThread:
             raise
 
     def begin(self, call: LoopCall[Any]) -> None:
-        """Start a call on the loop; raises what `run` raises. Interrupted here or later, it is to be cancelled."""
+        """Start a call on the loop; raises what `run` raises. Interrupted here or later, it must be cancelled."""
         self.check_caller()
         self._calls.add(call)  # before it is posted: what the loop leaves undone when it ends is found here
         call.outcome.add_done_callback(lambda _: self._calls.discard(call))

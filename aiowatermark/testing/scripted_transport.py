@@ -1,4 +1,4 @@
-"""ScriptedTransport: stands in for HTTP; the client gets the responses that a test lists, in order, without sockets.
+"""ScriptedTransport: replaces HTTP; the client gets the responses that a test lists, in order, without sockets.
 
 That suits tests of what your code does with results and errors:
 

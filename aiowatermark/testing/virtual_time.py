@@ -190,7 +190,7 @@ class VirtualClock(Clock):
 
 @define(eq=False)
 class _Settling:
-    """The steps that loops have to take before time may pass; `changes`: of the clock when they were counted."""
+    """The steps that loops must take before time may pass; `changes`: of the clock when they were counted."""
 
     loop: asyncio.AbstractEventLoop
     changes: int = -1

@@ -42,7 +42,7 @@ class EncodedBody:
 
     @property
     def as_bytes(self) -> bytes | None:
-        """The whole body, or None if a part of it has to be read from media."""
+        """The whole body, or None if a part of it must be read from media."""
         part = self.parts[0]
         return part if isinstance(part, bytes) and len(self.parts) == 1 else None
 

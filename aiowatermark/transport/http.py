@@ -49,6 +49,7 @@ from attrs import define, field
 from yarl import URL
 
 from ..clock import Watchdog
+from ..connection_errors import connection_problem
 from ..errors import InvalidInput, ProviderUnavailable, TransferFailed, WatermarkError
 from ..lifetimes import run_all
 from ..media.base import Media, ProgressCallback, safe_name
@@ -238,7 +239,7 @@ class HttpTransport:
             return stream.error
         failure = self._unavailable(error, written=stream.sent > 0)
         if isinstance(error, TimeoutError) and not stream.complete:
-            problem = f"the upload stands at byte {stream.sent} of {stream.length}"
+            problem = f"the upload stopped at byte {stream.sent} of {stream.length}"
             failure = ProviderUnavailable(f"{problem}: nothing was accepted for {self.stall:g} s", sent=stream.sent > 0)
         media = request.body
         if request.repeatable and isinstance(media, Media) and media.consumed and not media.reopenable:
@@ -305,7 +306,7 @@ class HttpTransport:
                 raise PermanentTransferError(
                     f"{redact_url(url)} leads to an address that is not public and is not requested"
                 ) from None
-            raise TransferFailed(f"{redact_url(url)} cannot be fetched: {_describe(error)}") from None
+            raise TransferFailed(f"{redact_url(url)} cannot be fetched: {connection_problem(error)}") from None
 
     async def _follow_redirects(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """GET a URL and what it redirects to, each of which is checked before it is requested."""
@@ -353,7 +354,7 @@ class HttpTransport:
         """Return the error for a request without a response; `written`: whether any of it may have been written."""
         sent = written and not isinstance(error, _NOT_SENT_ERRORS)
         problem = "no answer was received" if sent else "could not be reached"
-        return ProviderUnavailable(f"{self.provider.display_name}: {problem}: {_describe(error)}", sent=sent)
+        return ProviderUnavailable(f"{self.provider.display_name}: {problem}: {connection_problem(error)}", sent=sent)
 
 
 def _name_in(url: str) -> str:
@@ -374,10 +375,3 @@ def _join_location(url: str, location: str) -> str:
 
 def _is_forbidden(error: BaseException) -> bool:
     return isinstance(error, ForbiddenAddress) or isinstance(getattr(error, "os_error", None), ForbiddenAddress)
-
-
-def _describe(error: BaseException) -> str:
-    """Return an aiohttp error's name and its cause; never its text, which may contain the whole URL."""
-    cause = getattr(error, "os_error", None) or (error if isinstance(error, OSError) else None)
-    reason = getattr(cause, "strerror", None)
-    return f"{type(error).__name__}{f' ({reason})' if reason else ''}"

@@ -38,7 +38,7 @@ class SubmissionPause:
 
 
 class LocalRateLimiter:
-    """Starts at most `rate` requests per second, in the order in which they asked; None is no limit.
+    """Starts at most `rate` requests per second, in the order in which they asked; None: without a limit.
 
     Each request reserves the next free point in time and sleeps until then: no queue and no background task. A request
     that is cancelled while it sleeps leaves its reservation unused.

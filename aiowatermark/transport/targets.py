@@ -1,4 +1,4 @@
-"""Targets: what a path to save to stands for, and how a complete file gets there.
+"""Targets: what a path to save to is, and how a complete file gets there.
 
     path leads to                     the result is
     nothing yet, or a file            written beside it and renamed; a file that is replaced keeps its mode

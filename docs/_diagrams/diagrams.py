@@ -30,7 +30,7 @@ LAYERS: Sequence[Layer] = (
         ("charges", "media", "lifetimes", "misuse", "tokens"), "bytes of any source; opening and closing, each atomic"
     ),
     Layer(
-        ("clock", "errors", "events", "introspection", "ledger", "redaction", "suggestions"),
+        ("clock", "connection_errors", "errors", "events", "introspection", "ledger", "redaction", "suggestions"),
         "the SDK's time, errors, what may be shown of an answer",
     ),
 )

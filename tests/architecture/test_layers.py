@@ -23,7 +23,7 @@ ROOT = Path(aiowatermark.__file__).parent
 # Lowest first. Imports go downwards only; units of one layer do not import one another. A unit is a module in the root
 # of the package or a whole subpackage.
 LAYERS = (
-    ("clock", "errors", "events", "introspection", "ledger", "redaction", "suggestions"),
+    ("clock", "connection_errors", "errors", "events", "introspection", "ledger", "redaction", "suggestions"),
     ("charges", "media", "tokens", "lifetimes", "misuse"),
     ("jobs", "wire"),
     ("codec", "capabilities", "http_errors", "results", "environment", "observation", "options"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import aiowatermark as aw
@@ -38,13 +40,39 @@ def test_an_argument_takes_precedence_over_the_environment(monkeypatch: pytest.M
     assert aw.Kaze.from_env(base_url="http://127.0.0.1:1").base_url == "http://127.0.0.1:1"
 
 
-@pytest.mark.parametrize("value", ["127.0.0.1:8700", "http://example.com", "ftp://127.0.0.1", "https://user@host"])
-def test_an_address_that_is_not_valid_is_refused_with_the_name_of_the_variable(
+NOT_VALID = ["foo", "foo:8080", "127.0.0.1:8700", "//host", "ftp://127.0.0.1", "http://", "two words", "https://a b"]
+
+
+@pytest.mark.parametrize("value", NOT_VALID)
+def test_an_address_that_is_not_valid_is_shown_as_it_was_given_with_its_variable_and_a_valid_one(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    expected = "must be an absolute URL such as https://backend.kaze.ai or http://127.0.0.1:8700, not"
     monkeypatch.setenv(VARIABLE, value)
-    with pytest.raises(aw.InvalidInput, match=f"^{VARIABLE}: base_url"):
+    with pytest.raises(aw.InvalidInput, match=rf"^{VARIABLE} {re.escape(f'{expected} {value!r}')}$"):
         aw.Kaze.from_env()
+    with pytest.raises(aw.InvalidInput, match=rf"^base_url {re.escape(f'{expected} {value!r}')}$"):
+        aw.Kaze("canary-key", base_url=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("http://example.com", "http://example.com would send the API key in clear text"),
+        ("https://user:canary@host", "without user, password and query, not 'https://host'"),
+        ("user:canary@host", "not 'host'"),
+        ("https://host:port", "host or port of the given one are not valid"),
+        ("https://[::1", "host or port of the given one are not valid"),
+        ("https://backend.kaze.ai/api/model", "must be https://backend.kaze.ai: the SDK adds the paths of the API"),
+    ],
+)
+def test_every_refusal_of_an_address_names_the_variable(
+    value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, value)
+    with pytest.raises(aw.InvalidInput, match=f"^{VARIABLE} .*{re.escape(problem)}") as caught:
+        aw.Kaze.from_env()
+    assert "canary" not in str(caught.value)
 
 
 def test_a_provider_that_is_not_made_from_the_environment_ignores_it(monkeypatch: pytest.MonkeyPatch) -> None:

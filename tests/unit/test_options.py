@@ -86,7 +86,7 @@ def test_the_parameters_that_are_suggested_are_those_of_the_calls() -> None:
     [
         ("gptge", {"snyc": True}, "gpt.ge has no option snyc: it has {options}; did you mean sync?"),
         ("gptge", {"maks": b""}, "gpt.ge has no option maks: it has {options}; did you mean mask?"),
-        ("gptge", {"mask": b""}, "it has {options}; mask is no option but an argument of the call, mask=…"),
+        ("gptge", {"mask": b""}, "it has {options}; mask is not an option but an argument of the call, mask=…"),
         ("picwish", {"dead_line": 3}, "did you mean deadline?"),
         ("kaze", {"sync": True}, "Kaze has no option sync, an option of another provider: it has {options}"),
         ("gptge", {"strength": 3}, "gpt.ge has no option strength: it has {options}"),

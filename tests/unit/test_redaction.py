@@ -154,6 +154,24 @@ def test_a_text_is_one_line_without_control_characters() -> None:
     assert str(aw.InvalidInput(text)).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("foo", "foo"),
+        ("foo:8080", "foo:8080"),
+        ("http://", "http://"),
+        ("//foo", "//foo"),
+        ("a b", "a b"),
+        ("", ""),
+        ("user:canary@foo", "foo"),
+        ("foo?sign=canary", "foo?…"),
+        ("foo#canary", "foo"),
+    ],
+)
+def test_a_text_that_is_not_a_url_is_shown_as_it_was_given_without_what_may_be_secret(text: str, shown: str) -> None:
+    assert redact_url(text) == shown
+
+
 def test_a_reason_has_at_most_500_characters() -> None:
     reason = aw.Snapshot(None, aw.Status.FAILED, reason="why " * 1_000_000).reason
     assert reason is not None

@@ -159,7 +159,7 @@ async def _run_demo(plan: DemoPlan, folder: Path, report: HtmlReport | None, sto
     folder = await asyncio.to_thread(create_run_folder, folder)
     page = folder / "index.html" if report is None else report.path
     async with Emulator(mark=plan.mark, processing=_processing()) as emulator:
-        click.echo(f"{len(plan.assignments)} jobs, five APIs emulated at {emulator.base_url}\n")
+        click.echo(f"{_counts(plan)} emulated at {emulator.base_url}\n")
         with ProgressDisplay(sys.stdout, len(plan.assignments)) as display:
             outcomes = await _run_jobs(DemoRun(emulator, folder, display), plan, stop)
         if stop.is_set():
@@ -168,6 +168,12 @@ async def _run_demo(plan: DemoPlan, folder: Path, report: HtmlReport | None, sto
         await asyncio.to_thread(_write_report, page, outcomes, plan.notes, display.seconds)
         print_summary(outcomes, emulator.charged, folder, page, display.seconds)
     return EXIT_OK if all(outcome.error is None for outcome in outcomes) else EXIT_SOME_FAILED
+
+
+def _counts(plan: DemoPlan) -> str:
+    """Return how many jobs there are, and at how many of the APIs."""
+    jobs, apis = len(plan.assignments), len({provider.name for _, provider, _ in plan.assignments})
+    return f"{jobs} job{'s' * (jobs != 1)}, {'' if apis == len(built_in_names()) else f'{apis} of '}five APIs"
 
 
 def _write_report(path: Path, outcomes: Sequence[DemoOutcome], notes: Sequence[str], seconds: float) -> None:

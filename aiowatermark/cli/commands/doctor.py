@@ -9,13 +9,18 @@ import click
 
 from ... import provider_names
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..doctor.local_checks import check_keys, check_packages
+from ..doctor.local_checks import check_base_url, check_keys, check_packages
 from ..doctor.network_checks import check_callbacks, check_provider
 from ..doctor.results import CheckResult
 from ..doctor.store_checks import check_store
 from ..doctor.surroundings import check_clock, check_proxies
 from ..options.callbacks import DEFAULT_HOST, DEFAULT_PORT, CallbackOptions
-from ..options.providers import base_url_is_from_environment, base_url_option, provider_from_env
+from ..options.providers import (
+    base_url_is_from_environment,
+    base_url_option,
+    check_base_url_option,
+    create_provider,
+)
 
 
 @click.command()
@@ -69,6 +74,8 @@ def doctor(  # noqa: PLR0917 - click calls it by name
     """  # noqa: D301 - \b keeps click from rewrapping the example
     if name is None and base_url is not None and not base_url_is_from_environment():
         raise click.UsageError("--base-url has no use without --provider: nothing is asked of one")
+    if name is not None:
+        check_base_url_option(name, base_url)
     check_server = callback_url is not None or callback_port is not None
     callbacks = CallbackOptions(callback_url, callback_host, DEFAULT_PORT if callback_port is None else callback_port)
 
@@ -92,12 +99,16 @@ async def _run_checks(
     """Yield the results, each with the name of its group."""
     for result in check_packages():
         yield "packages", result
-    keys_usable = True
+    usable = True
     for result in check_keys(name):
-        keys_usable = keys_usable and result.ok is not False
+        usable = usable and result.ok is not False
         yield "keys", result
-    # without a usable key provider_from_env would exit, and the other checks would not run
-    provider = provider_from_env(name, base_url) if name and keys_usable else None
+    for result in check_base_url(name, base_url):
+        if result.ok is False:
+            usable, base_url = False, None
+        yield "provider", result
+    # without a usable key and address create_provider would exit, and the other checks would not run
+    provider = create_provider(name, base_url) if name and usable else None
     asked = provider.base_url if provider is not None else base_url
     checks = [("proxy", check_proxies(asked))]
     checks += [("provider", check_provider(provider))] if provider is not None else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -12,11 +13,14 @@ from pathlib import Path
 import click
 
 from ... import provider_class
-from ...emulator import Emulator, ServedRequest
+from ...connection_errors import os_reason
+from ...emulator import CallbackAttempt, Emulator, ServedRequest
 from ...emulator.apis import APIS
 from ...environment import BASE_URL_VARIABLE
-from ..console.runner import EXIT_OK, printable, run
-from ..options.emulator_state import apply_state, credits_option, fault_option, print_callbacks
+from ..console.emulator_lines import callback_line, request_line
+from ..console.runner import EXIT_OK, run
+from ..console.texts import MAX_NAME, printable, terminal_columns
+from ..options.emulator_state import apply_state, credits_option, fault_option, watch_callbacks
 from ..options.providers import exit_with_error, no_base_url_option
 
 Keys = Mapping[str, str | tuple[str, str]]
@@ -59,7 +63,7 @@ def _parse_keys(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> 
 @click.option(
     "--mark",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Watermark to find and remove: a PNG with a transparent background.",
+    help="Watermark to find and remove: a PNG with a transparent background; another image is refused.",
 )
 @click.option(
     "--processing",
@@ -93,7 +97,8 @@ def emulator(  # noqa: PLR0917 - click calls it by name
     """Serve the APIs of all five providers on this machine until Ctrl-C. Nothing costs money.
 
     It prints the base URL and the API keys to use, and then a line for each request: method, path, status, job,
-    number of charges, milliseconds; and one for each callback that it sends. Watermarks are really removed if a job has
+    charges if there are any, milliseconds; and one for each callback that it sends. A line that does not fit the
+    terminal is shortened. Watermarks are really removed if a job has
     a mask, or if --mark is given; other images come back unchanged.
 
     \b
@@ -102,12 +107,8 @@ def emulator(  # noqa: PLR0917 - click calls it by name
 
     async def work(stop: asyncio.Event) -> int:
         server = _create_emulator(port, host, mark, processing, keys, None if quiet else _print_request)
-        try:
-            await server.__aenter__()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            exit_with_error(f"the emulator cannot listen on {host} port {port}: {reason}")
-        callbacks = asyncio.create_task(print_callbacks(server, _ignore if quiet else _print_line))
+        await _start(server, mark)
+        callbacks = asyncio.create_task(watch_callbacks(server, _print_nothing if quiet else _print_callback))
         try:
             apply_state(server, credits_left, faults)
             click.echo(_start_text(server, mark))
@@ -133,13 +134,31 @@ def _create_emulator(  # noqa: PLR0917 - the options in order
         return Emulator(
             host=host,
             port=port,
-            mark=mark,
+            mark=None if mark is None else _read_mark(mark),
             processing=processing,
             keys={**_fixed_keys(), **keys},
             on_request=on_request,
         )
     except ValueError as error:
         exit_with_error(str(error))
+
+
+async def _start(server: Emulator, mark: Path | None) -> None:
+    """Start serving; print an error and exit if the port or the mark cannot be used."""
+    try:
+        await server.__aenter__()
+    except OSError as error:
+        where = f"{server.address} port {server.port}"
+        exit_with_error(f"the emulator cannot listen on {where}: {os_reason(error) or error}")
+    except ValueError as error:
+        exit_with_error(f"--mark {printable(str(mark), MAX_NAME)}: {error}")
+
+
+def _read_mark(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        exit_with_error(f"--mark {printable(str(path), MAX_NAME)} cannot be read: {error.strerror}")
 
 
 def _fixed_keys() -> dict[str, str | tuple[str, str]]:
@@ -151,7 +170,11 @@ def _fixed_keys() -> dict[str, str | tuple[str, str]]:
 
 
 def _print_request(request: ServedRequest) -> None:
-    _print_line(_request_line(request))
+    _print_line(request_line(request, terminal_columns(sys.stdout)))
+
+
+def _print_callback(attempt: CallbackAttempt, url: str) -> None:
+    _print_line(callback_line(attempt, url, terminal_columns(sys.stdout)))
 
 
 def _print_line(text: str) -> None:
@@ -160,14 +183,8 @@ def _print_line(text: str) -> None:
         click.echo(text)
 
 
-def _ignore(_: str) -> None:
+def _print_nothing(_: CallbackAttempt, __: str) -> None:
     """Print nothing."""
-
-
-def _request_line(request: ServedRequest) -> str:
-    status = "closed" if request.status is None else request.status
-    about = f"job {request.task_id or '-'}  charge {request.charges}  {request.seconds * 1000:.0f} ms"
-    return printable(f"{request.method:<4}  {request.path}  {status}  {about}")
 
 
 def _start_text(server: Emulator, mark: Path | None) -> str:

@@ -119,7 +119,7 @@ async def _open_names(folder: Path | None) -> AsyncIterator[Callable[[str], Awai
         outputs.close()
 
 
-@jobs.command(epilog=_SHOW_EPILOG)
+@jobs.command(short_help="Show what the store knows of a job, as JSON.", epilog=_SHOW_EPILOG)
 @click.argument("key")
 @store_folder_option
 @existing_store_option
@@ -139,7 +139,7 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
     run(work)
 
 
-@jobs.command(epilog=_SETTLE_EPILOG)
+@jobs.command(short_help="Settle jobs in doubt: paid, unpaid, or by task id.", epilog=_SETTLE_EPILOG)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--task-id", metavar="ID", help="It was accepted as this task of the provider; one query confirms that.")
 @click.option("--paid", is_flag=True, help="It was paid and its result is lost: it is not submitted again.")
@@ -204,7 +204,7 @@ def _settle_by_task(
     run(work)
 
 
-@jobs.command(epilog=_FORGET_EPILOG)
+@jobs.command(short_help="Delete jobs from the store.", epilog=_FORGET_EPILOG)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--force", is_flag=True, help="Also jobs of living clients, which may have been sent.")
 @store_folder_option

@@ -17,7 +17,6 @@ from attrs import define, field
 
 from ... import ProviderUnavailable, RateLimited
 from ...observation.events import QUERY_FAILED, REQUEST_REPEATED
-from .problems import without_class_names
 from .progress import ProgressDisplay
 
 _MAX_WARNINGS = 20
@@ -37,10 +36,9 @@ class NoticeHandler:
         """Show a record if it is of interest; always True, as `Handler.handle` returns for a record that it took."""
         event, fields = getattr(record, "event", None), vars(record)  # the fields are those that events.py lists
         if event == REQUEST_REPEATED.name:
-            self._show_pause(fields["seconds"], fields["error"], without_class_names(fields["reason"]))
+            self._show_pause(fields["seconds"], fields["error"], fields["reason"])
         elif event == QUERY_FAILED.name:
-            reason = without_class_names(fields["reason"])
-            self.display.notice(f"{self.title}: a query failed and is repeated: {reason}", "query")
+            self.display.notice(f"{self.title}: a query failed and is repeated: {fields['reason']}", "query")
         elif record.levelno >= logging.WARNING and not str(event).startswith("job."):
             self._warn(record.getMessage())
         return True

@@ -11,10 +11,8 @@ import os
 import re
 
 from ... import AuthenticationError, InsufficientCredits, InvalidInput, JobFailed, WatermarkError, provider_class
+from ...connection_errors import connection_problem
 
-# how the transport describes an error of a connection: a class name, and the reason in brackets
-_WITH_REASON = re.compile(r"\b[A-Z]\w+Error \(([^()]*)\)")
-_CLASS_NAME = re.compile(r": [A-Z]\w+Error$")
 _STATUS = re.compile(r"HTTP \d{3} (?=[{\[<])")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail")
 _NO_REASONS = {None, "", "the task failed"}
@@ -34,12 +32,9 @@ _IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "gi
 
 def problem_text(error: BaseException) -> str:
     """Return what a person in front of a terminal should read of an error, on one line."""
-    if isinstance(error, OSError) and not isinstance(error, WatermarkError):
-        return os_error_text(error)
     if isinstance(error, JobFailed):
         return _failure_text(error)
-    text = without_class_names(error.message if isinstance(error, WatermarkError) else str(error))
-    text = (text or type(error).__name__).replace(_IN_CODE, _IN_COMMAND)
+    text = plain_text(error).replace(_IN_CODE, _IN_COMMAND)
     if isinstance(error, AuthenticationError):
         return f"{text}: check {_variables_of(error)}"
     if isinstance(error, InsufficientCredits):
@@ -48,13 +43,22 @@ def problem_text(error: BaseException) -> str:
     return f"{text} (it says: {said})" if said and said not in text else text
 
 
+def plain_text(error: BaseException) -> str:
+    """Return the message of an error, without class names and numbers of the operating system."""
+    if isinstance(error, WatermarkError):
+        return error.message
+    if isinstance(error, OSError):
+        return os_error_text(error)
+    return str(error) or f"an unexpected error ({type(error).__name__})"
+
+
 def os_error_text(error: OSError) -> str:
     """Return why the system refused to read or write a file, in plain words."""
     if error.errno in _FILE_FOR_FOLDER and error.filename is not None:
         return f"{error.filename} is a file, where a folder is needed"
     if error.errno is not None and error.strerror == os.strerror(error.errno) and error.errno in _OS_REASONS:
         return _OS_REASONS[error.errno]
-    return error.strerror or str(error) or type(error).__name__
+    return error.strerror or str(error) or connection_problem(error)
 
 
 def _failure_text(error: JobFailed) -> str:
@@ -67,11 +71,6 @@ def _failure_text(error: JobFailed) -> str:
     if reason in _NO_REASONS:
         return f"{title} could not do it and gives no reason"
     return f"{title} could not do it: {reason}"
-
-
-def without_class_names(text: str) -> str:
-    """Return a text in which the errors of connections are their reasons."""
-    return _CLASS_NAME.sub("", _WITH_REASON.sub(r"\1", text))
 
 
 def _variables_of(error: AuthenticationError) -> str:

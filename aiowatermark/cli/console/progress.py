@@ -203,7 +203,7 @@ class ProgressDisplay:
             self._print(text)
 
     def lose_output(self, stream: TextIO) -> None:
-        """Note that the reader of stdout has ended: the run is to be stopped, and what is left is said on stderr."""
+        """Note that the reader of stdout has ended: the run must stop, and the rest is printed on stderr."""
         self.output_closed = True
         discard_output(stream)
 

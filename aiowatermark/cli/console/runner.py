@@ -38,7 +38,7 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
-from .problems import problem_text
+from .problems import plain_text, problem_text
 from .texts import printable as printable  # other modules take it from here
 from .texts import shown_on
 
@@ -148,4 +148,4 @@ def error_text(error: BaseException) -> str:
     """Return an error for display: its message, and what the provider answered."""
     if isinstance(error, WatermarkError):
         return f"{error.message} (answer: {error.answer})" if error.answer else error.message
-    return str(error) or type(error).__name__
+    return plain_text(error)

@@ -69,7 +69,7 @@ def end_echo(stream: TextIO) -> None:
 def shown_on(stream: TextIO, text: str, indent: int = 0) -> str:
     """Return a text as a stream can show it: on a terminal broken at words, elsewhere on one line.
 
-    `indent` characters stand before it.
+    `indent` characters precede it.
     """
     # click replaces a stream that only knows ASCII by one of UTF-8, so that is not left to it; a command that was cut
     # would be another command

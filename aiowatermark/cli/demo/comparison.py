@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -20,8 +20,9 @@ import click
 from attrs import define, field, fields_dict, frozen
 from rich.table import Table
 
-from ... import CallbackReceiver, CallbackServer, Client, Polling, WatermarkError, provider_class, provider_names
+from ... import CallbackReceiver, CallbackServer, Client, Polling, WatermarkError, provider_class
 from ...emulator import EmulatedTask, Emulator
+from ...providers import built_in_names
 from ..batch.workers import show_progress
 from ..console.consoles import make_console
 from ..console.progress import ProgressDisplay
@@ -48,6 +49,7 @@ class ComparedRun:
 
     method: str
     client: Client
+    jobs: int
     latencies: list[Latency] = field(factory=list)
     errors: list[WatermarkError] = field(factory=list)
     seconds: float = 0.0
@@ -82,12 +84,13 @@ class Comparison:
         run.seconds = self.display.seconds
         self.display.finish(row, line, ok=line.startswith("done"))
 
-    async def run_all(self, photos: Sequence[DemoPhoto], jobs: int, stop: asyncio.Event) -> bool:
-        """Do `jobs` jobs of each run concurrently; return whether all ended before `stop` was set."""
+    async def run_all(self, photos: Sequence[DemoPhoto], stop: asyncio.Event) -> bool:
+        """Do the jobs of all runs concurrently; return whether all ended before `stop` was set."""
         tasks = [
             asyncio.create_task(self.run_one(run, number + 1, photos[number % len(photos)]))
-            for number in range(jobs)
+            for number in range(max(run.jobs for run in self.runs))
             for run in self.runs
+            if number < run.jobs
         ]
         try:
             return await wait_for_all(tasks, stop)
@@ -99,21 +102,19 @@ class Comparison:
 
 async def compare(paths: Sequence[Path], jobs: int, seed: int, stop: asyncio.Event) -> int:
     """Do `jobs` jobs by each method, over both providers, print the comparison and return the exit code."""
-    jobs_per_run = max(1, jobs // len(_PROVIDERS))
-    photos = await asyncio.to_thread(
-        lambda: read_photos(paths) if paths else make_photos(min(jobs_per_run, _MAX_PHOTOS), seed)
-    )
+    most = -(-jobs // len(_PROVIDERS))  # jobs of one run
+    photos = await asyncio.to_thread(lambda: read_photos(paths) if paths else make_photos(min(most, _MAX_PHOTOS), seed))
     async with Emulator(restore=False, processing=_processing()) as emulator, _callback_server() as receiver:
-        total = jobs_per_run * len(_PROVIDERS)
-        say(f"{total} jobs by polling and as many by callback, to {receiver.public_url}")
-        say(f"Left out: {', '.join(_providers_left_out())}: these have no callbacks.")
+        say(f"{jobs} job{'s' * (jobs != 1)} by polling and as many by callback, to {receiver.public_url}")
+        for note in _left_out(len(photos) - most, len(photos), jobs):
+            say(f"Left out: {note}.")
         click.echo()
         async with AsyncExitStack() as stack:
-            runs = _compared_runs(emulator, receiver)
+            runs = _compared_runs(emulator, receiver, jobs)
             for run in runs:
                 await stack.enter_async_context(run.client)
-            with ProgressDisplay(sys.stdout, jobs_per_run * len(runs)) as display:
-                complete = await Comparison(emulator, display, runs).run_all(photos, jobs_per_run, stop)
+            with ProgressDisplay(sys.stdout, sum(run.jobs for run in runs)) as display:
+                complete = await Comparison(emulator, display, runs).run_all(photos, stop)
     if not complete:
         click.echo("Stopped. Nothing was paid: the providers were emulated.")
         return EXIT_SOME_FAILED
@@ -131,20 +132,29 @@ async def _callback_server() -> AsyncIterator[CallbackReceiver]:
         yield receiver
 
 
-def _compared_runs(emulator: Emulator, receiver: CallbackReceiver) -> list[ComparedRun]:
-    """Return the runs of both providers by both methods, with the polling intervals of the real providers."""
+def _compared_runs(emulator: Emulator, receiver: CallbackReceiver, jobs: int) -> list[ComparedRun]:
+    """Return the runs of the providers by both methods, with the polling intervals of the real providers.
+
+    The jobs are spread over the providers in turn.
+    """
     runs = []
-    for name in _PROVIDERS:
+    for index, name in enumerate(_PROVIDERS[:jobs]):
         # `emulator.provider` polls fast by default, for tests
         polling = fields_dict(provider_class(name))["polling"].default or Polling()
         for method, callbacks in ((_POLLING, None), (_CALLBACK, receiver)):
             client = Client(emulator.provider(name, polling=polling), callbacks=callbacks, drain=0)
-            runs.append(ComparedRun(method, client))
+            runs.append(ComparedRun(method, client, len(range(index, jobs, len(_PROVIDERS)))))
     return runs
 
 
-def _providers_left_out() -> list[str]:
-    return [provider_class(name).display_name for name in provider_names() if name not in _PROVIDERS]
+def _left_out(unused: int, photos: int, jobs: int) -> Iterator[str]:
+    """Yield what is not compared, and why; `unused` of so many photos are in no job."""
+    without_callbacks = [provider_class(name).display_name for name in built_in_names() if name not in _PROVIDERS]
+    yield f"{', '.join(without_callbacks)}: these have no callbacks"
+    for name in _PROVIDERS[jobs:]:
+        yield f"{provider_class(name).display_name}: no job; --jobs {len(_PROVIDERS)} or more gives each provider one"
+    if unused > 0:
+        yield f"{unused} of {photos} photos are in no job: give more --jobs"
 
 
 def _processing() -> Callable[[EmulatedTask], float]:

@@ -98,23 +98,21 @@ def read_photos(paths: Sequence[Path]) -> list[DemoPhoto]:
 
 
 def plan_demo(photos: Sequence[DemoPhoto], jobs: int) -> DemoPlan:
-    """Assign the jobs to all providers in turn, each with a photograph that the provider accepts."""
+    """Assign the jobs in turn to the providers that accept a photograph, each with one that it accepts."""
     median_width = median(photo.width for photo in photos)
     mark = sample_mark(width=max(60, round(median_width * _MARK_SHARE)))
-    providers = [provider_class(name) for name in built_in_names()]
-    assignments, notes = [], []
-    for provider in providers:
-        notes += [
-            f"{provider.display_name} is not given {photo.name}: {reason}"
-            for photo in photos
-            if (reason := _reason_to_skip(provider, photo))
-        ]
-    for index in range(jobs):
+    providers, notes = [], []
+    for provider in map(provider_class, built_in_names()):
+        reasons = [(photo.name, _reason_to_skip(provider, photo)) for photo in photos]
+        notes += [f"{provider.display_name} is not given {name}: {reason}" for name, reason in reasons if reason]
+        if not all(reason for _, reason in reasons):
+            providers.append(provider)
+    assignments = []
+    for index in range(jobs if providers else 0):
         provider = providers[index % len(providers)]
         accepted = [photo for photo in photos if not _reason_to_skip(provider, photo)]
-        if accepted:
-            photo = accepted[_photo_index(index, len(accepted), jobs) % len(accepted)]
-            assignments.append((index + 1, provider, photo))
+        photo = accepted[_photo_index(index, len(accepted), jobs, len(providers)) % len(accepted)]
+        assignments.append((index + 1, provider, photo))
     return DemoPlan(mark, assignments, [*notes, *_unused(photos, providers, assignments, jobs)])
 
 
@@ -137,9 +135,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _photo_index(index: int, photos: int, jobs: int) -> int:
+def _photo_index(index: int, photos: int, jobs: int, providers: int) -> int:
     """Return the photograph of a job; with fewer photographs than jobs, a provider gets another one each round."""
-    round_number, position = divmod(index, len(built_in_names()))
+    round_number, position = divmod(index, providers)
     return index if photos >= jobs else round_number + position
 
 
@@ -180,7 +178,7 @@ def _photo(name: str, data: bytes) -> DemoPhoto:
 
 
 def _unreadable(name: str) -> InvalidInput:
-    return InvalidInput(f"{printable(name)} is no picture that can be read: give JPEG or PNG files")
+    return InvalidInput(f"{printable(name)} is not a readable image: pass JPEG or PNG files")
 
 
 def _to_jpeg(photo: DemoPhoto) -> DemoPhoto:

@@ -46,7 +46,7 @@ _TO_PROVIDER: Mapping[ProbeVerdict, str] = {
     ProbeVerdict.DISCONNECTED: "run doctor again; if it stays so, look at the firewall or proxy on the way to {host}",
     ProbeVerdict.REDIRECTED: "set --base-url to the address of the redirect",
     ProbeVerdict.BAD_GATEWAY: "wait some minutes and run doctor again: the servers behind {host} do not answer",
-    ProbeVerdict.CHANGED: "check what stands between this machine and {host}: it changes answers",
+    ProbeVerdict.CHANGED: "check the proxies between this machine and {host}: one of them changes answers",
     ProbeVerdict.WRONG_SERVER: "check that {base_url} is the API of {name}, or a gateway to it",
 }
 _TO_EMULATOR: Mapping[ProbeVerdict, str] = {

@@ -1,4 +1,4 @@
-"""Checks of this machine without network: Python, packages, extras and API keys."""
+"""Checks of this machine without network: Python, packages, extras, API keys and the address in the environment."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from ... import InvalidInput, provider_class, provider_names
-from ...providers import ignored_providers
+from ...environment import BASE_URL_VARIABLE
+from ...provider import normalize_base_url
+from ...providers import built_in_names, ignored_providers
 from ..console.runner import error_text
+from ..options.providers import base_url_is_from_environment
 from .results import CheckResult, failed, passed, remark
 
 _MIN_PYTHON = (3, 11)
@@ -95,10 +98,22 @@ def _check_key_values(name: str) -> CheckResult:
     kind = provider_class(name)
     variables = " and ".join(kind.env.values())
     try:
-        kind.from_env()
+        kind.from_env(base_url=kind.default_base_url)  # another address is checked on its own
     except InvalidInput as error:
         return failed(f"{kind.display_name}: the value of {variables} is not valid", error_text(error))
     return passed(f"{kind.display_name}: {variables} set")
+
+
+def check_base_url(name: str | None, base_url: str | None) -> Iterator[CheckResult]:
+    """Check the address in the environment, if it is set, and say that requests go to it."""
+    if base_url is None or not base_url_is_from_environment():
+        return
+    try:
+        address = normalize_base_url(base_url, provider_class(name or built_in_names()[0]), BASE_URL_VARIABLE)
+    except InvalidInput as error:
+        yield failed(error_text(error), f"correct {BASE_URL_VARIABLE}, or unset it")
+    else:
+        yield remark(f"requests go to {address} ({BASE_URL_VARIABLE})")
 
 
 def _version(package: str) -> str | None:

@@ -64,7 +64,7 @@ def _check_eviction(settings: ServerSettings) -> CheckResult:
     if settings.evicts:
         return failed(
             f"{policy}: when memory is full, records are deleted silently, and their keys are charged again",
-            "set `maxmemory-policy noeviction`, or use a Redis that is no cache",
+            "set `maxmemory-policy noeviction`, or use a Redis that is not a cache",
         )
     if settings.max_memory:
         return passed(f"{policy}: when memory is full, nothing new is submitted, and nothing is deleted")

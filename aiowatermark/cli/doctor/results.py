@@ -17,7 +17,7 @@ JSON_VERSION = 1
 
 @frozen
 class CheckResult:
-    """Result of one check: `ok` is None for a remark that is no failure; `advice` is what to do, in one sentence.
+    """Result of one check: `ok` is None for a remark, which is not a failure; `advice` is what to do, in one sentence.
 
     `check` is the group of checks that it is of, if that is not the one it was found in.
     """
@@ -52,5 +52,5 @@ def failed(text: str, advice: str) -> CheckResult:
 
 
 def remark(text: str, advice: str = "") -> CheckResult:
-    """Return what is worth knowing and is no failure: something optional is missing, or could be safer."""
+    """Return what is worth knowing and is not a failure: something optional is missing, or could be safer."""
     return CheckResult(ok=None, text=text, advice=advice)

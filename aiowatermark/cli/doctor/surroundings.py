@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from attrs import evolve
 
+from ...connection_errors import connection_problem
 from ...redaction import is_loopback
 from .results import CheckResult, failed, passed, remark
 
@@ -56,7 +57,7 @@ async def _check_proxy(scheme: str, proxy: str) -> CheckResult:
     except TimeoutError:
         return failed(f"the proxy {address} of {variable} does not answer", f"check {variable}, or unset it")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a URL"
+        reason = connection_problem(error) if isinstance(error, OSError) else "not a URL"
         return failed(
             f"the proxy {address} of {variable} cannot be reached: {reason}", f"check {variable}, or unset it"
         )

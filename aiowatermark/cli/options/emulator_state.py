@@ -1,14 +1,13 @@
-"""Options `--credits` and `--fault` of `aiowatermark emulator`, and the lines of the callbacks that it sends."""
+"""Options `--credits` and `--fault` of `aiowatermark emulator`, and the callbacks that it sends."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
 import click
 
-from ...emulator import Emulator
+from ...emulator import CallbackAttempt, Emulator
 from ...emulator.apis import APIS
 from ..console.suggestions import did_you_mean
 
@@ -33,7 +32,7 @@ credits_option = click.option(
     "credits_left",
     type=click.FloatRange(0),
     metavar="N",
-    help="Credits on each account; 0 lets providers refuse for want of money.",
+    help="Credits on each account; with 0 the providers refuse because no credits are left.",
 )
 
 
@@ -67,19 +66,13 @@ def apply_state(server: Emulator, credits_left: float | None, faults: Sequence[t
         getattr(getattr(server, name), fault)()
 
 
-async def print_callbacks(server: Emulator, show: Callable[[str], None]) -> None:
-    """Show a line for each callback that the emulator has sent, until cancelled."""
+async def watch_callbacks(server: Emulator, show: Callable[[CallbackAttempt, str], None]) -> None:
+    """Call `show` with each callback that the emulator has sent, and the URL it was sent to, until cancelled."""
     shown = 0
     while True:
         attempts = server.deliveries[shown:]
         shown += len(attempts)
         urls = {task.task_id: task.callback_url for task in server.tasks} if attempts else {}
         for attempt in attempts:
-            status = attempt.reason or "no answer" if attempt.status is None else attempt.status
-            show(f"CALLBACK  {_shown_path(urls.get(attempt.task_id) or '')}  {status}  job {attempt.task_id}")
+            show(attempt, urls.get(attempt.task_id) or "")
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _shown_path(url: str) -> str:
-    """Return the path of a callback URL without the key at its end, which is a secret."""
-    return f"{urlsplit(url).path.rpartition('/')[0]}/…"

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ... import InvalidInput, Provider, provider_class, provider_names
 from ...environment import BASE_URL_VARIABLE
+from ...provider import normalize_base_url
 from ...providers import built_in_names, package_of
 from ..console.runner import EXIT_NOT_STARTED, error_text, print_error
 from ..console.suggestions import did_you_mean
@@ -80,26 +81,50 @@ def base_url_is_from_environment() -> bool:
 
 
 def provider_from_env(name: str, base_url: str | None, account: str | None = None) -> Provider:
+    """Return the provider with its keys, and say where requests go if the environment decides it.
+
+    Prints an error and exits if a key is missing or a value is not valid.
+    """
+    provider = create_provider(name, base_url, account)
+    if base_url_is_from_environment():
+        say(f"Note: {base_url_note(provider)}.", err=True)
+    return provider
+
+
+def create_provider(name: str, base_url: str | None, account: str | None = None) -> Provider:
     """Return the provider with its keys; print an error and exit if a key is missing or a value is not valid."""
     kind = provider_kind(name)
     if missing := [variable for variable in kind.env.values() if not os.environ.get(variable, "").strip()]:
         _exit_without_keys(kind.display_name, missing)
-    from_environment = base_url_is_from_environment()
-    # from_env reads the variable itself, and names it in its error
-    settings: dict[str, Any] = {} if base_url is None or from_environment else {"base_url": base_url}
-    if account is not None:
-        settings["account"] = account
+    settings: dict[str, Any] = {} if account is None else {"account": account}
     try:
-        provider = kind.from_env(**settings)
+        return kind.from_env(**_base_url_setting(kind, base_url), **settings)
     except InvalidInput as error:
         exit_with_error(error_text(error))
     except Exception as error:
         if name in built_in_names():
             raise
         exit_with_error(f"the provider {name} of {package_of(name)} cannot be used: {type(error).__name__}: {error}")
-    if from_environment:
-        say(f"Note: requests go to {provider.base_url} ({BASE_URL_VARIABLE}).", err=True)
-    return provider
+
+
+def check_base_url_option(name: str, base_url: str | None) -> None:
+    """Print an error and exit if --base-url was given and is not valid."""
+    try:
+        _base_url_setting(provider_kind(name), base_url)
+    except InvalidInput as error:
+        exit_with_error(error_text(error))
+
+
+def _base_url_setting(kind: type[Provider], base_url: str | None) -> Mapping[str, str]:
+    # from_env reads the variable itself, and names it in its error
+    if base_url is None or base_url_is_from_environment():
+        return {}
+    return {"base_url": normalize_base_url(base_url, kind, "--base-url")}
+
+
+def base_url_note(provider: Provider) -> str:
+    """Return where requests go, if the environment decides it."""
+    return f"requests go to {provider.base_url} ({BASE_URL_VARIABLE})"
 
 
 def provider_kind(name: str) -> type[Provider]:

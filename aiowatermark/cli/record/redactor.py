@@ -1,7 +1,7 @@
 """Redactor: what may be written of a recorded answer, so that its form stays and nothing secret does.
 
     part of an answer                     what is written
-    numbers, true, false, null            as they are, unless they stand under a secret name
+    numbers, true, false, null            as they are, unless they are under a secret name
     values of secret names (token, user)  "REDACTED", also those of objects and lists below such a name
     ids (task_id, trace_id)               task_id-1, task_id-2: the same id is the same text everywhere
     URLs                                  scheme and host; a name that stands for the path, and no query
@@ -113,7 +113,7 @@ class Redactor:
             return f"<{len(body)} bytes of JSON, nested too deeply>"
 
     def value(self, value: Any, name: str = "", *, hidden: bool = False) -> Any:
-        """Return a JSON value of the field `name`; `hidden` if it stands below a field with a secret name."""
+        """Return a JSON value of the field `name`; `hidden` if it is below a field with a secret name."""
         is_id = _ID_NAME.search(name) is not None
         hidden = hidden or (not is_id and _SECRET_NAME.search(name) is not None)
         match value:

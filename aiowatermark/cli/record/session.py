@@ -48,6 +48,7 @@ from ...media.base import Media
 from ...media.memory import Link
 from ...transport.http import HttpTransport
 from ...transport.network.proxies import Network
+from ..console.problems import plain_text
 from .cassette import CassetteDocument, shown_url
 from .exchanges import RecordingTransport
 from .paths import RecordingPath
@@ -108,7 +109,7 @@ class RecordingSession:
         except WatermarkError as error:
             recording.outcome, recording.error = type(error).__name__, error.message
             token = f"; token {error.token}" if error.token and path.submissions else ""
-            self.say(f"{path.name}: {type(error).__name__}: {error.message}{token}")
+            self.say(f"{path.name}: {error.message}{token}")
         finally:
             recording.seconds = time.monotonic() - started
             writer.cancel()
@@ -266,7 +267,7 @@ class RecordingSession:
                 document = self.build()
                 _write_atomically(self.cassette, document)
             except Exception as error:  # noqa: BLE001 - whatever it is, the job that is being recorded comes first
-                self.problem = f"the cassette could not be written: {type(error).__name__}: {error}"
+                self.problem = f"the cassette could not be written: {plain_text(error)}"
                 return None
             self.problem = ""
             return document

@@ -156,7 +156,7 @@ def key_values(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _key_in(call: str, name: str, where: Callable[[Any], bool] = lambda _: True) -> Callable[[Document], str | None]:
-    """Return a function that tells where a key stands in the answers to a call, or that it is in none of them.
+    """Return a function that tells where a key is in the answers to a call, or that it is in none of them.
 
     Only answers for which `where` holds count.
     """
@@ -234,7 +234,7 @@ UNKNOWNS: Mapping[str, tuple[Unknown, ...]] = {
     ),
     "kaze": (
         Unknown("whether the answer to a query has a code", _key_in("query", "code"), ("submit-file",)),
-        Unknown("where err_msg stands in a failed task", _key_in("query", "err_msg", _has_failed), ("broken-url",)),
+        Unknown("where err_msg is in a failed task", _key_in("query", "err_msg", _has_failed), ("broken-url",)),
         Unknown("answer to the query of a task that failed", _error_of("broken-url"), ("broken-url",)),
     ),
     "photoeraser": (

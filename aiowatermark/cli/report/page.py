@@ -41,7 +41,7 @@ _CLASSES = {"done": "good", "already done": "good", "done before": "good", "rest
 
 @frozen
 class ReportText:
-    """What stands above the jobs: the command, the seconds that all took, and remarks, such as what was left out."""
+    """What is shown above the jobs: the command, the seconds that all took, and remarks, such as what was left out."""
 
     title: str
     seconds: float

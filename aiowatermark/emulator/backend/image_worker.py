@@ -37,7 +37,7 @@ class ImageJob:
 
     @property
     def local(self) -> bool:
-        """Whether all inputs are bytes, so that none has to be fetched."""
+        """Whether all inputs are bytes, so that none must be fetched."""
         return not any(isinstance(source, str) for source in (*self.images, self.mask))
 
 
@@ -114,7 +114,7 @@ class ImageWorker:
             return source
         if not is_reserved(source):
             return await self.links.fetch(source, max_bytes)
-        # the documents' own examples name such links: a sample stands for the file, so that they succeed
+        # the documents' own examples name such links: a sample is used as the file, so that they succeed
         if not self.restoring:
             return plain_png(640, 480, 128)
         name = "png" if source.partition("?")[0].lower().endswith(".png") else "jpeg"

@@ -1,4 +1,4 @@
-"""Input links: those to loopback are fetched, those with reserved names stand for samples, others are not followed."""
+"""Input links: those to loopback are fetched, those with reserved names give samples, others are not followed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import aiohttp
 from attrs import define, field
 from yarl import URL
 
+from ...connection_errors import connection_problem
 from .limits import FailureKind, JobFailure
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
@@ -66,7 +67,9 @@ class LinkFetcher:
                 return await _read(response, max_bytes)
         # ValueError: a URL that aiohttp refuses to request
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise JobFailure(FailureKind.LINK, f"The link could not be downloaded: {type(error).__name__}.") from None
+            raise JobFailure(
+                FailureKind.LINK, f"The link could not be downloaded: {connection_problem(error)}."
+            ) from None
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

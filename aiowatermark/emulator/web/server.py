@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from ..backend.threads import ThreadPool
 from ..faults import Fault
 from .fault_injection import FaultInjector
 from .fault_queue import FaultQueue
+from .index import add_pages
 from .request_log import RequestObserver, request_log
 from .routes import Endpoint, HttpSurface
 
@@ -24,7 +25,7 @@ _SHUTDOWN_SECONDS = 2.0
 
 @define
 class HttpServers:
-    """Starts servers; every route of theirs can be affected by injected faults; `on_request` is told of requests."""
+    """Starts servers; each of their routes can be affected by injected faults; `on_request` is called with requests."""
 
     faults: FaultQueue[Fault]
     file_pool: ThreadPool
@@ -32,9 +33,16 @@ class HttpServers:
     closing: asyncio.Event = field(factory=asyncio.Event)
 
     @asynccontextmanager
-    async def serve(self, surfaces: Iterable[HttpSurface], host: str, port: int) -> AsyncIterator[str]:
-        """Serve these surfaces on one origin, given as `http://host:port`. Port 0 selects a free port."""
-        runner = web.AppRunner(self._build_application(surfaces), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    async def serve(
+        self, surfaces: Iterable[HttpSurface], host: str, port: int, page: Callable[[], str]
+    ) -> AsyncIterator[str]:
+        """Serve these surfaces on one origin, given as `http://host:port`, and `page` at `/`.
+
+        Port 0 selects a free port.
+        """
+        application = self._build_application(surfaces)
+        add_pages(application, page)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
             # tests open hundreds of connections in the same moment; aiohttp's default backlog is 128

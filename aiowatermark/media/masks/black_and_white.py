@@ -99,7 +99,7 @@ def check_pixels(width: int, height: int) -> None:
 
 
 def binary_levels(image: Image.Image) -> Image.Image:
-    """Return the mask in mode L: 255 where something is to be removed, 0 elsewhere.
+    """Return the mask in mode L: 255 where something must be removed, 0 elsewhere.
 
     Raises InvalidInput if it is not understood, or if that is nowhere or everywhere.
     """
@@ -147,13 +147,13 @@ def _split(levels: Image.Image) -> Image.Image:
     elif (unclear := _share(counts[_MAX_DARK + 1 : _MIN_LIGHT], levels)) > _MAX_UNCLEAR:
         raise InvalidInput(
             f"{unclear * 100:.0f} % of this mask is neither black nor white: pass an image that is white where "
-            "something is to be removed, and black elsewhere"
+            "something must be removed, and black elsewhere"
         )
     white = _share(counts[threshold:], levels)
     if not white:
-        raise InvalidInput("the mask is black everywhere: it must be white where something is to be removed")
+        raise InvalidInput("the mask is black everywhere: it must be white where something must be removed")
     if white == 1:
-        raise InvalidInput("the mask is white everywhere: it must be black where the image is to be kept")
+        raise InvalidInput("the mask is white everywhere: it must be black where the image must be kept")
     return levels.point([255 * (level >= threshold) for level in range(256)])
 
 

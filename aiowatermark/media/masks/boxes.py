@@ -1,4 +1,4 @@
-"""Boxes: rectangles of an image that are to be removed, in place of a mask image.
+"""Boxes: rectangles of an image to remove, in place of a mask image.
 
 Where a provider takes rectangles they are sent as they are. For the others the client draws them as a mask in black and
 white, of the size of the image, which then becomes the provider's kind of mask like any other.
@@ -45,7 +45,7 @@ def _validate_boxes(_: object, __: object, boxes: tuple[Any, ...]) -> None:
 @documented
 @define(eq=False)
 class Boxes(Media):
-    """Rectangles of an image that are to be removed: pass them as `mask=`, or as the `brush=` of a refinement.
+    """Rectangles of an image to remove: pass them as `mask=`, or as the `brush=` of a refinement.
 
     Args:
         boxes: the rectangles, each (x, y, width, height) in whole pixels. x and y, counted from 0, are those of its top

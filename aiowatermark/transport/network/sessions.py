@@ -57,7 +57,7 @@ class HttpSession:
     )
 
     def choose_request(self) -> Callable[..., Awaitable[aiohttp.ClientResponse]]:
-        """Return the session's own method where nothing has to be added or chosen."""
+        """Return the session's own method where nothing must be added or chosen."""
         return self._request if self.network.has_proxies or self.options else self.direct.request
 
     def _request(self, method: str, url: URL, **options: Any) -> Awaitable[aiohttp.ClientResponse]:

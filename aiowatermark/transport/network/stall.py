@@ -1,8 +1,8 @@
 """The stall watchdog of downloads: ends a response whose host has fallen silent.
 
 A host is silent while its next block is awaited. While a slow disk holds up the blocks that came, none is awaited, so a
-download does not fail because of its own target. The bytes around an HTTP chunk are no block: a host that sends nothing
-else is silent.
+download does not fail because of its own target. The bytes around an HTTP chunk are not a block: a host that sends
+nothing else is silent.
 
 A response has one timer, which no block touches. A block only notes when the wait for it began. When the timer goes
 off:

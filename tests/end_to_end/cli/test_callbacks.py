@@ -174,7 +174,7 @@ async def test_doctor_describes_a_proxy_that_cannot_reach_the_port(cli: Cli) -> 
         (ANSWER.format("200 OK"), ProbeVerdict.WRONG_SERVER, "nginx answered HTTP 200, but nothing arrived here"),
         (ANSWER.format("503 Away"), ProbeVerdict.BAD_GATEWAY, "nginx answers HTTP 503"),
         (ANSWER.format("301 Moved"), ProbeVerdict.REDIRECTED, "a redirect"),
-        ("nonsense\r\n\r\n", ProbeVerdict.DISCONNECTED, "the connection broke before an answer came"),
+        ("nonsense\r\n\r\n", ProbeVerdict.DISCONNECTED, "the answer is not valid HTTP"),
         ("", ProbeVerdict.TIMED_OUT, "no answer within 0.3 s"),
     ],
 )

@@ -86,6 +86,22 @@ async def test_the_demo_names_what_it_leaves_out(cli: Cli, tmp_path: Path) -> No
     assert not (tmp_path / "aiowatermark-demo/index.html").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 3])
+async def test_the_comparison_of_callbacks_does_as_many_jobs_as_were_asked_for_and_names_what_it_leaves_out(
+    cli: Cli, tmp_path: Path, jobs: int
+) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(sample_photo(400, 300))
+    finished = await cli("demo", "a.jpg", "b.jpg", "c.jpg", "--callbacks", "--jobs", str(jobs))
+    assert finished.code == 0, finished.text
+    assert finished.out.startswith(f"{jobs} job")
+    assert len(re.findall("^done .*callback$", finished.out, re.MULTILINE)) == jobs
+    assert len(re.findall("^done .*polling$", finished.out, re.MULTILINE)) == jobs
+    assert ("Left out: PicWish: no job" in finished.out) == (jobs == 1)
+    assert f"Left out: {1 if jobs == 3 else 2} of 3 photos are in no job" in finished.out
+
+
 async def test_a_report_that_cannot_be_written_is_refused_before_the_demo_starts(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("<html>")
     finished = await cli("demo", "--report", "mine.html")
@@ -102,7 +118,7 @@ async def test_the_comparison_of_callbacks_keeps_no_images(cli: Cli, option: str
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.jpg", "none.jpg cannot be read"), ("text.jpg", "text.jpg is no picture")]
+    ("name", "message"), [("none.jpg", "none.jpg cannot be read"), ("text.jpg", "text.jpg is not a readable image")]
 )
 async def test_a_photo_that_cannot_be_read_is_one_clear_error(
     cli: Cli, tmp_path: Path, name: str, message: str

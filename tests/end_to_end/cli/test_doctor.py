@@ -45,6 +45,31 @@ async def test_a_base_url_without_a_provider_is_refused_unless_it_is_in_the_envi
     assert finished.code == 0, finished.text
 
 
+async def test_an_address_in_the_environment_is_a_line_among_the_checks_of_the_provider(
+    cli: Cli, emulator: Emulator
+) -> None:
+    cli.use_keys_of(emulator)
+    cli.env["AIOWATERMARK_BASE_URL"] = emulator.base_url
+    finished = await cli("doctor", "--json", "--provider", "kaze")
+    assert (finished.code, finished.err) == (0, "")
+    note = next(line for line in finished.lines if line["check"] == "provider")
+    assert note["ok"] is None
+    assert note["text"] == f"requests go to {emulator.base_url} (AIOWATERMARK_BASE_URL)"
+
+
+@pytest.mark.parametrize("options", [(), ("--provider", "kaze")])
+async def test_an_address_in_the_environment_that_is_not_valid_is_one_failure_and_no_problem_of_a_key(
+    cli: Cli, options: tuple[str, ...]
+) -> None:
+    cli.env |= {"KAZE_API_KEY": "any", "PICWISH_API_KEY": "any", "AIOWATERMARK_BASE_URL": "https://["}
+    finished = await cli("doctor", "--json", *options)
+    assert finished.code == 1
+    (failure,) = [line for line in finished.lines if line["ok"] is False]
+    assert failure["check"] == "provider"
+    assert failure["text"].startswith("AIOWATERMARK_BASE_URL must be an absolute URL such as")
+    assert failure["advice"] == "correct AIOWATERMARK_BASE_URL, or unset it"
+
+
 @pytest.mark.parametrize(
     ("status", "advice"),
     [

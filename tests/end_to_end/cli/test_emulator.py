@@ -15,6 +15,7 @@ from aiowatermark.emulator.controls import EmulatedProvider
 from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
+from tests.support.images import make_jpeg
 from tests.support.processes import Running
 
 
@@ -50,14 +51,14 @@ async def test_the_emulator_prints_a_line_for_each_request(cli: Cli, photos: lis
     cli.env |= exports_in(await running.wait_for_output("Press Ctrl-C to stop"))
     assert (await cli("remove", "one.jpg", "-o", "clean", "--provider", "gptge")).code == 0
     submit, query, download, empty, stopped = (await stop(running)).strip().splitlines()
-    form = r"(\w+) +(/\S+)  200  job (\S+)  charge (\d)  \d+ ms"
+    form = r"(\w+) +(/\S+)  200  job (\S+?)(  charge \d)?  \d+ ms"
     (submitted, queried, downloaded) = (re.fullmatch(form, line) for line in (submit, query, download))
     assert submitted
     assert queried
     assert downloaded
-    assert submitted.group(1, 2, 4) == ("POST", "/task/pic/watermark_auto", "1")
-    assert queried.groups() == ("GET", f"/task/{submitted[3]}", submitted[3], "0")
-    assert downloaded.group(1, 3, 4) == ("GET", "-", "0")
+    assert submitted.group(1, 2, 4) == ("POST", "/task/pic/watermark_auto", "  charge 1")
+    assert queried.groups() == ("GET", f"/task/{submitted[3]}", submitted[3], None)
+    assert downloaded.group(1, 3, 4) == ("GET", "-", None)
     assert not empty
     assert stopped.startswith("Stopped. ")
 
@@ -90,11 +91,19 @@ async def test_requests_are_served_when_nobody_reads_the_lines_any_more(cli: Cli
         assert finished.code == 0, finished.text
 
 
-async def test_an_address_in_the_environment_that_is_not_valid_is_named(cli: Cli) -> None:
-    cli.env |= {"KAZE_API_KEY": "any", "AIOWATERMARK_BASE_URL": "127.0.0.1:8700"}
-    finished = await cli("credits", "--provider", "kaze")
-    assert finished.code == 2
-    assert "AIOWATERMARK_BASE_URL: base_url must be an absolute URL" in finished.err
+@pytest.mark.parametrize("command", [("credits",), ("remove", "photo.jpg", "-o", "clean"), ("doctor",)])
+async def test_an_address_that_is_not_valid_is_shown_with_the_option_or_the_variable_that_it_came_from(
+    cli: Cli, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(make_jpeg())
+    cli.env |= {"KAZE_API_KEY": "any"}
+    problem = "must be an absolute URL such as https://backend.kaze.ai or http://127.0.0.1:8700, not 'foo:8080'"
+    finished = await cli(*command, "--provider", "kaze", "--base-url", "foo:8080")
+    assert (finished.code, finished.out, finished.err) == (2, "", f"Error: --base-url {problem}\n")
+    cli.env["AIOWATERMARK_BASE_URL"] = "foo:8080"
+    finished = await cli(*command, "--provider", "kaze")
+    assert f"AIOWATERMARK_BASE_URL {problem}\n" in finished.text
+    assert finished.code == (1 if command == ("doctor",) else 2)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +132,15 @@ async def test_a_base_url_is_refused_where_it_has_no_use(
         (("--keys", "photoeraser=app"), "photoeraser=APP_KEY:APP_SECRET"),
         (("--keys", "unknown=key"), "No such provider: unknown"),
         (("--mark", "none.png"), "'none.png' does not exist"),
+        (("--mark", "photo.jpg"), "--mark photo.jpg: The mark has no alpha channel: give the logo as a PNG with"),
+        (("--mark", "text.png"), "--mark text.png: This is not an image"),
     ],
 )
 async def test_emulator_options_that_are_not_valid_start_nothing(
-    cli: Cli, arguments: tuple[str, ...], message: str
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
+    (tmp_path / "photo.jpg").write_bytes(sample_photo())
+    (tmp_path / "text.png").write_text("text")
     finished = await cli("emulator", *arguments)
     assert finished.code == 2
     assert message in " ".join(finished.err.split())

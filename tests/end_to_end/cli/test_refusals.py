@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from aiowatermark import AuthenticationError, ProviderUnavailable, Rejected
+from aiowatermark import AuthenticationError, Rejected
 from aiowatermark.cli.console.problems import problem_text
 from aiowatermark.emulator import Emulator, Fault
+from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
+from tests.support.http_server import free_port
 from tests.support.images import make_mask
 
 GPTGE = ("--provider", "gptge", "--option", "sync=true")
@@ -87,11 +90,6 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (
-            ProviderUnavailable("Kaze: could not be reached: ClientConnectorError (Connection refused)"),
-            "Kaze: could not be reached: Connection refused",
-        ),
-        (ProviderUnavailable("Kaze: could not be reached: ClientConnectorDNSError"), "Kaze: could not be reached"),
         (Rejected("Kaze refused", answer='{"code": 4, "message": "too dark"}'), "Kaze refused (it says: too dark)"),
         (Rejected("Kaze refused", answer='{"code": 4, "mess'), "Kaze refused"),
         (Rejected("Kaze refused", answer="<html>nginx</html>"), "Kaze refused"),
@@ -101,11 +99,48 @@ async def test_without_credits_the_same_command_continues_after_topping_up(
         ),
         (Rejected("Kaze refused", answer="too dark"), "Kaze refused (it says: too dark)"),
         (AuthenticationError("no"), "no: check the API key"),
-        (ValueError(), "ValueError"),
+        (ValueError(), "an unexpected error (ValueError)"),
+        (ValueError("too long"), "too long"),
+        (TimeoutError(), "timed out"),
+        (PermissionError(13, "Permission denied", "a.jpg"), "this user has no permission there"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "Resource temporarily unavailable"),
+        (OSError("a.jpg is not a regular file"), "a.jpg is not a regular file"),
     ],
 )
 def test_an_error_is_said_without_class_names_and_raw_answers(error: Exception, text: str) -> None:
     assert problem_text(error) == text
+
+
+@pytest.mark.parametrize("command", [("credits",), ("remove", "one.jpg", "-o", "clean"), ("doctor",)])
+async def test_a_provider_that_cannot_be_reached_is_said_without_python_words(
+    cli: Cli, photos: list[str], command: tuple[str, ...]
+) -> None:
+    cli.env["KAZE_API_KEY"] = "any"
+    finished = await cli(*command, "--provider", "kaze", "--base-url", f"http://127.0.0.1:{free_port()}")
+    assert finished.code in {1, 2}
+    assert re.search("Connection refused|the connection is refused", finished.text)
+    assert not re.search(r"[a-z]Error|Errno|\('", finished.text)
+
+
+async def test_a_port_of_the_emulator_that_is_taken_is_said_without_python_words(cli: Cli, emulator: Emulator) -> None:
+    port = emulator.base_url.rpartition(":")[2]
+    finished = await cli("emulator", "--port", port)
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err == f"Error: the emulator cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+async def test_an_image_whose_end_is_missing_is_refused_and_not_paid_for(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, emulator: Emulator
+) -> None:
+    (tmp_path / "cut.jpg").write_bytes(sample_photo()[:-100])
+    refusal = "  cut.jpg: is incomplete: the end of the JPEG file is missing"
+    dry = await cli("remove", photos[0], "cut.jpg", *GPTGE, *to_emulator, "--dry-run")
+    assert dry.out.startswith("Dry run: 1 new, 1 refused\n")
+    assert refusal in dry.out.splitlines()
+    finished = await cli("remove", photos[0], "cut.jpg", *GPTGE, *to_emulator)
+    assert finished.code == 1
+    assert refusal in finished.out.splitlines()
+    assert emulator.charged["gptge"] == 1
 
 
 async def test_a_provider_that_accepts_urls_only_is_said_with_the_option_of_the_command_line(

@@ -146,6 +146,25 @@ async def test_errors_are_shown_and_hostile_texts_are_only_texts(page: Page, tmp
     assert await page.evaluate("document.images.length") == 6
 
 
+@pytest.mark.parametrize("width", [400, 1600])
+async def test_a_job_without_pictures_is_a_low_row_with_the_reason(page: Page, tmp_path: Path, width: int) -> None:
+    (tmp_path / "text.jpg").write_text("text")
+    rows = make_rows(tmp_path, count=1)
+    rows[1:1] = [ReportRow("text.jpg", tmp_path / "text.jpg", None, "refused", "Kaze", None, None, "is not an image")]
+    rows = [*rows[:3], rows[0]]
+    await show(page, tmp_path, rows, width)
+    await page.evaluate(NEXT_FRAMES)
+    boxes = json.loads(await page.evaluate(f"JSON.stringify({CARDS}.map((card) => card.getBoundingClientRect()))"))
+    pictured, text, missing, last = boxes
+    assert max(text["height"], missing["height"]) < 190 < pictured["height"]
+    assert last["height"] == pictured["height"]
+    assert text["width"] > pictured["width"] * (3 if width == 1600 else 0.99), "it takes no place among the pictures"
+    reasons = json.loads(
+        await page.evaluate("JSON.stringify([...document.querySelectorAll('.none')].map((each) => each.innerText))")
+    )
+    assert reasons == ["before: this file cannot be shown as a picture", "before: there is no such file"]
+
+
 async def test_the_links_open_the_files(page: Page, tmp_path: Path) -> None:
     report = await show(page, tmp_path, make_rows(tmp_path, 1))
     links = await page.evaluate("[...document.querySelectorAll('.links a')].map((link) => link.getAttribute('href'))")

@@ -1,11 +1,14 @@
-"""The start of the command line: quick, and with an install hint if a package is missing."""
+"""The start of the command line: quick, with help that fits, and an install hint if a package is missing."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
+import click
 import pytest
 
+from aiowatermark.cli.app import aiowatermark
 from tests.support.cli import Cli
 
 _RUN_WITHOUT = """
@@ -66,6 +69,30 @@ async def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
 async def test_the_help_of_a_command_has_an_example_of_it(cli: Cli, command: tuple[str, ...]) -> None:
     finished = await cli(*command, "--help")
     assert f"\n    aiowatermark {' '.join(command)} " in finished.out.partition("Example")[2]
+
+
+def commands_below(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every group of commands, from `aiowatermark` itself on."""
+    yield path
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from commands_below(command, *path, name)
+
+
+@pytest.mark.parametrize("group", list(commands_below(aiowatermark)), ids=" ".join)
+async def test_no_text_of_a_list_of_commands_is_cut(cli: Cli, group: tuple[str, ...]) -> None:
+    documented = (await cli(*group, "--help")).out
+    words = ["aiowatermark", *group, ""]
+    cli.env |= {
+        "_AIOWATERMARK_COMPLETE": "zsh_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    completed = (await cli()).out.splitlines()
+    listed = documented.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert {tuple(line.split(maxsplit=1)) for line in listed} == set(zip(completed[1::3], completed[2::3], strict=True))
+    assert [text for text in (*listed, *completed) if "..." in text or "…" in text or len(text) > 80] == []
 
 
 async def test_a_shell_completes_commands_as_the_help_says(cli: Cli) -> None:

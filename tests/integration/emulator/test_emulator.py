@@ -126,6 +126,21 @@ async def test_the_known_watermark_can_be_a_path(api: RawApi, tmp_path: Path) ->
         assert emulator.tasks[0].outputs[0].found
 
 
+async def test_a_known_watermark_that_cannot_be_searched_for_is_refused_at_the_start(tmp_path: Path) -> None:
+    opaque, text = tmp_path / "mark.jpg", tmp_path / "mark.png"
+    opaque.write_bytes(sample_photo())
+    text.write_text("text")
+    for mark, problem in (
+        (opaque, "no alpha channel"),
+        (sample_photo(format="png"), "no alpha"),
+        (text, "not an image"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            await Emulator(mark=mark).__aenter__()
+    async with Emulator(mark=text, restore=False):
+        pass
+
+
 async def test_the_area_under_a_mask_is_removed(restoring_api: RawApi) -> None:
     clean = sample_photo(format="png")
     marked, mask = stamp(clean, sample_mark(), opacity=1.0)

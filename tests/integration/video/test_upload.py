@@ -103,7 +103,7 @@ async def test_the_watchdog_ends_each_attempt_of_an_upload_that_is_not_read(host
 async def test_the_error_of_a_stalled_upload_names_the_byte(host: MediaHost, long_clip: Path) -> None:
     host.upload_handlers = [never_read] * 6
     async with host.client(stall=0.1) as client:
-        with pytest.raises(aw.ProviderUnavailable, match=r"stands at byte \d+ of 24000000: nothing .* for 0.1 s"):
+        with pytest.raises(aw.ProviderUnavailable, match=r"stopped at byte \d+ of 24000000: nothing .* for 0.1 s"):
             await client.remove(long_clip)
     assert host.start_requests == []
 

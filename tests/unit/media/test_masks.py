@@ -104,8 +104,8 @@ def photograph(sigma: float) -> Image.Image:
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "black": (lambda: encoded(area(0, 0)), "black everywhere: it must be white where something is to be removed"),
-    "white": (lambda: encoded(area(255, 255)), "white everywhere: it must be black where the image is to be kept"),
+    "black": (lambda: encoded(area(0, 0)), "black everywhere: it must be white where something must be removed"),
+    "white": (lambda: encoded(area(255, 255)), "white everywhere: it must be black where the image must be kept"),
     "nearly black": (lambda: encoded(area(0, 0).point(lambda level: level + 9)), "black everywhere"),
     "labels": (lambda: encoded(labels()), "black everywhere"),
     "transparent": (lambda: encoded(area((*WHITE, 0), (*WHITE, 0), "RGBA")), "black everywhere"),

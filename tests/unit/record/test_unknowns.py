@@ -59,9 +59,9 @@ def test_the_paths_that_an_unknown_names_exist(name: str) -> None:
         ("picwish", "whether a finished task says what", {"data": {"state": 1}}, "in none of 1 answers"),
         ("picwish", "whether a finished task says what", {"data": {"state": 4, "use_point": 2}}, None),
         ("kaze", "whether the answer to a query has a code", {"code": 0}, "code: 0"),
-        ("kaze", "where err_msg stands", {"err_msg": "x", "data": {"status": "failed"}}, "err_msg: 'x'"),
-        ("kaze", "where err_msg stands", {"data": {"status": "timeout", "err_msg": "x"}}, "data.err_msg: 'x'"),
-        ("kaze", "where err_msg stands", {"err_msg": "", "data": {"status": "success"}}, None),
+        ("kaze", "where err_msg is", {"err_msg": "x", "data": {"status": "failed"}}, "err_msg: 'x'"),
+        ("kaze", "where err_msg is", {"data": {"status": "timeout", "err_msg": "x"}}, "data.err_msg: 'x'"),
+        ("kaze", "where err_msg is", {"err_msg": "", "data": {"status": "success"}}, None),
         (
             "photoeraser",
             "whether an item of a result",

@@ -146,7 +146,7 @@ class Submitter:
     async def _create_record(self, job: ActiveJob, record: Record) -> Record | None:
         """Insert the record before anything is sent; returns the record that has the key already, if there is one.
 
-        If the request has to wait for the account's rate, the record is unsent until its turn: a process that is killed
+        If the request must wait for the account's rate, the record is unsent until its turn: a process that is killed
         while it waits leaves nothing in doubt.
         """
         if record.answer_pending and self.context.flows.rate_limiter.may_wait:
@@ -164,7 +164,7 @@ class Submitter:
     ) -> SubmitOutcome | Record | None:
         """Share the job of an existing record.
 
-        Returns a record if this client has taken it over and has to send it, None if the key is free.
+        Returns a record if this client has taken it over and must send it, None if the key is free.
         """
         check_same_account(existing, self.context.provider)
         check_same_job(existing, mine.fingerprint)
@@ -222,7 +222,7 @@ class Submitter:
         await self._record_doubt(job, outcome)
         if not self.resubmit:
             return await self._leave_in_doubt(job, outcome)
-        log.warning("job %s is in doubt and is submitted again, as resubmit=True asks for", job.key)
+        log.warning("job %s is in doubt and is submitted again, because of resubmit=True", job.key)
         run = SubmitContext(self.context, job, request.progress, committed_at=None, may_be_paid_already=True)
         second = await self._run_submit_flow(job, request, run)
         if isinstance(second, NotAccepted):  # the second request was refused; the first one is still in doubt

@@ -2,7 +2,7 @@
 
     python -m aiowatermark.emulator.restoration.video.worker SOURCE TARGET MASK MARK
 
-The arguments are paths; `-` stands for no mask or no mark. The process writes one JSON object per line:
+The arguments are paths; `-` means no mask or no mark. The process writes one JSON object per line:
 
     {"progress": 0.25}                               at most 20 times a second, from 0 to 1
     {"has_watermark": true, "duration": 51.3}        the last line of a success; seconds
