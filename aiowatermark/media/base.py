@@ -19,8 +19,6 @@ CHUNK = 3 << 16
 """Bytes processed at a time on the event loop, 192 KiB: few enough not to delay it; whole groups for base64."""
 SNIFF_BYTES = 1 << 16
 """Bytes from the start of media, 64 KiB, that are enough to detect its format and size in pixels."""
-TAIL_BYTES = 1 << 12
-"""Bytes from the end of media, 4 KiB, in which the end of a complete image is, and what usually follows it."""
 
 SPOOL_LIMIT = 4 << 30
 """Bytes of media of unknown size, 4 GiB, that are copied to a temporary file: an endless stream must fill no disk."""
@@ -62,10 +60,6 @@ class Media(ABC):
         async for block in self.blocks():
             return block[:SNIFF_BYTES]
         return b""
-
-    async def ends(self) -> tuple[bytes, bytes | None]:
-        """Return the first bytes, as `head`, and the last, at most 4 KiB; None if these cannot be read alone."""
-        return await self.head(), None
 
     async def measure(self) -> None:  # noqa: B027 - media in memory has nothing to check
         """Check that the media is readable and not empty, and set `size`; raises InvalidInput if it is not."""

@@ -76,22 +76,12 @@ def page_kind(content: Content) -> str | None:
     return "an HTML page" if b"<html" in head or head.startswith(b"<!doctype html") else "an XML document"
 
 
-def jpeg_header_end(content: Content) -> int:
-    """Return where the header of a JPEG ends: its segments may hold thumbnails, which are complete images themselves.
-
-    Of a part of a file, the least that is known.
-    """
-    position = 2
-    for _ in range(_MAX_PARTS):
-        head = bytes(content[position : position + 4])
-        if not head.startswith(b"\xff") or head[1:2] in _SCAN_OR_END:
-            break
-        position += 1 if head[1:2] == b"\xff" else 2 + int.from_bytes(head[2:], "big")
-    return position
-
-
 def _lacks_jpeg_end(content: Content) -> bool:
-    return content.find(b"\xff\xd9", jpeg_header_end(content)) < 0
+    position = 2
+    # the segments before the first scan may hold thumbnails, which are complete images themselves
+    while (head := bytes(content[position : position + 4])).startswith(b"\xff") and head[1:2] not in _SCAN_OR_END:
+        position += 1 if head[1:2] == b"\xff" else 2 + int.from_bytes(head[2:], "big")
+    return content.find(b"\xff\xd9", position) < 0
 
 
 def _lacks_png_end(content: Content) -> bool:
@@ -113,13 +103,8 @@ def _png_chunks(content: Content) -> Iterator[tuple[bytes, int]]:
         yield head[4:], position
 
 
-def webp_length(head: Content) -> int:
-    """Return the length of a WebP file by its header."""
-    return int.from_bytes(head[4:8], "little") + 8
-
-
 def _lacks_webp_end(content: Content) -> bool:
-    return webp_length(content) > len(content)
+    return int.from_bytes(content[4:8], "little") + 8 > len(content)
 
 
 def _lacks_box_end(content: Content) -> bool:

@@ -41,7 +41,7 @@ from attrs import define, field
 
 from ..clock import in_thread
 from ..errors import InvalidInput
-from .base import BLOCK_SIZE, SNIFF_BYTES, TAIL_BYTES, Media, safe_name, shown_path
+from .base import BLOCK_SIZE, SNIFF_BYTES, Media, safe_name, shown_path
 from .digests import FILE_DIGESTS
 
 T = TypeVar("T")
@@ -78,11 +78,7 @@ class File(Media):
 
     async def head(self) -> bytes:
         """Return the first bytes, in one hop to a worker thread; raises InvalidInput for an unreadable file."""
-        return (await self.ends())[0]
-
-    async def ends(self) -> tuple[bytes, bytes]:
-        """Return the first and the last bytes, in one hop to a worker thread; raises as `head` does."""
-        return await in_thread(_file_ends, self.path)
+        return await in_thread(_file_head, self.path)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield blocks of at most 1 MiB; the event loop never waits for the disk."""
@@ -117,14 +113,10 @@ def _file_size(path: Path) -> int:
     return size
 
 
-def _file_ends(path: Path) -> tuple[bytes, bytes]:
+def _file_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(SNIFF_BYTES)
-            if len(head) < SNIFF_BYTES:
-                return head, head[-TAIL_BYTES:]
-            file.seek(-TAIL_BYTES, os.SEEK_END)
-            return head, file.read(TAIL_BYTES)
+            return file.read(SNIFF_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed
 from ..redaction import redact_url
-from .base import BLOCK_SIZE, CHUNK, TAIL_BYTES, Media, safe_name
+from .base import BLOCK_SIZE, CHUNK, Media, safe_name
 from .digests import digest_bytes
 from .signatures import LinkIdentity, link_digest, unsigned_url
 
@@ -50,10 +50,6 @@ class Bytes(Media):
         """Yield the bytes in chunks."""
         for start in range(0, len(self.data), CHUNK):
             yield self.data[start : start + CHUNK]
-
-    async def ends(self) -> tuple[bytes, bytes]:
-        """Return the first and the last bytes."""
-        return await self.head(), self.data[-TAIL_BYTES:]
 
     async def buffers(self, buffer_bytes: int = BLOCK_SIZE) -> AsyncGenerator[bytes | memoryview, None]:  # noqa: ARG002
         """Yield all bytes as one block, which needs no copy."""
@@ -102,10 +98,6 @@ class Base64Text(Media):
 @define(eq=False)
 class DataUrl(Base64Text):
     """The content of a `data:` URL, passed as media."""
-
-    async def ends(self) -> tuple[bytes, bytes]:
-        """Return the first and the last bytes; the text is known to be valid base64."""
-        return await self.head(), b64decode(self.text[-(TAIL_BYTES // 3 * 4) :])
 
     @property
     def identity(self) -> str:

@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary, finalize
 from attrs import define, field
 
 from ..errors import InvalidInput, TransferFailed, WatermarkError
-from .base import BLOCK_SIZE, SNIFF_BYTES, TAIL_BYTES, Media, blocks_to_spool, safe_name
+from .base import BLOCK_SIZE, SNIFF_BYTES, Media, blocks_to_spool, safe_name
 from .digests import ContentHash
 from .stream import Stream, as_bytes, reason_of
 
@@ -100,15 +100,6 @@ class OpenFile(Media):
         while len(head) < SNIFF_BYTES and (block := await self._read_at(len(head), SNIFF_BYTES - len(head))):
             head += block
         return head
-
-    async def ends(self) -> tuple[bytes, bytes | None]:
-        """Return the first and the last bytes; of an object that cannot seek, the first only."""
-        head = await self.head()
-        if self._stream is not None or self.size is None:
-            return head, None
-        if self.size <= len(head):
-            return head, head[-TAIL_BYTES:]
-        return head, await self._read_at(self.size - TAIL_BYTES, TAIL_BYTES)
 
     async def hash_content(self) -> None:
         """Set `digest`, or have it set once an object that cannot seek was sent."""

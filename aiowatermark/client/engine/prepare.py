@@ -21,7 +21,6 @@ from ...media.base import SNIFF_BYTES, Media
 from ...media.files import File
 from ...media.masks.boxes import Boxes, DrawnBoxes
 from ...media.memory import Bytes, Link
-from ...media.missing_end import lacks_end
 from ...media.mp4 import read_mp4_info
 from ...media.open_file import OpenFile, spool_stream
 from ...media.sniff import MediaInfo, name_by_format, sniff
@@ -218,16 +217,12 @@ def _all_media(job: Job) -> Iterator[Media]:
 
 
 async def _inspect(media: Media, info: dict[int, MediaInfo]) -> None:
-    """Measure and sniff media, and name it by its format; raises InvalidInput if its end is missing."""
+    """Measure and sniff media, and name it by its format."""
     with _as_invalid_input(media):
         await media.measure()
-        head, tail = await media.ends()
-        if head:
+        if head := await media.head():
             info[id(media)] = found = sniff(head)
             name_by_format(media, found)
-            if await lacks_end(media, head, tail, found.format):
-                name = (found.format or "").upper()
-                raise InvalidInput(f"{media.name} is incomplete: the end of the {name} file is missing")
 
 
 async def _load_mask(mask: Media) -> Bytes:

@@ -10,7 +10,6 @@ import pytest
 from aiowatermark import AuthenticationError, Rejected
 from aiowatermark.cli.console.problems import problem_text
 from aiowatermark.emulator import Emulator, Fault
-from aiowatermark.emulator.pictures import sample_photo
 from tests.support.cli import Cli
 from tests.support.http_server import free_port
 from tests.support.images import make_mask
@@ -127,20 +126,6 @@ async def test_a_port_of_the_emulator_that_is_taken_is_said_without_python_words
     finished = await cli("emulator", "--port", port)
     assert (finished.code, finished.out) == (2, "")
     assert finished.err == f"Error: the emulator cannot listen on 127.0.0.1 port {port}: Address already in use\n"
-
-
-async def test_an_image_whose_end_is_missing_is_refused_and_not_paid_for(
-    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, emulator: Emulator
-) -> None:
-    (tmp_path / "cut.jpg").write_bytes(sample_photo()[:-100])
-    refusal = "  cut.jpg: is incomplete: the end of the JPEG file is missing"
-    dry = await cli("remove", photos[0], "cut.jpg", *GPTGE, *to_emulator, "--dry-run")
-    assert dry.out.startswith("Dry run: 1 new, 1 refused\n")
-    assert refusal in dry.out.splitlines()
-    finished = await cli("remove", photos[0], "cut.jpg", *GPTGE, *to_emulator)
-    assert finished.code == 1
-    assert refusal in finished.out.splitlines()
-    assert emulator.charged["gptge"] == 1
 
 
 async def test_a_provider_that_accepts_urls_only_is_said_with_the_option_of_the_command_line(
