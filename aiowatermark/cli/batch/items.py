@@ -49,11 +49,6 @@ class Plan(StrEnum):
     IN_DOUBT = "in doubt"
     REFUSED = "refused"
 
-    @property
-    def ended_before(self) -> bool:
-        """Whether an earlier run said how the job ended, and what it cost as far as that is known."""
-        return self in {Plan.DONE, Plan.FAILED, Plan.LOST, Plan.IN_DOUBT}
-
 
 @define(eq=False)
 class BatchItem:
@@ -62,7 +57,7 @@ class BatchItem:
     `number` counts the inputs in the order in which they were given. `identity` and `target` are what the manifest
     knows the input by and the name of its result; `base` is the key without the round of --again, and `content` tells
     what is done, at whichever account. `plan` is None until the store was asked. `elsewhere` names the other account
-    that has done it.
+    that has done it. `ended_before`: the store knew how its job ended, so that an earlier run has said what it cost.
     """
 
     source: str
@@ -77,6 +72,7 @@ class BatchItem:
     number: int = 0
     start_called: bool = False
     saved_before: bool = False
+    ended_before: bool = False
     handle: JobHandle | None = None
     output: Path | None = None
     error: Exception | None = None
@@ -155,7 +151,7 @@ def charge_of(item: BatchItem) -> Charge | None:
 
     A job that failed may have cost money, and so has one whose result could not be saved.
     """
-    if item.saved_before or (item.plan is not None and item.plan.ended_before):
+    if item.saved_before or item.ended_before:
         return None
     if item.charge is not None:
         return item.charge
@@ -166,7 +162,7 @@ def charge_of(item: BatchItem) -> Charge | None:
 
 def may_be_paid(item: BatchItem) -> bool:
     """Whether the job of an item was accepted, or may have been, and no earlier run has said how it ended."""
-    if item.saved_before or (item.plan is not None and item.plan.ended_before):
+    if item.saved_before or item.ended_before:
         return False
     if isinstance(item.error, JobFailed | SubmissionInDoubt):
         return True

@@ -35,6 +35,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
@@ -48,6 +49,7 @@ from ... import (
     Rejected,
     Result,
     Status,
+    StoreError,
     SubmissionInDoubt,
     TransferFailed,
     WatermarkError,
@@ -173,6 +175,9 @@ class WorkerPool:
         item.handle = await self.action.start(item, row)
         result = await self._wait_for_result(item.handle, row)
         item.charge = result.charged
+        if item.charge is not None and not item.ended_before:
+            with suppress(StoreError):  # it only serves estimates; a disk that is full is said of the result
+                await self.outputs.add_charge(self.provider, item.charge.credits)
         row.show("saving")
         saving = self._save(item, result, row)
         # without a URL the bytes are in memory only, and no other call returns them
@@ -193,8 +198,6 @@ class WorkerPool:
                 item.remark = remark_on(result)
             item.output = saved
         result.acknowledge()
-        if item.charge is not None:
-            await self.outputs.add_charge(self.provider, item.charge.credits)
 
     async def _wait_for_result(self, handle: JobHandle, row: ProgressRow) -> Result:
         # a synchronous API has answered with the result: it is taken also after `stop`

@@ -41,6 +41,19 @@ async def test_a_result_that_cannot_be_saved_is_in_the_sum(
     assert [line["charge"]["credits"] for line in finished.lines] == [1.0, 1.0]
 
 
+async def test_a_result_that_is_fetched_again_costs_nothing_more(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
+) -> None:
+    command = ("remove", *photos, *to_emulator, *PICWISH)
+    assert "for 3 credits;" in (await cli(*command)).out
+    (tmp_path / "clean/one-clean.jpg").unlink()
+    again = await cli(*command)
+    assert "3 done (2 before), 0 failed" in again.out
+    assert "credit" not in again.out
+    anew = await cli(*command, "--again")
+    assert "for 3 credits;" in anew.out
+
+
 async def test_what_a_job_in_doubt_may_have_cost_is_said(
     cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator
 ) -> None:

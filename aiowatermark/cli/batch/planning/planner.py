@@ -100,7 +100,7 @@ class Planner:
         if not self.dry_run:
             item.key = key_in_round(item.base, await self.outputs.begin_round(item.base, anew=anew))
         if anew:
-            item.output, item.saved_before = None, False
+            item.output, item.saved_before, item.ended_before = None, False, False
         return Plan.NEW if anew else plan
 
     async def _find(self, item: BatchItem) -> Plan:
@@ -109,7 +109,11 @@ class Planner:
             item.saved_before = True
             return Plan.DONE
         record = None if self.store is None else await self.store.get(item.key)
-        return Plan.NEW if record is None or record.unsent else await self._plan_of(record)
+        if record is None or record.unsent:
+            return Plan.NEW
+        plan = await self._plan_of(record)
+        item.ended_before = record.snapshot.status.terminal or plan is Plan.IN_DOUBT
+        return plan
 
     async def _plan_of(self, record: Record) -> Plan:
         if record.snapshot.status is Status.FAILED:
