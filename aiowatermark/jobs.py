@@ -224,7 +224,7 @@ class Record:
         accepted_at: when the provider was known to have accepted the job, in seconds since 1970.
         charged: what the job cost; None while unknown.
         acknowledged: whether the result was saved, read or acknowledged.
-        labels: texts of the application, kept with the job.
+        labels: texts kept with the job: `base_url`, where it was sent to, unless that is the provider's usual address.
         trace: the trace context (W3C `traceparent`) of the submission.
         history: what else an operator should know of the job: takeovers, settlements, contradictions.
     """
