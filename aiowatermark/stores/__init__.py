@@ -59,7 +59,7 @@ class JobStore(Protocol):
         from before it (`Record.before_payment`) is not, and the result is None: its job was deleted.
 
         Of an account's jobs only one has a task. If another job of other work has the record's task already, the record
-        is written with a note in its history, which is logged as an error, and returned (`stores.shared_tasks`).
+        is written, and returned, with a note in its history, which is logged as an error (`stores.shared_tasks`).
 
         After a StoreError the stored record is this version or the one before; a store may instead return a record from
         after the payment and write it later.

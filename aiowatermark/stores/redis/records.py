@@ -18,7 +18,7 @@ from ..records.dump import dump
 from ..records.load import load
 from .connection import Connection
 from .keys import Command, JobKeys, RedisKeys, digest
-from .scripts import ACKNOWLEDGE, CREATE, DELETE, UPDATE
+from .scripts import ACKNOWLEDGE, CREATE, DELETE, NOTE, UPDATE
 
 log = logging.getLogger("aiowatermark")
 
@@ -54,6 +54,12 @@ def update_command(keys: RedisKeys, record: Record, keep: float, *, insert: int 
     ended, keep_ms = int(record.snapshot.status.terminal), int(keep * 2000)
     version = (record.epoch, record.version, ended, keep_ms, int(insert))
     return UPDATE(keys.job(digest(record.key)), new_nonce(), json.dumps(data), *version, *content)
+
+
+def note_command(keys: RedisKeys, record: Record) -> Command:
+    """Return the command that replaces this very version of a record, to which a note was added."""
+    data, _ = dump(record)
+    return NOTE(keys.job(digest(record.key)), record.epoch, record.version, json.dumps(data))
 
 
 def write_back_commands(keys: RedisKeys, record: Record, keep: float) -> tuple[Command, ...]:

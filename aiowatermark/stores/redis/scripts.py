@@ -92,6 +92,17 @@ end
 return result
 """)
 
+# NOTE: replace this very version of a record by one with a note.
+#   KEYS     record, parts, off
+#   ARGV     1 epoch, 2 version, 3 record
+#   returns  1; 0 if it is unknown, or another version
+NOTE = Script("""
+local known = redis.call('HMGET', KEYS[1], 'epoch', 'version')
+if tonumber(known[1] or 0) ~= tonumber(ARGV[1]) or tonumber(known[2]) ~= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'record', ARGV[3])
+return 1
+""")
+
 # ACKNOWLEDGE: note that the result of an ended job was taken; from now on it expires.
 #   KEYS     record, parts, off
 #   ARGV     1 epoch, 2 ms until it expires

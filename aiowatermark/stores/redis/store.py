@@ -248,10 +248,17 @@ class RedisStore:
             raise
         if known is not None:
             self._membership.on_written(known)
-        if known is record and rows.is_other_job(record, holder):
-            noted = note_shared_task(record, await self._load_or_none(holder[0].decode()))
-            return record if noted is record else await self.put(noted)
-        return known
+        return await self._note(record, holder[0]) if known is record and rows.is_other_job(record, holder) else known
+
+    async def _note(self, record: Record, holder: bytes) -> Record:
+        """Note in a record that is written that another job has its task, as far as the store can be reached."""
+        noted = record
+        with suppress(StoreError):  # its next version has the note
+            noted = note_shared_task(record, await self._load(holder.decode()))
+            if noted is not record:
+                await self._connection.execute(rows.note_command(self._keys, noted))
+                self._membership.on_written(noted)
+        return noted
 
     async def _lease_written(self, record: Record, reply: int) -> None:
         """Lease and index a record that UPDATE has inserted, or written for a new owner, so that it can be found."""
@@ -293,11 +300,6 @@ class RedisStore:
         """Return the record of the job that this key of Redis names."""
         (job,) = await self._connection.execute(Command("GET", (name,)))
         return None if job is None else await self._load(job.decode())
-
-    async def _load_or_none(self, job: str) -> Record | None:
-        with suppress(StoreError):
-            return await self._load(job)
-        return None
 
     async def _load(self, job: str) -> Record | None:
         keys = self._keys.job(job)

@@ -26,8 +26,9 @@
     FORGET                         this epoch and version          deleted; its parts are returned
     FORGET                         none, or any other              unchanged; its data is returned
     ACKNOWLEDGE                    ended, and of this epoch        marked as taken
+    NOTE                           this epoch and version          its history is replaced
 
-(1) The data of another row that has its task is returned, if there is one.
+(1) The data of an older row that has its task is returned, if there is one.
 
 For a row that must stay unchanged the statement sets its data to NULL, which the table forbids: the transaction is
 rolled back, and `apply` starts again with a statement of its own for each change.
@@ -72,7 +73,10 @@ _UPDATE_ALL = f"{_UPDATE}CASE WHEN {_REPLACEABLE} THEN excluded.data END"
 _IGNORE = " ON CONFLICT (key) DO NOTHING"
 _SHARED_TASKS = """SELECT 1 FROM records WHERE task IN (SELECT value FROM json_each(?)) GROUP BY task
     HAVING count(*) > 1 LIMIT 1"""
-_SAME_TASK = "SELECT data FROM records WHERE task = ? AND key <> ? ORDER BY id LIMIT 1"
+_SAME_TASK = """SELECT data FROM records WHERE task = ? AND id < (SELECT id FROM records WHERE key = ?)
+    ORDER BY id LIMIT 1"""
+_NOTE = """UPDATE records SET data = json_set(data, '$.history', json_extract(?, '$.history'))
+    WHERE key = ? AND epoch = ? AND version = ?"""
 _TAKE = """UPDATE records SET taken = 1, data = json_set(data, '$.acknowledged', json('true'))
     WHERE key = ? AND epoch = ? AND ended IS NOT NULL"""
 
@@ -85,6 +89,7 @@ class ChangeKind(Enum):
     UPDATE = "update"
     FORGET = "forget"
     ACKNOWLEDGE = "acknowledge"
+    NOTE = "note"
 
 
 class RecordRow(NamedTuple):
@@ -182,6 +187,9 @@ class Database:
             return self._delete(row)
         if kind is ChangeKind.ACKNOWLEDGE:
             self.connection.execute(_TAKE, (row.key, row.epoch))
+            return DONE
+        if kind is ChangeKind.NOTE:
+            self.connection.execute(_NOTE, (row.data, row.key, row.epoch, row.version))
             return DONE
         if kind is ChangeKind.UPDATE and self.by_key(row.key) is None:
             return ChangeResult(done=False)

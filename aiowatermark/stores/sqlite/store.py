@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -159,8 +160,10 @@ class SQLiteStore:
         written, stored = await self._open_thread.call(kind, value)
         if not written:
             return stored
-        # a record is nearly always the only one with its task
-        return record if (noted := note_shared_task(record, stored)) is record else await self.put(noted)
+        if (noted := note_shared_task(record, stored)) is not record:
+            with suppress(StoreError):  # its next version has the note
+                await self._open_thread.call(ChangeKind.NOTE, noted)
+        return noted
 
     async def get(self, key: str) -> Record | None:
         """Return the record with that key, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from attrs import evolve
 
 import aiowatermark as aw
 from aiowatermark.client.engine.settle import write_settlement
-from aiowatermark.jobs import Output, Session, Snapshot, Status
+from aiowatermark.jobs import Output, Record, Session, Snapshot, Status
 from aiowatermark.media.memory import Base64Text, Bytes
 from aiowatermark.testing import ScriptedTransport
 from tests.support.media_sources import read_media
-from tests.support.picwish import ACCEPTED, scripted_client
+from tests.support.picwish import ACCEPTED, FINISHED, scripted_client
 from tests.support.records import accept, finish, make_record
 from tests.support.stores import MakeStore, get_record, list_keys
 
@@ -272,6 +273,42 @@ async def test_a_job_that_is_given_the_task_of_another_job_has_a_note_and_keeps_
     assert stored.snapshot.task_id == "task-1"
     assert stored.history[-1] in caplog.text
     assert await store.by_task(one.account, "task-1") == accepted
+
+
+@pytest.mark.parametrize("write", [accept, finish])
+async def test_a_note_about_a_shared_task_is_stored_with_the_very_version_that_was_written(
+    store: aw.JobStore, write: Callable[[Record], Record]
+) -> None:
+    await store.open(one := make_record(fingerprint="1" * 32))
+    await store.open(other := make_record("job-2", fingerprint="2" * 32))
+    await store.put(write(one))
+    stored = await store.put(written := write(other))
+    assert written.is_written(stored)
+    kept = await get_record(store, "job-2")
+    assert kept.history[0].startswith("was given the task task-1")
+    assert kept.snapshot.status is written.snapshot.status
+
+
+async def test_the_first_job_of_a_shared_task_has_no_note(store: aw.JobStore) -> None:
+    await store.open(one := make_record(fingerprint="1" * 32))
+    await store.open(other := make_record("job-2", fingerprint="2" * 32))
+    await store.put(first := accept(one))
+    await store.put(accept(other))
+    assert await store.put(ended := finish(first)) is ended
+    assert (await get_record(store, "job-1")).history == ()
+
+
+async def test_jobs_with_one_task_are_all_recovered(make_store: MakeStore) -> None:
+    provider = aw.PicWish("canary-1", requests_per_second=None)
+    async with make_store() as store:
+        for key, content in {"one": "1", "other": "2"}.items():
+            record = make_record(key, fingerprint=content * 32, account=provider.account, owner="gone")
+            await store.open(record := evolve(record, provider="picwish"))
+            await store.put(accept(record))
+        transport = ScriptedTransport(queries=[FINISHED, FINISHED])
+        async with scripted_client(transport, provider=provider, store=store) as client:
+            recovered = await client.recover()
+            assert sorted(handle.key for handle in recovered.resumed) == ["one", "other"]
 
 
 async def test_a_task_is_noted_once_however_often_the_record_is_written(store: aw.JobStore) -> None:
