@@ -30,8 +30,7 @@ def open_for_reading(path: Path, lock_timeout: float) -> sqlite3.Connection:
         if not path.exists():
             raise StoreError(f"the store {path} does not exist")
         check_path(path)
-        # resolved, because SQLite's own files are beside the file that a link leads to
-        connection = _open(path, Path(os.path.realpath(path)), lock_timeout)
+        connection = connect_for_reading(path, lock_timeout, uses_wal=True)
         try:
             if missing := statements_for(path, connection):
                 with closing(connection):
@@ -45,23 +44,32 @@ def open_for_reading(path: Path, lock_timeout: float) -> sqlite3.Connection:
         return connection
 
 
-def _open(path: Path, resolved: Path, lock_timeout: float) -> sqlite3.Connection:
+def connect_for_reading(path: Path, lock_timeout: float, *, uses_wal: bool) -> sqlite3.Connection:
+    """Connect to a database file or a copy of it; threads may use it in turn. Creates nothing beside the file.
+
+    `uses_wal` says whether its processes have a write-ahead log. Raises sqlite3.Error, OSError or StoreError.
+    """
+    # resolved, because SQLite's own files are beside the file that a link leads to
+    resolved = Path(os.path.realpath(path))
+    files = [Path(f"{resolved}{suffix}") for suffix in ("-wal", "-shm")] if uses_wal else []
     # again and again: a process that begins to write while the file is copied creates the files for mode=ro
     for _ in range(_ATTEMPTS):
-        if all(Path(f"{resolved}{suffix}").exists() for suffix in ("-wal", "-shm")):
+        if all(file.exists() for file in files):
             with suppress(_NotWritable):
                 return _connect(resolved, lock_timeout)
         if (copy := copy_database(resolved)) is not None:
             return copy
-    raise StoreError(f"the store {path} cannot be copied for reading, because it is changed all the time: try again")
+    raise StoreError(f"{path} cannot be copied for reading, because it is changed all the time: try again")
 
 
 class _NotWritable(Exception):
-    """SQLite wants to write files beside the store, and cannot."""
+    """SQLite wants to write to the file or beside it, and cannot."""
 
 
 def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=lock_timeout, isolation_level=None, uri=True)
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=ro", lock_timeout, isolation_level=None, check_same_thread=False, uri=True
+    )
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
