@@ -145,22 +145,22 @@ async def test_a_folder_without_permission_is_refused_as_in_a_run(
 
 @pytest.mark.parametrize("folder", ["clean", "other"])
 async def test_a_store_of_an_earlier_version_is_read_and_not_converted(
-    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path, folder: str
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, folder: str
 ) -> None:
     emulator.inject(Fault.dropped_after(), "gptge", "submit")
-    store = tmp_path / "clean/.aiowatermark/jobs.db"
+    store = cli.folder / "clean/.aiowatermark/jobs.db"
     command = ("remove", photos[0], *to_emulator, "--provider", "gptge")
     await cli(*command)
     with closing(sqlite3.connect(store)) as database:
         for statement in _TO_FORMAT_1:
             database.execute(statement)
         database.commit()
-    shutil.rmtree(tmp_path / "clean/.aiowatermark/jobs.db-owners", ignore_errors=True)
-    before = {path: path.read_bytes() for path in (tmp_path / "clean").rglob("*") if path.is_file()}
+    shutil.rmtree(f"{store}-owners", ignore_errors=True)
+    before = {path: path.read_bytes() for path in (cli.folder / "clean").rglob("*") if path.is_file()}
     dry = await cli(*command, "--dry-run", "--store", str(store), "-o", folder)
     assert dry.out.startswith("Dry run: 1 in doubt"), dry.text
-    assert {path: path.read_bytes() for path in (tmp_path / "clean").rglob("*") if path.is_file()} == before
-    assert not (tmp_path / "other").exists()
+    assert {path: path.read_bytes() for path in (cli.folder / "clean").rglob("*") if path.is_file()} == before
+    assert not (cli.folder / "other").exists()
 
 
 _TO_FORMAT_1 = (

@@ -15,7 +15,7 @@ import pytest
 
 import aiowatermark as aw
 from aiowatermark.media.memory import Bytes
-from aiowatermark.stores.sqlite import copying, opening
+from aiowatermark.stores.sqlite import opening
 from aiowatermark.stores.sqlite.owners import LockedOwners
 from aiowatermark.stores.sqlite.reading import open_for_reading
 from tests.support.files import list_names
@@ -175,7 +175,7 @@ async def test_a_channel_for_callbacks_is_refused(path: Path) -> None:
     await make_closed(path)
     async with aw.SQLiteStore(path, read_only=True) as store:
         with pytest.raises(aw.StoreError, match="read_only=True"):
-            store.delivery_channel(lambda *_: None)  # type: ignore[arg-type,return-value]
+            store.delivery_channel(lambda *_: None)
     assert list_names(path.parent) == [path.name]
 
 
@@ -249,7 +249,7 @@ def _write_during_copies(path: Path, monkeypatch: pytest.MonkeyPatch, times: int
             os.utime(path, ns=(len(copies), len(copies)))
         return copy(source, target)
 
-    monkeypatch.setattr(copying.shutil, "copyfile", copy_and_write)
+    monkeypatch.setattr(shutil, "copyfile", copy_and_write)
     return copies
 
 
@@ -283,7 +283,7 @@ async def test_a_log_that_is_removed_during_a_copy_is_no_error(path: Path, monke
             database.execute("SELECT 1 FROM records").fetchall()
         return real(source, target)
 
-    monkeypatch.setattr(copying.shutil, "copyfile", remove)
+    monkeypatch.setattr(shutil, "copyfile", remove)
     async with aw.SQLiteStore(path, read_only=True) as store:
         assert await read_keys(store) == keys
 
