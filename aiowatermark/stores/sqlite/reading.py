@@ -7,6 +7,10 @@ a store that no process has open                            a copy: SQLite would
 a store of an earlier format, or an empty file              a copy, of the present format
 
 A copy has what was in the store when it was opened. Nothing can be written through any of these connections.
+
+With mode=ro SQLite notes in `-shm`, where it may, what is being read. Its log stays if the last process that writes
+ends meanwhile: the next one to open the store goes on with it. If that process ends between our look at the files and
+our opening, SQLite creates both files again, without content.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ def open_for_reading(path: Path, lock_timeout: float) -> sqlite3.Connection:
 
 
 def connect_for_reading(path: Path, lock_timeout: float, *, uses_wal: bool) -> sqlite3.Connection:
-    """Connect to a database file or a copy of it; threads may use it in turn. Creates nothing beside the file.
+    """Connect to a database file or a copy of it; threads may use it in turn. Writes no content.
 
     `uses_wal` says whether its processes have a write-ahead log. Raises sqlite3.Error, OSError or StoreError.
     """
