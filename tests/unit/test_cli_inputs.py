@@ -122,6 +122,17 @@ async def test_results_of_earlier_runs_are_no_inputs_of_a_folder(folder: Path, o
     assert len(await read(".", recursive=True, output=output)) == len(before) + 1
 
 
+async def test_the_manifest_of_a_folder_that_is_searched_is_not_changed(folder: Path) -> None:
+    save_result(folder / "photos", "a.jpg")
+    path = folder / "photos/.aiowatermark/manifest.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE works")  # as in an earlier version
+        database.commit()
+    before = path.read_bytes()
+    assert "photos/a-clean.jpg" not in sources(await read("photos", recursive=True))
+    assert path.read_bytes() == before
+
+
 async def test_results_that_no_manifest_knows_are_no_inputs_of_a_folder(folder: Path) -> None:
     before = sources(await read(".", recursive=True, output="."))
     for name in ("a-clean.jpg", "a-clean-2.jpg", "photos/clean/c-clean.jpg"):

@@ -52,23 +52,21 @@ from attrs import astuple, define, field, frozen
 
 from ...errors import StoreError
 from ...media.digests import digest_stream
+from ...stores.sqlite.reading import connect_for_reading
+from ..console.problems import os_error_text
 from .output_names import Target, safe_target
 from .state_folder import NAME, StateFolder
 
 _APPLICATION_ID = 0x61776D6F
 """SQLite's application id of manifests ("awmo")."""
 _LOCK_TIMEOUT = 30.0
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS outputs (
-        key TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, file TEXT, size INTEGER, mtime INTEGER,
-        digest TEXT, PRIMARY KEY (key, source)
-    )""",
-    "CREATE TABLE IF NOT EXISTS rounds (base TEXT PRIMARY KEY, round INTEGER NOT NULL, again_open INTEGER NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS works (
-        content TEXT, base TEXT, account TEXT NOT NULL, base_url TEXT NOT NULL, PRIMARY KEY (content, base)
-    )""",
-    "CREATE TABLE IF NOT EXISTS charges (provider TEXT PRIMARY KEY, jobs INTEGER NOT NULL, credits REAL NOT NULL)",
-)
+_TABLES = {
+    "outputs": """key TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, file TEXT, size INTEGER, mtime INTEGER,
+        digest TEXT, PRIMARY KEY (key, source)""",
+    "rounds": "base TEXT PRIMARY KEY, round INTEGER NOT NULL, again_open INTEGER NOT NULL",
+    "works": "content TEXT, base TEXT, account TEXT NOT NULL, base_url TEXT NOT NULL, PRIMARY KEY (content, base)",
+    "charges": "provider TEXT PRIMARY KEY, jobs INTEGER NOT NULL, credits REAL NOT NULL",
+}
 _SET_FILE = "UPDATE outputs SET file = ?, size = ?, mtime = ?, digest = ? WHERE key = ? AND source = ?"
 _UPSERT = """INSERT INTO outputs (key, source, target, file, size, mtime, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key, source) DO UPDATE SET file = excluded.file, size = excluded.size, mtime = excluded.mtime,
@@ -120,31 +118,24 @@ class Manifest:
     _lock: Lock = field(factory=Lock, init=False)
     _begin: str = field(default="BEGIN IMMEDIATE", init=False)
 
-    def open(self) -> None:
+    def open(self, *, read_only: bool = False) -> None:
         """Open or create it, in the state folder, which exists; raises StoreError for a file of another program.
 
-        One that cannot be written to can be read.
+        With `read_only` it must exist, and nothing is written; what a manifest of an earlier version lacks is empty.
         """
         path = StateFolder(self.folder).manifest
-        read_only = path.exists() and not os.access(path, os.W_OK)
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         with self._errors():
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-                timeout=_LOCK_TIMEOUT,
-                isolation_level=None,
-                check_same_thread=False,
-                uri=True,
-            )
+            self._connection = _open_for_reading(path) if read_only else _open(path)
         try:
             with self._errors():
                 self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._prepare(path)
+            self._prepare(path, read_only=read_only)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, path: Path) -> None:
+    def _prepare(self, path: Path, *, read_only: bool) -> None:
         with self._transaction() as database:
             (application,) = database.execute("PRAGMA application_id").fetchone()
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
@@ -152,12 +143,13 @@ class Manifest:
                 raise StoreError(f"{path} is the database of another program; the file was left unchanged")
             if tables and "outputs" not in tables:
                 raise StoreError(f"{path} is of another version of this program; the file was left unchanged")
-            if self._begin == "BEGIN":  # it can only be read
-                return
-            if not tables:
+            if not (tables or read_only):
                 database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            for statement in _SCHEMA:
-                database.execute(statement)
+            for name in _TABLES.keys() - tables:
+                # a temporary table is no part of the file
+                database.execute(f"CREATE {'TEMP' if read_only else ''} TABLE {name} ({_TABLES[name]})")
+            if read_only:
+                database.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
         """Close the file."""
@@ -254,9 +246,6 @@ class Manifest:
     def works(self, content: str) -> list[Work]:
         """Return the jobs that do this, at whichever account and base URL."""
         with self._transaction() as database:
-            # an older manifest that can only be read does not have the table
-            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'works'").fetchone() is None:
-                return []
             rows = database.execute("SELECT * FROM works WHERE content = ? ORDER BY rowid", (content,)).fetchall()
         return [Work(*row) for row in rows]
 
@@ -315,6 +304,18 @@ class Manifest:
         except sqlite3.Error as error:
             path = StateFolder(self.folder).manifest
             raise StoreError(f"the manifest {path} cannot be used: {error}") from None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=rwc"
+    return sqlite3.connect(uri, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    try:
+        return connect_for_reading(path, _LOCK_TIMEOUT, uses_wal=False)
+    except OSError as error:
+        raise StoreError(f"the manifest {path} cannot be read: {os_error_text(error)}") from None
 
 
 def _read_row(database: sqlite3.Connection, key: str, source: str) -> tuple[str | None, FileState | None]:

@@ -91,16 +91,17 @@ class OutputFolder:
         """Open the manifest of an earlier run, if there is one; writes nothing. Raises InvalidInput."""
         try:
             if StateFolder(self.folder).exists():
-                self._open_manifest()
+                self._open_manifest(read_only=True)
         except OSError as error:
             raise InvalidInput(f"cannot read the folder {self.folder}: {error.strerror or error}") from None
 
-    def _open_manifest(self) -> None:
+    def _open_manifest(self, *, read_only: bool = False) -> None:
         state = StateFolder(self.folder)
         self.used_before = state.exists()
-        state.prepare()
+        if not read_only:
+            state.prepare()
         manifest = Manifest(self.folder)
-        manifest.open()
+        manifest.open(read_only=read_only)
         self.manifest = manifest
 
     def close(self) -> None:

@@ -90,13 +90,16 @@ class LockedOwners:
 
     `folder` is created with the first owner. All clients of a database must use the same one, so its name must come
     from the resolved path of the database. Without `fcntl` (Windows) no owner is ever gone, except those that this
-    process has unregistered.
+    process has unregistered. With `read_only` none can be registered, and no file is removed.
     """
 
     folder: Path
+    read_only: bool = False
 
     async def register(self, owner: str) -> None:
         """Lock the owner's file; raises StoreError if that is impossible or another client has this name."""
+        if self.read_only:
+            raise StoreError("a client writes each job to its store, and this one is open with read_only=True")
         registration = asyncio.get_running_loop().run_in_executor(None, self._register, owner)
         try:
             await asyncio.wait([registration])
@@ -119,14 +122,14 @@ class LockedOwners:
             return False
         if fcntl is None:
             return owner_id in _closed
-        return await asyncio.to_thread(_remove_if_unlocked, self._path(record.owner))
+        return await asyncio.to_thread(_is_unlocked, self._path(record.owner), remove=not self.read_only)
 
     def sweep(self) -> None:
         """Remove the files of owners that are gone, of at most 1,000 files; blocks."""
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in islice(entries, _SWEEP_LIMIT):
                 if len(entry.name) == _NAME_LENGTH:
-                    _remove_if_unlocked(Path(entry.path))
+                    _is_unlocked(Path(entry.path), remove=True)
 
     def _path(self, owner: str) -> Path:
         # surrogates cannot be encoded otherwise, and JSON may contain them
@@ -181,8 +184,8 @@ def _open_locked(path: Path) -> int | None:
     return None
 
 
-def _remove_if_unlocked(path: Path) -> bool:
-    """Whether certainly no process holds the lock of the file, which is removed then."""
+def _is_unlocked(path: Path, *, remove: bool) -> bool:
+    """Whether certainly no process holds the lock of the file; with `remove` it is removed then."""
     with _descriptor_lock:
         try:
             descriptor = os.open(path, os.O_RDONLY)
@@ -194,7 +197,7 @@ def _remove_if_unlocked(path: Path) -> bool:
             if not _try_lock(descriptor, fcntl.LOCK_SH):
                 return False
             # another test of this owner may hold its shared lock: then the file is left to it
-            if _try_lock(descriptor, fcntl.LOCK_EX):
+            if remove and _try_lock(descriptor, fcntl.LOCK_EX):
                 _remove(path, descriptor)
         except OSError:
             return False

@@ -56,7 +56,9 @@ class SQLiteStore:
     Args:
         path: the file, which is created if it does not exist.
         keep: seconds for which finished records are kept; the default is 30 days.
-        read_only: only read, also a file, folder or disk that cannot be written to; calls that write raise StoreError.
+        read_only: only read, also a file, folder or disk that cannot be written to: nothing is created, converted or
+            removed. Calls that write, and so clients, raise StoreError. While no process has the store open to write,
+            what is read is a copy of the time of opening, in a temporary file.
 
     Opening the store and every call raise StoreError when the file cannot be used: it is not an aiowatermark store,
     newer than this version, damaged, read-only, on a full disk, or on a network file system (as far as Linux tells).
@@ -90,6 +92,7 @@ class SQLiteStore:
 
     def delivery_channel(self, listener: DeliveryListener) -> SocketDeliveries:
         """A channel through which the processes on this file pass callbacks to the one that waits for them."""
+        self._check_writable()
         return SocketDeliveries(Path(f"{self.path.resolve()}-callbacks"), listener)
 
     async def __aenter__(self) -> Self:
@@ -210,6 +213,7 @@ class SQLiteStore:
 
     async def acknowledge(self, records: Sequence[Record]) -> None:
         """Mark the results of these ended jobs as acknowledged; raises StoreError."""
+        self._check_writable()
         thread = self._open_thread
         await asyncio.gather(*(thread.call(ChangeKind.ACKNOWLEDGE, record) for record in records))
 
@@ -219,6 +223,7 @@ class SQLiteStore:
         After a StoreError nothing was deleted. Files that cannot be removed now are removed by a later opening. A
         cancelled call is carried out if the thread has it already.
         """
+        self._check_writable()
         free: bool
         free, _ = await self._open_thread.call(ChangeKind.FORGET, record)
         return free
@@ -233,8 +238,13 @@ class SQLiteStore:
             raise InvalidInput("this store is open on another event loop: use one store for each loop")
         return thread
 
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise StoreError(f"the store {self.path} is open with read_only=True, so nothing can be written to it")
+
     async def _to_write(self, record: Record) -> Record | RecordRow:
         """Return what to hand to the store thread: the record, or its row after its media were written to files."""
+        self._check_writable()
         if not has_inline_media(record):
             return record
         # in another thread: the store thread must not be held up by large files

@@ -121,7 +121,7 @@ def _validate_text(text: str) -> str:
 class StoreThread:
     """Executes calls on the store at `path`, from `start` until `close`; finished records are kept `keep` seconds.
 
-    With `read_only` nothing is written: calls that write raise StoreError.
+    With `read_only` nothing is written, created or removed: calls that write raise StoreError.
     """
 
     path: Path
@@ -211,7 +211,7 @@ class StoreThread:
             # resolved, because processes may know one database by different paths
             path = Path(os.path.realpath(self.path))
             check_local(path)
-            self.owners = LockedOwners(Path(f"{path}-owners"))
+            self.owners = LockedOwners(Path(f"{path}-owners"), self.read_only)
             database = (Database.read if self.read_only else Database.open)(self.path, _LOCK_TIMEOUT)
             self.clock = database.clock
             self.callback_secret = None if self.read_only else _read_secret(database)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,53 @@ async def test_a_folder_without_permission_is_refused_as_in_a_run(
     for finished in (await cli(*command, "--dry-run"), await cli(*command)):
         assert finished.code == 2
         assert f"cannot write to the folder {folder}: this user has no permission there" in finished.err
+
+
+@pytest.mark.parametrize("folder", ["clean", "other"])
+async def test_a_store_of_an_earlier_version_is_read_and_not_converted(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, folder: str
+) -> None:
+    emulator.inject(Fault.dropped_after(), "gptge", "submit")
+    store = cli.folder / "clean/.aiowatermark/jobs.db"
+    command = ("remove", photos[0], *to_emulator, "--provider", "gptge")
+    await cli(*command)
+    with closing(sqlite3.connect(store)) as database:
+        for statement in _TO_FORMAT_1:
+            database.execute(statement)
+        database.commit()
+    shutil.rmtree(f"{store}-owners", ignore_errors=True)
+    before = {path: path.read_bytes() for path in (cli.folder / "clean").rglob("*") if path.is_file()}
+    dry = await cli(*command, "--dry-run", "--store", str(store), "-o", folder)
+    assert dry.out.startswith("Dry run: 1 in doubt"), dry.text
+    assert {path: path.read_bytes() for path in (cli.folder / "clean").rglob("*") if path.is_file()} == before
+    assert not (cli.folder / "other").exists()
+
+
+_TO_FORMAT_1 = (
+    "DROP INDEX by_task",
+    "DROP INDEX not_taken",
+    "DROP TABLE clock",
+    "DROP TABLE secret",
+    "ALTER TABLE records DROP COLUMN task",
+    "ALTER TABLE records DROP COLUMN epoch",
+    "ALTER TABLE records DROP COLUMN taken",
+    "PRAGMA user_version = 1",
+)
+
+
+async def test_expired_jobs_and_files_of_runs_that_were_killed_stay(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
+) -> None:
+    command = ("remove", photos[0], *to_emulator, "--provider", "picwish", "--option", "sync=true")
+    assert (await cli(*command)).code == 0
+    store = tmp_path / "clean/.aiowatermark/jobs.db"
+    with closing(sqlite3.connect(store)) as database:
+        database.execute("UPDATE records SET ended = ended - 1e9")
+        database.commit()
+    owners = Path(f"{store}-owners")
+    owners.mkdir(exist_ok=True)
+    (owners / ("0" * 32)).touch()
+    before = {path: path.read_bytes() for path in (tmp_path / "clean").rglob("*") if path.is_file()}
+    dry = await cli(*command, "--dry-run")
+    assert dry.out.startswith("Dry run: 1 done before"), dry.text
+    assert {path: path.read_bytes() for path in (tmp_path / "clean").rglob("*") if path.is_file()} == before

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
@@ -151,18 +152,63 @@ def test_a_round_that_is_open_is_continued_and_another_one_begins_after_its_end(
     assert manifest.round_of("new") == (0, True)
 
 
-def test_an_older_manifest_that_can_only_be_read_knows_no_other_accounts(
-    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(manifest, "key", "in.png", b"abc")
+def make_older(manifest: Manifest) -> list[str]:
+    """A manifest of an earlier version, which has fewer tables."""
     assert manifest._connection is not None
-    manifest._connection.execute("DROP TABLE works")
-    monkeypatch.setattr("os.access", lambda *_: False)
-    again = Manifest(manifest.folder)
-    again.open()
-    assert again.works("content") == []
-    assert again.saved("key", "in.png") == path
-    again.close()
+    for table in ("works", "rounds", "charges"):
+        manifest._connection.execute(f"DROP TABLE {table}")
+    return ["a-clean.png"]
+
+
+def make_empty(manifest: Manifest) -> list[str]:
+    """A manifest whose process was killed while it created it."""
+    manifest.close()
+    StateFolder(manifest.folder).manifest.write_bytes(b"")
+    return []
+
+
+def make_interrupted(manifest: Manifest) -> list[str]:
+    """A manifest whose process was killed while it wrote: the change must be rolled back."""
+    path = StateFolder(manifest.folder).manifest
+    manifest.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        for statement in ("PRAGMA cache_size = 1", "BEGIN", "DELETE FROM outputs"):
+            database.execute(statement).fetchall()
+        database.execute("CREATE TABLE large AS SELECT randomblob(100000)")
+        kept = path.read_bytes(), Path(f"{path}-journal").read_bytes()
+        database.execute("ROLLBACK")
+    path.write_bytes(kept[0])
+    Path(f"{path}-journal").write_bytes(kept[1])
+    return ["a-clean.png"]
+
+
+@pytest.mark.parametrize("make", [make_older, make_empty, make_interrupted, lambda _: ["a-clean.png"]])
+def test_a_manifest_that_is_only_read_stays_as_it_is_and_lacks_nothing(
+    manifest: Manifest, make: Callable[[Manifest], list[str]]
+) -> None:
+    save(manifest, "key", "in.png", b"abc")
+    saved = make(manifest)
+    state = StateFolder(manifest.folder).path
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+    outputs = OutputFolder(manifest.folder, uses_manifest=True)
+    outputs.open_existing()
+    again = outputs.manifest
+    assert again is not None
+    assert again.files() == set(saved)
+    assert (again.works("content"), again.round_of("base"), again.average_charge("kaze")) == ([], (0, False), None)
+    with pytest.raises(StoreError, match="readonly"):
+        again.register("key", "in.png", TARGET)
+    outputs.close()
+    assert {path.name: path.read_bytes() for path in state.iterdir()} == before
+
+
+def test_a_folder_that_is_only_read_may_be_in_use(manifest: Manifest) -> None:
+    outputs = OutputFolder(manifest.folder, uses_manifest=True)
+    outputs.open_existing()
+    save(manifest, "key", "in.png", b"abc")
+    assert outputs.manifest is not None
+    assert outputs.manifest.files() == {"a-clean.png"}
+    outputs.close()
 
 
 def test_charges_are_averaged_for_each_provider(manifest: Manifest) -> None:

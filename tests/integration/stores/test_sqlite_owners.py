@@ -201,7 +201,7 @@ async def test_an_owner_of_this_process_holds_its_lock_although_another_test_of_
     await owners.register("mine")
     (file,) = list_files(folder)
     assert is_locked(file)
-    assert not owners_module._remove_if_unlocked(file)
+    assert not owners_module._is_unlocked(file, remove=True)
     assert is_locked(file)
 
 

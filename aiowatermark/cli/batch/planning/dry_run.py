@@ -17,7 +17,7 @@ from ...console.notices import show_notices
 from ...console.progress import ProgressDisplay
 from ...console.runner import EXIT_OK, EXIT_SOME_FAILED
 from ...console.texts import say, shown_name
-from ...options.store import is_network_url, store_from
+from ...options.store import is_network_url, store_to_read
 from ..advice import Advice
 from ..batch import describe_rate
 from ..items import BatchItem, Plan
@@ -69,7 +69,7 @@ async def _open_existing(request: BatchRequest) -> AsyncIterator[tuple[OutputFol
         if request.store is not None:
             await asyncio.to_thread(outputs.open_existing)
             if is_network_url(request.store) or await asyncio.to_thread(Path(request.store).exists):
-                store = store_from(request.store)
+                store = store_to_read(request.store)
         if store is None:
             yield outputs, None
         else:

@@ -283,7 +283,7 @@ def _read_results(folder: Path) -> set[str]:
         if not StateFolder(folder).exists():
             return set()
         manifest = Manifest(folder)
-        manifest.open()
+        manifest.open(read_only=True)
         try:
             return manifest.files()
         finally:
