@@ -19,7 +19,7 @@ from .acceptance import AcceptanceCheck
 from .elsewhere import describe_counts, describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, new_key
-from .masks import check_mask_size, load_mask
+from .masks import check_mask_size, check_provider_takes, load_mask
 from .planner import Planner, describe_plans
 from .prices import describe_cost, describe_price
 
@@ -70,7 +70,8 @@ class Removal:
         return BatchWork(action, _iterate(items), len(items), pending, at_end, nothing)
 
     async def make_keys(self) -> KeyMaker:
-        """Return what makes keys; raises InvalidInput if the mask cannot be read."""
+        """Return what makes keys; raises InvalidInput if the mask cannot be read, is missing or is not accepted."""
+        check_provider_takes(self.mask, self.provider, self.options)
         # all jobs use this mask: if it cannot be read, no job may start
         mask = None if self.mask is None else await load_mask(self.mask)
         return KeyMaker(self.provider, mask, self.options)
