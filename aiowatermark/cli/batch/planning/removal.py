@@ -12,7 +12,7 @@ from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ...console.texts import shown_name
 from ..batch import BatchContext, BatchWork
-from ..items import BatchItem, Plan
+from ..items import BatchItem, PaidAndLost, Plan
 from ..manifest import Work
 from ..output_names import Target, is_link
 from .acceptance import AcceptanceCheck
@@ -140,7 +140,12 @@ class RemoveAction:
             item.key = new_key(item.target.stem)
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
-        """Submit the item, or join the job of another run; raise SubmissionInDoubt if that may have been paid."""
+        """Submit the item, or join the job of another run.
+
+        Raises SubmissionInDoubt if that may have been paid, and PaidAndLost if it was, under whichever account.
+        """
+        if item.plan is Plan.LOST:
+            raise PaidAndLost
         if item.plan is Plan.OPEN:  # the provider has it, whatever it says of further submissions
             return await self._submit(item, row)
         return await self.context.gate.submit(item.key, lambda: self._submit(item, row))
@@ -155,6 +160,10 @@ class RemoveAction:
             await self.context.outputs.note_work(Work(item.content, item.base, provider.account, provider.base_url))
         submit = self.context.client.submit
         return await submit(media, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
+
+    async def is_unsent(self, item: BatchItem) -> bool:
+        """Whether the store has no job of the item, or one that was not sent."""
+        return await self.context.gate.is_unsent(item.key)
 
     async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
         """Return the input itself."""
