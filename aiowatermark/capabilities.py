@@ -122,7 +122,8 @@ def check_job(capabilities: Capabilities, display_name: str, job: Job, infos: di
     `infos` has what is known of the job's media, by `id(media)`. `display_name` is the provider's, for error messages.
     """
     _check_counts(capabilities, display_name, job)
-    _check_mask(capabilities, display_name, job, infos)
+    check_mask_use(capabilities, display_name, job)
+    _check_mask_format(job, infos)
     for media in job.inputs:
         if job.video and not capabilities.videos:
             raise Unsupported(f"{display_name} does not accept videos: {media.name} is a video")
@@ -148,13 +149,13 @@ def _check_counts(capabilities: Capabilities, display_name: str, job: Job) -> No
         )
 
 
-def _check_mask(capabilities: Capabilities, display_name: str, job: Job, infos: dict[int, MediaInfo]) -> None:
+def check_mask_use(capabilities: Capabilities, display_name: str, job: Job) -> None:
+    """Raise InvalidInput if a job has no mask and needs one, Unsupported if it has one that is not accepted."""
     if job.mask is None:
         if capabilities.mask == "required" and not job.session:
             raise InvalidInput(f"{display_name} requires a mask: white where the watermark is, black elsewhere")
     elif capabilities.mask == "none":
         raise Unsupported(f"{display_name} does not accept a mask: it finds the watermark itself")
-    _check_mask_format(job, infos)
 
 
 def _check_mask_format(job: Job, infos: dict[int, MediaInfo]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from attrs import frozen
 T = TypeVar("T")
 
 _MAX_ENTRIES = 20
+# the whole note, from its time on: other notes quote texts of the provider
+_SETTLEMENT = re.compile(r"\d{4}-\d\d-\d\dT\S+ [a-z ]+: settled as (.+)")
 
 
 @frozen
@@ -32,6 +35,12 @@ def add(entries: tuple[T, ...], entry: T) -> tuple[T, ...]:
 def settlement(outcome: str, at: float, by: str = "operator") -> str:
     """Return the note of a doubt that was settled `at`: when (in UTC), by an operator or what else, and as what."""
     return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='seconds')} {by}: settled as {outcome}"
+
+
+def is_settlement(note: str, outcome: str) -> bool:
+    """Whether a note is that of a doubt that was settled as this outcome."""
+    found = _SETTLEMENT.fullmatch(note)
+    return found is not None and found[1] == outcome
 
 
 def end_attempt(attempts: tuple[Attempt, ...], outcome: str) -> tuple[Attempt, ...]:

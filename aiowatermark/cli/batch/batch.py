@@ -151,7 +151,9 @@ def _make_pool(
     if outcomes.listener is not None:
         outcomes.listener.total = work.total
     names, report = (provider.name, provider.display_name), make_reporter(request)
-    return WorkerPool(work.action, *names, context.outputs, context.display, report, context.stop, outcomes)
+    return WorkerPool(
+        work.action, context.gate, *names, context.outputs, context.display, report, context.stop, outcomes
+    )
 
 
 def _make_client(
@@ -197,7 +199,7 @@ async def _run_workers(pool: WorkerPool, context: BatchContext, work: BatchWork,
             await work.at_end()
     except BaseException:
         # also CancelledError: the second Ctrl-C
-        pool.abort()
+        await pool.abort()
         if pool.stop.is_set():
             end_echo(sys.stderr)
         raise

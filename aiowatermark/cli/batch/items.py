@@ -11,7 +11,8 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from ... import Charge, JobFailed, JobHandle, Status, SubmissionInDoubt
+from ... import Charge, JobFailed, JobHandle, Status, SubmissionInDoubt, WatermarkError
+from ..console.problems import problem_text
 from ..console.runner import error_text
 from .output_names import Target
 
@@ -38,6 +39,17 @@ class ItemStatus(StrEnum):
     UNSENT = "unsent"
 
 
+COUNT_WORDS = {
+    ItemStatus.REFUSED: "refused",
+    ItemStatus.FAILED: "failed",
+    ItemStatus.LOST: "paid and lost",
+    ItemStatus.IN_DOUBT: "in doubt",
+    ItemStatus.UNFINISHED: "open",
+    ItemStatus.UNSENT: "not sent",
+}
+"""What the progress bar and the summary call so many items of a status that are not done."""
+
+
 class Plan(StrEnum):
     """What the same command finds of an item in the store and the output folder, before anything is sent."""
 
@@ -48,6 +60,13 @@ class Plan(StrEnum):
     LOST = "paid and lost"
     IN_DOUBT = "in doubt"
     REFUSED = "refused"
+
+
+class PaidAndLost(WatermarkError):
+    """The job was settled as paid: its result cannot be fetched, and it is not submitted again."""
+
+    def __init__(self) -> None:
+        super().__init__("settled as paid: its result is lost")
 
 
 @define(eq=False)
@@ -110,6 +129,7 @@ class Outcome:
     `saved_before`: an earlier run had saved it. `charge` is what the job cost, however it ended: None where that is
     not known, or where an earlier run has said it. `may_be_paid`: the job was accepted, or may have been, and no
     earlier run has said how it ended. `number` is the item's.
+    `problem` is the error for the report page: with the answer, but of a failed job one sentence.
     """
 
     source: str
@@ -125,17 +145,19 @@ class Outcome:
     charge: Charge | None = None
     may_be_paid: bool = False
     number: int = 0
+    problem: str | None = None
 
     @classmethod
     def of(cls, item: BatchItem, provider: str) -> Outcome:
         """Return the outcome of an item that has ended."""
+        error = error_text(item.error) if item.error is not None else None
         return cls(
             item.source,
             item.output,
             item.status or ItemStatus.UNSENT,
             provider,
             item.seconds,
-            error_text(item.error) if item.error is not None else None,
+            error,
             item.handle.key if item.handle else item.key or None,
             item.token,
             item.remark,
@@ -143,6 +165,7 @@ class Outcome:
             charge_of(item),
             may_be_paid(item),
             item.number,
+            problem_text(item.error) if isinstance(item.error, JobFailed) else error,
         )
 
 

@@ -13,7 +13,7 @@ from ..advice.other_accounts import OpenElsewhere
 from ..console.texts import shown_name
 from .account import NotSent
 from .advice import Advice, has_task, is_tried_again, reason_of
-from .items import BatchItem, ItemStatus, Outcome, format_credits
+from .items import COUNT_WORDS, BatchItem, ItemStatus, Outcome, format_credits
 from .json_lines import outcome_line
 from .request import BatchRequest
 from .saving import NotSaved
@@ -94,9 +94,9 @@ class Summary:
         counts, unsent = self._counts()
         words = [f"{counts[ItemStatus.DONE]} done{f' ({before} before)' if before else ''}"]
         if self.pool.stop.is_set():
-            words += [f"{counts[ItemStatus.UNFINISHED]} open", unsent]
+            words += [f"{counts[ItemStatus.UNFINISHED]} {COUNT_WORDS[ItemStatus.UNFINISHED]}", unsent]
         if counts[ItemStatus.FAILED] or not self.pool.stop.is_set():
-            words.append(f"{counts[ItemStatus.FAILED]} failed")
+            words.append(f"{counts[ItemStatus.FAILED]} {COUNT_WORDS[ItemStatus.FAILED]}")
         words += [f"{number} {name}" for name, number in self._further_counts(counts) if number]
         if self.pool.stop.is_set():
             continues = "; the same command continues" if self.request.store else ""
@@ -118,10 +118,10 @@ class Summary:
     def _further_counts(self, counts: Counter[ItemStatus]) -> Iterator[tuple[str, int]]:
         unsaved = sum(isinstance(item.error, NotSaved) for item in self.pool.not_done)
         yield "of them not saved", unsaved
-        yield "refused", counts[ItemStatus.REFUSED]
-        yield "not sent", 0 if self.pool.stop.is_set() else counts[ItemStatus.UNSENT]
-        yield "paid and lost", counts[ItemStatus.LOST]
-        yield "in doubt", counts[ItemStatus.IN_DOUBT]
+        if self.pool.stop.is_set():
+            counts = counts - Counter({ItemStatus.UNSENT: counts[ItemStatus.UNSENT]})  # said already
+        for status in (ItemStatus.REFUSED, ItemStatus.UNSENT, ItemStatus.LOST, ItemStatus.IN_DOUBT):
+            yield COUNT_WORDS[status], counts[status]
 
     def _print_continuation(self, advice: Advice, failed: Sequence[BatchItem]) -> None:
         """Print the command that continues, or the one that fetches what is at the provider."""

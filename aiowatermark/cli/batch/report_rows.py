@@ -28,7 +28,7 @@ def row_of(outcome: Outcome, request: BatchRequest | None = None, *, is_counted:
         provider_class(outcome.provider).display_name,
         seconds=None if outcome.saved_before else outcome.seconds,
         charge=charge,
-        error=outcome.error,
+        error=outcome.problem,
         note=outcome.remark,
         advice=() if request is None else tuple(_advice(outcome, request)),
     )

@@ -6,7 +6,8 @@ Each worker takes one item after another through these steps:
     pull     next item, maybe from stdin    cancelled; the worker ends
     name     job key; may hash a file       cancelled -> UNSENT
     start    submit, or resume              not cancelled: the closing of the client ends it, with a handle or an error
-    wait     until the job has ended        cancelled -> UNFINISHED (UNSENT if its upload is incomplete)
+    wait     until the job has ended        cancelled -> UNFINISHED (UNSENT if its upload is incomplete); a video may
+                                            be refused only now, and then has no job
     save     download the result            cancelled -> UNFINISHED; a result without a URL is saved -> DONE, because
                                             its bytes came with the paid answer and no other call returns them
 
@@ -21,11 +22,12 @@ Stopping, in order: `run` returns; the caller closes the client, which stops uns
 paid requests; `drain` lets the workers classify their items. Not earlier, because an upload may be completed, and so
 paid for, while the client closes: only then is a job's snapshot final. After a second Ctrl-C or an unexpected error
 `abort` replaces `drain` and classifies the active items by what is known: one whose `start` has not returned is
-UNFINISHED without a token, since it may have been paid.
+UNSENT if the store says so, else UNFINISHED without a token, since it may have been paid.
 
 Invariants: each item that reached a worker is counted exactly once, by `_finish` or `abort`; only `abort` cancels a
-`start`. All runs on one event loop, so counts need no lock; the pull has one because two tasks must not advance an
-async generator at the same time. Exceptions other than WatermarkError, OSError and ValueError are bugs and end `run`.
+worker in its `start` (the account gate may cancel the submission itself, and the `start` raises NotSent then). All runs
+on one event loop, so counts need no lock; the pull has one because two tasks must not advance an async generator at the
+same time. Exceptions other than WatermarkError, OSError and ValueError are bugs and end `run`.
 """
 
 from __future__ import annotations
@@ -54,11 +56,11 @@ from ... import (
     TransferFailed,
     WatermarkError,
 )
-from ...client.engine.settle import SETTLED_PAID
+from ...client.engine.settle import settled_paid
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
-from .account import NotSent
-from .items import BatchItem, ItemStatus, Outcome, Outcomes, Plan
+from .account import AccountGate, NotSent
+from .items import COUNT_WORDS, BatchItem, ItemStatus, Outcome, Outcomes, PaidAndLost, Plan
 from .output_folder import OutputFolder, remark_on
 from .output_names import Target
 
@@ -69,6 +71,10 @@ T = TypeVar("T")
 _CLIENT_CLOSED_ERRORS = {WatermarkError, InvalidInput, TransferFailed}
 _REFUSALS = (InvalidInput, Rejected, AuthenticationError, InsufficientCredits)
 """Errors before a job is accepted that say that nothing was paid."""
+_UPLOAD_REFUSALS = (Rejected, AuthenticationError, InsufficientCredits)
+"""Errors of a wait that, without a token, say that the provider refused what it had taken the upload of."""
+_STORE_SECONDS = 2.0
+"""Time for the store to say, after a second Ctrl-C, what was not sent."""
 
 
 class BatchAction(Protocol):
@@ -86,6 +92,10 @@ class BatchAction(Protocol):
         """Submit the job, or resume it; may cost money, is cancelled only by `abort`."""
 
     @abstractmethod
+    async def is_unsent(self, item: BatchItem) -> bool:
+        """Whether it is known that nothing was sent for an item whose `start` has not returned; raises StoreError."""
+
+    @abstractmethod
     async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
         """Return the inputs for which the job's result is saved, and the names that it is to have."""
 
@@ -94,10 +104,12 @@ class BatchAction(Protocol):
 class WorkerPool:
     """Runs a BatchAction for each item; `report` is called with each outcome and returns its line.
 
-    `provider` is the provider's name, `title` the one on the display. When `stop` is set, no further item is pulled.
+    `gate` is told what ended a submission after its `start`. `provider` is the provider's name, `title` the one on the
+    display. When `stop` is set, no further item is pulled.
     """
 
     action: BatchAction
+    gate: AccountGate
     provider: str
     title: str
     outputs: OutputFolder
@@ -135,14 +147,29 @@ class WorkerPool:
         self._client_closed.set()
         await asyncio.gather(*self._workers)
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Classify and count the active items as they are now, and cancel the workers."""
         self._aborted = True
-        for item in self._active:
-            item.status = item.interrupted_status
-            self._count(item)
-        for worker in self._workers:
-            worker.cancel()
+        active, unsent = list(self._active), [False] * len(self._active)
+        try:
+            unsent = await asyncio.gather(*map(self._is_known_unsent, active))
+        finally:  # also if even this is interrupted
+            for item, is_unsent in zip(active, unsent, strict=True):
+                if item in self._active:  # else it has ended meanwhile
+                    item.status = ItemStatus.UNSENT if is_unsent else item.interrupted_status
+                self._count(item)
+            for worker in self._workers:
+                worker.cancel()
+
+    async def _is_known_unsent(self, item: BatchItem) -> bool:
+        """Whether the store says, in time, that nothing was sent for an item that seems to be under way."""
+        if item.handle is not None or not item.start_called:
+            return False
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                return await self.action.is_unsent(item)
+        except (WatermarkError, TimeoutError):
+            return False
 
     async def _work(self, items: AsyncIterator[BatchItem]) -> None:
         """Process items until there are no more or `stop` is set."""
@@ -154,8 +181,8 @@ class WorkerPool:
                 await self._process(item, row)
                 item.status = ItemStatus.DONE
             except (WatermarkError, OSError, ValueError) as error:
-                item.error = error
-                item.status = self._status_for(item, error)
+                item.error = await self._error_of(error)
+                item.status = self._status_for(item, item.error)
             except asyncio.CancelledError:
                 self._absorb_cancel()
                 await self._client_closed.wait()
@@ -173,7 +200,7 @@ class WorkerPool:
         row.show("submitting")
         item.start_called = True
         item.handle = await self.action.start(item, row)
-        result = await self._wait_for_result(item.handle, row)
+        result = await self._wait_for_result(item, item.handle, row)
         item.charge = result.charged
         if item.charge is not None and not item.ended_before:
             with suppress(StoreError):  # it only serves estimates; a disk that is full is said of the result
@@ -199,9 +226,15 @@ class WorkerPool:
             item.output = saved
         result.acknowledge()
 
-    async def _wait_for_result(self, handle: JobHandle, row: ProgressRow) -> Result:
-        # a synchronous API has answered with the result: it is taken also after `stop`
-        return await handle if handle.done() else await self._cancellable(show_progress(handle, row))
+    async def _wait_for_result(self, item: BatchItem, handle: JobHandle, row: ProgressRow) -> Result:
+        try:
+            # a synchronous API has answered with the result: it is taken also after `stop`
+            return await handle if handle.done() else await self._cancellable(show_progress(handle, row))
+        except _UPLOAD_REFUSALS as error:
+            if error.token is None:  # else the provider has the job, and only refuses to tell its state
+                item.handle = None
+                await self.gate.note_error(error)
+            raise
 
     async def _pull(self, items: AsyncIterator[BatchItem]) -> BatchItem | None:
         """Return the next item; None if there is none or `stop` is set."""
@@ -237,11 +270,20 @@ class WorkerPool:
         if task := asyncio.current_task():
             task.uncancel()
 
+    async def _error_of(self, error: Exception) -> Exception:
+        """Return the error of an item, or PaidAndLost for a failure that the user has noted, not the provider."""
+        if not isinstance(error, JobFailed) or error.key is None:
+            return error
+        with suppress(StoreError):
+            record = await self.gate.store.get(error.key)
+            return error if record is None or not settled_paid(record) else PaidAndLost()
+        return error
+
     def _status_for(self, item: BatchItem, error: Exception) -> ItemStatus:
         """Return the status for an error: FAILED if it is the item's own, else one for a closed client."""
         if isinstance(error, SubmissionInDoubt):
             return ItemStatus.IN_DOUBT
-        if isinstance(error, JobFailed) and error.snapshot is not None and error.snapshot.reason == SETTLED_PAID:
+        if isinstance(error, PaidAndLost):
             return ItemStatus.LOST
         if isinstance(error, NotSent):
             return ItemStatus.UNSENT
@@ -263,7 +305,7 @@ class WorkerPool:
             line = self.report(outcome)
         except BrokenPipeError:
             self.display.lose_output(sys.stdout)
-        self.display.finish(row, line, ok=outcome.status is ItemStatus.DONE)
+        self.display.finish(row, line, "" if outcome.status is ItemStatus.DONE else COUNT_WORDS[outcome.status])
         if self.display.output_closed:
             self.stop.set()
 

@@ -124,7 +124,7 @@ class DemoRun:
                 outcome.psnr = await asyncio.to_thread(_measure, job, outcome.after)
         except (WatermarkError, ValueError) as error:
             outcome.error = error
-        self.display.finish(row, outcome.line, ok=outcome.restored)
+        self.display.finish(row, outcome.line, "" if outcome.restored else "failed")
         return outcome
 
     async def _remove(self, outcome: DemoOutcome, row: ProgressRow) -> Path:

@@ -74,6 +74,10 @@ class _ResumeAction:
         """Resume the job, by the token or by the record in the store."""
         return self.context.client.resume(await self._find_token(item))
 
+    async def is_unsent(self, item: BatchItem) -> bool:  # noqa: ARG002 - nothing is submitted
+        """No: each item is a job that was submitted."""
+        return False
+
     async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
         """Return the inputs that `remove` submitted under this key; else a name that is made of the key."""
         planned = await self.context.outputs.find_targets(item.key)

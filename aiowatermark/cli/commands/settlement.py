@@ -12,7 +12,7 @@ from ... import (
     Status,
     WatermarkError,
 )
-from ...client.engine.settle import SETTLED_PAID, can_be_settled, load_unsettled
+from ...client.engine.settle import can_be_settled, load_unsettled, settled_paid
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
 from ...observation.commands import AccountOptions, Commands, address_of
@@ -40,7 +40,7 @@ def _why_not_in_doubt(record: Record, commands: Commands) -> str:
     """Return what became of a job, and the command that leads on or back."""
     status, resume = record.snapshot.status, commands.resume(account_of_record(record), [record.key])
     again = AGAIN_IN_FOLDER if commands.store is None else AGAIN_IN_STORE
-    if record.snapshot.reason == SETTLED_PAID:
+    if settled_paid(record):
         text = "it was settled as paid. If that was wrong, the way back is to delete it and to pay for it anew: "
         return f"{text}`{commands.forget([record.key])}`{_note(commands)}. {again}"
     if record.settled_unpaid:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
@@ -106,6 +107,7 @@ class ProgressRow:
 class ProgressDisplay:
     """Counts finished jobs and shows running ones; `total` is None if the number of jobs is not known.
 
+    `not_done` counts those that are not done by the word for what became of them, such as `failed`.
     Without `live` nothing is redrawn, also on a terminal. `output_closed`: nothing can be written to stdout any more.
     """
 
@@ -113,7 +115,7 @@ class ProgressDisplay:
     total: int | None
     live: bool = True
     done: int = 0
-    failed: int = 0
+    not_done: Counter[str] = field(factory=Counter)
     started: float = field(factory=time.monotonic, init=False)
     output_closed: bool = field(default=False, init=False)
     _limit: str = field(default="", init=False)
@@ -169,11 +171,13 @@ class ProgressDisplay:
         self._rows[id(row)] = row
         return row
 
-    def finish(self, row: ProgressRow, line: str, *, ok: bool) -> None:
-        """Remove a job's row and count the job; print `line` if the stream is not a terminal."""
+    def finish(self, row: ProgressRow, line: str, not_done: str = "") -> None:
+        """Remove a job's row and count the job, as done or by a word; print `line` if the stream is not a terminal."""
         self._rows.pop(id(row), None)
-        self.done += ok
-        self.failed += not ok
+        if not_done:
+            self.not_done[not_done] += 1
+        else:
+            self.done += 1
         if self._live is None and line:
             self._print(line)
 
@@ -234,7 +238,8 @@ class ProgressDisplay:
         return [Text(limit, "dim", no_wrap=True, overflow="ellipsis")] if limit else []
 
     def _bar(self, width: int) -> RenderableType:
-        finished = self.done + self.failed
+        counts = dict(self.not_done)  # copied at once: the event loop may add a word
+        finished = self.done + sum(counts.values())
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(
             self.total,
@@ -245,8 +250,8 @@ class ProgressDisplay:
             pulse=not self.total,
         )
         count = Text(f"{finished}/{self.total}" if self.total else str(finished), no_wrap=True)
-        if self.failed:
-            count.append(f" {self.failed} failed", "red")
+        for word, number in counts.items():
+            count.append(f" {number} {word}", "red")
         limit = Text(self._limit if width >= _LIMIT_IN_BAR else "", "dim", no_wrap=True, overflow="ellipsis")
         grid.add_row(self._spinner, bar, count, Text(f"{self.seconds:.0f} s", "dim", no_wrap=True), limit)
         return grid

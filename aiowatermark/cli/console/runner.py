@@ -4,9 +4,10 @@ A command passes `run` a coroutine function `work(stop)`. Signals reach it in tw
 
     first SIGINT or SIGTERM    sets `stop` and restores the previous handlers. Nothing is cancelled: `work` decides
                                what to finish (answers to paid requests) and what to cut short, and returns
-    second SIGINT              asyncio.run's handler: cancels the main task. `work` sees CancelledError (a batch prints
+    SIGINT after that          asyncio.run's handler: cancels the main task. `work` sees CancelledError (a batch prints
                                its report on the way out), and the process ends at once with EXIT_SOME_FAILED, as if it
-                               were killed: what is still being closed is not waited for
+                               were killed: what is still being closed is not waited for. Any other CancelledError is
+                               an error of the program
     second SIGTERM             the default action: the process ends immediately
 
 The first signal must not cancel: a cancelled submission may have been paid although its task id will never be known.
@@ -32,6 +33,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -66,16 +68,25 @@ def run(work: Work) -> NoReturn:
 
 
 async def _run_with_signals(work: Work) -> int:
-    """Run `work` with our handlers for the first signal."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    """Run `work` with our handlers for the first signal, and for the SIGINT after it."""
+    stop, loop, interrupted = asyncio.Event(), asyncio.get_running_loop(), False
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def restore_handlers() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
+    def on_second_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        restore_handlers()
+        if callable(handler := previous[signal.SIGINT]):
+            handler(number, frame)
+
     def on_first_signal(*_: object) -> None:
         restore_handlers()
+        if callable(previous[signal.SIGINT]):  # else it is ignored, or ends the process
+            signal.signal(signal.SIGINT, on_second_interrupt)
         loop.call_soon_threadsafe(stop.set)
 
     for number in _SIGNALS:
@@ -84,7 +95,7 @@ async def _run_with_signals(work: Work) -> int:
         with _wake_loop_on_signals(loop):
             return await work(stop)
     except asyncio.CancelledError:
-        if stop.is_set():
+        if interrupted:
             _exit_at_once()
         raise
     finally:

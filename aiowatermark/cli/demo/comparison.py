@@ -82,7 +82,7 @@ class Comparison:
             run.errors.append(error)
             line = f"failed  {number:02}  {run.label}: {error_text(error)}"
         run.seconds = self.display.seconds
-        self.display.finish(row, line, ok=line.startswith("done"))
+        self.display.finish(row, line, "" if line.startswith("done") else "failed")
 
     async def run_all(self, photos: Sequence[DemoPhoto], stop: asyncio.Event) -> bool:
         """Do the jobs of all runs concurrently; return whether all ended before `stop` was set."""

@@ -21,7 +21,7 @@ from attrs import define, evolve
 
 from ...errors import InvalidInput
 from ...jobs import Record, Snapshot, Status
-from ...ledger import settlement
+from ...ledger import is_settlement, settlement
 from ...observation.events import JOB_FORGOTTEN, JOB_SETTLED
 from ...observation.events import write as write_event
 from ...redaction import short_text
@@ -33,7 +33,7 @@ from .submission.claims import new_epoch
 from .submission.existing import check_same_account
 
 _QUERY_SECONDS = 60.0
-SETTLED_PAID = "settled as paid: its result is lost"
+_SETTLED_PAID = "settled as paid: its result is lost"
 _MAX_TASK_ID = 200
 
 
@@ -105,13 +105,23 @@ def can_be_settled(record: Record) -> bool:
     return record.in_doubt or record.settled_unpaid
 
 
+def settled_paid(record: Record) -> bool:
+    """Whether a doubt was settled as "paid, and its result is lost".
+
+    The history tells, not the reason, which may be a text of the provider. A later attempt of the same job that the
+    provider accepted, and that failed there, has the time of its acceptance.
+    """
+    ended = record.snapshot.status is Status.FAILED and record.accepted_at is None
+    return ended and any(is_settlement(note, "paid") for note in record.history)
+
+
 async def write_settlement(store: JobStore, record: Record, *, paid: bool) -> Record:
     """Settle a job in doubt as paid or unpaid; returns its record. Raises InvalidInput if it was changed meanwhile."""
     if not paid and record.settled_unpaid:
         raise InvalidInput(f"the job {record.key!r} is not in doubt: it was settled as unpaid")
     now = time.time()
     if paid:
-        ended = record.advance(Snapshot(None, Status.FAILED, reason=SETTLED_PAID)).note(settlement("paid", now))
+        ended = record.advance(Snapshot(None, Status.FAILED, reason=_SETTLED_PAID)).note(settlement("paid", now))
         return await write(store, evolve(ended, acknowledged=True), "it was paid and its result is lost")
     # the job is as old as it was: only its next submission begins anew
     settled = record.take_over("", new_epoch(), record.created_at, record.callback, settlement("unpaid", now))

@@ -10,6 +10,7 @@ import pytest
 from aiowatermark.emulator import Emulator, Fault, ServedRequest
 from tests.support.cli import Cli
 from tests.support.images import make_jpeg, make_mask
+from tests.support.videos import make_mp4
 
 COUNT = 12
 SYNC = ("--provider", "gptge", "--option", "sync=true")
@@ -31,10 +32,18 @@ def paid_requests() -> list[ServedRequest]:
 
 
 @pytest.fixture
-async def emulator(paid_requests: list[ServedRequest]) -> AsyncIterator[Emulator]:
-    """An emulator that lists the requests for a job."""
+def uploads() -> list[ServedRequest]:
+    """The uploads of videos that have arrived."""
+    return []
+
+
+@pytest.fixture
+async def emulator(paid_requests: list[ServedRequest], uploads: list[ServedRequest]) -> AsyncIterator[Emulator]:
+    """An emulator that lists the requests for a job, and the uploads of videos."""
 
     def note(request: ServedRequest) -> None:
+        if request.method == "PUT":
+            uploads.append(request)
         if request.method == "POST" and not request.path.endswith("get_task_result"):
             paid_requests.append(request)
 
@@ -147,3 +156,25 @@ async def test_no_other_error_stops_the_others(
     emulator.inject(Fault.status(400), "gptge", "submit", times=3)
     finished = await cli("remove", *photos, *to_emulator, *SYNC, "--jobs", "1")
     assert "9 done, 0 failed, 3 refused in " in finished.out
+
+
+async def test_of_videos_only_those_are_uploaded_that_were_under_way_when_the_account_was_refused(
+    cli: Cli, to_emulator: list[str], emulator: Emulator, uploads: list[ServedRequest], tmp_path: Path
+) -> None:
+    emulator.dewatermark.credits = 0
+    names = [f"{number}.mp4" for number in range(5)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(make_mp4(4096 + number))
+    command = ("remove", *names, *to_emulator, "--provider", "dewatermark", "--jobs", "1")
+    finished = await cli(*command, "--json")
+    assert finished.code == 1
+    assert len(uploads) == 1
+    assert sorted(line["status"] for line in finished.lines) == ["refused", *["unsent"] * 4]
+    assert all("No credits left" in line["error"] and line["token"] is None for line in finished.lines)
+    assert "0 done, 0 failed, 5 not sent in " in finished.err
+    assert ": 5 files not sent: 0.mp4, 1.mp4, 2.mp4 and 2 more\n" in finished.err
+    assert not (await cli("jobs", "-o", "clean", "--json")).lines
+    emulator.dewatermark.credits = 100
+    again = await cli(*command)
+    assert again.code == 0, again.text
+    assert emulator.charged["dewatermark"] == 5

@@ -62,3 +62,25 @@ async def test_files_that_cannot_be_read_do_not_blame_the_mask(
     finished = await cli("remove", "none.jpg", *to_emulator, *KAZE)
     assert finished.code == 1
     assert "none.jpg: cannot be read" in finished.out
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",), ("--no-store",)], ids=["run", "dry run", "no store"])
+async def test_one_that_the_provider_requires_and_that_is_missing_is_said_once(
+    cli: Cli, to_emulator: list[str], emulator: Emulator, dry: tuple[str, ...]
+) -> None:
+    links = [emulator.host(make_jpeg(padding=number), f"{number}.jpg") for number in range(3)]
+    finished = await cli("remove", *links, *to_emulator, "--provider", "photoeraser", *dry)
+    assert finished.code == 2, finished.text
+    assert finished.err.count("requires a mask: white where the watermark is, black elsewhere") == 1
+    assert finished.out == ""
+
+
+async def test_one_that_the_provider_does_not_take_is_said_once(
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mask.png").write_bytes(make_mask())
+    pro = ("--provider", "dewatermark", "--option", "pro=true", "--mask", "mask.png")
+    finished = await cli("remove", *photos, *to_emulator, *pro)
+    assert finished.code == 2, finished.text
+    assert finished.err.count("Dewatermark takes no mask with pro=True") == 1
+    assert finished.out == ""

@@ -14,7 +14,7 @@ from aiowatermark.cli.batch.manifest import Work
 from aiowatermark.cli.batch.output_folder import OutputFolder
 from aiowatermark.cli.batch.planning.elsewhere import find_elsewhere
 from aiowatermark.cli.batch.state_folder import StateFolder
-from aiowatermark.emulator import Emulator
+from aiowatermark.emulator import Emulator, Fault
 from aiowatermark.jobs import Record, Snapshot, Status
 from tests.support.cli import Cli, printed_commands
 from tests.support.files import list_names
@@ -271,3 +271,32 @@ async def test_results_of_an_emulator_do_not_count_for_a_provider(tmp_path: Path
     work = Work("content", "now", provider.account, base_url)
     assert await find_elsewhere(item, work, outputs, None, provider) is plan
     outputs.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("from_stdin", [False, True], ids=["files", "stdin"])
+async def test_a_job_that_was_settled_as_paid_under_another_account_is_not_paid_again_without_again(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, from_stdin: bool
+) -> None:
+    photo = photos[0]
+    arguments, stdin = (["-"], photo) if from_stdin else ([photo], "")
+    command = ("remove", *arguments, *SYNC, *to_emulator)
+    emulator.inject(Fault.dropped_after(), "gptge", "submit")
+    assert (await cli(*command, stdin=stdin)).code == 1
+    (job,) = (await cli("jobs", "-o", "clean", "--json")).lines
+    assert (await cli("jobs", "settle", "-o", "clean", str(job["key"]), "--paid")).code == 0
+    dry = await cli(*command, "--account", "shop", "--dry-run", stdin=stdin)
+    assert dry.out.splitlines()[0] == "Dry run: 1 paid and lost"
+    lost = await cli(*command, "--account", "shop", stdin=stdin)
+    assert lost.code == 1
+    assert "0 done, 0 failed, 1 paid and lost in " in lost.out
+    assert (
+        f"1 settled as paid: the result cannot be fetched, and it is not submitted again:\n  {photo}  key " in lost.out
+    )
+    (line,) = (await cli(*command, "--account", "shop", "--json", stdin=stdin)).lines
+    assert (line["status"], line["error"]) == ("lost", "settled as paid: its result is lost")
+    assert emulator.charged["gptge"] == 1
+    assert printed_commands(lost.out)[0].endswith(str(job["key"]))
+    again = await cli(*command, "--account", "shop", "--again", stdin=stdin)
+    assert again.code == 0, again.text
+    assert emulator.charged["gptge"] == 2

@@ -90,3 +90,17 @@ async def test_after_ctrl_c_the_report_says_what_was_not_submitted(cli: Cli, pho
     page = (tmp_path / "out/index.html").read_text()
     assert page.count('data-status="unfinished"') == 1
     assert "The run was stopped: 2 inputs are not shown, they were not submitted." in page
+
+
+async def test_the_page_says_a_failure_as_the_summary_does(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.inject(Fault.failed(), provider="gptge", step="submit")
+    gptge = ("--provider", "gptge", "--option", "sync=true", "--report", "out/index.html")
+    finished = await cli("remove", photos[0], *to_emulator, *gptge)
+    assert finished.code == 1
+    sentence = "gpt.ge could not do it and gives no reason"
+    assert sentence in finished.out
+    page = (tmp_path / "out/index.html").read_text()
+    assert sentence in page
+    assert "the job failed" not in page

@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 
 import aiowatermark as aw
+from aiowatermark.client.engine.settle import settled_paid, write_settlement
 from aiowatermark.jobs import Record, Snapshot, Status
 from aiowatermark.stores.records.dump import dump
 from aiowatermark.testing import ScriptedTransport, connection_lost, json_response
@@ -235,3 +236,34 @@ async def test_closing_waits_for_an_answer_that_is_the_paid_result(caplog: pytes
             await asyncio.sleep(0.1)
         asyncio.get_running_loop().call_later(100, transport.hold.set)
     assert (await removing).outputs
+
+
+PAID = "settled as paid: its result is lost"
+
+
+async def settled_record() -> Record:
+    store = await store_with(record := record_in_doubt())
+    return await write_settlement(store, record, paid=True)
+
+
+async def test_what_was_settled_as_paid_is_told_by_the_history() -> None:
+    record = await settled_record()
+    assert settled_paid(record)
+    assert settled_paid(evolve(record, snapshot=evolve(record.snapshot, reason="another text")))
+
+
+async def test_a_text_of_the_provider_settles_nothing() -> None:
+    accepted = record_in_doubt().advance(Snapshot("task-1", Status.QUEUED), 1.0)
+    failed = accepted.advance(Snapshot("task-1", Status.FAILED, reason=PAID), 2.0)
+    noted = accepted.note("the provider also reported the task 2026-11-28T09:00:00+00:00 operator: settled as paid")
+    assert not settled_paid(failed)
+    assert not settled_paid(noted.advance(Snapshot("task-1", Status.FAILED), 2.0))
+
+
+@pytest.mark.parametrize("paid", [True, False])
+async def test_a_job_that_was_submitted_again_after_its_settlement_is_not_settled_any_more(paid: bool) -> None:
+    store = await store_with(record := record_in_doubt())
+    settled = await write_settlement(store, record, paid=paid)
+    again = settled.take_over("me", settled.epoch + 1, 1.0, None, "submitted again").commit(2.0)
+    assert not settled_paid(again)
+    assert not settled_paid(again.advance(Snapshot("task-2", Status.FAILED, reason="no mark"), 3.0))

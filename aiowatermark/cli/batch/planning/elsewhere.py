@@ -3,6 +3,7 @@
     the output folder, under another account    this run
     has the result                              takes it as done before, or copies it for another name
     no result; sent, and it has not failed      refuses the input: the result can be fetched, at no further cost
+    no result; settled as paid                  reports it as paid and lost
     no result; not sent, or failed              submits it
 
 Results of an emulator, which is on loopback, are no results for a provider that is not. --again pays anew.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from .... import JobStore, Provider, Status
+from ....client.engine.settle import settled_paid
 from ....jobs import Record
 from ....redaction import is_loopback
 from ...advice.accounts import account_of_record, describe_account
@@ -32,6 +34,7 @@ async def find_elsewhere(
 ) -> Plan:
     """Return the plan of an item that is new for this account; raises OpenElsewhere if another one has sent it."""
     sent: tuple[Work, Record] | None = None
+    lost: Record | None = None
     for other in await outputs.find_works(work.content):
         if other.base == work.base or (_is_local(other) and not _is_local(work)):
             continue
@@ -40,13 +43,20 @@ async def find_elsewhere(
             item.elsewhere = _name_of(other, provider)
             return plan
         record = None if store is None else await store.get(key)
-        if record is not None and not record.unsent and record.snapshot.status is not Status.FAILED:
+        if record is None or record.unsent:
+            continue
+        if record.snapshot.status is not Status.FAILED:
             sent = sent or (other, record)
+        elif settled_paid(record):
+            lost = lost or record
     if sent is not None:
         other, record = sent
         item.key = record.key
         options = account_of_record(record, other.base_url)
         raise OpenElsewhere(record, OtherAccount(options, _name_of(other, provider)))
+    if lost is not None:
+        item.key, item.ended_before = lost.key, True
+        return Plan.LOST
     return Plan.NEW
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
-from .... import InvalidInput, Media, WatermarkError, as_media
+from .... import InvalidInput, Media, Provider, WatermarkError, as_media
+from ....capabilities import check_mask_use
 from ....clock import in_thread
+from ....jobs import Job
 from ....media.memory import Bytes, Link
 from ....media.sniff import MediaInfo, sniff
 from ..items import BatchItem
 from .job_keys import hashed_media
 
 _MAX_MASK_BYTES = 64 << 20
+
+
+def check_provider_takes(mask: str | None, provider: Provider, options: Mapping[str, Any]) -> None:
+    """Raise InvalidInput if no job with these options can have this mask, or can do without one."""
+    job = Job((), None if mask is None else as_media(mask), provider.resolve_options(options))
+    check_mask_use(provider.capabilities_for(job), provider.display_name, job)
 
 
 async def load_mask(source: str) -> Media:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from .... import InvalidInput, JobStore, Status, WatermarkError
-from ....client.engine.settle import SETTLED_PAID
+from ....client.engine.settle import settled_paid
 from ....client.engine.submission.claims import owners_of
 from ....jobs import Record
 from ..items import BatchItem, Plan
@@ -117,7 +117,7 @@ class Planner:
 
     async def _plan_of(self, record: Record) -> Plan:
         if record.snapshot.status is Status.FAILED:
-            return Plan.LOST if record.snapshot.reason == SETTLED_PAID else Plan.FAILED
+            return Plan.LOST if settled_paid(record) else Plan.FAILED
         if record.in_doubt and not (record.answer_pending and await self._has_owner(record)):
             return Plan.IN_DOUBT
         return Plan.OPEN

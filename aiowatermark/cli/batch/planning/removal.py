@@ -12,14 +12,14 @@ from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ...console.texts import shown_name
 from ..batch import BatchContext, BatchWork
-from ..items import BatchItem, Plan
+from ..items import BatchItem, PaidAndLost, Plan
 from ..manifest import Work
 from ..output_names import Target, is_link
 from .acceptance import AcceptanceCheck
 from .elsewhere import describe_counts, describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, new_key
-from .masks import check_mask_size, load_mask
+from .masks import check_mask_size, check_provider_takes, load_mask
 from .planner import Planner, describe_plans
 from .prices import describe_cost, describe_price
 
@@ -70,7 +70,8 @@ class Removal:
         return BatchWork(action, _iterate(items), len(items), pending, at_end, nothing)
 
     async def make_keys(self) -> KeyMaker:
-        """Return what makes keys; raises InvalidInput if the mask cannot be read."""
+        """Return what makes keys; raises InvalidInput if the mask cannot be read, is missing or is not accepted."""
+        check_provider_takes(self.mask, self.provider, self.options)
         # all jobs use this mask: if it cannot be read, no job may start
         mask = None if self.mask is None else await load_mask(self.mask)
         return KeyMaker(self.provider, mask, self.options)
@@ -139,7 +140,12 @@ class RemoveAction:
             item.key = new_key(item.target.stem)
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
-        """Submit the item, or join the job of another run; raise SubmissionInDoubt if that may have been paid."""
+        """Submit the item, or join the job of another run.
+
+        Raises SubmissionInDoubt if that may have been paid, and PaidAndLost if it was, under whichever account.
+        """
+        if item.plan is Plan.LOST:
+            raise PaidAndLost
         if item.plan is Plan.OPEN:  # the provider has it, whatever it says of further submissions
             return await self._submit(item, row)
         return await self.context.gate.submit(item.key, lambda: self._submit(item, row))
@@ -154,6 +160,10 @@ class RemoveAction:
             await self.context.outputs.note_work(Work(item.content, item.base, provider.account, provider.base_url))
         submit = self.context.client.submit
         return await submit(media, mask=self.mask, key=item.key, progress=row.on_upload, **self.options)
+
+    async def is_unsent(self, item: BatchItem) -> bool:
+        """Whether the store has no job of the item, or one that was not sent."""
+        return await self.context.gate.is_unsent(item.key)
 
     async def destinations(self, item: BatchItem) -> list[tuple[str, Target]]:
         """Return the input itself."""
