@@ -23,7 +23,8 @@ FAILED = ReportRow("broken.jpg", None, None, "failed", "Kaze", 1.0, None, "no cr
 
 
 def done(number: int, charge: float | None = None) -> ReportRow:
-    return ReportRow(f"photo {number}.jpg", None, Path(f"clean/{number}.jpg"), "done", "Kaze", 1.0, charge)
+    after = Path(f"clean/{number}.jpg")
+    return ReportRow(f"photo {number}.jpg", None, after, "done", "Kaze", 1.0, charge, cost_unknown=charge is None)
 
 
 def page_of(folder: Path, rows: list[ReportRow]) -> str:

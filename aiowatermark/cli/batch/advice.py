@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, Unsupported, WatermarkError
+from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, JobNotFound, Unsupported, WatermarkError
 from ...tokens import decode_token
 from ..advice.other_accounts import JobsElsewhere
 from ..advice.settlements import settlement_lines
@@ -44,10 +44,11 @@ class Advice:
         """Print what only the user can find out: whether the provider took a job whose answer was lost."""
         if not items:
             return
-        self.say(f"{len(items)} in doubt: sent, but no answer was received; maybe paid, so not sent again:")
-        if not self.request.store:  # no command can look it up again
+        not_again = ", so not sent again" if self.request.store else ""
+        self.say(f"{len(items)} in doubt: sent, but no usable answer was received; may have been paid{not_again}:")
+        if not self.request.store:  # no command can look it up again, and nothing keeps it from being sent again
             self.list([f"  {shown_name(item.source)}  its token: {item.token}" for item in items])
-            self.say(f"Check your account at {self.request.title} before you send them again.")
+            self.say(f"Check your account at {self.request.title} first: the same command sends them again.")
             return
         self._about_settlements(items)
 
@@ -69,7 +70,7 @@ class Advice:
         """Print what was cut while its paid request had no answer."""
         if not items:
             return
-        self.say(f"{len(items)} still being submitted, so maybe paid; check your account:")
+        self.say(f"{len(items)} still being submitted, so they may have been paid; check your account:")
         if self.request.store and (named := [item for item in items if item.key]):
             self._about_settlements(named)
         else:
@@ -81,6 +82,15 @@ class Advice:
             self.say(f"{len(items)} settled as paid: the result cannot be fetched, and it is not submitted again:")
             self.list([f"  {shown_name(item.source)}  key {item.key}" for item in items])
             self._about_payment_anew(items)
+
+    def about_running(self, items: Sequence[BatchItem]) -> None:
+        """Print the command that fetches the results of jobs whose deadline has passed."""
+        if items:
+            one = len(items) == 1
+            self.say(f"{len(items)} still at {self.request.title}, paid or to be paid: {_names(items)}")
+            if self.request.store:
+                fetched = "its result" if one else "their results"
+                self._say_same_command(f"The same command waits for {fetched} again, at no further cost")
 
     def about_failed_jobs(self, items: Sequence[BatchItem]) -> None:
         """Print what to do about jobs that the provider accepted and could not do."""
@@ -155,7 +165,7 @@ def has_task(item: BatchItem) -> bool:
 
 def is_tried_again(item: BatchItem) -> bool:
     """Whether the same command does more for an item than to report it again."""
-    return not isinstance(item.error, JobFailed | InvalidInput | Unsupported | NotSaved)
+    return not isinstance(item.error, JobFailed | JobNotFound | InvalidInput | Unsupported | NotSaved)
 
 
 def _is_resumable(item: BatchItem) -> bool:

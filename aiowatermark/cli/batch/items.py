@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ... import Charge, JobFailed, JobHandle, Status, SubmissionInDoubt, WatermarkError
 from ..console.problems import problem_text
@@ -22,17 +22,22 @@ class ItemStatus(StrEnum):
 
     DONE         the result is saved, or was saved by an earlier run
     REFUSED      not accepted, by the SDK or by the provider: no job was made, and nothing was paid
+    ELSEWHERE    sent under another account, where its result is: this run neither continues it nor pays for it
     FAILED       the item has another error of its own; the other items are not affected
+    UNSAVED      the job is paid and done, and its result could not be written
     LOST         settled as paid: its result cannot be fetched; it is not submitted again
     IN_DOUBT     the paid request was sent and has no answer: only the user's account shows whether it was paid
-    UNFINISHED   stopped; the job is at the provider, or may be: its token is reported if there is one
+    UNFINISHED   the job is at the provider, or may be, and its deadline has passed or the run was stopped: its token is
+                 reported if there is one
     UNSENT       never sent, or its upload is incomplete, so nothing was paid: the run was stopped, or the provider
                  refuses whatever this account sends
     """
 
     DONE = "done"
     REFUSED = "refused"
+    ELSEWHERE = "elsewhere"
     FAILED = "failed"
+    UNSAVED = "unsaved"
     LOST = "lost"
     IN_DOUBT = "in_doubt"
     UNFINISHED = "unfinished"
@@ -41,7 +46,9 @@ class ItemStatus(StrEnum):
 
 COUNT_WORDS = {
     ItemStatus.REFUSED: "refused",
+    ItemStatus.ELSEWHERE: "under another account",
     ItemStatus.FAILED: "failed",
+    ItemStatus.UNSAVED: "not saved",
     ItemStatus.LOST: "paid and lost",
     ItemStatus.IN_DOUBT: "in doubt",
     ItemStatus.UNFINISHED: "open",
@@ -203,12 +210,14 @@ class KnownCharges:
     _unknown: set[str | None] = field(factory=set, init=False)
     _in_doubt: set[str | None] = field(factory=set, init=False)
 
-    def add(self, outcome: Outcome) -> None:
-        """Add what is known of the outcome of an item."""
+    def add(self, outcome: Outcome) -> bool:
+        """Add what is known of the outcome of an item; whether its job was not counted before."""
+        is_new = outcome.key not in self._known
         if outcome.charge is not None:
             self._known[outcome.key] = outcome.charge.credits
         elif outcome.may_be_paid:
             (self._in_doubt if outcome.status is ItemStatus.IN_DOUBT else self._unknown).add(outcome.key)
+        return is_new
 
     @property
     def text(self) -> str:
@@ -253,10 +262,12 @@ class Outcomes:
     saved_before: int = field(default=0, init=False)
     charges: KnownCharges = field(factory=KnownCharges, init=False)
 
-    def add(self, outcome: Outcome) -> None:
-        """Add the outcome of an item."""
+    def add(self, outcome: Outcome) -> Outcome:
+        """Add the outcome of an item; return it, without its cost if that was counted for another input."""
+        if not self.charges.add(outcome):
+            outcome = evolve(outcome, charge=None, may_be_paid=False)
         self.counts[outcome.status] += 1
         self.saved_before += outcome.saved_before
-        self.charges.add(outcome)
         if self.listener is not None:
             self.listener.add(outcome)
+        return outcome

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 from attrs import frozen
 
-from ... import JobFailed, WatermarkError
+from ... import DeadlineExceeded, JobFailed, JobNotFound, WatermarkError
 from ..advice.other_accounts import OpenElsewhere
 from ..console.texts import shown_name
 from .account import NotSent
@@ -16,10 +16,10 @@ from .advice import Advice, has_task, is_tried_again, reason_of
 from .items import COUNT_WORDS, BatchItem, ItemStatus, Outcome, format_credits
 from .json_lines import outcome_line
 from .request import BatchRequest
-from .saving import NotSaved
 from .workers import WorkerPool
 
 _MAX_ALIKE = 3
+_FAILURES = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.UNSAVED)
 
 
 def make_reporter(request: BatchRequest) -> Callable[[Outcome], str]:
@@ -63,15 +63,17 @@ class Summary:
         """Print it, on stdout or, with --json, on stderr."""
         advice = Advice(self.request, on_stderr=self._on_stderr)
         advice.say(self._headline(), bold=True)
-        failed = [item for item in self._items(ItemStatus.REFUSED, ItemStatus.FAILED) if not self._is_of_account(item)]
-        advice.list(list(_failure_lines(failed)))
+        running = [item for item in self._items(ItemStatus.UNFINISHED) if isinstance(item.error, DeadlineExceeded)]
+        failed = [item for item in self._items(*_FAILURES) if not self._is_of_account(item)]
+        advice.list(list(_failure_lines([*failed, *running])))
         advice.about_other_accounts(self.pool.not_done)
         advice.about_account(self._unsent_by_account(), self.refusal)
         advice.about_doubts(self._items(ItemStatus.IN_DOUBT))
         advice.about_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not has_task(item)])
         advice.about_lost(self._items(ItemStatus.LOST))
-        advice.about_failed_jobs([item for item in failed if isinstance(item.error, JobFailed)])
-        advice.about_unsaved([item for item in failed if isinstance(item.error, NotSaved)])
+        advice.about_failed_jobs([item for item in failed if isinstance(item.error, JobFailed | JobNotFound)])
+        advice.about_unsaved(self._items(ItemStatus.UNSAVED))
+        advice.about_running(running)
         self._print_continuation(advice, failed)
 
     def _items(self, *statuses: ItemStatus) -> list[BatchItem]:
@@ -116,12 +118,10 @@ class Summary:
         return counts, f"{self.total - counts.total() + counts[ItemStatus.UNSENT]} unsent"
 
     def _further_counts(self, counts: Counter[ItemStatus]) -> Iterator[tuple[str, int]]:
-        unsaved = sum(isinstance(item.error, NotSaved) for item in self.pool.not_done)
-        yield "of them not saved", unsaved
-        if self.pool.stop.is_set():
-            counts = counts - Counter({ItemStatus.UNSENT: counts[ItemStatus.UNSENT]})  # said already
-        for status in (ItemStatus.REFUSED, ItemStatus.UNSENT, ItemStatus.LOST, ItemStatus.IN_DOUBT):
-            yield COUNT_WORDS[status], counts[status]
+        said = {ItemStatus.FAILED} | ({ItemStatus.UNFINISHED, ItemStatus.UNSENT} if self.pool.stop.is_set() else set())
+        for status, words in COUNT_WORDS.items():
+            if status not in said:
+                yield words, counts[status]
 
     def _print_continuation(self, advice: Advice, failed: Sequence[BatchItem]) -> None:
         """Print the command that continues, or the one that fetches what is at the provider."""

@@ -14,12 +14,8 @@ from .items import ItemStatus, Outcome
 from .request import BatchRequest
 
 
-def row_of(outcome: Outcome, request: BatchRequest | None = None, *, is_counted: bool = False) -> ReportRow:
-    """Return the row of an item that has ended; with the request, it says how a doubt is settled.
-
-    `is_counted`: its job, and so its charge, is that of an earlier row.
-    """
-    charge = None if outcome.charge is None else 0.0 if is_counted else outcome.charge.credits
+def row_of(outcome: Outcome, request: BatchRequest | None = None) -> ReportRow:
+    """Return the row of an item that has ended; with the request, it says how a doubt is settled."""
     return ReportRow(
         shown_name(outcome.source),
         None if "://" in outcome.source else Path(outcome.source),
@@ -27,7 +23,8 @@ def row_of(outcome: Outcome, request: BatchRequest | None = None, *, is_counted:
         "done before" if outcome.saved_before else outcome.status.value.replace("_", " "),
         provider_class(outcome.provider).display_name,
         seconds=None if outcome.saved_before else outcome.seconds,
-        charge=charge,
+        charge=None if outcome.charge is None else outcome.charge.credits,
+        cost_unknown=outcome.may_be_paid and outcome.charge is None,
         error=outcome.problem,
         note=outcome.remark,
         advice=() if request is None else tuple(_advice(outcome, request)),

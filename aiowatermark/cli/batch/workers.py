@@ -36,7 +36,7 @@ import asyncio
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -44,6 +44,7 @@ from attrs import define, field
 
 from ... import (
     AuthenticationError,
+    DeadlineExceeded,
     InsufficientCredits,
     InvalidInput,
     JobFailed,
@@ -57,12 +58,14 @@ from ... import (
     WatermarkError,
 )
 from ...client.engine.settle import settled_paid
+from ..advice.other_accounts import OpenElsewhere
 from ..console.progress import ProgressDisplay, ProgressRow
 from ..console.runner import wait_for_all
 from .account import AccountGate, NotSent
 from .items import COUNT_WORDS, BatchItem, ItemStatus, Outcome, Outcomes, PaidAndLost, Plan
 from .output_folder import OutputFolder, remark_on
 from .output_names import Target
+from .saving import NotSaved
 
 T = TypeVar("T")
 
@@ -73,6 +76,13 @@ _REFUSALS = (InvalidInput, Rejected, AuthenticationError, InsufficientCredits)
 """Errors before a job is accepted that say that nothing was paid."""
 _UPLOAD_REFUSALS = (Rejected, AuthenticationError, InsufficientCredits)
 """Errors of a wait that, without a token, say that the provider refused what it had taken the upload of."""
+_STATUS_BY_ERROR: Mapping[type[Exception], ItemStatus] = {
+    SubmissionInDoubt: ItemStatus.IN_DOUBT,
+    PaidAndLost: ItemStatus.LOST,
+    NotSent: ItemStatus.UNSENT,
+    NotSaved: ItemStatus.UNSAVED,
+    OpenElsewhere: ItemStatus.ELSEWHERE,
+}
 _STORE_SECONDS = 2.0
 """Time for the store to say, after a second Ctrl-C, what was not sent."""
 
@@ -281,12 +291,11 @@ class WorkerPool:
 
     def _status_for(self, item: BatchItem, error: Exception) -> ItemStatus:
         """Return the status for an error: FAILED if it is the item's own, else one for a closed client."""
-        if isinstance(error, SubmissionInDoubt):
-            return ItemStatus.IN_DOUBT
-        if isinstance(error, PaidAndLost):
-            return ItemStatus.LOST
-        if isinstance(error, NotSent):
-            return ItemStatus.UNSENT
+        for kind, status in _STATUS_BY_ERROR.items():
+            if isinstance(error, kind):
+                return status
+        if isinstance(error, DeadlineExceeded) and error.token is not None:
+            return item.interrupted_status
         if not self.stop.is_set() or type(error) not in _CLIENT_CLOSED_ERRORS:
             is_refusal = item.handle is None and isinstance(error, _REFUSALS)
             return ItemStatus.REFUSED if is_refusal else ItemStatus.FAILED
@@ -310,8 +319,7 @@ class WorkerPool:
             self.stop.set()
 
     def _count(self, item: BatchItem) -> Outcome:
-        outcome = Outcome.of(item, self.provider)
-        self.outcomes.add(outcome)
+        outcome = self.outcomes.add(Outcome.of(item, self.provider))
         if outcome.status is not ItemStatus.DONE:
             self.not_done.append(item)
         return outcome

@@ -66,6 +66,7 @@ class DemoOutcome:
             self.charge,
             None if self.error is None else error_text(self.error),
             f"{method}{measured}",
+            cost_unknown=self.charge is None and self.error is None,
         )
 
     @property

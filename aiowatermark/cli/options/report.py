@@ -44,7 +44,6 @@ class HtmlReport:
     rows: ReportRows = field(factory=ReportRows, init=False)
     total: int | None = None
     _started: float = field(factory=time.monotonic, init=False)
-    _charged: set[str | None] = field(factory=set, init=False)
     _places: dict[int, tuple[bool, int]] = field(factory=dict, init=False)
 
     async def check(self) -> None:
@@ -53,10 +52,7 @@ class HtmlReport:
 
     def add(self, outcome: Outcome) -> None:
         """Add a row for an item that has ended."""
-        # the same picture under two names is one job, and one charge
-        row = row_of(outcome, self.request, is_counted=outcome.key in self._charged)
-        if outcome.charge is not None:
-            self._charged.add(outcome.key)
+        row = row_of(outcome, self.request)
         self.rows.add(row)
         if self.rows.kept and self.rows.kept[-1] is row:
             self._places[id(row)] = row.done, outcome.number

@@ -150,7 +150,8 @@ def _facts(rows: ReportRows, text: ReportText) -> Iterator[str]:
     yield f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     yield f"{text.seconds:.1f} s"
     if rows.with_charge:
-        known = "" if rows.with_charge == rows.total else f" (known for {rows.with_charge} of {rows.total})"
+        paid = rows.with_charge + rows.cost_unknown
+        known = f" (known for {rows.with_charge} of {paid})" if rows.cost_unknown else ""
         yield f"{_credits(rows.charges)} charged{known}"
 
 

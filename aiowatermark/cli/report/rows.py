@@ -36,8 +36,8 @@ def _to_text(text: str | None) -> str:
 class ReportRow:
     """One job. `before` and `after` are files on this machine; `charge` is in the provider's credits.
 
-    `seconds`, `charge` and `error` may be None: there is none, or it is not known. `note` is a further remark. `name`,
-    `error` and `note` may be texts of strangers: they are cut, and characters that cannot be printed are replaced.
+    `seconds`, `charge` and `error` may be None: there is none, or it is not known. `cost_unknown`: the job may have
+    cost something, and it is not known what. `note` is a further remark. `name`, `error` and `note` may be texts of strangers: they are cut, and characters that cannot be printed are replaced.
     `advice` is what to do, in lines of which those that begin with two spaces are commands.
     """
 
@@ -48,6 +48,7 @@ class ReportRow:
     provider: str
     seconds: float | None = None
     charge: float | None = None
+    cost_unknown: bool = field(default=False, kw_only=True)
     error: str = field(default=None, converter=_to_text)
     note: str = field(default="", converter=_to_text)
     advice: Sequence[str] = ()
@@ -65,6 +66,7 @@ class ReportRows:
     statuses: Counter[str] = field(factory=Counter, init=False)
     charges: float = field(default=0.0, init=False)
     with_charge: int = field(default=0, init=False)
+    cost_unknown: int = field(default=0, init=False)
     left_out: Counter[bool] = field(factory=Counter, init=False)
     done: int = field(default=0, init=False)
     kept: list[ReportRow] = field(factory=list, init=False)
@@ -82,6 +84,7 @@ class ReportRows:
         position = self.done if row.done else self.total - self.done
         self.statuses[row.status] += 1
         self.done += row.done
+        self.cost_unknown += row.cost_unknown
         if row.charge is not None:
             self.charges += row.charge
             self.with_charge += 1

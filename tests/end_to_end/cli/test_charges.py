@@ -37,8 +37,20 @@ async def test_a_result_that_cannot_be_saved_is_in_the_sum(
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean/sub").write_text("a file in place of a folder")
     finished = await cli("remove", "-r", "photos", *to_emulator, *PICWISH, "--json")
-    assert re.search(r"1 done, 1 failed, 1 of them not saved in [\d.]+ s for 2 credits;", finished.err), finished.text
+    assert re.search(r"1 done, 0 failed, 1 not saved in [\d.]+ s for 2 credits;", finished.err), finished.text
     assert [line["charge"]["credits"] for line in finished.lines] == [1.0, 1.0]
+    assert sorted(line["status"] for line in finished.lines) == ["done", "unsaved"]
+
+
+async def test_the_charge_of_one_picture_under_two_names_is_told_once(
+    cli: Cli, to_emulator: list[str], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(make_jpeg())
+    finished = await cli("remove", "a.jpg", "b.jpg", *to_emulator, *PICWISH, "--json", "--report", "page.html")
+    assert sorted(str(line["charge"] and line["charge"]["credits"]) for line in finished.lines) == ["1.0", "None"]
+    assert "for 1 credit;" in finished.err
+    assert "1 credit charged<" in (tmp_path / "page.html").read_text()
 
 
 async def test_a_result_that_is_fetched_again_costs_nothing_more(

@@ -107,7 +107,7 @@ async def test_what_the_run_would_not_do_is_listed_with_what_to_do_and_ends_with
     assert finished.code == 1
     first, *rest = finished.out.splitlines()
     assert first == "Dry run: 1 failed before, 1 in doubt"
-    assert rest[0].startswith("1 in doubt: sent, but no answer was received")
+    assert rest[0].startswith("1 in doubt: sent, but no usable answer was received")
     assert rest[1].startswith("  one.jpg  key content-")
     assert sum("aiowatermark jobs settle -o clean content-" in line for line in rest) == 3
     assert "1 failed at gpt.ge and not submitted again: two.jpg" in rest

@@ -157,7 +157,7 @@ async def test_without_a_store_a_submission_in_doubt_shows_its_token(
     finished = await cli("remove", "one.jpg", *to_emulator, *SYNC, "--no-store")
     assert finished.code == 1
     assert "one.jpg  its token: aw2." in finished.out
-    assert "Check your account at gpt.ge before you send them again." in finished.out
+    assert "Check your account at gpt.ge first: the same command sends them again." in finished.out
     assert emulator.charged["gptge"] == 1
 
 
@@ -167,7 +167,8 @@ async def test_without_a_store_a_job_that_exceeds_its_deadline_can_be_resumed(cl
         to_emulator = ("--provider", "gptge", "--base-url", emulator.base_url, "-o", "clean")
         finished = await cli("remove", "one.jpg", *to_emulator, "--deadline", "0.5", "--no-store")
     assert finished.code == 1
-    assert "0 done, 1 failed" in finished.out
+    assert "0 done, 0 failed, 1 open" in finished.out
+    assert "1 still at gpt.ge, paid or to be paid: one.jpg" in finished.out
     assert "aiowatermark resume --provider gptge -o clean --base-url" in finished.out
     assert finished.out.split()[-1].startswith("aw2.")
 
@@ -239,7 +240,10 @@ async def test_a_second_ctrl_c_exits_immediately_and_lists_what_may_have_been_pa
         assert emulator.charged["gptge"] == 1
     assert finished.code == 1
     assert "Stopped: 0 done, 1 open, 1 unsent; the same command continues" in finished.out
-    assert "1 still being submitted, so maybe paid; check your account:\n  one.jpg  key content-" in finished.out
+    assert (
+        "1 still being submitted, so they may have been paid; check your account:\n  one.jpg  key content-"
+        in finished.out
+    )
     unpaid, asks, paid = printed_commands(finished.out)
     assert (unpaid.split()[-1], paid.split()[-1]) == ("--unpaid", "--paid")
     assert asks.endswith(f"--task-id ID --base-url {emulator.base_url}")

@@ -105,7 +105,9 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         await run_and_kill(cli, command, processing.reached)
         again = await cli(*command)
         assert again.code == 1
-        assert "1 in doubt: sent, but no answer was received; maybe paid, so not sent again:" in again.out
+        assert (
+            "1 in doubt: sent, but no usable answer was received; may have been paid, so not sent again:" in again.out
+        )
         (job,) = await list_jobs(cli)
         key = str(job["key"])
         assert job["inputs"] == [f"p0.jpg:{(tmp_path / 'p0.jpg').stat().st_size}"]
