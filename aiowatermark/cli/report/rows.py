@@ -37,7 +37,8 @@ class ReportRow:
     """One job. `before` and `after` are files on this machine; `charge` is in the provider's credits.
 
     `seconds`, `charge` and `error` may be None: there is none, or it is not known. `cost_unknown`: the job may have
-    cost something, and it is not known what. `note` is a further remark. `name`, `error` and `note` may be texts of strangers: they are cut, and characters that cannot be printed are replaced.
+    cost something, and it is not known what. `note` is a further remark. `name`, `error` and `note` may be texts of
+    strangers: they are cut, and characters that cannot be printed are replaced.
     `advice` is what to do, in lines of which those that begin with two spaces are commands.
     """
 
