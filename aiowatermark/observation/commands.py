@@ -107,6 +107,11 @@ class Commands:
         return _line("resume", *where, *_with_keys(keys)) if keys else _line("resume", "--all", *where)
 
 
+def preparation_lines(*notes: str) -> list[str]:
+    """Return the lines that say what to set before a command runs, each once; empty notes say nothing."""
+    return [f"Before that, {note}." for note in dict.fromkeys(notes) if note]
+
+
 def quote(word: str) -> str:
     """Return a text as one word of a shell, in printable characters only."""
     if word.isprintable():

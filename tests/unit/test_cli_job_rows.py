@@ -9,14 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from aiowatermark import Record, Snapshot, Status
+from aiowatermark.cli.advice.job_states import State, state_of
 from aiowatermark.cli.commands.job_rows import (
-    State,
     as_json,
     as_text,
     format_size,
     header,
     show,
-    state_of,
 )
 from aiowatermark.ledger import Attempt, settlement
 

@@ -11,10 +11,10 @@ import pytest
 import aiowatermark as aw
 from aiowatermark import Record, Snapshot, Status
 from aiowatermark.cli.advice.accounts import account_of_record, describe_account
+from aiowatermark.cli.advice.job_states import State
 from aiowatermark.cli.advice.listed_jobs import JobAdvice
 from aiowatermark.cli.advice.other_accounts import MAX_KEYS, JobsElsewhere, OtherAccount
 from aiowatermark.cli.advice.settlements import settlement_lines
-from aiowatermark.cli.commands.job_rows import State
 from aiowatermark.environment import BASE_URL_VARIABLE
 from aiowatermark.observation.commands import (
     AccountOptions,

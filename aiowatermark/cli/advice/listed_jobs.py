@@ -8,9 +8,9 @@ from typing import TypeAlias
 from attrs import define, field
 
 from ...jobs import Record
-from ...observation.commands import Commands, address_of
-from ..commands.job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE, State
+from ...observation.commands import Commands, address_of, preparation_lines
 from .accounts import account_of_record
+from .job_states import AGAIN_IN_FOLDER, AGAIN_IN_STORE, State
 from .other_accounts import MAX_KEYS
 from .settlements import settlement_lines
 
@@ -66,7 +66,7 @@ class JobAdvice:
                 total = sum(jobs.count for jobs in accounts.values())
                 yield f"{total} {_HEADLINES[state].format(again=again)}"
                 yield from self._commands(state, accounts.values(), notes)
-        yield from (f"Before that, {note}." for note in notes)
+        yield from preparation_lines(*notes)
 
     def _commands(self, state: State, accounts: Iterable[_Jobs], notes: dict[str, None]) -> Iterator[str]:
         for jobs in accounts:
@@ -82,4 +82,4 @@ class JobAdvice:
                 yield from settlement_lines(jobs.named, options, self.commands, jobs.count)
             else:
                 continue
-            notes.update(dict.fromkeys(filter(None, (self.commands.note, options.note))))
+            notes.update(dict.fromkeys((self.commands.note, options.note)))

@@ -17,6 +17,7 @@ from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
 from ...observation.commands import Commands
 from ..advice.accounts import account_of_record
+from ..advice.job_states import State, state_of
 from ..advice.listed_jobs import JobAdvice
 from ..advice.lookup import find_job, unknown_job
 from ..batch.output_folder import OutputFolder
@@ -30,7 +31,7 @@ from ..options.providers import (
     optional_provider_option,
 )
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from, store_to_read
-from .job_rows import State, as_json, as_text, header, name_of, state_of
+from .job_rows import as_json, as_text, header, name_of
 from .job_rows import show as shown
 from .job_stats import show_stats, stats_option, wants_stats
 from .settlement import find_unsettled, outcome_of, say_settled, say_settled_by_task, settle_by_task

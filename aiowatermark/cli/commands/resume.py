@@ -20,6 +20,7 @@ from ...observation.commands import Commands, address_of
 from ...redaction import is_loopback
 from ...tokens import PREFIXES, decode_token
 from ..advice.accounts import account_of_record, account_of_run, describe_account
+from ..advice.job_states import UNPAID_REASON, State, state_of
 from ..advice.lookup import unknown_job
 from ..advice.other_accounts import JobsElsewhere, OpenElsewhere, OtherAccount
 from ..batch.batch import BatchContext, BatchLimits, BatchWork, run_batch
@@ -35,7 +36,6 @@ from ..options.batch import deadline_option, folder_option, jobs_option, json_op
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import account_option, base_url_option, exit_with_error, provider_from_env, provider_option
 from ..options.store import existing_store_from, existing_store_option
-from .job_rows import UNPAID_REASON, State, state_of
 
 # the digest at the end of a key of `remove`: the rest is a name
 _KEY_DIGEST = re.compile(r"-[0-9a-f]{16,}(-\d+)?$")

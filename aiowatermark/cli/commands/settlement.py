@@ -15,13 +15,13 @@ from ... import (
 from ...client.engine.settle import can_be_settled, load_unsettled, settled_paid
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
-from ...observation.commands import AccountOptions, Commands, address_of
+from ...observation.commands import AccountOptions, Commands, address_of, preparation_lines
 from ..advice.accounts import account_of_record, is_named, key_variables
+from ..advice.job_states import AGAIN_IN_FOLDER, AGAIN_IN_STORE
 from ..advice.lookup import find_job
 from ..console.problems import problem_text
 from ..console.texts import MAX_NAME, printable, say
 from ..options.providers import base_url_is_from_environment, provider_from_env
-from .job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE
 
 
 async def find_unsettled(store: JobStore, key: str, commands: Commands, *, as_unpaid: bool = False) -> Record:
@@ -105,8 +105,8 @@ def say_settled_by_task(key: str, task_id: str, account: AccountOptions, command
     say_settled(key, f"accepted as task {task_id}")
     say("To fetch its result, at no further cost:")
     say(f"  {commands.resume(account, [key])}")
-    for note in filter(None, (commands.note, account.note)):
-        say(f"Before that, {note}.")
+    for line in preparation_lines(commands.note, account.note):
+        say(line)
 
 
 def say_settled(key: str, outcome: str) -> None:
