@@ -19,9 +19,7 @@ class State(StrEnum):
     ENDED = "ended"
 
 
-AGAIN_IN_FOLDER = "The same `aiowatermark remove` command submits it again."
-AGAIN_IN_STORE = "Submit it again under the same key (with `aiowatermark remove`: the same command)."
-UNPAID_REASON = "settled as unpaid; submit it again under the same key"
+UNPAID_REASON = "settled as unpaid, and not submitted since: it is not at the provider, and nothing is being uploaded"
 
 
 def state_of(record: Record, *, is_gone: bool) -> State:
@@ -36,3 +34,15 @@ def state_of(record: Record, *, is_gone: bool) -> State:
     if record.settled_unpaid:
         return State.UNPAID
     return State.UNSENT if record.unsent else State.RUNNING
+
+
+def how_to_submit_again(*, in_folder: bool) -> str:
+    """Return what submits a job again for which nothing is paid; `in_folder`: it is one of an output folder."""
+    # a store may be one of programs, whose jobs no command submits
+    who = "The same `aiowatermark remove` command" + ("" if in_folder else ", or the program that sent it,")
+    return f"{who} submits it again."
+
+
+def sent_at(record: Record) -> float | None:
+    """Return when the paid request of a job was sent last, in seconds since 1970; None if that is not known."""
+    return record.attempts[-1].at if record.attempts else record.created_at or None

@@ -77,6 +77,7 @@ class BatchItem:
     knows the input by and the name of its result; `base` is the key without the round of --again, and `content` tells
     what is done, at whichever account. `plan` is None until the store was asked. `elsewhere` names the other account
     that has done it. `ended_before`: the store knew how its job ended, so that an earlier run has said what it cost.
+    `given` is the key or token of a job that is resumed.
     """
 
     source: str
@@ -88,6 +89,7 @@ class BatchItem:
     key: str = ""
     elsewhere: str = ""
     plan: Plan | None = None
+    given: str = ""
     number: int = 0
     start_called: bool = False
     saved_before: bool = False

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from ...observation.commands import address_of
 from ..advice.job_states import UNPAID_REASON, State
 from ..batch.json_lines import json_line
 from ..console.texts import printable, shorten
+from ..console.times import local_time
 
 SHOW_VERSION = 2
 """The format of `show`: that of the lines of --json, with times as texts."""
@@ -126,10 +127,7 @@ def _shown_input(text: str) -> str:
 
 
 def _local_time(seconds: float | None) -> str | None:
-    """Return a time since 1970 as local time."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
+    return None if seconds is None else local_time(seconds)
 
 
 def _with_local_time(note: str) -> str:
