@@ -20,6 +20,8 @@ from ..console.texts import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_FOR_PROGRAMS = {"session_id": "a session takes the place of the image, and a command needs a file or URL"}
+"""Options of providers that no command can use, and why."""
 _WITHOUT_ACCOUNT = """
 Without an account you can run:
   aiowatermark demo        a demonstration on this machine
@@ -161,6 +163,8 @@ def parse_options(provider: Provider, texts: Sequence[str]) -> Mapping[str, Any]
         name, equals, value = text.partition("=")
         if not equals:
             exit_with_error(f"--option must be NAME=VALUE, not '{text}'")
+        if name in _FOR_PROGRAMS and name in types:
+            exit_with_error(f"the option {name} is for programs only: {_FOR_PROGRAMS[name]}")
         options[name] = _parse_value(name, value, types.get(name, "str"))
     try:
         provider.resolve_options(options)
