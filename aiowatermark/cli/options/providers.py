@@ -35,7 +35,11 @@ else:
 
 
 class ProviderName(_NameChoice):
-    """A provider's name; the error for an unknown one names the nearest."""
+    """A provider's name; the error for an unknown one names the nearest, and that for a missing one all."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """Return the names in a sentence; click's own text is a list with tabs. Older versions pass no `ctx`."""
+        return f"Choose one of {', '.join(provider_names())}."
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return click's message with the nearest name."""
@@ -49,7 +53,12 @@ provider_option = click.option(
     type=ProviderName(provider_names()),
     help="Provider to use. Its API key is read from the environment: `aiowatermark doctor` lists the variables.",
 )
-optional_provider_option = click.option("--provider", "name", type=ProviderName(provider_names()))
+optional_provider_option = click.option(
+    "--provider",
+    "name",
+    type=ProviderName(provider_names()),
+    help="Provider of the job, to be checked: the store knows it, so it can be left out.",
+)
 base_url_option = click.option(
     "--base-url",
     metavar="URL",
