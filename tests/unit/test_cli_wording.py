@@ -20,8 +20,9 @@ from aiowatermark.options import Options
 
 
 def account(name: str) -> aw.Provider:
-    kind = aw.provider_class(name)
-    return kind(**dict.fromkeys(kind.env, "canary"))
+    kind: Any = aw.provider_class(name)
+    account: aw.Provider = kind(**dict.fromkeys(kind.env, "canary"))
+    return account
 
 
 def refusal(call: Callable[[], object]) -> InvalidInput:

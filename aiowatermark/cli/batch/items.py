@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from ... import Charge, JobFailed, JobHandle, Status, SubmissionInDoubt, WatermarkError
+from ... import Charge, Credits, JobFailed, JobHandle, Status, SubmissionInDoubt, WatermarkError
 from ..console.problems import problem_text
 from ..console.runner import error_text
 from .output_names import Target
@@ -226,6 +226,14 @@ class KnownCharges:
 def format_credits(credits: float) -> str:  # noqa: A002 - the provider's word
     """Return an amount of credits."""
     return f"{credits:g} credit{'' if credits == 1 else 's'}"
+
+
+def format_balance(balance: Credits) -> str:
+    """Return a balance as text."""
+    text = f"{format_credits(balance.available)} available"
+    if balance.used is not None and balance.limit is not None:
+        return f"{text}, {balance.used:g} of {balance.limit:g} used"
+    return text
 
 
 class OutcomeListener(Protocol):

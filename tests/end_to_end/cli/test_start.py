@@ -102,21 +102,20 @@ async def test_a_shell_completes_commands_as_the_help_says(cli: Cli) -> None:
     assert (await cli()).out.split() == ["plain,remove"]
 
 
-def commands_below(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """All commands of a group, and of the groups in it."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+def every_command(group: click.Group) -> Iterator[click.Command]:
+    """Yield all commands of a group, and of the groups in it."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
         assert command is not None
-        yield (*names, name), command
+        yield command
         if isinstance(command, click.Group):
-            yield from commands_below(command, *names, name)
+            yield from every_command(command)
 
 
 def test_every_option_of_every_command_has_a_description() -> None:
     options = [
-        (names, option.opts[0], option.help)
-        for names, command in commands_below(aiowatermark)
+        (command.name, option.opts[0], option.help)
+        for command in every_command(aiowatermark)
         for option in command.params
         if isinstance(option, click.Option) and not option.hidden
     ]
