@@ -129,6 +129,15 @@ def _validate_key(_: Any, attribute: Attribute[str], value: str) -> None:
         )
 
 
+def _name_variables(error: InvalidInput, variables: Mapping[str, str]) -> InvalidInput:
+    """Return the error for values of the environment: it names variables, and advises no Python for them."""
+    text = error.message
+    for name, variable in variables.items():
+        text = re.sub(rf": {name}=text\..*", "", text)
+        text = re.sub(rf"\b{name}\b", variable, text)
+    return InvalidInput(text)
+
+
 def api_key_field() -> Any:
     """Return an attrs field for a secret: required, validated and left out of the repr."""
     return field(repr=False, validator=_validate_key, metadata={_SECRET: True})
@@ -250,7 +259,11 @@ class Provider(ABC):
         keys: dict[str, Any] = {
             name: required_variable(variable, purpose=purpose) for name, variable in cls.env.items()
         }
-        return cls(**{**keys, **_base_url_setting(cls, settings), **settings})
+        try:
+            return cls(**{**keys, **_base_url_setting(cls, settings), **settings})
+        except InvalidInput as error:
+            variables = {name: variable for name, variable in cls.env.items() if name not in settings}
+            raise _name_variables(error, variables) from None
 
     @property
     @abstractmethod

@@ -24,6 +24,12 @@ SETTLEMENTS = {
     "If it was paid and has no task id": ("--paid",),
 }
 """What to do about a job in doubt, by what the account at the provider shows."""
+SEVERAL_SETTLEMENTS = {
+    "Those that are not there": ("--unpaid",),
+    "One that has a task id there, each by itself": ("--task-id", "ID"),
+    "Those that were paid and have no task id": ("--paid",),
+}
+"""The same about several jobs."""
 RESULTS = "results"
 """The folder for results in commands for a store that was not one of an output folder."""
 _STORE_VARIABLE, _BASE_URL_VARIABLE = "STORE_URL", "AIOWATERMARK_BASE_URL"
@@ -83,6 +89,11 @@ class Commands:
             return ""
         return f"set {_STORE_VARIABLE} to the store's URL, {shown} in full"
 
+    @property
+    def destination(self) -> str:
+        """What a sentence about `resume` says of the folder for the results, if none was given; else empty."""
+        return "" if self.folder else f" into the folder `{RESULTS}` (-o names another one)"
+
     def list_jobs(self, *options: str) -> str:
         """Return the command that lists the jobs."""
         return _line("jobs", *self.place, *options)
@@ -96,15 +107,27 @@ class Commands:
         """Return the commands of which one settles a job in doubt, by what the account at the provider shows."""
         return {case: self.settle([key], choice, account) for case, choice in SETTLEMENTS.items()}
 
-    def forget(self, keys: Sequence[str]) -> str:
+    def settlements_of_several(self, keys: Sequence[str], account: AccountOptions) -> dict[str, str]:
+        """Return the commands that settle several jobs in doubt: those of one case each; a task is of one job."""
+        return {
+            case: self.settle(keys[:1] if "--task-id" in choice else keys, choice, account)
+            for case, choice in SEVERAL_SETTLEMENTS.items()
+        }
+
+    def forget(self, keys: Sequence[str], *options: str) -> str:
         """Return the command that deletes jobs."""
-        return _line("jobs forget", *self.place, *_with_keys(keys))
+        return _line("jobs forget", *self.place, *_with_keys(keys, options))
 
     def resume(self, account: AccountOptions, keys: Sequence[str]) -> str:
         """Return the command that fetches the results of jobs, given by their keys or tokens; of all without any."""
         where = ["--provider", quote(account.provider), "-o", quote(self.folder or RESULTS), *account.words]
         where += [] if self.store is None else self.place
         return _line("resume", *where, *_with_keys(keys)) if keys else _line("resume", "--all", *where)
+
+
+def preparation_lines(*notes: str) -> list[str]:
+    """Return the lines that say what to set before a command runs, each once; empty notes say nothing."""
+    return [f"Before that, {note}." for note in dict.fromkeys(notes) if note]
 
 
 def quote(word: str) -> str:

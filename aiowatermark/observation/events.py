@@ -25,7 +25,7 @@ request_log = logging.getLogger("aiowatermark.requests")
 class EventType:
     """An event: its name, the level of its log line, the line, its fields, and what it means.
 
-    `hooked`: whether `on_event` gets it, too.
+    `hooked`: whether `on_event` gets it, too. `words`: what the line has besides fields, in words.
     """
 
     name: str
@@ -35,6 +35,7 @@ class EventType:
     meaning: str
     hooked: bool = True
     logger: logging.Logger = log
+    words: tuple[str, ...] = ()
 
 
 _JOB = ("job", "provider", "task_id", "status")
@@ -180,11 +181,11 @@ REQUEST_STARTED = EventType(
 REQUEST_ENDED = EventType(
     "request.ended",
     DEBUG,
-    "%(method)s %(host)s%(path)s: %(status)s in %(ms)s ms, %(bytes_up)s bytes sent, %(bytes_down)s received, "
-    "error: %(error)s",
+    "%(method)s %(host)s%(path)s: %(outcome)s in %(ms)s ms, %(bytes_up)s bytes sent, %(bytes_down)s received",
     ("number", "purpose", "method", "host", "path", "status", "error", "ms", "bytes_up", "bytes_down"),
     "A request ended, with an answer of any status or with an error.",
     logger=request_log,
+    words=("outcome",),
 )
 REQUEST_REPEATED = EventType(
     "request.repeated",
@@ -297,14 +298,17 @@ class JobChanged:
     advice: str | None = None
 
 
-def write(event: EventType, values: Mapping[str, Any]) -> None:
+def write(event: EventType, values: Mapping[str, Any], **words: str) -> None:
     """Write the log line of an event, with its name and fields in `extra`; costs one check if its level is off.
+
+    `words` are for the line only, in which what is not known is said to be that.
 
     What a filter or handler of the application raises is dropped: no job may fail or be in doubt because of a line.
     """
     if event.logger.isEnabledFor(event.level):
+        shown = {name: "unknown" if value is None else value for name, value in {**values, **words}.items()}
         with suppress(Exception):
-            event.logger.log(event.level, event.text, values, extra={"event": event.name, **values})
+            event.logger.log(event.level, event.text, shown, extra={"event": event.name, **values})
 
 
 def fields_of(event: EventType, source: object) -> dict[str, Any]:

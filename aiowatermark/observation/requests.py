@@ -80,8 +80,15 @@ class RequestTrace:
         status, bytes_down = (None, 0) if self.answer is None else (self.answer.status, self.answer.content.total_bytes)
         seconds = self._observer.clock() - self._started
         ended = RequestEnded(*description, status, error, seconds, self.bytes_up, bytes_down)
-        write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended))
+        write(REQUEST_ENDED, fields_of(REQUEST_ENDED, ended), outcome=_outcome_of(status, error))
         self._observer.call(ended)
+
+
+def _outcome_of(status: int | None, error: str | None) -> str:
+    """Return how a request ended, in words."""
+    if error is None:
+        return str(status)
+    return f"no answer ({error})" if status is None else f"{status}, then {error}"
 
 
 def _describe(request: Request, origin: str) -> tuple[str, str, str, str]:

@@ -150,6 +150,13 @@ def imports_of_other_providers(module: Module) -> list[Name]:
     return [name for name in siblings if not name[2].startswith("_")]
 
 
+def imports_of_commands(module: Module) -> list[Name]:
+    """Return what is imported from the commands of the command line, the uppermost of its layers, by another one."""
+    if module.path.parts[:2] == ("cli", "commands"):
+        return []
+    return [name for name in module.own_imports() if name[1:3] == ("cli", "commands")]
+
+
 def aiohttp_imports(module: Module) -> list[Name]:
     if module.unit in AIOHTTP_USERS:
         return []
@@ -213,6 +220,7 @@ BROKEN_EXAMPLES: list[tuple[Rule, str, str]] = [
     (root_imports, "jobs.py", "from . import Client"),
     (root_imports, "client/client.py", "import aiowatermark"),
     (imports_of_other_providers, "providers/kaze.py", "from .picwish import PicWish"),
+    (imports_of_commands, "cli/advice/lookup.py", "from ..commands.jobs import jobs"),
     (aiohttp_imports, "stores/memory.py", "import aiohttp"),
     (aiohttp_imports, "client/client.py", "from yarl import URL"),
     (impure_imports, "providers/kaze.py", "import time"),

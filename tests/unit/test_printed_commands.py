@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 
 import pytest
 
 import aiowatermark as aw
 from aiowatermark import Record, Snapshot, Status
 from aiowatermark.cli.advice.accounts import account_of_record, describe_account
+from aiowatermark.cli.advice.job_states import State
 from aiowatermark.cli.advice.listed_jobs import JobAdvice
 from aiowatermark.cli.advice.other_accounts import MAX_KEYS, JobsElsewhere, OtherAccount
 from aiowatermark.cli.advice.settlements import settlement_lines
-from aiowatermark.cli.commands.job_rows import State
 from aiowatermark.environment import BASE_URL_VARIABLE
+from aiowatermark.ledger import Attempt
 from aiowatermark.observation.commands import (
     AccountOptions,
     Commands,
@@ -140,18 +142,56 @@ def test_jobs_of_several_accounts_get_a_command_each_and_none_has_a_placeholder(
         assert lines.count("These are the first 20 of 50; then `jobs` names the others.") == 2
 
 
-def test_each_doubt_is_settled_by_itself_so_the_commands_are_those_of_one_job() -> None:
+def test_several_doubts_are_settled_with_one_command_for_each_case_and_each_is_to_be_checked() -> None:
     jobs = [("a.jpg", "key-1"), ("b.jpg", "key-2"), ("c.jpg", "key-3")]
     account, commands = AccountOptions("kaze", "shop", GATEWAY), Commands(folder="clean")
     lines = list(settlement_lines(jobs, account, commands))
-    assert lines[0] == "For a.jpg:"
-    assert "  aiowatermark jobs settle -o clean key-1 --unpaid" in lines
-    assert f"  aiowatermark jobs settle -o clean key-1 --task-id ID --base-url {GATEWAY}" in lines
-    assert not any("key-2" in line for line in lines)
-    assert lines[-2:] == [
-        "The other 2 likewise, each with its own key; this lists the keys:",
-        "  aiowatermark jobs -o clean -v",
+    assert lines == [
+        "One may have been paid and another not: check each, and leave out the keys of those that differ.",
+        "Those that are not there:",
+        "  aiowatermark jobs settle -o clean key-1 key-2 key-3 --unpaid",
+        "One that has a task id there, each by itself (here a.jpg):",
+        f"  aiowatermark jobs settle -o clean key-1 --task-id ID --base-url {GATEWAY}",
+        "Those that were paid and have no task id:",
+        "  aiowatermark jobs settle -o clean key-1 key-2 key-3 --paid",
     ]
+
+
+def test_of_many_doubts_the_commands_name_as_many_keys_as_can_be_read() -> None:
+    jobs = [(f"{number}.jpg", f"key-{number}") for number in range(100)]
+    unpaid, asks, paid, listed = [
+        line.split()
+        for line in settlement_lines(jobs, AccountOptions("kaze"), Commands(folder="clean"))
+        if line.startswith("  ")
+    ]
+    assert len(unpaid) == len(paid) == len(["aiowatermark", "jobs", "settle", "-o", "clean", "--unpaid"]) + MAX_KEYS
+    assert [word for word in asks if word.startswith("key-")] == ["key-0"]
+    assert listed[-1] == "-v"
+
+
+def test_a_folder_for_results_that_nobody_named_is_said_to_be_an_example() -> None:
+    for commands, said in ((Commands("jobs.db"), True), (Commands("jobs.db", "out"), False), (Commands(), True)):
+        advice = JobAdvice(commands)
+        advice.add(running(1), State.RUNNING, "1.jpg")
+        headline, command = advice.lines()
+        assert ("into the folder `results` (-o names another one)" in headline) is said
+        assert ("-o results" in command) is said
+
+
+def test_a_job_in_doubt_is_listed_with_the_time_by_which_it_is_found_at_the_provider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    advice = JobAdvice(Commands(folder="clean"))
+    record = Record("k", "kaze", created_at=5e8, attempts=(Attempt(6e8, "a", "not accepted"), Attempt(1e9, "a")))
+    advice.add(record, State.IN_DOUBT, "a.jpg")
+    advice.add(Record("other", "kaze"), State.IN_DOUBT, "of an earlier version.jpg")
+    lines = list(advice.lines())
+    monkeypatch.undo()
+    time.tzset()
+    assert lines[1] == "  a.jpg  sent 2001-09-09T10:46:40+09:00"
+    assert not any("of an earlier version.jpg" in line for line in lines)
 
 
 def test_of_many_jobs_elsewhere_a_few_are_named_and_one_command_fetches_as_many_as_it_can() -> None:

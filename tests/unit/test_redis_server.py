@@ -14,7 +14,7 @@ from aiowatermark.media.memory import Bytes
 from aiowatermark.stores.redis.rewind.identity import ServerIdentity, parse_identity, parse_info, rewind_reason
 from aiowatermark.stores.redis.rewind.recent_records import RECENT_SECONDS, RecentRecords
 from aiowatermark.stores.redis.server.clients import SentinelAddress, parse_sentinel
-from aiowatermark.stores.redis.server.errors import is_not_primary, server_cannot_write
+from aiowatermark.stores.redis.server.errors import describe_error, is_not_primary, server_cannot_write
 from aiowatermark.stores.redis.server.settings import ServerSettings, parse_settings
 from tests.support.records import accept, finish, make_record
 
@@ -108,6 +108,30 @@ def test_replies_that_overtake_one_another_are_no_rewind() -> None:
 def test_replies_of_a_server_that_is_no_primary_are_told_from_others(text: str, not_primary: bool) -> None:
     assert server_cannot_write(Exception(text))
     assert is_not_primary(Exception(text)) is not_primary
+
+
+def raised_for(error: Exception, cause: Exception) -> Exception:
+    """An error that was raised while another one was handled."""
+    error.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            raised_for(Exception("Error 111 connecting to h:1. Connect call failed ('h', 1)."), OSError(111, "x")),
+            "the connection failed (Connection refused)",
+        ),
+        (raised_for(Exception("Timeout connecting to server"), TimeoutError()), "timed out"),
+        (Exception("Connection closed by server."), "Connection closed by server"),
+        (Exception("ERR unknown command"), "ERR unknown command"),
+        (Exception(), "the connection failed"),
+        (Exception("WRONGPASS canary"), "it refuses the user or password of the URL"),
+    ],
+)
+def test_an_error_of_redis_is_said_without_class_names_and_pythons_addresses(error: Exception, said: str) -> None:
+    assert describe_error(error) == said
 
 
 # URLs

@@ -8,16 +8,18 @@ from typing import TypeAlias
 from attrs import define, field
 
 from ...jobs import Record
-from ...observation.commands import Commands, address_of
-from ..commands.job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE, State
+from ...observation.commands import Commands, address_of, preparation_lines
+from ..console.texts import shown_name
+from ..console.times import local_time
 from .accounts import account_of_record
+from .job_states import State, how_to_submit_again, sent_at
 from .other_accounts import MAX_KEYS
 from .settlements import settlement_lines
 
 _Account: TypeAlias = tuple[str, str, str | None]
 _HEADLINES = {
-    State.RUNNING: "running at the provider. To fetch the results:",
-    State.FINISHED: "finished, and the results were not fetched. To fetch them:",
+    State.RUNNING: "running at the provider. To fetch the results{destination}:",
+    State.FINISHED: "finished, and the results were not fetched. To fetch them{destination}:",
     State.HELD: "in the hands of a client that is alive. Leave them to it.",
     State.UNSENT: "unsent: the submission was not complete, nothing was paid. {again}",
     State.UNPAID: "settled as unpaid. {again}",
@@ -30,11 +32,18 @@ _HEADLINES = {
 
 @define(eq=False)
 class _Jobs:
-    """The jobs of one account in one state: the first one, their number, and the first names and keys."""
+    """The jobs of one account in one state: the first one, their number, and the first names, keys and times."""
 
     first: Record
     count: int = 0
     named: list[tuple[str, str]] = field(factory=list)
+    sent_at: list[float | None] = field(factory=list)
+
+    def sent_lines(self) -> Iterator[str]:
+        """Yield when each was sent: by that it is found in the list of the provider."""
+        for (name, _), seconds in zip(self.named, self.sent_at, strict=True):
+            if seconds is not None:
+                yield f"  {shown_name(name)}  sent {local_time(seconds)}"
 
 
 @define(eq=False)
@@ -51,6 +60,7 @@ class JobAdvice:
         jobs.count += 1
         if len(jobs.named) < MAX_KEYS:
             jobs.named.append((name, record.key))
+            jobs.sent_at.append(sent_at(record))
 
     @property
     def is_empty(self) -> bool:
@@ -59,14 +69,14 @@ class JobAdvice:
 
     def lines(self) -> Iterator[str]:
         """Yield what to do, a headline for each state."""
-        again = AGAIN_IN_FOLDER if self.commands.store is None else AGAIN_IN_STORE
+        again = how_to_submit_again(in_folder=self.commands.store is None)
         notes: dict[str, None] = {}
         for state, accounts in self.jobs.items():
             if accounts:
                 total = sum(jobs.count for jobs in accounts.values())
-                yield f"{total} {_HEADLINES[state].format(again=again)}"
+                yield f"{total} {_HEADLINES[state].format(again=again, destination=self.commands.destination)}"
                 yield from self._commands(state, accounts.values(), notes)
-        yield from (f"Before that, {note}." for note in notes)
+        yield from preparation_lines(*notes)
 
     def _commands(self, state: State, accounts: Iterable[_Jobs], notes: dict[str, None]) -> Iterator[str]:
         for jobs in accounts:
@@ -79,7 +89,8 @@ class JobAdvice:
                 if jobs.count > len(keys):
                     yield f"These are the first {len(keys)} of {jobs.count}; then `jobs` names the others."
             elif state is State.IN_DOUBT:
+                yield from jobs.sent_lines()
                 yield from settlement_lines(jobs.named, options, self.commands, jobs.count)
             else:
                 continue
-            notes.update(dict.fromkeys(filter(None, (self.commands.note, options.note))))
+            notes.update(dict.fromkeys((self.commands.note, options.note)))

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from ... import InvalidInput
 from ...jobs import Record
-from ...observation.commands import AccountOptions, Commands
+from ...observation.commands import AccountOptions, Commands, preparation_lines
 from ..console.texts import shorten, shown_name
 from .accounts import key_variables
 
@@ -98,8 +98,8 @@ class JobsElsewhere:
             yield f"  {commands.list_jobs('-v')}"
         if self.jobs and pays_anew:
             yield "--again pays anew for them, under this account."
-        if self.jobs and commands.note:
-            yield f"Before that, {commands.note}."
+        if self.jobs:
+            yield from preparation_lines(commands.note)
 
 
 def _headline(account: OtherAccount, jobs: _Jobs) -> str:
@@ -120,8 +120,7 @@ def _describe(account: OtherAccount, jobs: _Jobs, commands: Commands) -> Iterato
         first = f" (the first {MAX_KEYS})" if jobs.has_more_keys and not every else ""
         yield f"To fetch {'the result' if fetched == 1 else 'the results'}{first}, at no further cost, {key}:"
         yield f"  {commands.resume(account.options, [] if every else jobs.keys)}"
-        if account.options.note:
-            yield f"Before that, {account.options.note}."
+        yield from preparation_lines(account.options.note)
     if jobs.in_doubt:
         which = "It" if jobs.count == 1 else f"{jobs.in_doubt} of these"
         yield f"{which} may have been paid, and no answer was received. This says what to do:"

@@ -1,10 +1,11 @@
-"""Settlements: the lines that say how a job in doubt is settled, the same wherever one is reported."""
+"""Settlements: the lines that say how jobs in doubt are settled, the same wherever they are reported."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ...observation.commands import AccountOptions, Commands
+from .other_accounts import MAX_KEYS
 
 
 def settlement_lines(
@@ -12,15 +13,16 @@ def settlement_lines(
 ) -> Iterator[str]:
     """Yield what the user can do about jobs in doubt, each a name and a key; `total` is their number, if not all given.
 
-    Each is settled by itself: one may have been paid and another not. So the commands are those of the first job, and
-    work as they are; the others differ in their keys.
+    One of several may have been paid and another not: so the commands name all keys, and the text says to check each.
     """
-    (name, key), others = jobs[0], (total or len(jobs)) - 1
-    if others:
-        yield f"For {name}:"
-    for case, command in commands.settlements(key, account).items():
-        yield f"{case}:"
+    keys = [key for _, key in jobs[:MAX_KEYS]]
+    count = total or len(jobs)
+    if count > 1:
+        yield "One may have been paid and another not: check each, and leave out the keys of those that differ."
+    found = commands.settlements_of_several(keys, account) if count > 1 else commands.settlements(keys[0], account)
+    for case, command in found.items():
+        yield f"{case}{f' (here {jobs[0][0]})' if count > 1 and '--task-id' in command else ''}:"
         yield f"  {command}"
-    if others:
-        yield f"The other{'' if others == 1 else f' {others}'} likewise, each with its own key; this lists the keys:"
+    if count > len(keys):
+        yield f"These are the first {len(keys)} of {count}; this lists the keys of all:"
         yield f"  {commands.list_jobs('-v')}"

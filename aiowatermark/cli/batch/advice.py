@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, JobNotFound, Unsupported, WatermarkError
+from ...observation.commands import preparation_lines
 from ...tokens import decode_token
 from ..advice.other_accounts import JobsElsewhere
 from ..advice.settlements import settlement_lines
@@ -137,8 +138,8 @@ class Advice:
             self.say(f"  {command}")
 
     def _say_what_to_set(self) -> None:
-        for note in self.request.notes:
-            self.say(f"Before that, {note}.")
+        for line in preparation_lines(*self.request.notes):
+            self.say(line)
 
     def list(self, lines: Sequence[str]) -> None:
         """Print the first lines of a list, and how many there are more."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import define, evolve, field, frozen
 
-from ... import Charge, JobFailed, JobHandle, Status, SubmissionInDoubt, WatermarkError
+from ... import Charge, Credits, JobFailed, JobHandle, Status, SubmissionInDoubt, WatermarkError
 from ..console.problems import problem_text
 from ..console.runner import error_text
 from .output_names import Target
@@ -84,6 +84,7 @@ class BatchItem:
     knows the input by and the name of its result; `base` is the key without the round of --again, and `content` tells
     what is done, at whichever account. `plan` is None until the store was asked. `elsewhere` names the other account
     that has done it. `ended_before`: the store knew how its job ended, so that an earlier run has said what it cost.
+    `given` is the key or token of a job that is resumed.
     """
 
     source: str
@@ -95,6 +96,7 @@ class BatchItem:
     key: str = ""
     elsewhere: str = ""
     plan: Plan | None = None
+    given: str = ""
     number: int = 0
     start_called: bool = False
     saved_before: bool = False
@@ -233,6 +235,14 @@ class KnownCharges:
 def format_credits(credits: float) -> str:  # noqa: A002 - the provider's word
     """Return an amount of credits."""
     return f"{credits:g} credit{'' if credits == 1 else 's'}"
+
+
+def format_balance(balance: Credits) -> str:
+    """Return a balance as text."""
+    text = f"{format_credits(balance.available)} available"
+    if balance.used is not None and balance.limit is not None:
+        return f"{text}, {balance.used:g} of {balance.limit:g} used"
+    return text
 
 
 class OutcomeListener(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ... import provider_class
+from ...observation.commands import preparation_lines
 from ...tokens import decode_token
 from ..advice.settlements import settlement_lines
 from ..console.texts import shown_name
@@ -39,4 +40,4 @@ def _advice(outcome: Outcome, request: BatchRequest) -> Iterator[str]:
     yield f"It may have been paid: look for it in your account at {request.title}."
     if outcome.key and request.store:
         yield from settlement_lines([(outcome.source, outcome.key)], request.account, request.commands)
-        yield from (f"Before that, {note}." for note in request.notes)
+        yield from preparation_lines(*request.notes)

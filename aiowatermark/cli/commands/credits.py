@@ -6,8 +6,8 @@ import asyncio
 
 import click
 
-from ... import Client, Credits, WatermarkError
-from ..batch.items import format_credits
+from ... import Client, WatermarkError
+from ..batch.items import format_balance
 from ..batch.json_lines import json_line
 from ..console.runner import EXIT_OK, run
 from ..options.providers import base_url_option, provider_from_env, provider_option
@@ -42,11 +42,3 @@ def credits(name: str, base_url: str | None, as_json: bool) -> None:  # noqa: A0
         return EXIT_OK
 
     run(work)
-
-
-def format_balance(balance: Credits) -> str:
-    """Return a balance as text."""
-    text = f"{format_credits(balance.available)} available"
-    if balance.used is not None and balance.limit is not None:
-        return f"{text}, {balance.used:g} of {balance.limit:g} used"
-    return text

@@ -16,6 +16,7 @@ from ..doctor.store_checks import check_store
 from ..doctor.surroundings import check_clock, check_proxies
 from ..options.callbacks import DEFAULT_HOST, DEFAULT_PORT, CallbackOptions
 from ..options.providers import (
+    ProviderName,
     base_url_is_from_environment,
     base_url_option,
     check_base_url_option,
@@ -27,7 +28,7 @@ from ..options.providers import (
 @click.option(
     "--provider",
     "name",
-    type=click.Choice(provider_names()),
+    type=ProviderName(provider_names()),
     help="Also check that this provider is reachable and, if it has a call for it, that it accepts the key.",
 )
 @base_url_option

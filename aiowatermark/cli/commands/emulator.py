@@ -45,6 +45,8 @@ def _parse_keys(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> 
         # a colon is required for Photo Eraser and not allowed elsewhere
         if not key or (name == "photoeraser") != bool(colon and app_key and secret):
             raise click.BadParameter(f"must be NAME=KEY, or photoeraser=APP_KEY:APP_SECRET, not {text}")
+        if name in keys:
+            raise click.BadParameter(f"{name} is given twice: each API of the emulator has one key")
         keys[name] = (app_key, secret) if name == "photoeraser" else key
     return keys
 
@@ -78,7 +80,7 @@ def _parse_keys(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> 
     multiple=True,
     metavar="NAME=KEY",
     callback=_parse_keys,
-    help="API key to accept for provider NAME; may be given several times.  [default: the same keys at every start]",
+    help="API key to accept for provider NAME; may be given once for each.  [default: the same keys at every start]",
 )
 @credits_option
 @fault_option

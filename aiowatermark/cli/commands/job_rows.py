@@ -1,4 +1,4 @@
-"""Rows of `jobs`: the state of a job by what the user can do, as text and as JSON."""
+"""Rows of `jobs`: what the store knows of a job, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -6,33 +6,18 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Any
 
 import click
 
 from ...jobs import Record
 from ...observation.commands import address_of
+from ..advice.job_states import UNPAID_REASON, State
 from ..batch.json_lines import json_line
 from ..console.texts import printable, shorten
+from ..console.times import local_time
 
-
-class State(StrEnum):
-    """What a user can do with a job."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    HELD = "held"
-    UNSENT = "unsent"
-    UNPAID = "unpaid"
-    IN_DOUBT = "in doubt"
-    ENDED = "ended"
-
-
-AGAIN_IN_FOLDER = "The same `aiowatermark remove` command submits it again."
-AGAIN_IN_STORE = "Submit it again under the same key (with `aiowatermark remove`: the same command)."
-UNPAID_REASON = "settled as unpaid; submit it again under the same key"
 SHOW_VERSION = 2
 """The format of `show`: that of the lines of --json, with times as texts."""
 _COLUMNS = "  {:>6}  {:<8}  {:>7}"
@@ -45,20 +30,6 @@ _FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
 def header(columns: int) -> str:
     """Return the line above the jobs; `columns` is the width of the terminal, 0 for what is not one."""
     return f"{'input':<{_name_width(columns)}}{_COLUMNS.format('size', 'status', 'age')}".rstrip()
-
-
-def state_of(record: Record, *, is_gone: bool) -> State:
-    """Return the state of a job; `is_gone`: no living client owns it."""
-    if record.snapshot.status.terminal:
-        return State.ENDED if record.acknowledged else State.FINISHED
-    # a client that stopped waiting for the answer has left the job to an operator who settles it
-    if not is_gone and not (record.in_doubt and not record.answer_pending):
-        return State.HELD
-    if record.in_doubt:
-        return State.IN_DOUBT
-    if record.settled_unpaid:
-        return State.UNPAID
-    return State.UNSENT if record.unsent else State.RUNNING
 
 
 def as_text(record: Record, state: State, names: Sequence[str], *, columns: int, verbose: bool) -> str:
@@ -156,10 +127,7 @@ def _shown_input(text: str) -> str:
 
 
 def _local_time(seconds: float | None) -> str | None:
-    """Return a time since 1970 as local time."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
+    return None if seconds is None else local_time(seconds)
 
 
 def _with_local_time(note: str) -> str:

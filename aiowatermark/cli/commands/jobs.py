@@ -16,13 +16,13 @@ from ...client.engine.settle import write_settlement
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
 from ...observation.commands import Commands
-from ..advice.accounts import account_of_record
+from ..advice.job_states import state_of
 from ..advice.listed_jobs import JobAdvice
-from ..advice.lookup import find_job, unknown_job
+from ..advice.lookup import find_job
 from ..batch.output_folder import OutputFolder
 from ..batch.planning.inputs import name_of_input
 from ..console.runner import EXIT_OK, EXIT_SOME_FAILED, run
-from ..console.texts import MAX_NAME, printable, say, terminal_columns
+from ..console.texts import say, terminal_columns
 from ..console.verbosity import is_verbose
 from ..options.providers import (
     base_url_is_from_environment,
@@ -30,7 +30,8 @@ from ..options.providers import (
     optional_provider_option,
 )
 from ..options.store import existing_store_from, existing_store_option, store_folder_option, store_from, store_to_read
-from .job_rows import State, as_json, as_text, header, name_of, state_of
+from .deletion import JobDeletion
+from .job_rows import as_json, as_text, header, name_of
 from .job_rows import show as shown
 from .job_stats import show_stats, stats_option, wants_stats
 from .settlement import find_unsettled, outcome_of, say_settled, say_settled_by_task, settle_by_task
@@ -143,7 +144,9 @@ def show(group: _Where, key: str, folder: Path | None, store: str | None) -> Non
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--task-id", metavar="ID", help="It was accepted as this task of the provider; one query confirms that.")
 @click.option("--paid", is_flag=True, help="It was paid and its result is lost: it is not submitted again.")
-@click.option("--unpaid", is_flag=True, help="It was not paid: it can be submitted again under its key.")
+@click.option(
+    "--unpaid", is_flag=True, help="It was not paid: the same `aiowatermark remove` command submits it again."
+)
 @optional_provider_option
 @base_url_option
 @store_folder_option
@@ -206,7 +209,7 @@ def _settle_by_task(
 
 @jobs.command(short_help="Delete jobs from the store.", epilog=_FORGET_EPILOG)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
-@click.option("--force", is_flag=True, help="Also jobs of living clients, which may have been sent.")
+@click.option("--force", is_flag=True, help="Also jobs in doubt, and those of living clients: they may have been paid.")
 @store_folder_option
 @existing_store_option
 @click.pass_obj
@@ -219,16 +222,15 @@ def forget(
 ) -> None:
     """Delete jobs from the store by their KEYs.
 
-    The next `aiowatermark remove` of the same file submits it again and is paid for again. A job in doubt should be
-    settled instead, because that keeps what happened. Jobs of living clients are kept.
+    The next `aiowatermark remove` of the same file submits it again and is paid for again. A job in doubt may have been
+    paid: it is kept, and the commands that settle it are printed. Jobs of living clients are kept, too.
     """
     where = _choose(group, folder, store)
     location, commands = existing_store_from(*where), _commands_for(*where)
 
     async def work(_: asyncio.Event) -> int:
         async with store_from(location) as opened:
-            kept = [key for key in dict.fromkeys(keys) if not await _forget(opened, key, commands, force=force)]
-        return EXIT_SOME_FAILED if kept else EXIT_OK
+            return await JobDeletion(opened, commands, force).run(keys)
 
     run(work)
 
@@ -242,26 +244,6 @@ def _choose(group: _Where, folder: Path | None, store: str | None) -> _Where:
 def _commands_for(store: str | None, folder: Path | None) -> Commands:
     """Return what composes commands for this store, as it was given, and this output folder."""
     return Commands(store or None, None if folder is None else str(folder))
-
-
-async def _forget(store: JobStore, key: str, commands: Commands, *, force: bool) -> bool:
-    """Delete a job if that costs nothing, or by force; prints what happened and returns whether it was deleted."""
-    record = await store.get(key)
-    if record is None:
-        say(f"unknown    {unknown_job(key, commands).message}", err=True)
-        return False
-    state = state_of(record, is_gone=await _is_gone(store, record))
-    if state is State.HELD and not force:
-        say(f"kept       {printable(key, MAX_NAME)}: a client that is alive works on it (see --force)", err=True)
-        return False
-    if not await store.forget(record):
-        say(f"kept       {printable(key, MAX_NAME)}: it was changed meanwhile, look at it again", err=True)
-        return False
-    say(f"forgotten  {printable(key, MAX_NAME)}")
-    if record.at_provider:
-        say("The job continues at the provider. To fetch its result by its token, at no further cost:")
-        say(f"  {commands.resume(account_of_record(record), [record.token])}")
-    return True
 
 
 async def _is_gone(store: JobStore, record: Record) -> bool:

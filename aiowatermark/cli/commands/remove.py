@@ -113,7 +113,7 @@ class _Arguments:
     "option_texts",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Option of the provider's API; may be given several times.",
+    help="Option of the provider's API; may be given several times. smear and mask_base are paths of images.",
 )
 @base_url_option
 @account_option

@@ -20,11 +20,13 @@ from ...observation.commands import Commands, address_of
 from ...redaction import is_loopback
 from ...tokens import PREFIXES, decode_token
 from ..advice.accounts import account_of_record, account_of_run, describe_account
+from ..advice.job_states import State, how_to_submit_again, state_of
 from ..advice.lookup import unknown_job
 from ..advice.other_accounts import JobsElsewhere, OpenElsewhere, OtherAccount
 from ..batch.batch import BatchContext, BatchLimits, BatchWork, run_batch
 from ..batch.items import BatchItem
 from ..batch.output_names import Target, safe_target, target_of
+from ..batch.planning.inputs import name_of_input
 from ..batch.planning.stdin import read_lines
 from ..batch.request import BatchRequest
 from ..batch.state_folder import StateFolder
@@ -35,7 +37,7 @@ from ..options.batch import deadline_option, folder_option, jobs_option, json_op
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import account_option, base_url_option, exit_with_error, provider_from_env, provider_option
 from ..options.store import existing_store_from, existing_store_option
-from .job_rows import UNPAID_REASON, State, state_of
+from .job_rows import name_of
 
 # the digest at the end of a key of `remove`: the rest is a name
 _KEY_DIGEST = re.compile(r"-[0-9a-f]{16,}(-\d+)?$")
@@ -63,16 +65,25 @@ class _ResumeAction:
 
         A token is decoded by `start`.
         """
-        if item.source.startswith(PREFIXES):
+        if item.given.startswith(PREFIXES):
             return
-        item.key = item.source
+        item.key = item.given
+        item.source = (await self._names_of(item) or [item.source])[-1]
         saved = [await self.context.outputs.find_saved(item.key, source) for source, _ in await self.destinations(item)]
         if all(saved):
             item.output = saved[-1]
 
-    async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:  # noqa: ARG002 - nothing is uploaded
+    async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         """Resume the job, by the token or by the record in the store."""
-        return self.context.client.resume(await self._find_token(item))
+        try:
+            return self.context.client.resume(await self._find_token(item))
+        finally:
+            row.label = item.source
+
+    async def _names_of(self, item: BatchItem) -> list[str]:
+        """Return the names of the job's inputs, as far as the output folder knows them."""
+        outputs = self.context.outputs
+        return [name_of_input(outputs.folder, *found) for found in await outputs.find_targets(item.key)]
 
     async def is_unsent(self, item: BatchItem) -> bool:  # noqa: ARG002 - nothing is submitted
         """No: each item is a job that was submitted."""
@@ -85,15 +96,18 @@ class _ResumeAction:
 
     async def _find_token(self, item: BatchItem) -> str:
         """Return the token of an item's job; raises an error for one that cannot be resumed from here."""
-        from_token = None if item.key else self._read_token(item.source)
+        from_token = None if item.key else self._read_token(item.given)
         if from_token is not None:
             item.key = from_token.key
         store = self.context.store
         record = None if store is None else await store.get(item.key)
         if from_token is None and record is None:
             raise unknown_job(item.key, None if store is None else self.commands)
+        if (known := record or from_token) is not None:
+            # the name of its input says more than a key or a token
+            item.source = name_of(known, (await self._names_of(item))[-1:])
         self._check_account(record, from_token)
-        return item.source if record is None or from_token is not None else self._token_of(record)
+        return item.given if record is None or from_token is not None else self._token_of(record)
 
     def _read_token(self, text: str) -> Record:
         try:
@@ -112,15 +126,18 @@ class _ResumeAction:
         account = OtherAccount(account_of_record(known, emulator), describe_account(known, provider))
         raise OpenElsewhere(known, account, in_store=record is not None)
 
-    @staticmethod
-    def _token_of(record: Record) -> str:
+    def _token_of(self, record: Record) -> str:
         if record.in_doubt:
             raise SubmissionInDoubt(
                 "it was sent before and no answer was received: it may have been paid, or another process is sending it"
             ).about(provider=record.provider, key=record.key, token=record.token)
         if record.unsent:
-            raise InvalidInput(UNPAID_REASON if record.settled_unpaid else _UNSENT)
+            raise InvalidInput(self._why_unpaid() if record.settled_unpaid else _UNSENT)
         return record.token
+
+    def _why_unpaid(self) -> str:
+        again = how_to_submit_again(in_folder=self.commands.store is None)
+        return f"was settled as unpaid, so there is no result to fetch. {again.removesuffix('.')}"
 
 
 def _target_of(item: BatchItem) -> Target:
@@ -228,16 +245,16 @@ async def _read_items(texts: Sequence[str]) -> AsyncGenerator[BatchItem, None]:
     for text in texts:
         if text == "-":
             async for line in read_lines():
-                yield BatchItem(line)
+                yield BatchItem(line, given=line)
         else:
-            yield BatchItem(text)
+            yield BatchItem(text, given=text)
 
 
 async def _unfinished_items(context: BatchContext) -> AsyncGenerator[BatchItem, None]:
-    """Yield an item for each unfinished job of this account."""
+    """Yield an item for each unfinished job of this account; one that was settled as unpaid has no result to fetch."""
     provider = context.client.provider
     if context.store is None:
         return
     async for record in context.store.unfinished():
-        if is_of(record, provider):
-            yield BatchItem(record.key)
+        if is_of(record, provider) and not record.settled_unpaid:
+            yield BatchItem(record.key, given=record.key)

@@ -15,13 +15,13 @@ from ... import (
 from ...client.engine.settle import can_be_settled, load_unsettled, settled_paid
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
-from ...observation.commands import AccountOptions, Commands, address_of
+from ...observation.commands import AccountOptions, Commands, address_of, preparation_lines
 from ..advice.accounts import account_of_record, is_named, key_variables
+from ..advice.job_states import how_to_submit_again
 from ..advice.lookup import find_job
 from ..console.problems import problem_text
 from ..console.texts import MAX_NAME, printable, say
 from ..options.providers import base_url_is_from_environment, provider_from_env
-from .job_rows import AGAIN_IN_FOLDER, AGAIN_IN_STORE
 
 
 async def find_unsettled(store: JobStore, key: str, commands: Commands, *, as_unpaid: bool = False) -> Record:
@@ -39,7 +39,7 @@ async def find_unsettled(store: JobStore, key: str, commands: Commands, *, as_un
 def _why_not_in_doubt(record: Record, commands: Commands) -> str:
     """Return what became of a job, and the command that leads on or back."""
     status, resume = record.snapshot.status, commands.resume(account_of_record(record), [record.key])
-    again = AGAIN_IN_FOLDER if commands.store is None else AGAIN_IN_STORE
+    again = how_to_submit_again(in_folder=commands.store is None)
     if settled_paid(record):
         text = "it was settled as paid. If that was wrong, the way back is to delete it and to pay for it anew: "
         return f"{text}`{commands.forget([record.key])}`{_note(commands)}. {again}"
@@ -51,7 +51,7 @@ def _why_not_in_doubt(record: Record, commands: Commands) -> str:
     if record.unsent:
         return f"it was not sent, so nothing was paid. {again}"
     task = f"the provider has it as task {printable(record.snapshot.task_id or '', MAX_NAME)}"
-    return f"{task}. To fetch its result, at no further cost: `{resume}`{_note(commands)}"
+    return f"{task}. To fetch its result{commands.destination}, at no further cost: `{resume}`{_note(commands)}"
 
 
 def _note(commands: Commands) -> str:
@@ -103,10 +103,10 @@ def _check_address(record: Record, provider: Provider, task_id: str, commands: C
 def say_settled_by_task(key: str, task_id: str, account: AccountOptions, commands: Commands) -> None:
     """Say that a job was accepted, and the command that fetches its result."""
     say_settled(key, f"accepted as task {task_id}")
-    say("To fetch its result, at no further cost:")
+    say(f"To fetch its result{commands.destination}, at no further cost:")
     say(f"  {commands.resume(account, [key])}")
-    for note in filter(None, (commands.note, account.note)):
-        say(f"Before that, {note}.")
+    for line in preparation_lines(commands.note, account.note):
+        say(line)
 
 
 def say_settled(key: str, outcome: str) -> None:
@@ -118,7 +118,7 @@ def outcome_of(*, paid: bool, in_folder: bool) -> str:
     """Return what a job was settled as, and what can be done with it; `in_folder`: it is one of an output folder."""
     if paid:
         return "paid, its result is lost; not submitted again"
-    return f"unpaid. {AGAIN_IN_FOLDER if in_folder else AGAIN_IN_STORE}"
+    return f"unpaid. {how_to_submit_again(in_folder=in_folder)}"
 
 
 def _what_was_asked(error: WatermarkError, record: Record, provider: Provider) -> str:

@@ -12,6 +12,7 @@ import re
 
 from ... import AuthenticationError, InsufficientCredits, InvalidInput, JobFailed, WatermarkError, provider_class
 from ...connection_errors import connection_problem
+from .wording import in_command_words
 
 _STATUS = re.compile(r"HTTP \d{3} (?=[{\[<])")
 _MESSAGE_FIELDS = ("message", "msg", "error", "detail")
@@ -27,14 +28,13 @@ _OS_REASONS = {
     errno.EMFILE: "too many files are open",
 }
 _FILE_FOR_FOLDER = (errno.EEXIST, errno.ENOTDIR)
-_IN_CODE, _IN_COMMAND = "give the client `callbacks=` so that it can serve", "give --callback-url so that it can fetch"
 
 
 def problem_text(error: BaseException) -> str:
     """Return what a person in front of a terminal should read of an error, on one line."""
     if isinstance(error, JobFailed):
         return _failure_text(error)
-    text = plain_text(error).replace(_IN_CODE, _IN_COMMAND)
+    text = plain_text(error)
     if isinstance(error, AuthenticationError):
         return f"{text}: check {_variables_of(error)}"
     if isinstance(error, InsufficientCredits):
@@ -43,10 +43,18 @@ def problem_text(error: BaseException) -> str:
     return f"{text} (it says: {said})" if said and said not in text else text
 
 
+def error_text(error: BaseException) -> str:
+    """Return an error for programs and logs: its whole message, and what the provider answered."""
+    text = plain_text(error)
+    return f"{text} (answer: {error.answer})" if isinstance(error, WatermarkError) and error.answer else text
+
+
 def plain_text(error: BaseException) -> str:
     """Return the message of an error, without class names and numbers of the operating system."""
+    if isinstance(error, JobFailed) and _reason_of(error) in _NO_REASONS:
+        return _failure_text(error)
     if isinstance(error, WatermarkError):
-        return error.message
+        return in_command_words(error.message)
     if isinstance(error, OSError):
         return os_error_text(error)
     return str(error) or f"an unexpected error ({type(error).__name__})"
@@ -67,10 +75,14 @@ def _failure_text(error: JobFailed) -> str:
         title = provider_class(error.provider or "").display_name
     except InvalidInput:
         title = "the provider"
-    reason = error.message if error.snapshot is None else error.snapshot.reason
+    reason = _reason_of(error)
     if reason in _NO_REASONS:
         return f"{title} could not do it and gives no reason"
     return f"{title} could not do it: {reason}"
+
+
+def _reason_of(error: JobFailed) -> str | None:
+    return error.message if error.snapshot is None else error.snapshot.reason
 
 
 def _variables_of(error: AuthenticationError) -> str:

@@ -40,7 +40,8 @@ import click
 
 from ... import WatermarkError
 from .extras import install_hint
-from .problems import plain_text, problem_text
+from .problems import error_text as error_text  # other modules take it from here
+from .problems import problem_text
 from .texts import printable as printable  # other modules take it from here
 from .texts import shown_on
 
@@ -153,10 +154,3 @@ def print_error(text: str) -> None:
     """Print `Error: TEXT` on stderr."""
     shown = shown_on(sys.stderr, text, len("Error: "))
     click.echo(f"{click.style('Error:', fg='red')} {shown}", err=True)
-
-
-def error_text(error: BaseException) -> str:
-    """Return an error for display: its message, and what the provider answered."""
-    if isinstance(error, WatermarkError):
-        return f"{error.message} (answer: {error.answer})" if error.answer else error.message
-    return plain_text(error)

@@ -11,7 +11,7 @@ from ... import CallbackReceiver, CallbackServer, Client, InvalidInput, Provider
 from ...callbacks.probe import ProbeResult, ProbeVerdict, check_reachable, probe_callbacks
 from ...redaction import is_loopback
 from ...transport.url_guard import is_public
-from ..commands.credits import format_balance
+from ..batch.items import format_balance
 from ..console.runner import error_text
 from ..options.callbacks import CallbackOptions
 from .advice import advice_for_callback, advice_for_error, advice_for_provider

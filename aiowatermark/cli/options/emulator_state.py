@@ -38,7 +38,9 @@ credits_option = click.option(
 
 def _parse_faults(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> list[tuple[str, str]]:
     faults = [(name, fault) for name, _colon, fault in (text.partition(":") for text in texts)]
-    for name, fault in faults:
+    for text, (name, fault) in zip(texts, faults, strict=True):
+        if not fault:
+            raise click.BadParameter(f"must be NAME:FAULT, such as kaze:drop_answer, not {text!r}")
         if name not in APIS:
             raise click.BadParameter(f"{name!r} is not one of {', '.join(APIS)}.{did_you_mean(name, APIS)}")
         if fault not in FAULTS:

@@ -20,6 +20,8 @@ from ..console.texts import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_FOR_PROGRAMS = {"session_id": "a session takes the place of the image, and a command needs a file or URL"}
+"""Options of providers that no command can use, and why."""
 _WITHOUT_ACCOUNT = """
 Without an account you can run:
   aiowatermark demo        a demonstration on this machine
@@ -33,7 +35,11 @@ else:
 
 
 class ProviderName(_NameChoice):
-    """A provider's name; the error for an unknown one names the nearest."""
+    """A provider's name; the error for an unknown one names the nearest, and that for a missing one all."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """Return the names in a sentence; click's own text is a list with tabs. Older versions pass no `ctx`."""
+        return f"Choose one of {', '.join(provider_names())}."
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return click's message with the nearest name."""
@@ -47,7 +53,12 @@ provider_option = click.option(
     type=ProviderName(provider_names()),
     help="Provider to use. Its API key is read from the environment: `aiowatermark doctor` lists the variables.",
 )
-optional_provider_option = click.option("--provider", "name", type=ProviderName(provider_names()))
+optional_provider_option = click.option(
+    "--provider",
+    "name",
+    type=ProviderName(provider_names()),
+    help="Provider of the job, to be checked: the store knows it, so it can be left out.",
+)
 base_url_option = click.option(
     "--base-url",
     metavar="URL",
@@ -161,6 +172,8 @@ def parse_options(provider: Provider, texts: Sequence[str]) -> Mapping[str, Any]
         name, equals, value = text.partition("=")
         if not equals:
             exit_with_error(f"--option must be NAME=VALUE, not '{text}'")
+        if name in _FOR_PROGRAMS and name in types:
+            exit_with_error(f"the option {name} is for programs only: {_FOR_PROGRAMS[name]}")
         options[name] = _parse_value(name, value, types.get(name, "str"))
     try:
         provider.resolve_options(options)

@@ -131,6 +131,8 @@ async def test_a_base_url_is_refused_where_it_has_no_use(
         (("--keys", "picwish"), "must be NAME=KEY"),
         (("--keys", "photoeraser=app"), "photoeraser=APP_KEY:APP_SECRET"),
         (("--keys", "unknown=key"), "No such provider: unknown"),
+        (("--keys", "kaze=a", "--keys", "kaze=b"), "kaze is given twice: each API of the emulator has one key"),
+        (("--fault", "kaze"), "must be NAME:FAULT, such as kaze:drop_answer, not 'kaze'"),
         (("--mark", "none.png"), "'none.png' does not exist"),
         (("--mark", "photo.jpg"), "--mark photo.jpg: The mark has no alpha channel: give the logo as a PNG with"),
         (("--mark", "text.png"), "--mark text.png: This is not an image"),
@@ -185,7 +187,7 @@ async def test_an_emulator_without_credits_and_with_a_fault_refuses_and_fails_as
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("kazee:drop_answer", "Did you mean kaze?"), ("kaze:drop_anser", "Did you mean drop_answer?"), ("kaze", "''")],
+    [("kazee:drop_answer", "Did you mean kaze?"), ("kaze:drop_anser", "Did you mean drop_answer?")],
 )
 async def test_a_fault_that_is_unknown_is_refused_with_the_nearest_name(cli: Cli, value: str, text: str) -> None:
     finished = await cli("emulator", "--fault", value)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 import aiowatermark as aw
+from aiowatermark.cli.batch.state_folder import StateFolder
 from aiowatermark.emulator import Emulator
 from tests.support.cli import Cli, printed_commands
 from tests.support.files import list_names
@@ -79,7 +81,7 @@ async def test_a_job_of_a_program_is_settled_by_its_task_and_fetched_with_the_co
     first, explanation, _ = settled.out.splitlines()
     assert (first, explanation) == (
         f"settled    {KEY}: accepted as task {task_id}",
-        "To fetch its result, at no further cost:",
+        "To fetch its result into the folder `results` (-o names another one), at no further cost:",
     )
     (advice,) = printed_commands(settled.out)
     assert ("--account shop" in advice) == (account is not None)
@@ -146,22 +148,80 @@ async def test_a_job_that_was_settled_as_unpaid_is_said_to_be_that_until_it_is_s
     await leave_in_doubt(emulator, tmp_path)
     since = (await show(cli))["since"]
     settled = await cli("jobs", "settle", KEY, "--unpaid", *STORE)
-    advice = "Submit it again under the same key (with `aiowatermark remove`: the same command)."
+    advice = "The same `aiowatermark remove` command, or the program that sent it, submits it again."
     assert settled.out == f"settled    {KEY}: unpaid. {advice}\n"
     listed = await cli("jobs", *STORE)
     assert f"1 settled as unpaid. {advice}\n" in listed.out
     assert "upload" not in listed.out
     shown = await show(cli)
-    assert (shown["reason"], shown["since"]) == ("settled as unpaid; submit it again under the same key", since)
+    assert (shown["status"], shown["state"], shown["since"]) == ("uploading", "unpaid", since)
+    assert shown["reason"].startswith("settled as unpaid, and not submitted since")
     cli.use_keys_of(emulator)
-    resumed = await cli("resume", KEY, *STORE, "--provider", "kaze", "--account", "shop", "-o", "clean")
-    assert f"  {KEY}: settled as unpaid; submit it again under the same key\n" in resumed.out
+    to_shop = (*STORE, "--provider", "kaze", "--account", "shop", "-o", "clean")
+    resumed = await cli("resume", KEY, *to_shop)
+    why = f"was settled as unpaid, so there is no result to fetch. {advice.removesuffix('.')}\n"
+    assert (resumed.code, why in resumed.out) == (1, True)
+    assert "same key" not in resumed.out
+    everything = await cli("resume", "--all", *to_shop)
+    assert (everything.code, everything.out) == (0, "nothing to resume\n")
     async with aw.Client(kaze(emulator, "shop"), store=aw.SQLiteStore(tmp_path / "jobs.db")) as client:
         await (await client.remove(make_jpeg(), key=KEY)).read()
     assert emulator.charged["kaze"] == 2
     shown = await show(cli)
     assert (shown["status"], shown["reason"], len(shown["attempts"])) == ("succeeded", None, 2)
     assert shown["history"][0].endswith("operator: settled as unpaid")
+
+
+async def test_a_job_in_doubt_is_forgotten_only_by_force_and_it_is_said_that_it_may_have_been_paid(
+    cli: Cli, emulator: Emulator, tmp_path: Path
+) -> None:
+    await leave_in_doubt(emulator, tmp_path)
+    await leave_in_doubt(emulator, tmp_path, key="order-2")
+    kept = await cli("jobs", "forget", KEY, "order-2", *STORE)
+    assert (kept.code, kept.out) == (1, "")
+    assert kept.err.startswith(f"kept       {KEY}: may have been paid: it was sent, and no answer was received\n")
+    unpaid, _, paid, forget = printed_commands(kept.err)
+    assert all(f"{KEY} order-2" in command for command in (unpaid, paid, forget))
+    assert forget.endswith(" --force")
+    assert (await show(cli))["state"] == "in doubt"
+    forgotten = await cli(*words_of(forget))
+    assert forgotten.code == 0, forgotten.text
+    assert forgotten.out.startswith(f"forgotten  {KEY}\nIt may have been paid: it was sent 2")
+    assert forgotten.out.count("the next `aiowatermark remove` of the same file pays again") == 2
+    assert (await cli("jobs", *STORE, "--json")).out == ""
+
+
+@pytest.mark.parametrize("status", [aw.Status.RUNNING, aw.Status.SUCCEEDED])
+async def test_forgetting_a_job_that_is_paid_says_so_and_how_its_result_is_fetched(
+    cli: Cli, tmp_path: Path, status: aw.Status
+) -> None:
+    async with aw.SQLiteStore(tmp_path / "jobs.db") as store:
+        await store.open(aw.Record(KEY, "kaze", aw.Snapshot("t1", status)))
+    forgotten = await cli("jobs", "forget", KEY, *STORE)
+    assert forgotten.code == 0, forgotten.text
+    assert "It is paid, and the next `aiowatermark remove` of the same file pays again." in forgotten.out
+    (resume,) = printed_commands(forgotten.out)
+    assert words_of(resume)[:3] == ["resume", "--provider", "kaze"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["key", "token", "all"])
+async def test_a_resumed_job_is_called_by_the_name_of_its_input(
+    cli: Cli, to_emulator: list[str], photos: list[str], emulator: Emulator, by: str
+) -> None:
+    emulator.kaze.drop_answer()
+    command = ("remove", photos[0], "--provider", "kaze", *to_emulator)
+    assert (await cli(*command)).code == 1
+    async with aw.SQLiteStore(StateFolder(cli.folder / "clean").store) as store:
+        (record,) = [record async for record in store.unfinished()]
+        assert await store.forget(record)
+        running = aw.Snapshot(emulator.kaze.tasks[0].task_id, aw.Status.RUNNING)
+        await store.open(record := evolve(record, snapshot=running))
+    key, what = record.key, {"key": record.key, "token": record.token, "all": "--all"}[by]
+    resumed = await cli("resume", what, "--provider", "kaze", *to_emulator)
+    assert resumed.code == 0, resumed.text
+    assert f"done  {photos[0]} -> clean/one-clean.jpg" in resumed.out
+    assert key not in resumed.out
 
 
 @pytest.mark.parametrize("how", ["paid", "unpaid", "task"])

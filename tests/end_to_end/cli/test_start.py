@@ -102,6 +102,38 @@ async def test_a_shell_completes_commands_as_the_help_says(cli: Cli) -> None:
     assert (await cli()).out.split() == ["plain,remove"]
 
 
+def every_command(group: click.Group) -> Iterator[click.Command]:
+    """Yield all commands of a group, and of the groups in it."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        yield command
+        if isinstance(command, click.Group):
+            yield from every_command(command)
+
+
+def test_every_option_of_every_command_has_a_description() -> None:
+    options = [
+        (command.name, option.opts[0], option.help)
+        for command in every_command(aiowatermark)
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden
+    ]
+    assert len(options) > 50
+    assert [found for found in options if not found[2]] == []
+
+
+@pytest.mark.parametrize(
+    "command", [("remove", "a.jpg", "-o", "clean"), ("credits",), ("resume", "--all", "-o", "clean")]
+)
+async def test_a_provider_that_is_not_named_is_asked_for_in_one_sentence(cli: Cli, command: tuple[str, ...]) -> None:
+    finished = await cli(*command)
+    assert finished.code == 2
+    last = finished.err.splitlines()[-1]
+    assert last.startswith("Error: Missing option '--provider'. Choose one of dewatermark, gptge, kaze, ")
+    assert "\t" not in finished.err
+
+
 async def test_the_version_is_printed(cli: Cli) -> None:
     finished = await cli("--version")
     assert finished.code == 0

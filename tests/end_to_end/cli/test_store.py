@@ -115,7 +115,7 @@ async def test_a_submission_in_flight_at_the_kill_is_listed_and_sent_again_only_
         (settle,) = [line for line in again.out.splitlines() if "--unpaid" in line]
         assert emulator.charged["gptge"] == 1
         settled = await cli(*settle.replace("KEY", key).split()[1:])
-        assert settled.out.startswith(f"settled    {key}: unpaid. Submit it again under the same key")
+        assert settled.out.startswith(f"settled    {key}: unpaid. The same `aiowatermark remove` command")
         submitted = await cli(*command)
         assert submitted.code == 0
         assert "taken over" not in submitted.text
@@ -357,9 +357,9 @@ async def test_several_jobs_are_settled_at_once_and_none_if_one_is_not_known(cli
         await store.open(Record("order-2", "picwish", snapshot, account="shop", owner="gone", epoch=1))
     where = ("--store", str(doubtful_store))
     advice = (await cli("jobs", *where)).out
-    assert f"jobs settle --store {doubtful_store} order-1 --unpaid\n" in advice
+    assert f"jobs settle --store {doubtful_store} order-1 order-2 --unpaid\n" in advice
     assert f"jobs settle --store {doubtful_store} order-1 --task-id ID\n" in advice
-    assert "The other likewise, each with its own key; this lists the keys:\n  aiowatermark jobs --store" in advice
+    assert "check each, and leave out the keys of those that differ" in advice
     refused = await cli("jobs", "settle", "order-1", "order-3", "--paid", *where)
     assert refused.code == 2
     assert [job["state"] for job in (await cli("jobs", *where, "--json")).lines] == ["in doubt"] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,11 @@ async def test_an_upload_to_a_signed_url_shows_neither_its_query_nor_its_signatu
         assert "signature" not in record.getMessage().lower()
         assert record.name == "aiowatermark.requests"
         assert isinstance(vars(record)["ms"], float)
+        assert re.search(r": 20\d in [\d.]+ ms, \d+ bytes sent, \d+ received$", record.getMessage())
 
 
-async def test_a_request_without_an_answer_ends_with_the_name_of_its_error() -> None:
+async def test_a_request_without_an_answer_ends_with_the_name_of_its_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     events: list[Any] = []
     provider = aw.Kaze("canary-1", base_url=f"http://127.0.0.1:{free_port()}")
     async with aw.Client(provider, on_event=events.append, deadline=0.5) as client:
@@ -92,6 +95,9 @@ async def test_a_request_without_an_answer_ends_with_the_name_of_its_error() -> 
         assert client.stats().unsent == 1
     first = ended(events, "submission")[0]
     assert (first.status, first.error, first.bytes_up) == (None, "ClientConnectorError", 0)
+    lines = [each.getMessage() for each in caplog.records if getattr(each, "event", "") == "request.ended"]
+    assert all(": no answer (ClientConnectorError) in " in line for line in lines)
+    assert "None" not in "".join(lines)
 
 
 async def test_a_cancelled_request_has_an_end() -> None:

@@ -219,7 +219,7 @@ async def test_every_line_has_exactly_the_fields_of_its_event(caplog: pytest.Log
 def test_the_fields_of_an_event_are_those_of_its_object_and_none_is_an_attribute_of_log_records(event: Any) -> None:
     reserved = {*vars(logging.makeLogRecord({})), "message", "asctime"}
     assert not reserved & {"event", *event.fields}
-    assert set(re.findall(r"%\((\w+)\)", event.text)) <= set(event.fields)
+    assert set(re.findall(r"%\((\w+)\)", event.text)) <= {*event.fields, *event.words}
     if event.hooked:
         kinds = {"job": aw.JobChanged, "result": aw.JobChanged, "callback": aw.JobChanged, "query": aw.JobChanged}
         kind = kinds.get(event.name.split(".")[0], aw.RequestEnded)

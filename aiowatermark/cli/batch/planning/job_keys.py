@@ -32,18 +32,22 @@ class KeyMaker:
 
     async def work_of(self, source: str) -> Work:
         """Return what is to be done with a file or URL, and its key; raises InvalidInput if it cannot be read."""
-        return self._work(await hashed_media(source))
+        return await self._work(await hashed_media(source))
 
     async def media_of(self, source: str, key: str) -> Media:
         """Return the media of a key that `work_of` returned; raises InvalidInput if the file was changed since then."""
         media = await hashed_media(source)
-        if self._work(media).base != key:
+        if (await self._work(media)).base != key:
             raise InvalidInput(f"{source} was changed while it waited: the same command takes it as it is now")
         return media
 
-    def _work(self, media: Media) -> Work:
+    async def _work(self, media: Media) -> Work:
         provider = self.provider
-        job = Job((media,), self.mask, provider.resolve_options(self.options))
+        options = provider.resolve_options(self.options)
+        for value in options.values():
+            if isinstance(value, Media):  # an option may be a file, such as a mask in the provider's own colours
+                await value.hash_content()
+        job = Job((media,), self.mask, options)
         key = content_key(provider, job)
         # an account without a name is named after its base URL, too
         if provider.account != provider.default_account:

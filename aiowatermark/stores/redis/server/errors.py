@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....connection_errors import connection_problem
+
 # error replies of a server that can write nothing at the moment: an outage, not a mistake in the command
 _CANNOT_WRITE_REPLIES = ("OOM", "OUTOFMEMORY", "MISCONF", "BUSY", "NOREPLICAS")
 # those of a server that is not a primary at the moment: another one may be by now, under the same name
 _NOT_PRIMARY_REPLIES = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
 _REFUSED_REPLIES = ("NOAUTH", "WRONGPASS", "NOPERM", "AUTHENTICATION", "invalid username-password", "invalid password")
+
+_MAX_CAUSES = 5
 
 
 class ConnectionRefused(Exception):
@@ -45,5 +49,17 @@ def describe_error(error: Exception) -> str:
         return "it refuses the user or password of the URL"
     if isinstance(error, ConnectionRefused):
         return str(error)
-    text = str(error).partition("\n")[0][:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # redis-py quotes Python's form of addresses; what it was about is in the error that it met
+    if (met := _system_error(error)) is not None:
+        return connection_problem(met)
+    return str(error).partition("\n")[0][:200].rstrip(".") or connection_problem(error)
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """Return the error of the operating system that an error is, or was raised for."""
+    seen: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if isinstance(seen, OSError):
+            return seen
+        seen = None if seen is None else seen.__cause__ or seen.__context__
+    return None
