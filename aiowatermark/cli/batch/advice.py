@@ -13,6 +13,7 @@ from ..advice.other_accounts import JobsElsewhere
 from ..advice.settlements import settlement_lines
 from ..console.problems import problem_text
 from ..console.texts import printable, say, shown_name
+from .again import describe_again
 from .items import BatchItem, ItemStatus
 from .request import BatchRequest
 from .saving import NotSaved
@@ -59,10 +60,11 @@ class Advice:
             self.say(line)
         self._say_what_to_set()
 
-    def about_other_accounts(self, items: Sequence[BatchItem]) -> None:
-        """Print what was sent under other accounts, and the command that fetches it."""
+    def about_other_accounts(self, items: Sequence[BatchItem], total: int) -> None:
+        """Print what was sent under other accounts, and the command that fetches it; `total` counts all inputs."""
         found = JobsElsewhere.of((item.source, item.error) for item in items)
-        for line in found.describe(self.request.commands, pays_anew=self.request.pays_anew):
+        again = describe_again(items, total) if self.request.pays_anew else ""
+        for line in found.describe(self.request.commands, again):
             self.say(line)
 
     def about_unanswered(self, items: Sequence[BatchItem]) -> None:
@@ -121,6 +123,9 @@ class Advice:
 
     def _say_same_command(self, text: str) -> None:
         """Print a text that ends with the command that was given, if that can be shown."""
+        if self.request.reads_stdin:  # alone, the command would wait for lines of the terminal
+            self.say(f"{text}. Give it the same lines on stdin.")
+            return
         command = self.request.same_command()
         self.say(f"{text}{':' if command else '.'}")
         if command:

@@ -171,14 +171,14 @@ class OutputFolder:
         if self.manifest is not None and (ended := list(bases)):
             await asyncio.to_thread(self.manifest.end_rounds, ended)
 
-    async def add_charge(self, provider: str, credits: float) -> None:  # noqa: A002 - the providers' word
-        """Note what a job cost."""
+    async def add_charge(self, group: str, credits: float) -> None:  # noqa: A002 - the providers' word
+        """Note what a job cost, one of a group of jobs that should all cost the same."""
         if self.manifest is not None:
-            await asyncio.to_thread(self.manifest.add_charge, provider, credits)
+            await asyncio.to_thread(self.manifest.add_charge, group, credits)
 
-    async def average_charge(self, provider: str) -> float | None:
-        """Return what a job of this folder has cost on average; None while that is not known."""
-        return None if self.manifest is None else await asyncio.to_thread(self.manifest.average_charge, provider)
+    async def average_charge(self, group: str) -> float | None:
+        """Return what a job of this group has cost in this folder on average; None while that is not known."""
+        return None if self.manifest is None else await asyncio.to_thread(self.manifest.average_charge, group)
 
     async def save(
         self, result: Result, source: str, target: Target, *, progress: ProgressCallback | None = None

@@ -39,7 +39,10 @@ async def test_it_counts_jobs_refusals_and_cost_without_a_server_and_writes_noth
     assert (first, refused) == ("Dry run: 3 new, 2 refused", "Would be refused:")
     assert "text.jpg: is not an image in a known format" in text
     assert "none.jpg: cannot be read" in missing
-    assert rest == ["To be paid: 2 jobs, 2 credits (1 for an image)", "Nothing was sent."]
+    assert rest == [
+        "To be paid: 2 jobs (1 input has the same content as another), 2 credits (1 for an image)",
+        "Nothing was sent.",
+    ]
     assert list_names(tmp_path) == before
 
 
@@ -53,9 +56,9 @@ async def test_what_was_done_before_is_not_counted_and_the_next_run_does_what_wa
     dry = await cli(*command, "--dry-run")
     assert dry.code == 0, dry.text
     assert dry.out.splitlines() == [
-        "Dry run: 1 done before, 1 continue, 1 new",
+        "Dry run: 1 done before, 1 to be saved, 1 new",
         "PicWish: 2 requests per second",
-        "To be paid: 1 job, about 1 credit (earlier ones cost 1 each on average)",
+        "To be paid: 1 job, about 1 credit (earlier images cost 1 each on average)",
         "Nothing was sent.",
     ]
     again = await cli(*command, "--dry-run", "--again")
