@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,13 @@ def new(*names: str) -> list[BatchItem]:
 
 
 async def note(
-    outputs: OutputFolder, provider: Provider, options: dict[str, object], *charges: tuple[str, float]
+    outputs: OutputFolder, provider: Provider, options: Mapping[str, object], *charges: tuple[str, float]
 ) -> None:
     for source, charge in charges:
         await outputs.add_charge(cost_group_of(provider, options, source), charge)
 
 
-async def cost_of(outputs: OutputFolder, provider: Provider, options: dict[str, object], *names: str) -> str:
+async def cost_of(outputs: OutputFolder, provider: Provider, options: Mapping[str, object], *names: str) -> str:
     return describe_cost(await find_prices(provider, options, outputs), new(*names))
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, Unsupported, WatermarkError
 from ...tokens import decode_token
-from ..advice.other_accounts import JobsElsewhere
+from ..advice.other_accounts import JobsElsewhere, OpenElsewhere
 from ..advice.settlements import settlement_lines
 from ..console.problems import problem_text
 from ..console.texts import printable, say, shown_name
-from .again import describe_again
-from .items import BatchItem, ItemStatus
+from .items import BatchItem, ItemStatus, Plan
 from .request import BatchRequest
 from .saving import NotSaved
 
@@ -161,6 +160,33 @@ def has_task(item: BatchItem) -> bool:
 def is_tried_again(item: BatchItem) -> bool:
     """Whether the same command does more for an item than to report it again."""
     return not isinstance(item.error, JobFailed | InvalidInput | Unsupported | NotSaved)
+
+
+def is_paid_by_again(item: BatchItem) -> bool:
+    """Whether --again submits an item, as it was planned or, if it has ended, after this run.
+
+    It submits all but those that cannot be submitted, and those whose job is at the provider.
+    """
+    if item.elsewhere or isinstance(item.error, OpenElsewhere):
+        return True
+    if item.status is None:
+        return item.plan not in {None, Plan.OPEN, Plan.REFUSED}
+    if item.status is ItemStatus.FAILED:
+        return item.handle is None or isinstance(item.error, JobFailed)
+    return item.status not in {ItemStatus.REFUSED, ItemStatus.UNFINISHED}
+
+
+def describe_again(items: Iterable[BatchItem], total: int) -> str:
+    """Return for how many of so many inputs --again pays; `items` has at least those for which it does not."""
+    paid = total - sum(not is_paid_by_again(item) for item in items)
+    return again_text(paid, total)
+
+
+def again_text(paid: int, total: int) -> str:
+    """Return that --again pays for some of so many inputs: `--again pays anew for all 4 files`."""
+    if total == 1:
+        return "--again pays anew for it"
+    return f"--again pays anew for {f'all {total} files' if paid == total else f'{paid} of the {total} files'}"
 
 
 def _is_resumable(item: BatchItem) -> bool:

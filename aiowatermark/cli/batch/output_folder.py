@@ -70,22 +70,15 @@ class OutputFolder:
                 self._open_manifest()
             self._remove_strays()
         except OSError as error:
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(error)}") from None
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {_problem_of(self.folder, error)}") from None
 
     def check(self) -> None:
-        """Raise InvalidInput if `prepare` would, as far as that can be found out without writing."""
-        path = self.folder
+        """Raise InvalidInput if `prepare` would; what is created to find out is removed again."""
         try:
             StateFolder(self.folder).exists()
+            _try_folder(self.folder)
         except OSError as error:
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(error)}") from None
-        while not os.path.lexists(path):
-            path = path.parent
-        if not path.is_dir():
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {path} is a file, where a folder is needed")
-        if not os.access(path, os.W_OK | os.X_OK):
-            problem = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(problem)}")
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {_problem_of(self.folder, error)}") from None
 
     def open_existing(self) -> None:
         """Open the manifest of an earlier run, if there is one; writes nothing. Raises InvalidInput."""
@@ -216,6 +209,36 @@ class OutputFolder:
             paths = [stray, *stray.iterdir()]
             if max(path.lstat().st_mtime for path in paths) < time.time() - _STRAY_AGE:
                 shutil.rmtree(stray, ignore_errors=True)
+
+
+def _try_folder(folder: Path) -> None:
+    """Raise OSError if a file cannot be created in a folder, which need not exist."""
+    above = _nearest_existing(folder)
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    if above == folder:
+        tempfile.TemporaryFile(dir=folder).close()
+        return
+    # the system alone knows whether it can: permissions of /proc allow what it refuses, names may be too long
+    with tempfile.TemporaryDirectory(dir=above, prefix=".") as temporary:
+        tried = Path(temporary) / folder.relative_to(above)
+        tried.mkdir(parents=True)
+        tempfile.TemporaryFile(dir=tried).close()
+
+
+def _nearest_existing(path: Path) -> Path:
+    """Return a path, or the nearest one above it that exists; a broken symbolic link exists."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def _problem_of(folder: Path, error: OSError) -> str:
+    """Return why nothing can be written to a folder; of a path that leads through a file, which file that is."""
+    above = _nearest_existing(folder)
+    if error.errno in {errno.EEXIST, errno.ENOTDIR} and not above.is_dir():
+        error = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    return os_error_text(error)
 
 
 def remark_on(result: Result) -> str:

@@ -119,17 +119,30 @@ async def test_what_the_run_would_not_do_is_listed_with_what_to_do_and_ends_with
     assert anew.code == 0, "that run would be complete"
 
 
-@pytest.mark.parametrize("folder", ["one.jpg", "one.jpg/clean", "linked"])
-async def test_an_output_folder_that_cannot_be_used_is_refused_as_in_a_run(
-    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, folder: str
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("one.jpg", "one.jpg"),
+        ("one.jpg/clean", "one.jpg"),
+        ("one.jpg/a/b", "one.jpg"),
+        ("linked", ""),
+        ("/proc/x", ""),
+        (f"new/{'x' * 300}", ""),
+    ],
+)
+async def test_an_output_folder_that_cannot_be_used_is_refused_as_in_a_run(  # noqa: PLR0917
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, folder: str, file: str
 ) -> None:
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/.aiowatermark").symlink_to(tmp_path)
     command = ("remove", *photos, *to_emulator[:2], "-o", folder, "--provider", "kaze")
-    dry, run = await cli(*command, "--dry-run"), await cli(*command)
+    before = list_names(tmp_path)
+    dry = await cli(*command, "--dry-run")
+    assert list_names(tmp_path) == before
+    run = await cli(*command)
     assert (dry.code, run.code) == (2, 2)
-    assert f"cannot write to the folder {folder}: " in dry.err
-    assert f"cannot write to the folder {folder}: " in run.err
+    assert dry.err == run.err
+    assert f"cannot write to the folder {folder}: {file and f'{file} is a file, where a folder is needed'}" in dry.err
     assert "Errno" not in dry.text + run.text
 
 

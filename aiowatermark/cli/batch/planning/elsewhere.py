@@ -20,7 +20,7 @@ from ....jobs import Record
 from ....redaction import is_loopback
 from ...advice.accounts import account_of_record, describe_account
 from ...advice.other_accounts import OpenElsewhere, OtherAccount, place_of
-from ..again import describe_again
+from ..advice import describe_again
 from ..items import BatchItem, Plan
 from ..manifest import Work
 from ..output_folder import OutputFolder

@@ -29,7 +29,7 @@ from ....client.engine.settle import SETTLED_PAID
 from ....client.engine.submission.claims import owners_of
 from ....jobs import Record
 from ...advice.other_accounts import OpenElsewhere
-from ..again import is_paid_by_again
+from ..advice import is_paid_by_again
 from ..items import BatchItem, Plan
 from ..output_folder import OutputFolder
 from .elsewhere import find_elsewhere

@@ -11,7 +11,7 @@ from attrs import frozen
 from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ...console.texts import shown_name
-from ..again import again_text
+from ..advice import again_text
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, Plan
 from ..manifest import Work
