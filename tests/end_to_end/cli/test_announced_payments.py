@@ -83,14 +83,14 @@ async def test_a_run_on_a_store_elsewhere(cli: Cli, to_emulator: list[str], phot
 async def test_a_run_over_stdin(cli: Cli, to_emulator: list[str], photos: list[str]) -> None:
     command, stdin = ("remove", "-", *to_emulator), "\n".join(photos)
     known = await cli(*command, *DEWATERMARK, stdin=stdin)
-    assert first_line(known.out) == "each new input of stdin is paid at Dewatermark: 1 credit for an image"
+    assert first_line(known.out) == "each new input is paid at Dewatermark: 1 credit for an image"
     unknown = await cli(*command, *PICWISH, stdin=photos[0])
-    assert first_line(unknown.out) == "each new input of stdin is paid at PicWish"
+    assert first_line(unknown.out) == "each new input is paid at PicWish"
     average = await cli(*command, *PICWISH, stdin=stdin)
-    said = "each new input of stdin is paid at PicWish: earlier images cost 1 credit each on average"
+    said = "each new input is paid at PicWish: earlier images cost 1 credit each on average"
     assert first_line(average.out) == said
     no_store = await cli(*command, *DEWATERMARK, "--no-store", stdin=photos[0])
-    assert first_line(no_store.out) == "each new input of stdin is paid at Dewatermark: 1 credit for an image"
+    assert first_line(no_store.out) == "each new input is paid at Dewatermark: 1 credit for an image"
 
 
 @pytest.mark.slow

@@ -5,8 +5,7 @@
     no result; sent, and it has not failed      refuses the input: the result can be fetched, at no further cost
     no result; not sent, or failed              submits it
 
-Results of an emulator, which is on loopback, are no results for a provider that is not. --again pays anew
-for all inputs.
+Results of an emulator, which is on loopback, are no results for a provider that is not. --again pays anew.
 """
 
 from __future__ import annotations

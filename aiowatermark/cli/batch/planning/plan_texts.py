@@ -30,9 +30,9 @@ def describe_new(new: Sequence[BatchItem], prices: Prices) -> str:
 
 
 def describe_stdin(prices: Prices) -> str:
-    """Return what is paid for the inputs of stdin, whose number is not known beforehand."""
+    """Return what each input costs and where, for a list on stdin: their number is not known beforehand."""
     price = prices.describe_each()
-    return f"each new input of stdin is paid at {prices.provider.display_name}{price and f': {price}'}"
+    return f"each new input is paid at {prices.provider.display_name}{price and f': {price}'}"
 
 
 def _name_of(item: BatchItem) -> str:
