@@ -120,7 +120,7 @@ def test_a_command_names_the_address_unless_the_environment_does(monkeypatch: py
 def test_the_provider_of_a_package_that_is_not_installed_is_named_by_its_name() -> None:
     record = Record("k", "unknown-vendor", account="shop")
     assert account_of_record(record) == AccountOptions("unknown-vendor", "shop")
-    assert describe_account(record, aw.Kaze("key")) == "unknown-vendor"
+    assert describe_account(record, aw.Kaze("key")) == "another provider (unknown-vendor)"
 
 
 def running(number: int, account: str = "shop") -> Record:
@@ -195,20 +195,22 @@ def test_a_job_in_doubt_is_listed_with_the_time_by_which_it_is_found_at_the_prov
 
 
 def test_of_many_jobs_elsewhere_a_few_are_named_and_one_command_fetches_as_many_as_it_can() -> None:
-    account = OtherAccount(AccountOptions("kaze", "shop"), "--account shop")
+    account = OtherAccount(AccountOptions("kaze", "shop"), "another account (--account shop)")
     found = JobsElsewhere()
     for number in range(1000):
         found.add(Record(f"job-{number}", "kaze", Snapshot("t", Status.SUCCEEDED)), account, f"{number}.jpg")
-    first, second, command, last = found.describe(Commands(folder="clean"), pays_anew=True)
+    first, second, command, last = found.describe(
+        Commands(folder="clean"), again="--again pays anew for all 1000 files"
+    )
     assert first.startswith("1000 were sent under another account (--account shop), and their results are not here: ")
     assert first.endswith(": 0.jpg, 1.jpg, 2.jpg and 997 more.")
     assert second.startswith("To fetch the results (the first 20), at no further cost")
     assert command.split()[-1] == "job-19"
-    assert last == "--again pays anew for them, under this account."
+    assert last == "--again pays anew for all 1000 files, under this account."
 
 
 def test_the_same_job_under_two_names_is_named_once_in_the_command_and_urls_show_no_signature() -> None:
-    account = OtherAccount(AccountOptions("kaze", "shop"), "--account shop")
+    account = OtherAccount(AccountOptions("kaze", "shop"), "another account (--account shop)")
     found = JobsElsewhere()
     for name in ("a.jpg", "https://host/b.jpg?signature=canary"):
         found.add(Record("job-1", "kaze", Snapshot("t", Status.SUCCEEDED)), account, name)
@@ -221,7 +223,7 @@ def test_the_same_job_under_two_names_is_named_once_in_the_command_and_urls_show
 def test_of_many_accounts_a_few_are_named() -> None:
     found = JobsElsewhere()
     for number in range(100):
-        account = OtherAccount(AccountOptions("kaze", f"shop-{number}"), f"--account shop-{number}")
+        account = OtherAccount(AccountOptions("kaze", f"shop-{number}"), f"another account (--account shop-{number})")
         found.add(running(number, f"shop-{number}"), account)
     lines = list(found.describe(Commands(folder="clean")))
     assert lines[-2:] == ["95 more belong to 95 further accounts; this lists all:", "  aiowatermark jobs -o clean -v"]

@@ -36,13 +36,19 @@ def account_of_run(provider: Provider) -> AccountOptions:
 
 
 def describe_account(record: Record, provider: Provider, base_url: str | None = None) -> str:
-    """Return how a user may know the account of a job that is not this one's: by what differs first."""
+    """Return how a user may know the account of a job that is not this one's, as `another account (--account shop)`.
+
+    It names what differs first: the provider, the address, the name of the account, or the API key.
+    """
     if record.provider != provider.name:
-        return printable(_display_name(record.provider))
+        return f"another provider ({printable(_display_name(record.provider))})"
     sent_to = base_url or address_of(record) or provider.default_base_url
     if sent_to != provider.base_url:
-        return printable(sent_to)
-    return f"--account {printable(record.account)}" if is_named(record.account) else "another API key"
+        return f"another address ({printable(sent_to)})"
+    if is_named(record.account):
+        return f"another account (--account {printable(record.account)})"
+    is_same_key = record.account == provider.default_account
+    return f"another account ({'without --account' if is_same_key else 'another API key'})"
 
 
 def key_variables(name: str) -> str:

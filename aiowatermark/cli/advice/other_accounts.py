@@ -27,17 +27,22 @@ MAX_KEYS = 20
 
 @frozen
 class OtherAccount:
-    """Where a job belongs: the options that lead there, and how a user may know the account."""
+    """Where a job belongs: the options that lead there, and how a user may know it: `another account (…)`."""
 
     options: AccountOptions
     description: str
+
+
+def place_of(description: str) -> str:
+    """Return where something was done or sent: `under another account (…)`, but `at another address (…)`."""
+    return f"{'under' if description.startswith('another account') else 'at'} {description}"
 
 
 class OpenElsewhere(InvalidInput):
     """A job was sent under another account and its result is not here: it is neither continued nor paid again."""
 
     def __init__(self, record: Record, account: OtherAccount, *, in_store: bool = True) -> None:
-        super().__init__(f"was sent under another account ({account.description}) and its result is not here")
+        super().__init__(f"was sent {place_of(account.description)} and its result is not here")
         self.record = record
         self.account = account
         self.in_store = in_store
@@ -88,27 +93,27 @@ class JobsElsewhere:
         """Whether some are at this provider: others are continued by a command of their own anyway."""
         return any(account.options.provider == name for account in self.jobs)
 
-    def describe(self, commands: Commands, *, pays_anew: bool = False) -> Iterator[str]:
-        """Yield what is said: for each account the number, names and the command; `pays_anew`: --again would."""
+    def describe(self, commands: Commands, again: str = "") -> Iterator[str]:
+        """Yield what is said: for each account the number, names and the command; `again` says what --again does."""
         accounts = list(self.jobs.items())
         for account, jobs in accounts[:_MAX_ACCOUNTS]:
             yield from _describe(account, jobs, commands)
         if more := sum(jobs.count for _, jobs in accounts[_MAX_ACCOUNTS:]):
             yield f"{more} more belong to {len(accounts) - _MAX_ACCOUNTS} further accounts; this lists all:"
             yield f"  {commands.list_jobs('-v')}"
-        if self.jobs and pays_anew:
-            yield "--again pays anew for them, under this account."
+        if self.jobs and again:
+            yield f"{again}, under this account."
         if self.jobs:
             yield from preparation_lines(commands.note)
 
 
 def _headline(account: OtherAccount, jobs: _Jobs) -> str:
-    one, where = jobs.count == 1, f"another account ({account.description})"
+    one = jobs.count == 1
     if not jobs.names:
-        return f"{jobs.count} open {'job belongs' if one else 'jobs belong'} to {where}."
+        return f"{jobs.count} open {'job belongs' if one else 'jobs belong'} to {account.description}."
     more = f" and {jobs.count - len(jobs.names)} more" if jobs.count > len(jobs.names) else ""
-    what = "was sent under {}, and its result is" if one else "were sent under {}, and their results are"
-    return f"{jobs.count} {what.format(where)} not here: {', '.join(jobs.names)}{more}."
+    what = "was sent {}, and its result is" if one else "were sent {}, and their results are"
+    return f"{jobs.count} {what.format(place_of(account.description))} not here: {', '.join(jobs.names)}{more}."
 
 
 def _describe(account: OtherAccount, jobs: _Jobs, commands: Commands) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -10,11 +10,11 @@ from attrs import frozen
 from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, JobNotFound, Unsupported, WatermarkError
 from ...observation.commands import preparation_lines
 from ...tokens import decode_token
-from ..advice.other_accounts import JobsElsewhere
+from ..advice.other_accounts import JobsElsewhere, OpenElsewhere
 from ..advice.settlements import settlement_lines
 from ..console.problems import problem_text
 from ..console.texts import printable, say, shown_name
-from .items import BatchItem, ItemStatus
+from .items import BatchItem, ItemStatus, Plan
 from .request import BatchRequest
 from .saving import NotSaved
 
@@ -61,10 +61,11 @@ class Advice:
             self.say(line)
         self._say_what_to_set()
 
-    def about_other_accounts(self, items: Sequence[BatchItem]) -> None:
-        """Print what was sent under other accounts, and the command that fetches it."""
+    def about_other_accounts(self, items: Sequence[BatchItem], total: int) -> None:
+        """Print what was sent under other accounts, and the command that fetches it; `total` counts all inputs."""
         found = JobsElsewhere.of((item.source, item.error) for item in items)
-        for line in found.describe(self.request.commands, pays_anew=self.request.pays_anew):
+        again = describe_again(items, total) if self.request.pays_anew else ""
+        for line in found.describe(self.request.commands, again):
             self.say(line)
 
     def about_unanswered(self, items: Sequence[BatchItem]) -> None:
@@ -132,6 +133,9 @@ class Advice:
 
     def _say_same_command(self, text: str) -> None:
         """Print a text that ends with the command that was given, if that can be shown."""
+        if self.request.reads_stdin:  # alone, the command would wait for lines of the terminal
+            self.say(f"{text}. Give it the same lines on stdin.")
+            return
         command = self.request.same_command()
         self.say(f"{text}{':' if command else '.'}")
         if command:
@@ -167,6 +171,33 @@ def has_task(item: BatchItem) -> bool:
 def is_tried_again(item: BatchItem) -> bool:
     """Whether the same command does more for an item than to report it again."""
     return not isinstance(item.error, JobFailed | JobNotFound | InvalidInput | Unsupported | NotSaved)
+
+
+def is_paid_by_again(item: BatchItem) -> bool:
+    """Whether --again submits an item, as it was planned or, if it has ended, after this run.
+
+    It submits all but those that cannot be submitted, and those whose job is at the provider.
+    """
+    if item.elsewhere or isinstance(item.error, OpenElsewhere):
+        return True
+    if item.status is None:
+        return item.plan not in {None, Plan.OPEN, Plan.REFUSED}
+    if item.status is ItemStatus.FAILED:
+        return item.handle is None or isinstance(item.error, JobFailed)
+    return item.status not in {ItemStatus.REFUSED, ItemStatus.UNFINISHED}
+
+
+def describe_again(items: Iterable[BatchItem], total: int) -> str:
+    """Return for how many of so many inputs --again pays; `items` has at least those for which it does not."""
+    paid = total - sum(not is_paid_by_again(item) for item in items)
+    return again_text(paid, total)
+
+
+def again_text(paid: int, total: int) -> str:
+    """Return that --again pays for some of so many inputs: `--again pays anew for all 4 files`."""
+    if total == 1:
+        return "--again pays anew for it"
+    return f"--again pays anew for {f'all {total} files' if paid == total else f'{paid} of the {total} files'}"
 
 
 def _is_resumable(item: BatchItem) -> bool:

@@ -14,6 +14,7 @@ How a run ends:
     first Ctrl-C       `stop` is set: run() returns early, the client waits up to    EXIT_SOME_FAILED
                        _DRAIN seconds for answers to paid requests, drain() collects
     second Ctrl-C      CancelledError during the closing or drain(): abort()         EXIT_SOME_FAILED, from runner.run
+    no input           on stdin, whose lines should name some                        EXIT_NOT_STARTED
     key refused        for all that was not done before: nothing could be started   EXIT_NOT_STARTED
     cannot start       StoreError or InvalidInput before a worker runs               EXIT_NOT_STARTED, from runner.run
 
@@ -33,7 +34,7 @@ from attrs import define, frozen
 from ... import CallbackReceiver, Client, JobStore, Limits, MemoryStore, Provider
 from ..console.notices import show_notices
 from ..console.progress import ProgressDisplay
-from ..console.runner import EXIT_NOT_STARTED, EXIT_OK, EXIT_SOME_FAILED
+from ..console.runner import EXIT_NOT_STARTED, EXIT_OK, EXIT_SOME_FAILED, print_error
 from ..console.texts import end_echo, say
 from ..options.callbacks import CallbackOptions
 from ..options.store import store_from
@@ -71,7 +72,7 @@ class BatchWork:
     """What a command does: an action for each item, and what follows when all have ended and nothing was stopped.
 
     `total` is the number of items, and `pending` that of items that were not done before; None if it is not known.
-    `nothing` is said in place of a summary if there was no item.
+    `nothing` is said in place of a summary if there was no item; with `needs_items` it is an error.
     """
 
     action: BatchAction
@@ -80,6 +81,7 @@ class BatchWork:
     pending: int | None = None
     at_end: Callable[[], Awaitable[None]] | None = None
     nothing: str = ""
+    needs_items: bool = False
 
 
 @frozen
@@ -126,21 +128,24 @@ async def run_batch(
             finally:
                 display.close()
                 _print_summary(request, pool, work, context.gate)
-    code = _exit_code(pool)
+    code = _exit_code(pool, work)
     return code if listener is None else await listener.save(code, err=request.as_json)
 
 
 def _print_summary(request: BatchRequest, pool: WorkerPool, work: BatchWork, gate: AccountGate) -> None:
     if work.nothing and not (pool.stop.is_set() or pool.outcomes.counts):
-        say(work.nothing, err=request.as_json)
+        if work.needs_items:
+            print_error(work.nothing)
+        else:
+            say(work.nothing, err=request.as_json)
     else:
         Summary(request, pool, work.total, gate.refusal).print()
 
 
-def _exit_code(pool: WorkerPool) -> int:
+def _exit_code(pool: WorkerPool, work: BatchWork) -> int:
     if pool.stop.is_set():
         return EXIT_SOME_FAILED
-    if pool.keys_were_refused:
+    if pool.keys_were_refused or (work.needs_items and not pool.outcomes.counts):
         return EXIT_NOT_STARTED
     return EXIT_SOME_FAILED if pool.not_done else EXIT_OK
 

@@ -83,8 +83,9 @@ class BatchItem:
     `number` counts the inputs in the order in which they were given. `identity` and `target` are what the manifest
     knows the input by and the name of its result; `base` is the key without the round of --again, and `content` tells
     what is done, at whichever account. `plan` is None until the store was asked. `elsewhere` names the other account
-    that has done it. `ended_before`: the store knew how its job ended, so that an earlier run has said what it cost.
-    `given` is the key or token of a job that is resumed.
+    that has done it. `cost_group` names the jobs that should cost the same; empty if its options are not known.
+    `ended_before`: the store knew how its job ended, so that an earlier run has said what it cost. `given` is the key
+    or token of a job that is resumed.
     """
 
     source: str
@@ -95,6 +96,7 @@ class BatchItem:
     content: str = ""
     key: str = ""
     elsewhere: str = ""
+    cost_group: str = ""
     plan: Plan | None = None
     given: str = ""
     number: int = 0

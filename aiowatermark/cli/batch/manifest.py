@@ -13,8 +13,9 @@ folder itself, so the knowledge moves with the folder.
     works     content        what is done: provider, content, mask and options, as a digest
               base           the key of a job that does it, without its round
               account, base_url   where that job is
-    charges   provider       a provider's name
-              jobs, credits  how many jobs said what they cost, and what that was together
+    charges   provider       a provider's name, and a digest of what else the price of a job depends on; rows of the
+                             name alone are of earlier versions, and are not used
+              jobs, credits  how many of these jobs said what they cost, and what that was together
 
 `source` is the path of the input relative to the output folder, so that both may be moved together; of a URL, which
 may hold a signature, a digest.
@@ -273,18 +274,18 @@ class Manifest:
         with self._transaction() as database:
             database.executemany("UPDATE rounds SET again_open = 0 WHERE base = ?", [(base,) for base in bases])
 
-    def add_charge(self, provider: str, credits: float) -> None:  # noqa: A002 - the providers' word
-        """Note what a job cost."""
+    def add_charge(self, group: str, credits: float) -> None:  # noqa: A002 - the providers' word
+        """Note what a job cost, one of a group of jobs that should all cost the same."""
         with self._transaction() as database:
-            database.execute("INSERT OR IGNORE INTO charges VALUES (?, 0, 0)", (provider,))
+            database.execute("INSERT OR IGNORE INTO charges VALUES (?, 0, 0)", (group,))
             database.execute(
-                "UPDATE charges SET jobs = jobs + 1, credits = credits + ? WHERE provider = ?", (credits, provider)
+                "UPDATE charges SET jobs = jobs + 1, credits = credits + ? WHERE provider = ?", (credits, group)
             )
 
-    def average_charge(self, provider: str) -> float | None:
-        """Return what a job has cost on average; None while that is not known."""
+    def average_charge(self, group: str) -> float | None:
+        """Return what a job of this group has cost on average; None while that is not known."""
         with self._transaction() as database:
-            row = database.execute("SELECT credits / jobs FROM charges WHERE provider = ?", (provider,)).fetchone()
+            row = database.execute("SELECT credits / jobs FROM charges WHERE provider = ?", (group,)).fetchone()
         return None if row is None else cast("float", row[0])
 
     @contextmanager

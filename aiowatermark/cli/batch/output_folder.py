@@ -70,22 +70,15 @@ class OutputFolder:
                 self._open_manifest()
             self._remove_strays()
         except OSError as error:
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(error)}") from None
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {_problem_of(self.folder, error)}") from None
 
     def check(self) -> None:
-        """Raise InvalidInput if `prepare` would, as far as that can be found out without writing."""
-        path = self.folder
+        """Raise InvalidInput if `prepare` would; what is created to find out is removed again."""
         try:
             StateFolder(self.folder).exists()
+            _try_folder(self.folder)
         except OSError as error:
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(error)}") from None
-        while not os.path.lexists(path):
-            path = path.parent
-        if not path.is_dir():
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {path} is a file, where a folder is needed")
-        if not os.access(path, os.W_OK | os.X_OK):
-            problem = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            raise InvalidInput(f"cannot write to the folder {self.folder}: {os_error_text(problem)}")
+            raise InvalidInput(f"cannot write to the folder {self.folder}: {_problem_of(self.folder, error)}") from None
 
     def open_existing(self) -> None:
         """Open the manifest of an earlier run, if there is one; writes nothing. Raises InvalidInput."""
@@ -171,14 +164,14 @@ class OutputFolder:
         if self.manifest is not None and (ended := list(bases)):
             await asyncio.to_thread(self.manifest.end_rounds, ended)
 
-    async def add_charge(self, provider: str, credits: float) -> None:  # noqa: A002 - the providers' word
-        """Note what a job cost."""
+    async def add_charge(self, group: str, credits: float) -> None:  # noqa: A002 - the providers' word
+        """Note what a job cost, one of a group of jobs that should all cost the same."""
         if self.manifest is not None:
-            await asyncio.to_thread(self.manifest.add_charge, provider, credits)
+            await asyncio.to_thread(self.manifest.add_charge, group, credits)
 
-    async def average_charge(self, provider: str) -> float | None:
-        """Return what a job of this folder has cost on average; None while that is not known."""
-        return None if self.manifest is None else await asyncio.to_thread(self.manifest.average_charge, provider)
+    async def average_charge(self, group: str) -> float | None:
+        """Return what a job of this group has cost in this folder on average; None while that is not known."""
+        return None if self.manifest is None else await asyncio.to_thread(self.manifest.average_charge, group)
 
     async def save(
         self, result: Result, source: str, target: Target, *, progress: ProgressCallback | None = None
@@ -216,6 +209,36 @@ class OutputFolder:
             paths = [stray, *stray.iterdir()]
             if max(path.lstat().st_mtime for path in paths) < time.time() - _STRAY_AGE:
                 shutil.rmtree(stray, ignore_errors=True)
+
+
+def _try_folder(folder: Path) -> None:
+    """Raise OSError if a file cannot be created in a folder, which need not exist."""
+    above = _nearest_existing(folder)
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    if above == folder:
+        tempfile.TemporaryFile(dir=folder).close()
+        return
+    # the system alone knows whether it can: permissions of /proc allow what it refuses, names may be too long
+    with tempfile.TemporaryDirectory(dir=above, prefix=".") as temporary:
+        tried = Path(temporary) / folder.relative_to(above)
+        tried.mkdir(parents=True)
+        tempfile.TemporaryFile(dir=tried).close()
+
+
+def _nearest_existing(path: Path) -> Path:
+    """Return a path, or the nearest one above it that exists; a broken symbolic link exists."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def _problem_of(folder: Path, error: OSError) -> str:
+    """Return why nothing can be written to a folder; of a path that leads through a file, which file that is."""
+    above = _nearest_existing(folder)
+    if error.errno in {errno.EEXIST, errno.ENOTDIR} and not above.is_dir():
+        error = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    return os_error_text(error)
 
 
 def remark_on(result: Result) -> str:

@@ -66,7 +66,8 @@ class Summary:
         running = [item for item in self._items(ItemStatus.UNFINISHED) if isinstance(item.error, DeadlineExceeded)]
         failed = [item for item in self._items(*_FAILURES) if not self._is_of_account(item)]
         advice.list(list(_failure_lines([*failed, *running])))
-        advice.about_other_accounts(self.pool.not_done)
+        total = self.pool.outcomes.counts.total() if self.total is None else self.total
+        advice.about_other_accounts(self.pool.not_done, total)
         advice.about_account(self._unsent_by_account(), self.refusal)
         advice.about_doubts(self._items(ItemStatus.IN_DOUBT))
         advice.about_unanswered([item for item in self._items(ItemStatus.UNFINISHED) if not has_task(item)])

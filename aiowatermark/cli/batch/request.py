@@ -20,7 +20,7 @@ class BatchRequest:
 
     `account` leads to the account from this shell. `store` is the store's location, None without one; `default_store`
     tells whether it is the one in the output folder. `arguments` are those of the command line, without the program's
-    name.
+    name; `reads_stdin`: one of them stands for the lines of stdin.
     """
 
     account: AccountOptions
@@ -30,6 +30,7 @@ class BatchRequest:
     store: str | None = None
     default_store: bool = False
     arguments: Sequence[str] = ()
+    reads_stdin: bool = False
 
     @property
     def pays_anew(self) -> bool:

@@ -212,9 +212,9 @@ class WorkerPool:
         item.handle = await self.action.start(item, row)
         result = await self._wait_for_result(item, item.handle, row)
         item.charge = result.charged
-        if item.charge is not None and not item.ended_before:
+        if item.charge is not None and item.cost_group and not item.ended_before:
             with suppress(StoreError):  # it only serves estimates; a disk that is full is said of the result
-                await self.outputs.add_charge(self.provider, item.charge.credits)
+                await self.outputs.add_charge(item.cost_group, item.charge.credits)
         row.show("saving")
         saving = self._save(item, result, row)
         # without a URL the bytes are in memory only, and no other call returns them

@@ -85,6 +85,7 @@ class _Arguments:
             store=store,
             default_store=default,
             arguments=sys.argv[1:],
+            reads_stdin="-" in self.files,
         )
         if self.report is not None:
             self.report.request = request

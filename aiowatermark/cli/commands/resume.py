@@ -188,6 +188,7 @@ def resume(tokens: Sequence[str], folder: Path, store: str | None, callbacks: Ca
         store=location,
         default_store=store is None and location is not None,
         arguments=sys.argv[1:],
+        reads_stdin="-" in tokens,
     )
     elsewhere = JobsElsewhere()
 

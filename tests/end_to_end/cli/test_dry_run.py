@@ -39,7 +39,10 @@ async def test_it_counts_jobs_refusals_and_cost_without_a_server_and_writes_noth
     assert (first, refused) == ("Dry run: 3 new, 2 refused", "Would be refused:")
     assert "text.jpg: is not an image in a known format" in text
     assert "none.jpg: cannot be read" in missing
-    assert rest == ["To be paid: 2 jobs, 2 credits (1 for an image)", "Nothing was sent."]
+    assert rest == [
+        "To be paid: 2 jobs (1 input has the same content as another), 2 credits (1 for an image)",
+        "Nothing was sent.",
+    ]
     assert list_names(tmp_path) == before
 
 
@@ -53,9 +56,9 @@ async def test_what_was_done_before_is_not_counted_and_the_next_run_does_what_wa
     dry = await cli(*command, "--dry-run")
     assert dry.code == 0, dry.text
     assert dry.out.splitlines() == [
-        "Dry run: 1 done before, 1 continue, 1 new",
+        "Dry run: 1 done before, 1 to be saved, 1 new",
         "PicWish: 2 requests per second",
-        "To be paid: 1 job, about 1 credit (earlier ones cost 1 each on average)",
+        "To be paid: 1 job, about 1 credit (earlier images cost 1 each on average)",
         "Nothing was sent.",
     ]
     again = await cli(*command, "--dry-run", "--again")
@@ -116,17 +119,30 @@ async def test_what_the_run_would_not_do_is_listed_with_what_to_do_and_ends_with
     assert anew.code == 0, "that run would be complete"
 
 
-@pytest.mark.parametrize("folder", ["one.jpg", "one.jpg/clean", "linked"])
-async def test_an_output_folder_that_cannot_be_used_is_refused_as_in_a_run(
-    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, folder: str
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("one.jpg", "one.jpg"),
+        ("one.jpg/clean", "one.jpg"),
+        ("one.jpg/a/b", "one.jpg"),
+        ("linked", ""),
+        ("/proc/x", ""),
+        (f"new/{'x' * 300}", ""),
+    ],
+)
+async def test_an_output_folder_that_cannot_be_used_is_refused_as_in_a_run(  # noqa: PLR0917
+    cli: Cli, to_emulator: list[str], photos: list[str], tmp_path: Path, folder: str, file: str
 ) -> None:
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/.aiowatermark").symlink_to(tmp_path)
     command = ("remove", *photos, *to_emulator[:2], "-o", folder, "--provider", "kaze")
-    dry, run = await cli(*command, "--dry-run"), await cli(*command)
+    before = list_names(tmp_path)
+    dry = await cli(*command, "--dry-run")
+    assert list_names(tmp_path) == before
+    run = await cli(*command)
     assert (dry.code, run.code) == (2, 2)
-    assert f"cannot write to the folder {folder}: " in dry.err
-    assert f"cannot write to the folder {folder}: " in run.err
+    assert dry.err == run.err
+    assert f"cannot write to the folder {folder}: {file and f'{file} is a file, where a folder is needed'}" in dry.err
     assert "Errno" not in dry.text + run.text
 
 

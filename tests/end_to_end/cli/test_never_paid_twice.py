@@ -58,7 +58,7 @@ async def test_what_is_new_is_paid_and_the_line_counts_each_kind(
     (tmp_path / "clean/p1-clean.jpg").unlink()
     again = await cli("remove", *pictures, *SYNC, *to_emulator)
     assert again.code == 0, again.text
-    assert again.out.splitlines()[0] == "2 done before, 1 continue, 2 new"
+    assert again.out.splitlines()[0] == "2 done before, 1 continue, 2 new at gpt.ge"
     assert emulator.charged["gptge"] == COUNT
     assert results_in(tmp_path / "clean") == results_of(pictures)
 
@@ -199,7 +199,7 @@ async def test_again_says_what_it_costs_and_pays_anew_once(
     assert (await cli(*command)).code == 0
     again = await cli(*command, "--again")
     assert again.code == 0, again.text
-    assert again.out.splitlines()[0] == "--again pays anew: 2 jobs, 2 credits (1 for an image)"
+    assert again.out.splitlines()[0] == "--again pays anew: 2 jobs at Dewatermark, 2 credits (1 for an image)"
     assert emulator.charged["dewatermark"] == 4
     assert results_in(tmp_path / "clean") == sorted([*results_of(pictures[:2]), "p0-clean-2.jpg", "p1-clean-2.jpg"])
     third = await cli(*command)
@@ -266,7 +266,7 @@ async def test_ctrl_c_is_one_line_and_the_same_command_continues(cli: Cli, pictu
         assert stopped.out.splitlines()[-1] == "Stopped: 2 done, 1 open, 2 unsent; the same command continues"
         continued = await cli(*command)
         assert continued.code == 0, continued.text
-        assert continued.out.startswith("2 done before, 1 continue, 2 new\n")
+        assert continued.out.startswith("2 done before, 1 continue, 2 new at gpt.ge\n")
         assert emulator.charged["gptge"] == COUNT
         assert results_in(tmp_path / "clean") == results_of(pictures)
 

@@ -21,7 +21,8 @@ from tests.support.files import list_names
 from tests.support.images import make_jpeg
 
 SYNC = ("--provider", "gptge", "--option", "sync=true")
-KEPT = "2 of these were done here under another account ({}): the results are kept; --again pays anew"
+KEPT = "2 of these were done here {}: the results are kept; --again pays anew for all {} files"
+UNNAMED = "under another account (without --account)"
 
 
 @pytest.mark.slow
@@ -31,12 +32,13 @@ async def test_naming_the_account_later_pays_nothing_again_and_says_so(
     command = ("remove", *SYNC, *to_emulator)
     assert (await cli(*command, *photos[:2])).code == 0
     dry = await cli(*command, *photos, "--account", "shop", "--dry-run")
-    assert dry.out.splitlines()[:2] == ["Dry run: 2 done before, 1 new", KEPT.format("another API key")]
+    assert dry.out.splitlines()[:2] == ["Dry run: 2 done before, 1 new", KEPT.format(UNNAMED, 3)]
     named = await cli(*command, *photos, "--account", "shop")
-    assert named.out.splitlines()[:2] == ["2 done before, 1 new", KEPT.format("another API key")]
+    assert named.out.splitlines()[:2] == ["2 done before, 1 new at gpt.ge", KEPT.format(UNNAMED, 3)]
     assert emulator.charged["gptge"] == 3
     back = await cli(*command, photos[2])
-    assert "1 of these was done here under another account (--account shop)" in back.out
+    kept = "under another account (--account shop): the result is kept; --again pays anew for it"
+    assert f"1 of these was done here {kept}\n" in back.out
     assert emulator.charged["gptge"] == 3
 
 
@@ -64,7 +66,10 @@ async def test_a_new_api_key_pays_nothing_again_and_a_copy_is_saved_under_its_ow
         command = ("remove", photos[0], "copy.jpg", *SYNC, "--base-url", other.base_url, "-o", "clean")
         finished = await cli(*command)
         assert finished.code == 0, finished.text
-        assert finished.out.splitlines()[:2] == ["1 done before, 1 continue", KEPT.format(emulator.base_url)]
+        assert finished.out.splitlines()[:2] == [
+            "1 done before, 1 to be saved",
+            KEPT.format(f"at another address ({emulator.base_url})", 2),
+        ]
         assert not any(other.charged.values())
     assert list_names(tmp_path / "clean", hidden=False) == ["copy-clean.jpg", "one-clean.jpg"]
 
@@ -107,7 +112,11 @@ TO_KAZE = ("--provider", "kaze", "-o", "clean")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("account", "with_address", "named"),
-    [("shop", True, "--account shop"), (None, True, "another API key"), (None, False, "http://127.0.0.1:")],
+    [
+        ("shop", True, "another account (--account shop)."),
+        (None, True, "another account (another API key)."),
+        (None, False, "another address (http://127.0.0.1:"),
+    ],
     ids=["a name", "another key", "another address"],
 )
 async def test_open_jobs_of_another_account_are_counted_and_the_command_that_is_printed_fetches_them(  # noqa: PLR0917
@@ -123,7 +132,7 @@ async def test_open_jobs_of_another_account_are_counted_and_the_command_that_is_
     assert nothing.code == 1, nothing.text
     first, *lines = nothing.out.splitlines()
     assert first == "nothing to resume for this account"
-    assert lines[0].startswith(f"2 open jobs belong to another account ({named}")
+    assert lines[0].startswith(f"2 open jobs belong to {named}")
     assert "with the API key of that account in KAZE_API_KEY" in lines[1]
     (command,) = printed_commands(nothing.out)
     cli.env["KAZE_API_KEY"] = right_key
@@ -148,7 +157,7 @@ async def test_open_jobs_of_another_provider_are_said_and_are_no_failure(
     cli.use_keys_of(slow_emulator)
     nothing = await cli("resume", "--all", "--provider", "gptge", "-o", "clean")
     assert nothing.code == 0, nothing.text
-    assert "2 open jobs belong to another account (Kaze).\n" in nothing.out
+    assert "2 open jobs belong to another provider (Kaze).\n" in nothing.out
 
 
 async def test_jobs_that_a_living_client_works_on_and_those_that_were_not_paid_are_left_out(
@@ -208,7 +217,7 @@ async def test_a_job_in_doubt_of_another_account_is_counted_with_the_command_tha
     nothing = await cli("resume", "--all", *TO_KAZE)
     assert nothing.code == 1
     assert nothing.out.splitlines()[1:] == [
-        f"1 open job belongs to another account (http://127.0.0.1:{slow_emulator.base_url.rpartition(':')[2]}).",
+        f"1 open job belongs to another address (http://127.0.0.1:{slow_emulator.base_url.rpartition(':')[2]}).",
         "It may have been paid, and no answer was received. This says what to do:",
         "  aiowatermark jobs -o clean",
     ]
@@ -234,11 +243,11 @@ async def test_files_that_another_account_has_sent_are_refused_once_with_a_comma
         lines = refused.out.splitlines()
         (start,) = [number for number, line in enumerate(lines) if "under another account" in line]
         assert lines[start].startswith(
-            "3 were sent under another account (another API key), and their results are not "
+            "3 were sent under another account (without --account), and their results are not "
         )
         assert all(photo in lines[start] for photo in photos)
         assert not any("KEY " in line or "DIR" in line for line in lines)
-        assert lines[start + 3] == "--again pays anew for them, under this account."
+        assert lines[start + 3] == "--again pays anew for all 3 files, under this account."
         told.append(printed_commands(refused.out))
     assert len({len(each) for each in told}) == 1
     fetched = await cli.in_shell(told[0][0])
@@ -254,7 +263,7 @@ async def test_lines_of_stdin_that_another_account_has_done_are_counted_at_the_e
     assert (await cli(*command, *photos[:2])).code == 0
     named = await cli(*command, "-", "--account", "shop", stdin="\n".join(photos))
     assert named.code == 0, named.text
-    assert KEPT.format("another API key") in named.out.splitlines()
+    assert KEPT.format(UNNAMED, 3) in named.out.splitlines()
     assert emulator.charged["gptge"] == 3
 
 

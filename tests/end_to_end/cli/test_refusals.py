@@ -52,7 +52,7 @@ async def test_a_file_that_is_refused_is_counted_so_and_not_as_new(
 ) -> None:
     assert (await cli("remove", photos[0], *GPTGE, *to_emulator)).code == 0
     (tmp_path / "draft.jpg").write_text("not an image")
-    for line in ("1 done before, 1 new, 1 refused", "2 done before, 1 refused"):
+    for line in ("1 done before, 1 new at gpt.ge, 1 refused", "2 done before, 1 refused"):
         finished = await cli("remove", *photos[:2], "draft.jpg", *GPTGE, *to_emulator)
         assert finished.code == 1
         assert finished.out.splitlines()[0] == line

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from attrs import frozen
 
-from .... import JobStore
+from .... import InvalidInput, JobStore
 from ...advice.other_accounts import OpenElsewhere
 from ...console.notices import show_notices
 from ...console.progress import ProgressDisplay
@@ -28,9 +28,10 @@ from .acceptance import AcceptanceCheck
 from .elsewhere import describe_elsewhere
 from .inputs import InputReader
 from .masks import check_mask_size
-from .planner import Planner, describe_plans
-from .prices import describe_cost
-from .removal import Removal
+from .plan_texts import describe_plans
+from .planner import Planner
+from .prices import describe_cost, find_prices
+from .removal import NOTHING_ON_STDIN, Removal
 
 
 async def run_dry(removal: Removal, request: BatchRequest) -> int:
@@ -44,6 +45,8 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
     display = ProgressDisplay(sys.stderr if request.as_json else sys.stdout, None)
     with show_notices(display, provider.display_name):
         items = [item async for item in removal.read_items(reader)]
+        if not items and "-" in removal.arguments:
+            raise InvalidInput(NOTHING_ON_STDIN)
         async with _open_existing(request) as (outputs, store):
             keys = await removal.make_keys()
             await check_mask_size(keys.mask, items)
@@ -53,7 +56,7 @@ async def run_dry(removal: Removal, request: BatchRequest) -> int:
             refusals = await check.check(items)
             for item in refusals:
                 item.plan = Plan.REFUSED
-            cost = await describe_cost(provider, removal.options, items, outputs)
+            cost = describe_cost(await find_prices(provider, removal.options, outputs), items)
     texts = (describe_elsewhere(items), reader.describe_skipped(), describe_rate(provider))
     notes = [text for text in texts if text]
     _DryRunReport(request, items, refusals, cost, notes).print()
@@ -98,11 +101,11 @@ class _DryRunReport:
         self._say(f"Dry run: {describe_plans(self.items)}")
         for note in self.notes:
             self._say(note)
-        if self.refusals:
+        refused = [item for item in self.items if item in self.refusals and not isinstance(item.error, OpenElsewhere)]
+        if refused:
             self._say("Would be refused:")
-        for item in self.items:
-            if item in self.refusals and not isinstance(item.error, OpenElsewhere):
-                self._say(f"  {shown_name(item.source)}: {self.refusals[item]}")
+        for item in refused:
+            self._say(f"  {shown_name(item.source)}: {self.refusals[item]}")
         self._print_not_done()
         self._say(f"To be paid: {self.cost}")
         self._say("Nothing was sent.")
@@ -110,7 +113,7 @@ class _DryRunReport:
     def _print_not_done(self) -> None:
         """Print what an earlier run left and this one would report again, with what to do about it."""
         advice = Advice(self.request, on_stderr=self.request.as_json)
-        advice.about_other_accounts(self.items)
+        advice.about_other_accounts(self.items, len(self.items))
         advice.about_doubts(self._planned(Plan.IN_DOUBT))
         advice.about_lost(self._planned(Plan.LOST))
         advice.about_failed_jobs(self._planned(Plan.FAILED))

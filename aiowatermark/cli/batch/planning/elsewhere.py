@@ -12,7 +12,7 @@ Results of an emulator, which is on loopback, are no results for a provider that
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from .... import JobStore, Provider, Status
@@ -20,7 +20,8 @@ from ....client.engine.settle import settled_paid
 from ....jobs import Record
 from ....redaction import is_loopback
 from ...advice.accounts import account_of_record, describe_account
-from ...advice.other_accounts import OpenElsewhere, OtherAccount
+from ...advice.other_accounts import OpenElsewhere, OtherAccount, place_of
+from ..advice import describe_again
 from ..items import BatchItem, Plan
 from ..manifest import Work
 from ..output_folder import OutputFolder
@@ -72,25 +73,26 @@ async def _find_result(item: BatchItem, key: str, outputs: OutputFolder) -> Plan
     return Plan.OPEN
 
 
-def describe_elsewhere(items: Iterable[BatchItem]) -> str:
+def describe_elsewhere(items: Sequence[BatchItem]) -> str:
     """Return the line that says what other accounts have done; empty for nothing."""
-    return describe_counts(Counter(item.elsewhere for item in items if item.elsewhere))
+    counts = Counter(item.elsewhere for item in items if item.elsewhere)
+    return describe_counts(counts, describe_again(items, len(items)))
 
 
-def describe_counts(counts: Mapping[str, int]) -> str:
-    """Return that line for so many inputs of each account, by its name."""
+def describe_counts(counts: Mapping[str, int], again: str) -> str:
+    """Return that line for so many inputs of each account, by its description; `again` says what --again does."""
     if not counts:
         return ""
     total = sum(counts.values())
-    named = ", ".join(list(counts)[:_MAX_NAMED]) + (" and others" if len(counts) > _MAX_NAMED else "")
+    named = ", ".join(map(place_of, list(counts)[:_MAX_NAMED])) + (" and others" if len(counts) > _MAX_NAMED else "")
     return (
-        f"{total} of these {'was' if total == 1 else 'were'} done here under another account ({named}): "
-        "the results are kept; --again pays anew"
+        f"{total} of these {'was' if total == 1 else 'were'} done here {named}: "
+        f"the result{' is' if total == 1 else 's are'} kept; {again}"
     )
 
 
 def _name_of(other: Work, provider: Provider) -> str:
-    """Return how a user may know the account of another job: its base URL, its name, or that its key is another."""
+    """Return how a user may know the account of another job: by its address, its name, or that its key is another."""
     return describe_account(Record(other.base, provider.name, account=other.account), provider, other.base_url)
 
 

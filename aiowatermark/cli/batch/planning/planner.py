@@ -28,6 +28,8 @@ from .... import InvalidInput, JobStore, Status, WatermarkError
 from ....client.engine.settle import settled_paid
 from ....client.engine.submission.claims import owners_of
 from ....jobs import Record
+from ...advice.other_accounts import OpenElsewhere
+from ..advice import is_paid_by_again
 from ..items import BatchItem, Plan
 from ..output_folder import OutputFolder
 from .elsewhere import find_elsewhere
@@ -40,7 +42,9 @@ _CONCURRENT = 16
 class Planner:
     """Plans the items of one run; without a store, nothing was done before.
 
-    `done_elsewhere` counts the items that other accounts have done, by the names of these.
+    `planned` counts the items that were passed to `plan`, and `paid_by_again` those that --again would submit.
+
+    `done_elsewhere` counts the items that other accounts have done, by the descriptions of these.
     """
 
     keys: KeyMaker
@@ -49,12 +53,23 @@ class Planner:
     again: bool = False
     dry_run: bool = False
     done_elsewhere: Counter[str] = field(factory=Counter, init=False)
+    planned: int = field(default=0, init=False)
+    paid_by_again: int = field(default=0, init=False)
     _open_rounds: set[str] = field(factory=set, init=False)
 
     async def plan(self, item: BatchItem) -> None:
         """Set the key of an item, and what is to be done with it; raises InvalidInput if it cannot be read."""
         if item.plan is not None:
             return
+        self.planned += 1
+        try:
+            await self._plan(item)
+        except OpenElsewhere:
+            self.paid_by_again += 1
+            raise
+        self.paid_by_again += is_paid_by_again(item)
+
+    async def _plan(self, item: BatchItem) -> None:
         if item.problem:
             raise InvalidInput(item.problem)
         work = await self.keys.work_of(item.source)
@@ -125,9 +140,3 @@ class Planner:
     async def _has_owner(self, record: Record) -> bool:
         """Whether a running command works on the job."""
         return self.store is not None and not await owners_of(self.store).is_gone(record)
-
-
-def describe_plans(items: Sequence[BatchItem]) -> str:
-    """Return the one line that says what a run finds: `12 done before, 3 continue, 5 new`."""
-    counts = Counter(Plan.REFUSED if item.plan is None else item.plan for item in items)
-    return ", ".join(f"{counts[plan]} {plan}" for plan in Plan if counts[plan]) or "no inputs"

@@ -11,6 +11,7 @@ from attrs import frozen
 from .... import InvalidInput, JobHandle, Media, Provider, Source
 from ...console.progress import ProgressRow
 from ...console.texts import shown_name
+from ..advice import again_text
 from ..batch import BatchContext, BatchWork
 from ..items import BatchItem, PaidAndLost, Plan
 from ..manifest import Work
@@ -20,8 +21,11 @@ from .elsewhere import describe_counts, describe_elsewhere
 from .inputs import InputReader
 from .job_keys import KeyMaker, new_key
 from .masks import check_mask_size, check_provider_takes, load_mask
-from .planner import Planner, describe_plans
-from .prices import describe_cost, describe_price
+from .plan_texts import describe_new, describe_plans, describe_stdin
+from .planner import Planner
+from .prices import Prices, cost_group_of, describe_cost, find_prices
+
+NOTHING_ON_STDIN = "there was no input on stdin: - reads a path, a pattern or a URL from each line"
 
 
 @frozen
@@ -49,11 +53,14 @@ class Removal:
             planner = Planner(keys, outputs, context.store, self.again)
         action = RemoveAction(context, keys.mask, self.options, planner)
         at_end = None if planner is None else planner.end_rounds
+        prices = await find_prices(self.provider, self.options, outputs)
         if "-" in self.arguments:
+            context.display.say(describe_stdin(prices))
             if self.again:
                 context.display.say("--again pays anew for each line of stdin that is done, has failed or is in doubt")
             at_end = None if planner is None else partial(_end, planner, context)
-            return BatchWork(action, self.read_items(reader, context), at_end=at_end)
+            nothing = NOTHING_ON_STDIN
+            return BatchWork(action, self.read_items(reader, context), at_end=at_end, nothing=nothing, needs_items=True)
         items = [item async for item in self.read_items(reader)]
         _say_skipped(context, reader)
         await check_mask_size(keys.mask, items)
@@ -62,9 +69,9 @@ class Removal:
             await planner.plan_all(items, context.stop)
             context.display.notice("")
             await self._mark_refused(items, keys.mask)
-            await self._say_plan(context, items)
+            self._say_plan(context, items, prices)
         else:
-            await self._say_first_plan(context, items, keys.mask)
+            await self._say_first_plan(context, items, keys.mask, prices)
         pending = sum(item.plan is not Plan.DONE for item in items)
         nothing = f"There are no images or videos in {', '.join(map(shown_name, self.arguments))}."
         return BatchWork(action, _iterate(items), len(items), pending, at_end, nothing)
@@ -85,25 +92,27 @@ class Removal:
         if context is not None:
             _say_skipped(context, reader)
 
-    async def _say_plan(self, context: BatchContext, items: Sequence[BatchItem]) -> None:
-        if any(item.plan is not Plan.NEW for item in items):
-            context.display.say(describe_plans(items))
+    def _say_plan(self, context: BatchContext, items: Sequence[BatchItem], prices: Prices) -> None:
+        """Say what was found, and what is paid now: what is new, or with --again the jobs that are paid anew."""
+        if items and not (self.again and all(item.plan is Plan.NEW for item in items)):
+            context.display.say(describe_plans(items, None if self.again else prices))
         if done_elsewhere := describe_elsewhere(items):
             context.display.say(done_elsewhere)
         if self.again:
-            cost = await describe_cost(self.provider, self.options, items, context.outputs)
+            cost = describe_cost(prices, items, at=f" at {self.provider.display_name}")
             context.display.say(f"--again pays anew: {cost}")
 
-    async def _say_first_plan(self, context: BatchContext, items: Sequence[BatchItem], mask: Media | None) -> None:
+    async def _say_first_plan(
+        self, context: BatchContext, items: Sequence[BatchItem], mask: Media | None, prices: Prices
+    ) -> None:
         """Say how many inputs there are, as far as that is known without reading all of their content."""
         check = self._acceptance(mask)
         context.display.notice(f"looking at {len(items)} files")
         refused = {} if check is None else await check.check(items)
         context.display.notice("")
-        new = [item for item in items if item not in refused]
-        price = describe_price(self.provider, self.options, new)
-        words = [f"{len(new)} new at {self.provider.display_name}{price and f', {price}'}"] if new else []
-        words += [f"{len(refused)} refused"] if refused else []
+        new = [item for item in items if item not in refused and not item.problem]
+        words = [describe_new(new, prices)] if new else []
+        words += [f"{len(items) - len(new)} refused"] if len(new) < len(items) else []
         if words:
             context.display.say(", ".join(words))
 
@@ -138,6 +147,7 @@ class RemoveAction:
             raise InvalidInput(item.problem)
         else:
             item.key = new_key(item.target.stem)
+        item.cost_group = cost_group_of(self.context.client.provider, self.options, item.source)
 
     async def start(self, item: BatchItem, row: ProgressRow) -> JobHandle:
         """Submit the item, or join the job of another run.
@@ -178,7 +188,8 @@ async def _iterate(items: Sequence[BatchItem]) -> AsyncGenerator[BatchItem, None
 async def _end(planner: Planner, context: BatchContext) -> None:
     """End a run over lines of stdin: only now it is known what other accounts have done."""
     await planner.end_rounds()
-    if done_elsewhere := describe_counts(planner.done_elsewhere):
+    again = again_text(planner.paid_by_again, planner.planned)
+    if done_elsewhere := describe_counts(planner.done_elsewhere, again):
         context.display.say(done_elsewhere)
 
 
