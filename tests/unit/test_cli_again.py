@@ -1,4 +1,4 @@
-"""For which inputs --again pays anew: all but those that cannot be submitted, and those whose job is at the provider."""
+"""For which inputs --again pays: all but those that cannot be submitted, and those whose job is at the provider."""
 
 from __future__ import annotations
 
