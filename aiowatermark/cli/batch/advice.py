@@ -183,8 +183,8 @@ def is_paid_by_again(item: BatchItem) -> bool:
     if item.status is None:
         return item.plan not in {None, Plan.OPEN, Plan.REFUSED}
     if item.status is ItemStatus.FAILED:
-        return item.handle is None or isinstance(item.error, JobFailed)
-    return item.status not in {ItemStatus.REFUSED, ItemStatus.UNFINISHED}
+        return item.handle is None or isinstance(item.error, JobFailed | JobNotFound)
+    return item.status not in {ItemStatus.REFUSED, ItemStatus.UNSAVED, ItemStatus.UNFINISHED}
 
 
 def describe_again(items: Iterable[BatchItem], total: int) -> str:

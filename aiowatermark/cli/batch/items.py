@@ -46,7 +46,7 @@ class ItemStatus(StrEnum):
 
 COUNT_WORDS = {
     ItemStatus.REFUSED: "refused",
-    ItemStatus.ELSEWHERE: "under another account",
+    ItemStatus.ELSEWHERE: "sent elsewhere",
     ItemStatus.FAILED: "failed",
     ItemStatus.UNSAVED: "not saved",
     ItemStatus.LOST: "paid and lost",

@@ -306,7 +306,7 @@ async def test_a_run_that_is_killed_while_it_saves_saves_under_the_same_name(
     await running.kill()
     again = await cli(*command)
     assert again.code == 0, again.text
-    assert again.out.startswith("1 continue\n")
+    assert again.out.startswith("1 to be saved\n")
     assert results_in(tmp_path / "clean") == ["p-clean.jpg"]
     assert (tmp_path / "clean/p-clean.jpg").read_bytes() == (tmp_path / "p.jpg").read_bytes()
     assert emulator.charged["gptge"] == 1

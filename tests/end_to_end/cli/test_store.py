@@ -178,7 +178,7 @@ async def test_a_result_that_is_missing_or_cut_is_fetched_again_and_not_paid_aga
     (clean / "p1-clean.jpg").write_bytes(b"")
     again = await cli(*command)
     assert again.code == 0, again.text
-    assert "1 done before, 2 continue\n" in again.out
+    assert "1 done before, 2 to be saved\n" in again.out
     assert "3 done (1 before)" in again.out
     assert list_names(clean, hidden=False) == ["p0-clean.jpg", "p1-clean.jpg", "p2-clean.jpg"]
     assert (clean / "p1-clean.jpg").read_bytes() == (tmp_path / "p1.jpg").read_bytes()
