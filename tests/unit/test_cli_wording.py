@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -69,7 +69,7 @@ def test_every_option_that_an_error_names_in_python_is_named_as_an_option_of_the
 
 
 def test_content_that_cannot_be_read_twice_is_said_without_names_of_python() -> None:
-    async def blocks() -> Any:
+    async def blocks() -> AsyncIterator[bytes]:
         yield b""
 
     error = refusal(lambda: content_key(account("kaze"), Job((as_media(blocks()),), None, {})))
