@@ -24,7 +24,8 @@ _HEADLINES = {
     State.UNSENT: "unsent: the submission was not complete, nothing was paid. {again}",
     State.UNPAID: "settled as unpaid. {again}",
     State.IN_DOUBT: (
-        "in doubt: sent, but no answer was received; may have been paid. Look for each in your account at the provider."
+        "in doubt: sent, but no usable answer was received; may have been paid. "
+        "Look for each in your account at the provider."
     ),
     State.ENDED: "ended.",
 }

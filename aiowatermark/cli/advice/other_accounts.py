@@ -128,5 +128,5 @@ def _describe(account: OtherAccount, jobs: _Jobs, commands: Commands) -> Iterato
         yield from preparation_lines(account.options.note)
     if jobs.in_doubt:
         which = "It" if jobs.count == 1 else f"{jobs.in_doubt} of these"
-        yield f"{which} may have been paid, and no answer was received. This says what to do:"
+        yield f"{which} may have been paid, and no usable answer was received. This says what to do:"
         yield f"  {commands.list_jobs()}"

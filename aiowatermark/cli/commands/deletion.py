@@ -57,7 +57,7 @@ class JobDeletion:
     def _keep(self, record: Record, state: State) -> bool:
         why = "a client that is alive works on it (see --force)"
         if state is State.IN_DOUBT:
-            why = "may have been paid: it was sent, and no answer was received"
+            why = "may have been paid: it was sent, and no usable answer was received"
             self._in_doubt.append(record)
         say(f"kept       {printable(record.key, MAX_NAME)}: {why}", err=True)
         return False
@@ -80,7 +80,7 @@ def _payment_lines(record: Record, commands: Commands) -> Iterator[str]:
     if record.in_doubt:
         sent = sent_at(record)
         when = "" if sent is None else f" {local_time(sent)}"
-        yield f"It may have been paid: it was sent{when}, and no answer was received. If it was, {_PAYS_AGAIN}."
+        yield f"It may have been paid: it was sent{when}, and no usable answer was received. If it was, {_PAYS_AGAIN}."
     elif record.at_provider or (record.snapshot.status is Status.SUCCEEDED and not record.acknowledged):
         yield f"It is paid, and {_PAYS_AGAIN}."
         if record.snapshot.task_id is None:

@@ -129,7 +129,8 @@ class _ResumeAction:
     def _token_of(self, record: Record) -> str:
         if record.in_doubt:
             raise SubmissionInDoubt(
-                "it was sent before and no answer was received: it may have been paid, or another process is sending it"
+                "it was sent before and no usable answer was received: it may have been paid, or another process is "
+                "sending it"
             ).about(provider=record.provider, key=record.key, token=record.token)
         if record.unsent:
             raise InvalidInput(self._why_unpaid() if record.settled_unpaid else _UNSENT)

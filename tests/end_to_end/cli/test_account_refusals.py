@@ -104,7 +104,7 @@ async def test_what_was_accepted_is_waited_for_and_the_same_command_sends_the_re
     emulator.gptge.credits = 100
     again = await cli(*command)
     assert again.code == 0, again.text
-    assert again.out.splitlines()[0] == "5 done before, 7 new"
+    assert again.out.splitlines()[0] == "5 done before, 7 new at gpt.ge"
     assert emulator.charged["gptge"] == COUNT
 
 

@@ -82,5 +82,5 @@ async def test_one_that_the_provider_does_not_take_is_said_once(
     pro = ("--provider", "dewatermark", "--option", "pro=true", "--mask", "mask.png")
     finished = await cli("remove", *photos, *to_emulator, *pro)
     assert finished.code == 2, finished.text
-    assert finished.err.count("Dewatermark takes no mask with pro=True") == 1
+    assert finished.err.count("Dewatermark takes no mask with --option pro=true") == 1
     assert finished.out == ""

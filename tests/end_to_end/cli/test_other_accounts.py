@@ -218,7 +218,7 @@ async def test_a_job_in_doubt_of_another_account_is_counted_with_the_command_tha
     assert nothing.code == 1
     assert nothing.out.splitlines()[1:] == [
         f"1 open job belongs to another address (http://127.0.0.1:{slow_emulator.base_url.rpartition(':')[2]}).",
-        "It may have been paid, and no answer was received. This says what to do:",
+        "It may have been paid, and no usable answer was received. This says what to do:",
         "  aiowatermark jobs -o clean",
     ]
 

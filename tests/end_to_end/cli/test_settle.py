@@ -179,7 +179,9 @@ async def test_a_job_in_doubt_is_forgotten_only_by_force_and_it_is_said_that_it_
     await leave_in_doubt(emulator, tmp_path, key="order-2")
     kept = await cli("jobs", "forget", KEY, "order-2", *STORE)
     assert (kept.code, kept.out) == (1, "")
-    assert kept.err.startswith(f"kept       {KEY}: may have been paid: it was sent, and no answer was received\n")
+    assert kept.err.startswith(
+        f"kept       {KEY}: may have been paid: it was sent, and no usable answer was received\n"
+    )
     unpaid, _, paid, forget = printed_commands(kept.err)
     assert all(f"{KEY} order-2" in command for command in (unpaid, paid, forget))
     assert forget.endswith(" --force")
