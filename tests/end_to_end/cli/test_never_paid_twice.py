@@ -58,7 +58,7 @@ async def test_what_is_new_is_paid_and_the_line_counts_each_kind(
     (tmp_path / "clean/p1-clean.jpg").unlink()
     again = await cli("remove", *pictures, *SYNC, *to_emulator)
     assert again.code == 0, again.text
-    assert again.out.splitlines()[0] == "2 done before, 1 continue, 2 new at gpt.ge"
+    assert again.out.splitlines()[0] == "2 done before, 1 to be saved, 2 new at gpt.ge"
     assert emulator.charged["gptge"] == COUNT
     assert results_in(tmp_path / "clean") == results_of(pictures)
 
@@ -379,7 +379,7 @@ async def test_a_reader_of_the_output_that_ends_stops_the_run_and_no_paid_job_is
     cli: Cli, pictures: list[str], tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     def processing(_: EmulatedTask) -> float:
-        return 0.0 if len(emulator.tasks) < 2 else 3.0
+        return 0.0 if len(emulator.tasks) < 2 else 8.0
 
     async with Emulator(restore=False, processing=processing) as emulator:
         cli.use_keys_of(emulator)
