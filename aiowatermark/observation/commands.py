@@ -145,8 +145,8 @@ def _escape(byte: int) -> str:
 
 
 def _with_keys(keys: Sequence[str], options: Iterable[str] = ()) -> list[str]:
-    """Return keys and options in an order in which no key is taken for an option."""
-    quoted = [quote(key) for key in keys]
+    """Return keys, each once, and options in an order in which no key is taken for an option."""
+    quoted = [quote(key) for key in dict.fromkeys(keys)]
     return [*options, "--", *quoted] if any(key.startswith("-") for key in keys) else [*quoted, *options]
 
 

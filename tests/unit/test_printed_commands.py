@@ -157,6 +157,15 @@ def test_several_doubts_are_settled_with_one_command_for_each_case_and_each_is_t
     ]
 
 
+def test_a_job_of_two_inputs_is_settled_and_deleted_once() -> None:
+    jobs, commands = [("a.jpg", "key-1"), ("copy.jpg", "key-1")], Commands(folder="clean")
+    assert list(settlement_lines(jobs, AccountOptions("kaze"), commands))[:2] == [
+        "If it is not there:",
+        "  aiowatermark jobs settle -o clean key-1 --unpaid",
+    ]
+    assert commands.forget([key for _, key in jobs]) == "aiowatermark jobs forget -o clean key-1"
+
+
 def test_of_many_doubts_the_commands_name_as_many_keys_as_can_be_read() -> None:
     jobs = [(f"{number}.jpg", f"key-{number}") for number in range(100)]
     unpaid, asks, paid, listed = [

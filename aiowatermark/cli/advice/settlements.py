@@ -14,9 +14,10 @@ def settlement_lines(
     """Yield what the user can do about jobs in doubt, each a name and a key; `total` is their number, if not all given.
 
     One of several may have been paid and another not: so the commands name all keys, and the text says to check each.
+    Inputs of one content are one job.
     """
-    keys = [key for _, key in jobs[:MAX_KEYS]]
-    count = total or len(jobs)
+    all_keys = list(dict.fromkeys(key for _, key in jobs))
+    keys, count = all_keys[:MAX_KEYS], total or len(all_keys)
     if count > 1:
         yield "One may have been paid and another not: check each, and leave out the keys of those that differ."
     found = commands.settlements_of_several(keys, account) if count > 1 else commands.settlements(keys[0], account)
