@@ -71,9 +71,8 @@ class _NotWritable(Exception):
 
 
 def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=ro", lock_timeout, isolation_level=None, check_same_thread=False, uri=True
-    )
+    uri = f"{path.as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, timeout=lock_timeout, isolation_level=None, check_same_thread=False, uri=True)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
