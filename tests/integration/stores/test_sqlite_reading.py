@@ -224,7 +224,8 @@ async def test_the_locks_of_other_connections_of_this_process_stay(path: Path) -
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         open_for_reading(path, 1.0).close()
-        code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], 0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+        connect = "sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)"
+        code = f"import sqlite3, sys; {connect}.execute('BEGIN IMMEDIATE')"
         other = await run_python("-c", code, path)
     assert "database is locked" in other.err
 
