@@ -26,4 +26,4 @@ class SettleAdvice:
             return "; ".join(f"await client.settle({record.key!r}, {choice})" for choice in choices)
         commands, account = Commands(self.location), AccountOptions(record.provider, base_url=self.base_url)
         notes = " and ".join(note for note in (commands.note, account.note) if note)
-        return "; ".join(commands.settlements(record.key, account).values()) + (f" ({notes})" if notes else "")
+        return "; ".join(commands.settlements([record.key], account).values()) + (f" ({notes})" if notes else "")

@@ -18,18 +18,12 @@ from attrs import frozen
 from ..jobs import Record
 from ..redaction import mask_password, redact_url
 
-SETTLEMENTS = {
-    "If it is not there": ("--unpaid",),
-    "If it has a task id there": ("--task-id", "ID"),
-    "If it was paid and has no task id": ("--paid",),
-}
-"""What to do about a job in doubt, by what the account at the provider shows."""
-SEVERAL_SETTLEMENTS = {
-    "Those that are not there": ("--unpaid",),
-    "One that has a task id there, each by itself": ("--task-id", "ID"),
-    "Those that were paid and have no task id": ("--paid",),
-}
-"""The same about several jobs."""
+_SETTLEMENTS = (
+    (("--unpaid",), "If it is not there", "Those that are not there"),
+    (("--task-id", "ID"), "If it has a task id there", "One that has a task id there, each by itself"),
+    (("--paid",), "If it was paid and has no task id", "Those that were paid and have no task id"),
+)
+"""What to do about a job in doubt, and about several, by what the account at the provider shows."""
 RESULTS = "results"
 """The folder for results in commands for a store that was not one of an output folder."""
 _STORE_VARIABLE, _BASE_URL_VARIABLE = "STORE_URL", "AIOWATERMARK_BASE_URL"
@@ -90,6 +84,11 @@ class Commands:
         return f"set {_STORE_VARIABLE} to the store's URL, {shown} in full"
 
     @property
+    def remark(self) -> str:
+        """The note in brackets, for the end of a sentence; empty if there is none."""
+        return f" ({self.note})" if self.note else ""
+
+    @property
     def destination(self) -> str:
         """What a sentence about `resume` says of the folder for the results, if none was given; else empty."""
         return "" if self.folder else f" into the folder `{RESULTS}` (-o names another one)"
@@ -103,15 +102,11 @@ class Commands:
         address = account.address_words if account is not None and "--task-id" in choice else []
         return _line("jobs settle", *self.place, *_with_keys(keys, [*choice, *address]))
 
-    def settlements(self, key: str, account: AccountOptions) -> dict[str, str]:
-        """Return the commands of which one settles a job in doubt, by what the account at the provider shows."""
-        return {case: self.settle([key], choice, account) for case, choice in SETTLEMENTS.items()}
-
-    def settlements_of_several(self, keys: Sequence[str], account: AccountOptions) -> dict[str, str]:
-        """Return the commands that settle several jobs in doubt: those of one case each; a task is of one job."""
+    def settlements(self, keys: Sequence[str], account: AccountOptions) -> dict[str, str]:
+        """Return the commands that settle jobs in doubt, by what the account shows; a task is of the first job only."""
         return {
-            case: self.settle(keys[:1] if "--task-id" in choice else keys, choice, account)
-            for case, choice in SEVERAL_SETTLEMENTS.items()
+            several if len(keys) > 1 else one: self.settle(keys[:1] if "--task-id" in choice else keys, choice, account)
+            for choice, one, several in _SETTLEMENTS
         }
 
     def forget(self, keys: Sequence[str], *options: str) -> str:

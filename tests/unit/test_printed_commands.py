@@ -58,7 +58,7 @@ def test_a_key_is_never_taken_for_an_option(key: str) -> None:
     for command in (
         commands.resume(account, [key]),
         commands.forget([key]),
-        *commands.settlements(key, account).values(),
+        *commands.settlements([key], account).values(),
     ):
         words = arguments_in_shell(command)
         assert words[-2:] == ["--", key] if key.startswith("-") else key in words

@@ -8,6 +8,7 @@ from ... import InvalidInput, Provider, provider_class
 from ...environment import BASE_URL_VARIABLE, optional_variable
 from ...jobs import Record
 from ...observation.commands import AccountOptions, address_of
+from ..console.problems import provider_title
 from ..console.texts import printable
 
 _UNNAMED = re.compile(".*-[0-9a-f]{24}", re.DOTALL)
@@ -41,7 +42,7 @@ def describe_account(record: Record, provider: Provider, base_url: str | None = 
     It names what differs first: the provider, the address, the name of the account, or the API key.
     """
     if record.provider != provider.name:
-        return f"another provider ({printable(_display_name(record.provider))})"
+        return f"another provider ({printable(provider_title(record.provider, otherwise=record.provider))})"
     sent_to = base_url or address_of(record) or provider.default_base_url
     if sent_to != provider.base_url:
         return f"another address ({printable(sent_to)})"
@@ -51,19 +52,9 @@ def describe_account(record: Record, provider: Provider, base_url: str | None = 
     return f"another account ({'without --account' if is_same_key else 'another API key'})"
 
 
-def key_variables(name: str) -> str:
-    """Return the environment variables that hold the API key of a provider."""
-    try:
-        return " and ".join(provider_class(name).env.values())
-    except InvalidInput:
-        return "the environment"
-
-
-def _display_name(name: str) -> str:
-    try:
-        return provider_class(name).display_name
-    except InvalidInput:
-        return name
+def identity_of(record: Record) -> tuple[str, str, str | None]:
+    """Return what tells the account of a job from others: provider, account and address."""
+    return record.provider, record.account, address_of(record)
 
 
 def _vendor_address(name: str) -> str | None:

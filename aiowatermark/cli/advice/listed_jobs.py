@@ -8,10 +8,10 @@ from typing import TypeAlias
 from attrs import define, field
 
 from ...jobs import Record
-from ...observation.commands import Commands, address_of, preparation_lines
+from ...observation.commands import Commands, preparation_lines
 from ..console.texts import shown_name
 from ..console.times import local_time
-from .accounts import account_of_record
+from .accounts import account_of_record, identity_of
 from .job_states import State, how_to_submit_again, sent_at
 from .other_accounts import MAX_KEYS
 from .settlements import settlement_lines
@@ -56,7 +56,7 @@ class JobAdvice:
 
     def add(self, record: Record, state: State, name: str) -> None:
         """Add a job; `name` is that of its input."""
-        account = (record.provider, record.account, address_of(record))
+        account = identity_of(record)
         jobs = self.jobs[state].setdefault(account, _Jobs(record))
         jobs.count += 1
         if len(jobs.named) < MAX_KEYS:

@@ -20,8 +20,7 @@ def unknown_job(word: str, commands: Commands | None) -> InvalidInput:
             "`aiowatermark remove`, or the --store that was given to it"
         )
     listed = f"`{commands.list_jobs('-v')}` lists the keys of unfinished jobs"
-    note = f" ({commands.note})" if commands.note else ""
-    return InvalidInput(f"the store contains no job with the key {shown!r}: {listed}{note}")
+    return InvalidInput(f"the store contains no job with the key {shown!r}: {listed}{commands.remark}")
 
 
 async def find_job(store: JobStore, key: str, commands: Commands) -> Record:

@@ -15,8 +15,8 @@ from attrs import define, field, frozen
 from ... import InvalidInput
 from ...jobs import Record
 from ...observation.commands import AccountOptions, Commands, preparation_lines
+from ..console.problems import key_variables
 from ..console.texts import shorten, shown_name
-from .accounts import key_variables
 
 _MAX_NAMED = 3
 _MAX_ACCOUNTS = 5

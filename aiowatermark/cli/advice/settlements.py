@@ -20,8 +20,7 @@ def settlement_lines(
     keys, count = all_keys[:MAX_KEYS], total or len(all_keys)
     if count > 1:
         yield "One may have been paid and another not: check each, and leave out the keys of those that differ."
-    found = commands.settlements_of_several(keys, account) if count > 1 else commands.settlements(keys[0], account)
-    for case, command in found.items():
+    for case, command in commands.settlements(keys, account).items():
         yield f"{case}{f' (here {jobs[0][0]})' if count > 1 and '--task-id' in command else ''}:"
         yield f"  {command}"
     if count > len(keys):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ... import AuthenticationError, DeadlineExceeded, InvalidInput, JobFailed, JobNotFound, Unsupported, WatermarkError
+from ... import AuthenticationError, InvalidInput, JobFailed, JobNotFound, Status, Unsupported, WatermarkError
 from ...observation.commands import preparation_lines
 from ...tokens import decode_token
 from ..advice.other_accounts import JobsElsewhere, OpenElsewhere
 from ..advice.settlements import settlement_lines
-from ..console.problems import problem_text
-from ..console.texts import printable, say, shown_name
+from ..console.problems import key_variables, problem_text
+from ..console.texts import count_text, printable, say, shown_name
 from .items import BatchItem, ItemStatus, Plan
 from .request import BatchRequest
 from .saving import NotSaved
@@ -36,9 +36,10 @@ class Advice:
         if not items or refusal is None:
             return
         account = f" (account {printable(self.request.account.name)})" if self.request.account.name else ""
-        self.say(f"{refusal.message}{account}: {_count(items, 'file')} not sent: {_names(items)}")
-        is_key = isinstance(refusal, AuthenticationError)
-        cure = f"Check {problem_text(refusal).rpartition(': check ')[2]}" if is_key else "Top up the account"
+        self.say(f"{refusal.message}{account}: {count_text(len(items), 'file')} not sent: {_names(items)}")
+        cure = "Top up the account"
+        if isinstance(refusal, AuthenticationError):
+            cure = f"Check {key_variables(refusal.provider, otherwise='the API key')}"
         self._say_same_command(f"{cure}, and run the same command")
 
     def about_doubts(self, items: Sequence[BatchItem]) -> None:
@@ -202,16 +203,12 @@ def again_text(paid: int, total: int) -> str:
 
 def _is_resumable(item: BatchItem) -> bool:
     """Whether `resume` may fetch a result: the job still runs, or it has one that could not be saved."""
-    if item.status is ItemStatus.UNFINISHED or isinstance(item.error, DeadlineExceeded):
+    if item.status is ItemStatus.UNFINISHED:
         return True
-    return item.handle is not None and item.handle.snapshot.status.value == "succeeded"
+    return item.handle is not None and item.handle.snapshot.status is Status.SUCCEEDED
 
 
 def _names(items: Sequence[BatchItem]) -> str:
     """Return the first names of items, and how many there are more."""
     more = len(items) - _MAX_NAMED
     return ", ".join(shown_name(item.source) for item in items[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(items: Sequence[BatchItem], name: str) -> str:
-    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"

@@ -24,7 +24,8 @@ _COLUMNS = "  {:>6}  {:<8}  {:>7}"
 _MIN_NAME = 12
 _DEFAULT_COLUMNS = 80
 _CLASS_NAME, _CAPITAL = re.compile(r": [A-Z]\w+$"), re.compile("[A-Z]")
-_FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
+FILE_IDENTITY = re.compile(r"(.+):(\d+)", re.DOTALL)
+"""What a record has of an input that is a file, its name and size; of a URL there are digests."""
 
 
 def header(columns: int) -> str:
@@ -56,7 +57,7 @@ def name_of(record: Record, names: Sequence[str]) -> str:
 
 
 def _files_of(record: Record) -> list[re.Match[str]]:
-    return [found for each in record.inputs if (found := _FILE_IDENTITY.fullmatch(each))]
+    return [found for each in record.inputs if (found := FILE_IDENTITY.fullmatch(each))]
 
 
 def format_size(size: int) -> str:
@@ -122,7 +123,7 @@ def _in_words(outcome: str | None) -> str | None:
 
 def _shown_input(text: str) -> str:
     """Return an input as the store knows it, of a file its name and size; of a URL there are digests only."""
-    found = _FILE_IDENTITY.fullmatch(text)
+    found = FILE_IDENTITY.fullmatch(text)
     return text if found is None else f"{found[1]} ({int(found[2]):,} bytes)"
 
 

@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 import click
 from attrs import frozen
 
-from ... import InvalidInput, JobHandle, Provider, SubmissionInDoubt
+from ... import InvalidInput, JobHandle, SubmissionInDoubt
 from ...client.engine.submission.claims import owners_of
+from ...client.engine.submission.existing import belongs_to
 from ...jobs import Record
-from ...observation.commands import Commands, address_of
+from ...observation.commands import Commands
 from ...redaction import is_loopback
 from ...tokens import PREFIXES, decode_token
-from ..advice.accounts import account_of_record, account_of_run, describe_account
+from ..advice.accounts import account_of_record, account_of_run, describe_account, identity_of
 from ..advice.job_states import State, how_to_submit_again, state_of
 from ..advice.lookup import unknown_job
 from ..advice.other_accounts import JobsElsewhere, OpenElsewhere, OtherAccount
@@ -37,12 +38,10 @@ from ..options.batch import deadline_option, folder_option, jobs_option, json_op
 from ..options.callbacks import CallbackOptions, callback_options
 from ..options.providers import account_option, base_url_option, exit_with_error, provider_from_env, provider_option
 from ..options.store import existing_store_from, existing_store_option
-from .job_rows import name_of
+from .job_rows import FILE_IDENTITY, name_of
 
 # the digest at the end of a key of `remove`: the rest is a name
 _KEY_DIGEST = re.compile(r"-[0-9a-f]{16,}(-\d+)?$")
-# of a file, in a token: its name and size; of a URL there are digests
-_FILE_IDENTITY = re.compile(r"(.+):\d+", re.DOTALL)
 _UNSENT = "the submission was not complete, so nothing was paid: repeat the `aiowatermark remove` command"
 _EPILOG = """\b
 Examples:
@@ -119,7 +118,7 @@ class _ResumeAction:
         """Raise OpenElsewhere for a job of another account: the store knows it, the token alone only its provider."""
         known = record or from_token
         provider = self.context.client.provider
-        if known is None or (known.provider == provider.name and (record is None or is_of(record, provider))):
+        if known is None or (known.provider == provider.name and (record is None or belongs_to(record, provider))):
             return
         # a token does not say where its job is: an emulator, which serves all providers, may have it
         emulator = provider.base_url if record is None and is_loopback(urlsplit(provider.base_url).hostname) else None
@@ -144,14 +143,9 @@ class _ResumeAction:
 def _target_of(item: BatchItem) -> Target:
     """Return a name of what the job's token says of its input; of a job without a token, of its key."""
     for identity in decode_token(item.token).inputs if item.token else ():
-        if (found := _FILE_IDENTITY.fullmatch(identity)) is not None:
+        if (found := FILE_IDENTITY.fullmatch(identity)) is not None:
             return target_of(found[1])
     return safe_target(_KEY_DIGEST.sub("", item.key))
-
-
-def is_of(record: Record, provider: Provider) -> bool:
-    """Whether a job is one of this account; a record without an account may be of any: the provider knows."""
-    return record.provider == provider.name and record.account in {"", provider.account}
 
 
 @click.command(epilog=_EPILOG)
@@ -233,11 +227,11 @@ async def _find_elsewhere(context: BatchContext, elsewhere: JobsElsewhere) -> No
         return
     accounts: dict[tuple[str, str, str | None], OtherAccount] = {}
     async for record in store.unfinished():
-        if is_of(record, provider):
+        if belongs_to(record, provider):
             continue
         state = state_of(record, is_gone=await owners_of(store).is_gone(record))
         if state in {State.RUNNING, State.IN_DOUBT}:
-            identity = (record.provider, record.account, address_of(record))
+            identity = identity_of(record)
             if identity not in accounts:
                 accounts[identity] = OtherAccount(account_of_record(record), describe_account(record, provider))
             elsewhere.add(record, accounts[identity])
@@ -258,5 +252,5 @@ async def _unfinished_items(context: BatchContext) -> AsyncGenerator[BatchItem, 
     if context.store is None:
         return
     async for record in context.store.unfinished():
-        if is_of(record, provider) and not record.settled_unpaid:
+        if belongs_to(record, provider) and not record.settled_unpaid:
             yield BatchItem(record.key, given=record.key)

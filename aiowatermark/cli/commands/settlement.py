@@ -16,10 +16,10 @@ from ...client.engine.settle import can_be_settled, load_unsettled, settled_paid
 from ...client.engine.submission.claims import owners_of
 from ...jobs import Record
 from ...observation.commands import AccountOptions, Commands, address_of, preparation_lines
-from ..advice.accounts import account_of_record, is_named, key_variables
+from ..advice.accounts import account_of_record, is_named
 from ..advice.job_states import how_to_submit_again
 from ..advice.lookup import find_job
-from ..console.problems import problem_text
+from ..console.problems import key_variables, problem_text
 from ..console.texts import MAX_NAME, printable, say
 from ..options.providers import base_url_is_from_environment, provider_from_env
 
@@ -42,20 +42,16 @@ def _why_not_in_doubt(record: Record, commands: Commands) -> str:
     again = how_to_submit_again(in_folder=commands.store is None)
     if settled_paid(record):
         text = "it was settled as paid. If that was wrong, the way back is to delete it and to pay for it anew: "
-        return f"{text}`{commands.forget([record.key])}`{_note(commands)}. {again}"
+        return f"{text}`{commands.forget([record.key])}`{commands.remark}. {again}"
     if record.settled_unpaid:
         return f"it was settled as unpaid, and not submitted since. {again} If that was wrong, settle it otherwise"
     if status is Status.FAILED:
         text = "it failed at the provider. To pay for it anew, delete it first: "
-        return f"{text}`{commands.forget([record.key])}`{_note(commands)}. {again}"
+        return f"{text}`{commands.forget([record.key])}`{commands.remark}. {again}"
     if record.unsent:
         return f"it was not sent, so nothing was paid. {again}"
     task = f"the provider has it as task {printable(record.snapshot.task_id or '', MAX_NAME)}"
-    return f"{task}. To fetch its result{commands.destination}, at no further cost: `{resume}`{_note(commands)}"
-
-
-def _note(commands: Commands) -> str:
-    return f" ({commands.note})" if commands.note else ""
+    return f"{task}. To fetch its result{commands.destination}, at no further cost: `{resume}`{commands.remark}"
 
 
 async def settle_by_task(  # noqa: PLR0917 - what the user gave
@@ -96,7 +92,7 @@ def _check_address(record: Record, provider: Provider, task_id: str, commands: C
     command = commands.settle([record.key], ["--task-id", task_id], AccountOptions(record.provider, base_url=sent_to))
     raise InvalidInput(
         f"the job was sent to {sent_to} and would be looked for at {provider.base_url}; nothing was asked. To ask the "
-        f"address that it was sent to: `{command}`{_note(commands)}"
+        f"address that it was sent to: `{command}`{commands.remark}"
     )
 
 

@@ -36,7 +36,7 @@ def problem_text(error: BaseException) -> str:
         return _failure_text(error)
     text = plain_text(error)
     if isinstance(error, AuthenticationError):
-        return f"{text}: check {_variables_of(error)}"
+        return f"{text}: check {key_variables(error.provider, otherwise='the API key')}"
     if isinstance(error, InsufficientCredits):
         return f"{text}: after topping up, the same command continues"
     said = _said_in(error.answer) if isinstance(error, WatermarkError) and error.answer else ""
@@ -71,10 +71,7 @@ def os_error_text(error: OSError) -> str:
 
 def _failure_text(error: JobFailed) -> str:
     """Return the failure of a job as one sentence: what failed is said once."""
-    try:
-        title = provider_class(error.provider or "").display_name
-    except InvalidInput:
-        title = "the provider"
+    title = provider_title(error.provider, otherwise="the provider")
     reason = _reason_of(error)
     if reason in _NO_REASONS:
         return f"{title} could not do it and gives no reason"
@@ -85,12 +82,20 @@ def _reason_of(error: JobFailed) -> str | None:
     return error.message if error.snapshot is None else error.snapshot.reason
 
 
-def _variables_of(error: AuthenticationError) -> str:
-    """Return the environment variables with the keys of the provider that refused them."""
+def key_variables(name: str | None, *, otherwise: str = "the environment") -> str:
+    """Return the environment variables that hold the API key of a provider; `otherwise` if it is not known."""
     try:
-        return " and ".join(provider_class(error.provider or "").env.values())
+        return " and ".join(provider_class(name or "").env.values())
     except InvalidInput:
-        return "the API key"
+        return otherwise
+
+
+def provider_title(name: str | None, *, otherwise: str) -> str:
+    """Return how people call a provider; `otherwise` if it is not known."""
+    try:
+        return provider_class(name or "").display_name
+    except InvalidInput:
+        return otherwise
 
 
 def _said_in(answer: str) -> str:

@@ -116,3 +116,8 @@ def has_unicode(stream: TextIO) -> bool:
 def _escape(char: str) -> str:
     # surrogates stand for bytes that are not valid UTF-8: U+DCE9 for the byte E9
     return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else repr(char)[1:-1]
+
+
+def count_text(number: int, name: str) -> str:
+    """Return a number of things: `1 file`, `2 files`."""
+    return f"{number} {name}{'' if number == 1 else 's'}"

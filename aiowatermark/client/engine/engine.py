@@ -47,7 +47,7 @@ from .in_doubt import InDoubtResolver
 from .settle import Settlement
 from .sharing import callback_secret
 from .submission.claims import new_epoch
-from .submission.existing import check_same_account, check_same_job
+from .submission.existing import belongs_to, check_same_account, check_same_job
 from .submission.submit import Accepted, InDoubt, NotAccepted, SubmitOutcome, SubmitRequest, Submitter
 from .watch import JobWatcher
 
@@ -168,8 +168,7 @@ class JobEngine:
 
     def is_own(self, record: Record) -> bool:
         """Whether a record belongs to this provider account."""
-        provider = self.context.provider
-        return record.provider == provider.name and record.account in {"", provider.account}
+        return belongs_to(record, self.context.provider)
 
     async def deliver_again(self, records: list[Record], failed: list[Result]) -> list[Result]:
         """Give the results of jobs whose owner is gone to the result handlers; returns them if there are none.

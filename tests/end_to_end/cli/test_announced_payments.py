@@ -15,14 +15,6 @@ PICWISH = ("--provider", "picwish", "--option", "sync=true")
 SYNC = ("--provider", "gptge", "--option", "sync=true")
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> list[str]:
-    names = ["cat.jpg", "coffee.jpg", "rocket.jpg"]
-    for index, name in enumerate(names):
-        (tmp_path / name).write_bytes(make_jpeg(padding=index + 1))
-    return names
-
-
 def first_line(text: str) -> str:
     return text.splitlines()[0]
 

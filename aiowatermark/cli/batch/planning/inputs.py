@@ -28,7 +28,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from .... import StoreError, WatermarkError, as_media
-from ...console.texts import shown_name
+from ...console.texts import count_text, shown_name
 from ..manifest import Manifest
 from ..output_names import Target, TargetNumbers, is_link, target_of
 from ..state_folder import StateFolder
@@ -85,7 +85,7 @@ class _LeftOut:
         if not self.count:
             return ""
         more = f" and {self.count - len(self.names)} more" if self.count > len(self.names) else ""
-        return f"{_count(self.count, noun)} {kind} ({', '.join(map(shown_name, self.names))}{more})"
+        return f"{count_text(self.count, noun)} {kind} ({', '.join(map(shown_name, self.names))}{more})"
 
 
 @define(eq=False)
@@ -263,10 +263,6 @@ def name_of_input(output: Path, identity: str, target: Target) -> str:
 def _absolute(path: str | Path) -> Path:
     """Return an absolute path without `..`; a symbolic link is a file of its own, so it is not followed."""
     return Path(os.path.abspath(path))  # noqa: PTH100
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def is_file_argument(argument: str) -> bool:

@@ -21,6 +21,7 @@ from attrs import frozen
 
 from .... import Provider, as_media
 from ....media.sniff import has_video_suffix
+from ...console.texts import count_text
 from ..items import BatchItem, Plan
 from ..output_folder import OutputFolder
 
@@ -62,7 +63,7 @@ class Prices:
         known = [(name, number, price) for name, number, price in counted if number and price is not None]
         if not known:
             return ""
-        unknown = [_count(number, name) for name, number, price in counted if number and price is None]
+        unknown = [count_text(number, name) for name, number, price in counted if number and price is None]
         total = format_credits(sum(number * price.credits for _, number, price in known))
         word = bound if all(price.is_documented for _, _, price in known) else "about "
         rest = f" and the price of {unknown[0]}" if unknown else ""
@@ -96,7 +97,7 @@ def describe_cost(prices: Prices, items: Sequence[BatchItem], *, at: str = "") -
     """
     new = [item for item in items if item.plan is Plan.NEW]
     jobs = list({item.key: item for item in new}.values())
-    text = f"{_count(len(jobs), 'job')}{at}{describe_repeated(new)}"
+    text = f"{count_text(len(jobs), 'job')}{at}{describe_repeated(new)}"
     if not jobs:
         return text
     if cost := prices.describe_sum(jobs):
@@ -129,7 +130,3 @@ def format_credits(amount: float) -> str:
 
 def _is_video(item: BatchItem) -> bool:
     return has_video_suffix(as_media(item.source))
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"

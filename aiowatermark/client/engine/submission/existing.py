@@ -101,13 +101,18 @@ def _take_over_note(record: Record) -> str:
     return f"taken over from the client {record.owner}: {why}" if record.owner else f"submitted again: {why}"
 
 
+def belongs_to(record: Record, provider: Provider) -> bool:
+    """Whether a job is one of this account; a record without an account may be of any: the provider knows."""
+    return record.provider == provider.name and record.account in {"", provider.account}
+
+
 def check_same_account(record: Record, provider: Provider) -> None:
     """Raise InvalidInput if the record's key belongs to a job at another provider or of another account."""
     if record.provider != provider.name:
         raise InvalidInput(
             f"the key {record.key!r} belongs to a job at {record.provider}: use another key for this one"
         )
-    if record.account not in {"", provider.account}:
+    if not belongs_to(record, provider):
         raise InvalidInput(
             f"the key {record.key!r} belongs to a job of another {provider.display_name} account: use another key, or "
             "give both the same `account=` if only the API key has changed"
